@@ -1,0 +1,112 @@
+"""Learning-rate decay that continues exactly after a resume."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from callbacks.monitor import monitor_mode
+
+SCHEDULES = ("constant", "step", "cosine", "onecycle", "plateau")
+ONECYCLE_RISE = 0.3  # share of the run until the peak, as in torch's OneCycleLR
+ONECYCLE_START = 1 / 25  # of the peak, the same
+
+
+class LRDecay(Callback):
+    """Sets every learning rate before each step to its initial value times a factor.
+
+    The factor follows from the number of the step, or for `plateau` from the validation metric, and
+    the initial value is kept in the optimizer's param groups, so in checkpoints. (A torch scheduler
+    that Lightning steps instead loses a step at each resume with `plateau`.)
+
+    Args:
+        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `cosine`: down to 0 by
+            half a cosine (Loshchilov and Hutter 2017); `onecycle`: up to the initial value and then down
+            to 0 (Smith and Topin 2018); `plateau`: times `gamma` whenever the metric has not improved
+            for more than `patience` validation rounds.
+        warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
+        milestones: for `step`, as shares of the run.
+        monitor: the metric for `plateau`.
+
+    Raises:
+        ValueError: an unknown schedule, or a number out of its range.
+    """
+
+    def __init__(
+        self,
+        schedule: str = "constant",
+        warmup_epochs: float = 0.0,
+        milestones: Sequence[float] = (0.5, 0.75),
+        gamma: float = 0.1,
+        patience: int = 5,
+        monitor: str = "val/loss",
+    ) -> None:
+        if schedule not in SCHEDULES:
+            raise ValueError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
+        if warmup_epochs < 0:
+            raise ValueError(f"warmup_epochs {warmup_epochs}: must not be negative")
+        if list(milestones) != sorted(milestones) or not all(0 < share < 1 for share in milestones):
+            raise ValueError(f"lr_milestones {list(milestones)}: must be shares of the run, rising, between 0 and 1")
+        if not 0 < gamma < 1:
+            raise ValueError(f"lr_gamma {gamma}: must be between 0 and 1")
+        self.schedule, self.warmup_epochs, self.milestones = schedule, warmup_epochs, tuple(milestones)
+        self.gamma, self.patience, self.monitor = gamma, patience, monitor
+        self.sign = 1 if monitor_mode(monitor) == "min" else -1
+        self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
+
+    def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:
+        """The share of the initial learning rate at `step` of `total_steps`, the first being 0."""
+        if self.schedule == "onecycle":
+            return onecycle(step / total_steps, (warmup_steps / total_steps) or ONECYCLE_RISE)
+        warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
+        if self.schedule == "step":
+            return warmup * self.gamma ** sum(step >= share * total_steps for share in self.milestones)
+        if self.schedule == "cosine":
+            progress = max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps)
+            return warmup * 0.5 * (1 + math.cos(math.pi * progress))
+        return warmup * self.plateau_factor
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for group in self._groups(trainer):
+            group.setdefault("initial_lr", group["lr"])
+        self.total_steps = trainer.estimated_stepping_batches
+        if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
+            raise ValueError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
+        steps_per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
+        self.warmup_steps = self.warmup_epochs * steps_per_epoch
+        if self.warmup_steps >= self.total_steps:
+            raise ValueError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)
+        for group in self._groups(trainer):
+            group["lr"] = group["initial_lr"] * factor
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.schedule != "plateau" or trainer.sanity_checking:
+            return
+        value = self.sign * float(trainer.callback_metrics[self.monitor])
+        if value < self.best:
+            self.best, self.rounds_without = value, 0
+            return
+        self.rounds_without += 1
+        if self.rounds_without > self.patience:
+            self.plateau_factor, self.rounds_without = self.plateau_factor * self.gamma, 0
+
+    def state_dict(self) -> dict[str, float]:
+        return {"best": self.best, "rounds_without": self.rounds_without, "plateau_factor": self.plateau_factor}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        vars(self).update(state)
+
+    @staticmethod
+    def _groups(trainer: Trainer) -> list[dict[str, Any]]:
+        return [group for optimizer in trainer.optimizers for group in optimizer.param_groups]
+
+
+def onecycle(progress: float, rise: float) -> float:
+    """From `ONECYCLE_START` by half a cosine to 1 at progress `rise`, then to 0 at progress 1."""
+    if progress < rise:
+        return ONECYCLE_START + (1 - ONECYCLE_START) * 0.5 * (1 - math.cos(math.pi * progress / rise))
+    return 0.5 * (1 + math.cos(math.pi * (progress - rise) / (1 - rise)))

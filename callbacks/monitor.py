@@ -1,0 +1,26 @@
+"""The metric that chooses the best epoch, and a check that it exists before training starts."""
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+def monitor_mode(monitor: str) -> str:
+    """"min" for losses and errors, "max" for everything else, by the metric's name."""
+    return "min" if any(part in monitor for part in ("loss", "error", "rmse", "mae", "mse")) else "max"
+
+
+class MonitorCheck(Callback):
+    """Stops before the first step where the monitored metric is not among those that validation logs.
+
+    It looks at what Lightning's sanity check logged, so it is idle with `--num_sanity_val_steps 0`.
+
+    Raises:
+        ValueError: validation does not log `monitor`.
+    """
+
+    def __init__(self, monitor: str) -> None:
+        self.monitor = monitor
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        logged = sorted(trainer.callback_metrics)
+        if self.monitor not in logged:
+            raise ValueError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")

@@ -1,0 +1,84 @@
+"""A progress bar that costs next to nothing: one line, redrawn twice a second."""
+
+import shutil
+import sys
+import time
+from datetime import timedelta
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+
+REDRAW_SECONDS = 0.5
+BAR_WIDTH = 24
+
+
+class ProgressLine(ProgressBar):
+    """Draws epoch, step, loss, samples per second and time left on a terminal, and a line per epoch anywhere.
+
+    A batch is a tuple whose last part has one entry per sample.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enabled = True
+        self._redraw_at = 0.0
+
+    def disable(self) -> None:
+        self.enabled = False
+
+    def enable(self) -> None:
+        self.enabled = True
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started, self._first_step = time.perf_counter(), trainer.global_step
+        self._draws = self.enabled and sys.stdout.isatty()
+        if self.enabled:
+            device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+            print(
+                f"{trainer.estimated_stepping_batches:,} steps: {trainer.max_epochs} epochs"
+                f" of {trainer.num_training_batches:,} batches on {device}",
+                flush=True,
+            )
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # The last epoch's metrics are complete only now: the module logs its own after the callbacks.
+        self._print_epoch(trainer, trainer.current_epoch)
+        self._epoch_started = time.perf_counter()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._print_epoch(trainer, trainer.current_epoch)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._draws and time.perf_counter() >= self._redraw_at:
+            self._redraw_at = time.perf_counter() + REDRAW_SECONDS
+            self._draw(trainer, float(outputs["loss"]), len(batch[-1]), batch_idx + 1)
+
+    def _draw(self, trainer: Trainer, loss: float, batch_size: int, batches: int) -> None:
+        rate = batches * batch_size * trainer.world_size / (time.perf_counter() - self._epoch_started)
+        filled = BAR_WIDTH * batches // int(self.total_train_batches)
+        bar = "=" * filled + " " * (BAR_WIDTH - filled)
+        line = (
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} [{bar}] {batches}/{self.total_train_batches}"
+            f"  loss {loss:.4f}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
+        )
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r{line[:width]:<{width}}", end="", flush=True)
+
+    def _time_left(self, trainer: Trainer) -> str:
+        done = trainer.global_step - self._first_step
+        missing = trainer.estimated_stepping_batches - trainer.global_step
+        if not done or missing in (0, float("inf")):
+            return ""
+        seconds = (time.perf_counter() - self._started) / done * missing
+        return f"{timedelta(seconds=round(seconds))} left"
+
+    def _print_epoch(self, trainer: Trainer, epochs_done: int) -> None:
+        if not self.enabled or not epochs_done or trainer.global_step == self._first_step:
+            return
+        names = [name for name in trainer.callback_metrics if name.startswith(("train/", "val/")) and "second" not in name]
+        metrics = "  ".join(f"{name} {trainer.callback_metrics[name]:.4f}" for name in sorted(names))
+        erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
+        print(f"{erase}epoch {epochs_done}/{trainer.max_epochs}  {metrics}  {self._time_left(trainer)}", flush=True)

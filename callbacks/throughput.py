@@ -1,0 +1,70 @@
+"""How fast a run trains: samples per second and seconds, for each epoch."""
+
+import time
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+
+class Throughput(Callback):
+    """Logs `train/samples_per_second`, over all devices, and `train/seconds`, each epoch without validation.
+
+    A batch is a tuple whose last part has one entry per sample. Totals go on across a resume.
+
+    Attributes:
+        run_seconds: time from the start of training to its end, with validation and checkpoints.
+    """
+
+    def __init__(self) -> None:
+        self.samples, self.seconds, self.run_seconds = 0, 0.0, 0.0
+        self._in_epoch = False
+
+    @property
+    def samples_per_second(self) -> float:
+        """Over all epochs so far, without validation; 0 where there was none."""
+        return self.samples / self.seconds if self.seconds else 0.0
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.perf_counter() - self.run_seconds
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._in_epoch, self._epoch_samples, self._epoch_seconds = True, 0, 0.0
+        self._since = _now(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._epoch_samples += len(batch[-1])
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._in_epoch:
+            self._epoch_seconds += _now(trainer) - self._since
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._in_epoch:
+            self._since = _now(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._in_epoch = False
+        self._epoch_seconds += _now(trainer) - self._since
+        samples = self._epoch_samples * trainer.world_size
+        self.samples, self.seconds = self.samples + samples, self.seconds + self._epoch_seconds
+        pl_module.log("train/samples_per_second", samples / self._epoch_seconds)
+        pl_module.log("train/seconds", self._epoch_seconds)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.run_seconds = time.perf_counter() - self._started
+
+    def state_dict(self) -> dict[str, float]:
+        run_seconds = time.perf_counter() - self._started
+        return {"samples": self.samples, "seconds": self.seconds, "run_seconds": run_seconds}
+
+    def load_state_dict(self, state: dict[str, float]) -> None:
+        vars(self).update(state)
+
+
+def _now(trainer: Trainer) -> float:
+    if trainer.strategy.root_device.type == "cuda":
+        torch.cuda.synchronize()  # twice an epoch: work still queued belongs to the time before
+    return time.perf_counter()

@@ -1,0 +1,9 @@
+"""Data sets as LightningDataModules."""
+
+from datamodules.cifar10 import CIFAR10
+from datamodules.cifar100 import CIFAR100
+from datamodules.fashion_mnist import FashionMNIST
+from datamodules.images import ImageData
+from datamodules.mnist import MNIST
+
+__all__ = ["CIFAR10", "CIFAR100", "FashionMNIST", "ImageData", "MNIST"]

@@ -1,0 +1,78 @@
+"""An image data set on disk: four plain arrays in one folder, memory-mapped when read.
+
+    {train,test}_images.npy    uint8, (N, H, W) grey or (N, H, W, 3) RGB
+    {train,test}_labels.npy    uint8, (N,)
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class ImageArrays(NamedTuple):
+    """Training and test images with their labels."""
+
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+
+
+FILES = tuple(f"{field}.npy" for field in ImageArrays._fields)
+
+
+def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) -> ImageArrays:
+    """Memory-maps the four arrays in `folder`.
+
+    Raises:
+        FileNotFoundError: one of the files is missing.
+        ValueError: a file is no array, has another type or shape, its labels leave
+            0..num_classes-1, or images and labels differ in number. The message names the file.
+    """
+    arrays = ImageArrays(*(_open(folder / name) for name in FILES))
+    for split in ("train", "test"):
+        images, labels = getattr(arrays, f"{split}_images"), getattr(arrays, f"{split}_labels")
+        images_file, labels_file = folder / f"{split}_images.npy", folder / f"{split}_labels.npy"
+        if images.dtype != np.uint8 or images.shape[1:] != image_shape:
+            wanted = ", ".join(["N", *map(str, image_shape)])
+            raise ValueError(f"{images_file}: need uint8 ({wanted}), got {images.dtype} {images.shape}")
+        if labels.dtype != np.uint8 or labels.ndim != 1:
+            raise ValueError(f"{labels_file}: need uint8 (N,), got {labels.dtype} {labels.shape}")
+        if len(images) != len(labels):
+            raise ValueError(f"{labels_file}: {len(labels)} labels for {len(images)} images in {images_file.name}")
+        if len(images) == 0:
+            raise ValueError(f"{images_file}: no images")
+        if labels.max() >= num_classes:
+            row = int(labels.argmax())
+            raise ValueError(f"{labels_file}: label {labels[row]} in row {row}; labels go from 0 to {num_classes - 1}")
+    return arrays
+
+
+def _open(path: Path) -> np.ndarray:
+    try:
+        # Copy-on-write: torch wants a writable array, and the file must stay as it is.
+        return np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to download it anew") from None
+    except (ValueError, EOFError, OSError) as error:  # no .npy header, a pickle, fewer bytes than the header says
+        raise ValueError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
+
+
+def write_arrays(folder: Path, arrays: ImageArrays) -> None:
+    """Writes the four arrays, whole or not at all: they become visible by one rename of their folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        for name, array in zip(FILES, arrays, strict=True):
+            with open(unfinished / name, "wb") as file:
+                np.save(file, array)
+                file.flush()
+                os.fsync(file.fileno())
+        unfinished.chmod(0o755)  # mkdtemp makes it 0o700; other users may read data sets
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -1,0 +1,135 @@
+"""Loaders that yield whole batches of (images, labels), ready on the device.
+
+The images stay uint8 where they lie; a batch is one gather, one scaling, and the augmentations.
+Neither loader needs workers. Lightning leaves them as they are on several devices, because they
+know their rank themselves and are no `DataLoader`.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules.augment import Augmentation
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Images:
+    """Images and labels in memory: on `device` where they fit there, else in pinned host memory.
+
+    Args:
+        images: uint8, (N, H, W) or (N, H, W, 3).
+        labels: uint8, (N,).
+        device: where batches are wanted.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
+        self.device = device
+        self.images = _place(torch.from_numpy(images), device)
+        self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each: they always fit
+
+    def take(self, indices: Tensor) -> Batch:
+        """Images as floats in 0..1, (B, C, H, W), and labels, (B,), at `indices`, (B,)."""
+        images = self.images[indices.to(self.images.device)].to(self.device, non_blocking=True)
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
+        return images.float().div_(255), self.labels[indices.to(self.device)]
+
+
+class TrainBatches:
+    """Shuffled batches of one epoch, this rank's part of each.
+
+    The order is a permutation that follows from (seed, epoch), cut into global batches of
+    batch_size * world_size, and those into ranks: one device and two see the same global batches.
+    Before each batch torch is reseeded from (seed, epoch, batch, rank), so that augmentation and
+    dropout follow from these too, and a resumed run needs no random state. Every image is seen
+    once an epoch, but for a last batch of fewer than two images per rank, which BatchNorm cannot use,
+    and fewer images than ranks at its end, which would make the ranks' parts unequal.
+
+    Args:
+        data: the images to draw from.
+        indices: those of them that belong to the training split, (N,).
+        batch_size: images per device and step.
+        epoch: tells the number of the epoch that is about to start.
+        augmentations: applied to each batch in this order.
+    """
+
+    def __init__(
+        self,
+        data: Images,
+        indices: np.ndarray,
+        batch_size: int,
+        seed: int,
+        epoch: Callable[[], int],
+        augmentations: Sequence[Augmentation] = (),
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.data, self.indices, self.batch_size = data, indices, batch_size
+        self.seed, self.epoch, self.augmentations = seed, epoch, augmentations
+        self.rank, self.world_size = rank, world_size
+        self._position = {"epoch": -1, "batches": 0}  # where an interrupted epoch goes on
+
+    def __len__(self) -> int:
+        whole, rest = divmod(len(self.indices), self.batch_size * self.world_size)
+        return whole + (rest >= 2 * self.world_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch = self.epoch()
+        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
+        order = torch.from_numpy(order).to(self.data.images.device)  # all that crosses the bus in this epoch
+        seeds = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(len(self), np.uint64)
+        start = self._position["batches"] if self._position["epoch"] == epoch else 0
+        for batch in range(start, len(self)):
+            # At a batch boundary, where checkpoints are written, every batch yielded has been trained on.
+            self._position = {"epoch": epoch, "batches": batch + 1}
+            torch.manual_seed(int(seeds[batch]))
+            images, labels = self.data.take(self._part(order, batch))
+            for augmentation in self.augmentations:
+                images = augmentation(images)
+            yield images, labels
+
+    def _part(self, order: Tensor, batch: int) -> Tensor:
+        """This rank's equal share of global batch number `batch`."""
+        size = self.batch_size * self.world_size
+        share = min(size, len(order) - batch * size) // self.world_size
+        return order[batch * size + self.rank * share :][:share]
+
+    def state_dict(self) -> dict[str, Any]:
+        return dict(self._position)
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self._position = dict(state)
+
+
+class EvalBatches:
+    """Every image exactly once, over all ranks together; in order, and never augmented.
+
+    Each rank gets the same number of batches, since networks with BatchNorm synchronise their
+    buffers at each; the last may be smaller on some ranks, and empty.
+    """
+
+    def __init__(
+        self, data: Images, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
+        self.data, self.indices = data, torch.from_numpy(indices)
+        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.indices) / (self.batch_size * self.world_size))
+
+    def __iter__(self) -> Iterator[Batch]:
+        for whole in self.indices.split(self.batch_size * self.world_size):
+            yield self.data.take(whole[self.rank :: self.world_size])
+
+
+def _place(images: Tensor, device: torch.device) -> Tensor:
+    if device.type == "cpu":
+        return images
+    # Half of what is free is left to the network.
+    if device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return images.to(device)
+    return images.pin_memory()

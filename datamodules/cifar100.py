@@ -1,0 +1,21 @@
+"""CIFAR-100: 60,000 photographs in a hundred classes, 32 x 32 RGB (Krizhevsky 2009)."""
+
+from datamodules import samples
+from datamodules.images import ImageData
+
+
+class CIFAR100(ImageData):
+    name = "cifar100"
+    torchvision_name = "CIFAR100"
+    image_shape = (32, 32, 3)
+    # The official order, which is alphabetical.
+    classes = tuple(
+        """apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+        castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+        elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+        man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+        pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+        skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+        tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split()
+    )
+    make_sample = staticmethod(samples.shapes_by_hue)

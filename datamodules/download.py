@@ -1,0 +1,48 @@
+"""The official files of an image data set, through torchvision, as the arrays of `arrays.py`."""
+
+import contextlib
+import io
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from datamodules.arrays import ImageArrays, write_arrays
+
+
+def download_arrays(folder: Path, torchvision_name: str) -> None:
+    """Downloads `torchvision.datasets.<torchvision_name>` and writes its arrays to `folder`.
+
+    Several processes may call this at once: one downloads, the others wait and find it done.
+    torchvision checks the MD5 of the archives; nothing of them is kept but the arrays.
+
+    Raises:
+        FileNotFoundError: the files could not be fetched, or are not the official ones.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.parent / f".{folder.name}.lock"):
+        if folder.exists():
+            return
+        print(f"{folder}: not there yet, downloading {torchvision_name} ...", flush=True)
+        try:
+            arrays = _fetch(torchvision_name, folder.parent)
+        except (OSError, RuntimeError, EOFError) as error:  # no network, no such host, wrong checksum, cut off
+            raise FileNotFoundError(
+                f"{folder}: no data there, and {torchvision_name} could not be downloaded"
+                f" ({' '.join(str(error).split())}); put the arrays there, or use --sample"
+            ) from error
+        write_arrays(folder, arrays)
+
+
+def _fetch(torchvision_name: str, scratch: Path) -> ImageArrays:
+    import torchvision  # here, because only a first run needs it
+
+    dataset = getattr(torchvision.datasets, torchvision_name)
+    with tempfile.TemporaryDirectory(prefix=".download-", dir=scratch) as archives:
+        with contextlib.redirect_stdout(io.StringIO()):  # torchvision reports every mirror it tries
+            train, test = (dataset(archives, train=is_train, download=True) for is_train in (True, False))
+        return ImageArrays(
+            np.asarray(train.data), np.asarray(train.targets, np.uint8),
+            np.asarray(test.data), np.asarray(test.targets, np.uint8),
+        )  # fmt: skip

@@ -1,0 +1,150 @@
+"""What the image data sets share: arrays on disk, a seeded validation split, batches on the device."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from datamodules.arrays import ImageArrays, read_arrays
+from datamodules.augment import parse_augmentations
+from datamodules.batches import Batch, EvalBatches, Images, TrainBatches
+from datamodules.download import download_arrays
+
+EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
+
+
+class ImageData(LightningDataModule):
+    """An image classification data set. A subclass names it and says where it comes from.
+
+    Args:
+        data_dir: the folder that holds the data sets, each in a folder of its own.
+        batch_size: training images per device and step.
+        seed: of the validation split, the order of batches, and all random draws in training.
+        val_size: the validation split, taken from the training files: a share below 1, or a number of images.
+        augment: augmentations of the training images, such as "crop:4,flip" (see `augment.py`).
+        sample: use the embedded sample instead; needs no files.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    name: str  # the folder below data_dir
+    torchvision_name: str  # the class in torchvision.datasets that downloads it
+    image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
+    classes: tuple[str, ...]
+    make_sample: Callable[[], ImageArrays]  # a staticmethod
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 64,
+        seed: int = 0,
+        val_size: float = 0.1,
+        augment: str = "",
+        sample: bool = False,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be at least 1")
+        self.folder = Path(data_dir) / self.name
+        self.batch_size, self.seed, self.val_size, self.sample = batch_size, seed, val_size, sample
+        self.augmentations = parse_augmentations(augment)
+        self.arrays: ImageArrays | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of what a network gets."""
+        height, width, *channels = self.image_shape
+        return (channels[0] if channels else 1, height, width)
+
+    def prepare_data(self) -> None:
+        if not self.sample and not self.folder.exists():
+            download_arrays(self.folder, self.torchvision_name)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Opens and checks the arrays, splits them, and computes `mean` and `std` of the training split."""
+        if self.arrays is not None:
+            return
+        arrays = (
+            type(self).make_sample() if self.sample else read_arrays(self.folder, self.image_shape, self.num_classes)
+        )
+        num_val = self._num_val(len(arrays.train_images))
+        order = np.random.default_rng(self.seed).permutation(len(arrays.train_images))
+        self.val_indices, self.train_indices = np.sort(order[:num_val]), np.sort(order[num_val:])
+        self.mean, self.std = channel_mean_std(arrays.train_images, self.train_indices)
+        self.arrays = arrays
+
+    def _num_val(self, available: int) -> int:
+        num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
+        if not 0 < num_val < available:
+            raise ValueError(
+                f"val_size {self.val_size:g}: takes {num_val} of {available} training images;"
+                " at least one must go to each side"
+            )
+        return num_val
+
+    def describe(self) -> str:
+        """Sizes of the splits, and the rarest and commonest class of the training split."""
+        counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
+        rare, common = counts.argmin(), counts.argmax()
+        channels, height, width = self.input_shape
+        return (
+            f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
+            f" {len(self.arrays.test_labels):,} test images of {height} x {width} x {channels}"
+            f"{', from the embedded sample' if self.sample else ''}\n"
+            f"{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
+            f" to {counts[common]:,} ({self.classes[common]}) training images"
+        )
+
+    def train_dataloader(self) -> TrainBatches:
+        trainer = self.trainer
+        # To overfit a few batches, they must be the same ones in every epoch.
+        epoch = (lambda: 0) if trainer and trainer.overfit_batches else (lambda: trainer.current_epoch if trainer else 0)
+        return TrainBatches(
+            self._training_files(), self.train_indices, self.batch_size, self.seed, epoch, self.augmentations, **self._rank()
+        )
+
+    def val_dataloader(self) -> EvalBatches:
+        return EvalBatches(self._training_files(), self.val_indices, EVAL_BATCH_SIZE, **self._rank())
+
+    def test_dataloader(self) -> EvalBatches:
+        test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
+        return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, **self._rank())
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch  # it is there already
+
+    def teardown(self, stage: str) -> None:
+        self._train_images = None  # frees device memory
+
+    def _training_files(self) -> Images:
+        """Training and validation split, which share one copy on the device."""
+        if getattr(self, "_train_images", None) is None:
+            self._train_images = Images(self.arrays.train_images, self.arrays.train_labels, self._device())
+        return self._train_images
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _rank(self) -> dict[str, int]:
+        if not self.trainer:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the pixels at `indices`, per channel, on the scale 0..1."""
+    pixels = torch.from_numpy(images)[torch.from_numpy(indices)]  # (N, H, W) or (N, H, W, 3)
+    channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
+    # Counting the 256 values is exact, and faster than adding up floats.
+    shares = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels]).double()  # (C, 256)
+    shares /= shares.sum(1, keepdim=True)
+    values = torch.arange(256, dtype=torch.float64) / 255
+    mean = shares @ values  # (C,)
+    return mean.tolist(), (shares @ values**2 - mean**2).sqrt().tolist()

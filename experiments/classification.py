@@ -1,0 +1,72 @@
+"""Image classification: the flags that mnist.py, fashion_mnist.py, cifar10.py and cifar100.py share."""
+
+from typing import Any
+
+from launch import fit_and_test
+from lightning.pytorch import seed_everything
+
+from datamodules import ImageData
+from lit_modules import Classifier
+
+
+def classify(
+    dataset: type[ImageData],
+    net: str,
+    *,
+    net_args: dict[str, Any] | None = None,
+    lr: float = 0.05,
+    batch_size: int = 64,
+    max_epochs: int = 10,
+    seed: int = 0,
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    weight_decay: float = 0.0,
+    l1: float = 0.0,
+    label_smoothing: float = 0.0,
+    augment: str = "",
+    val_size: float = 0.1,
+    data_dir: str = "data",
+    sample: bool = False,
+    **flags: Any,
+) -> dict[str, Any]:
+    """Trains the network called `net` on `dataset`, tests its best epoch, and returns the metrics.
+
+    Args:
+        net: name of the network, one of lit_modules/nets.
+        net_args: options of the network, such as --net_args.dropout 0.2.
+        lr: initial, or with onecycle highest, learning rate.
+        batch_size: images per device and step.
+        max_epochs: passes over the training split.
+        seed: of the validation split, the initial weights, the order of batches and all random draws.
+        optimizer: sgd, rmsprop, adam, adamw, adagrad or adadelta.
+        momentum: of sgd and rmsprop.
+        nesterov: whether sgd's momentum is Nesterov's.
+        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw.
+        l1: factor of the L1 penalty.
+        label_smoothing: share of each target that is spread over all classes.
+        augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
+        val_size: size of the validation split, as a share of the training files if below 1, else in images.
+        data_dir: folder that holds the data sets; what is missing is downloaded to it.
+        sample: use the embedded sample, which needs no files.
+    """
+    seed_everything(seed, verbose=False)
+    data = dataset(data_dir, batch_size, seed, val_size, augment, sample)
+    data.prepare_data()
+    data.setup()
+    model = Classifier(
+        net,
+        data.input_shape,
+        data.num_classes,
+        data.mean,
+        data.std,
+        net_args=net_args,
+        lr=lr,
+        optimizer=optimizer,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+        l1=l1,
+        label_smoothing=label_smoothing,
+    )
+    return fit_and_test(dataset.name, model, data, max_epochs=max_epochs, seed=seed, **flags)

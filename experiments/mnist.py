@@ -1,0 +1,34 @@
+"""Handwritten digits: from softmax regression to a small CNN on MNIST.
+
+    python experiments/mnist.py                   LeNet-5 on the full set
+    python experiments/mnist.py --net cnn --devices 2
+    python experiments/mnist.py --sample          on 1,437 digits that scikit-learn ships; no download
+"""
+
+from typing import Any
+
+from classification import classify
+from launch import cli
+
+from datamodules import MNIST
+
+# What each net does well with here; a flag on the command line goes before.
+RECIPES: dict[str, dict[str, Any]] = {
+    "softmax": {},
+    "mlp": {},
+    "lenet5": {},
+    "cnn": {},
+}
+
+
+def main(net: str = "lenet5", **flags: Any) -> None:
+    """Trains a network on MNIST and tests its best epoch.
+
+    Args:
+        net: name of the network, one of lit_modules/nets.
+    """
+    classify(MNIST, net, **flags)
+
+
+if __name__ == "__main__":
+    cli(main, RECIPES)

@@ -1,0 +1,114 @@
+"""What a run leaves behind: figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
+
+import json
+import os
+import platform
+import subprocess
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from callbacks import Throughput
+
+
+def write_layout(logger: TensorBoardLogger) -> None:
+    """Lays out TensorBoard's custom scalars: training and validation on one chart."""
+    pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in ("loss", "acc")}
+    speed = {"samples per second": ["Multiline", ["train/samples_per_second$"]], "learning rate": ["Multiline", ["step/lr$"]]}
+    logger.experiment.add_custom_scalars({"training and validation": pairs, "speed": speed})
+
+
+def finish(
+    trainer: Trainer,
+    model: LightningModule,
+    data: LightningDataModule,
+    run: Path | None,
+    flags: dict[str, Any],
+) -> dict[str, Any]:
+    """Evaluates the best epoch on validation and test data, reports, and returns the metrics."""
+    logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
+    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    metrics = dict(trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0])
+    metrics |= trainer.test(model, data, verbose=False)[0]
+    metrics = {name: round(value, 6) for name, value in metrics.items()}
+    metrics["test/samples"] = int(metrics["test/samples"])
+    throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
+    metrics |= {
+        "epochs": trainer.current_epoch,
+        "steps": trainer.global_step,
+        "seconds": round(throughput.run_seconds, 1),
+        "samples_per_second": round(throughput.samples_per_second),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "seed": flags["seed"],
+        "net": model.hparams.get("net"),
+        "git_commit": git_commit(),
+        "torch": torch.__version__,
+        "hardware": hardware(trainer),
+    }
+    if trainer.is_global_zero:
+        if run:
+            _write_json(run / "metrics.json", metrics)
+            _log_final(logger, type(model), best, flags, metrics)
+        _print_table(metrics, run)
+    return metrics
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> None:
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    unfinished.replace(path)
+
+
+def _log_final(
+    logger: TensorBoardLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """The HPARAMS tab, with the test figures, and the network's graph."""
+    final = {name: metrics[name] for name in metrics if name.startswith("test/")}
+    logger.log_hyperparams({k: v for k, v in flags.items() if v is not None}, final, step=metrics["steps"])
+    fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
+        logger.experiment.add_graph(fresh.net, fresh.example_input_array)
+    logger.finalize("success")
+
+
+def _print_table(metrics: dict[str, Any], run: Path | None) -> None:
+    print("\nbest epoch      loss      acc")
+    for stage in ("val", "test"):
+        print(f"{stage:<10} {metrics[f'{stage}/loss']:9.4f} {metrics[f'{stage}/acc']:8.2%}")
+    print(
+        f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
+        f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
+    )
+    if run:
+        print(f"{run}")
+
+
+def git_commit() -> str | None:
+    """The commit of the project's code, with "-dirty" where files differ from it; None outside a checkout."""
+    root = Path(__file__).resolve().parents[1]
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def hardware(trainer: Trainer) -> str:
+    """Such as "2 x NVIDIA H200", or "1 process on 2 cores of an AMD EPYC"."""
+    if trainer.strategy.root_device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(trainer.strategy.root_device)}"
+    processes = f"{trainer.world_size} process" + ("es" if trainer.world_size > 1 else "")
+    return f"{processes} on {os.cpu_count()} cores, {_cpu_name()}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor without a name
+        return platform.processor() or platform.machine()

@@ -1,0 +1,20 @@
+"""Looking things up by the name a user typed."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
+    """Returns `options[name]`.
+
+    Raises:
+        ValueError: there is no such name; the message has the nearest one, and all.
+    """
+    if name in options:
+        return options[name]
+    nearest = get_close_matches(name, options, n=1, cutoff=0)
+    hint = f"did you mean {nearest[0]}? " if nearest else ""
+    raise ValueError(f"{kind} {name!r}: no such {kind}; {hint}There are {', '.join(sorted(options))}")

@@ -1,0 +1,118 @@
+"""Classification by any network: cross-entropy, accuracy, and the usual penalties."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lit_modules.means import Means
+from lit_modules.nets import build_net
+from lit_modules.optimizers import build_optimizer
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Classifier(LightningModule):
+    """Trains a network by cross-entropy. All arguments are plain data, kept in each checkpoint.
+
+    The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
+    Logs `loss` and `acc` of each stage, exact means over its samples; `train/loss` includes the
+    label smoothing, and none includes the L1 penalty.
+
+    Args:
+        net: a name from `lit_modules.nets`.
+        input_shape: (C, H, W).
+        mean: of the training pixels, per channel; subtracted from the input.
+        std: of the training pixels, per channel; divides the input.
+        net_args: options of the network.
+        lr: the initial learning rate.
+        label_smoothing: share of each target spread over all classes (Szegedy et al. 2016); in training only.
+        l1: factor of the sum of absolute weights (not biases or scales), added to the training loss.
+
+    Raises:
+        ValueError: a name is unknown or a number out of its range.
+    """
+
+    def __init__(
+        self,
+        net: str,
+        input_shape: Sequence[int],
+        num_classes: int,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        net_args: dict[str, Any] | None = None,
+        lr: float = 0.1,
+        optimizer: str = "sgd",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+        l1: float = 0.0,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)
+        self.save_hyperparameters(logger=False)
+        if not 0 <= label_smoothing <= 1:
+            raise ValueError(f"label_smoothing {label_smoothing}: must be from 0 to 1")
+        if l1 < 0:
+            raise ValueError(f"l1 {l1}: must not be negative")
+        self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.example_input_array = torch.zeros(2, *input_shape)
+        self.label_smoothing, self.l1 = label_smoothing, l1
+        self.weights = [p for p in self.net.parameters() if p.ndim > 1] if l1 else []
+        self.means = {stage: Means() for stage in ("train", "val", "test")}
+        self.configure_optimizers()  # so that a wrong option is refused now
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
+        return self.net((images - self.mean) * self.scale)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=num_correct(logits, labels))
+        return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        images, labels = batch
+        logits = self(images)
+        # The sum, unlike the mean, is right for a batch of none, which a rank may get at the end.
+        loss = F.cross_entropy(logits, labels, reduction="sum")
+        self.means[stage].add(len(labels), loss=loss, acc=num_correct(logits, labels))
+
+    def on_train_epoch_end(self) -> None:
+        self._log_means("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log("test/samples", float(self._log_means("test")))
+
+    def _log_means(self, stage: str) -> int:
+        means, count = self.means[stage].compute(lambda total: self.trainer.strategy.reduce(total, reduce_op="sum"))
+        self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
+        return count
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = ("lr", "momentum", "nesterov", "weight_decay")
+        return build_optimizer(
+            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
+        )
+
+
+def num_correct(logits: Tensor, labels: Tensor) -> Tensor:
+    """How many rows of the logits, (B, C), are largest at their label, (B,)."""
+    return (logits.argmax(1) == labels).sum()
