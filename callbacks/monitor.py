@@ -4,7 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 def monitor_mode(monitor: str) -> str:
-    """"min" for losses and errors, "max" for everything else, by the metric's name."""
+    """ "min" for losses and errors, "max" for everything else, by the metric's name."""
     return "min" if any(part in monitor for part in ("loss", "error", "rmse", "mae", "mse")) else "max"
 
 

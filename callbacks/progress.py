@@ -78,7 +78,9 @@ class ProgressLine(ProgressBar):
     def _print_epoch(self, trainer: Trainer, epochs_done: int) -> None:
         if not self.enabled or not epochs_done or trainer.global_step == self._first_step:
             return
-        names = [name for name in trainer.callback_metrics if name.startswith(("train/", "val/")) and "second" not in name]
+        names = [
+            name for name in trainer.callback_metrics if name.startswith(("train/", "val/")) and "second" not in name
+        ]
         metrics = "  ".join(f"{name} {trainer.callback_metrics[name]:.4f}" for name in sorted(names))
         erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
         print(f"{erase}epoch {epochs_done}/{trainer.max_epochs}  {metrics}  {self._time_left(trainer)}", flush=True)

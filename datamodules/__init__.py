@@ -6,4 +6,4 @@ from datamodules.fashion_mnist import FashionMNIST
 from datamodules.images import ImageData
 from datamodules.mnist import MNIST
 
-__all__ = ["CIFAR10", "CIFAR100", "FashionMNIST", "ImageData", "MNIST"]
+__all__ = ["CIFAR10", "CIFAR100", "MNIST", "FashionMNIST", "ImageData"]

@@ -112,9 +112,7 @@ class EvalBatches:
     buffers at each; the last may be smaller on some ranks, and empty.
     """
 
-    def __init__(
-        self, data: Images, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+    def __init__(self, data: Images, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
         self.data, self.indices = data, torch.from_numpy(indices)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 

@@ -105,9 +105,17 @@ class ImageData(LightningDataModule):
     def train_dataloader(self) -> TrainBatches:
         trainer = self.trainer
         # To overfit a few batches, they must be the same ones in every epoch.
-        epoch = (lambda: 0) if trainer and trainer.overfit_batches else (lambda: trainer.current_epoch if trainer else 0)
+        epoch = (
+            (lambda: 0) if trainer and trainer.overfit_batches else (lambda: trainer.current_epoch if trainer else 0)
+        )
         return TrainBatches(
-            self._training_files(), self.train_indices, self.batch_size, self.seed, epoch, self.augmentations, **self._rank()
+            self._training_files(),
+            self.train_indices,
+            self.batch_size,
+            self.seed,
+            epoch,
+            self.augmentations,
+            **self._rank(),
         )
 
     def val_dataloader(self) -> EvalBatches:
@@ -143,7 +151,9 @@ def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[floa
     pixels = torch.from_numpy(images)[torch.from_numpy(indices)]  # (N, H, W) or (N, H, W, 3)
     channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
     # Counting the 256 values is exact, and faster than adding up floats.
-    shares = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels]).double()  # (C, 256)
+    shares = torch.stack(
+        [torch.bincount(channel.flatten(), minlength=256) for channel in channels]
+    ).double()  # (C, 256)
     shares /= shares.sum(1, keepdim=True)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = shares @ values  # (C,)

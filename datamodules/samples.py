@@ -65,7 +65,9 @@ def _draw(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _masks(shape: str, count: int, rng: np.random.Generator) -> np.ndarray:
     """`count` such shapes of any size and place, (count, 32, 32) booleans."""
-    centre_x, centre_y, radius = rng.uniform([[11], [11], [6]], [[21], [21], [10]], (3, count)).astype(np.float32)[..., None, None]
+    centre_x, centre_y, radius = rng.uniform([[11], [11], [6]], [[21], [21], [10]], (3, count)).astype(np.float32)[
+        ..., None, None
+    ]
     y, x = np.mgrid[:32, :32].astype(np.float32)
     x, y = x - centre_x, y - centre_y  # (count, 32, 32), pixels from the centre
     distance, box = np.hypot(x, y), np.maximum(abs(x), abs(y))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from launch import fit_and_test
+
 from lightning.pytorch import seed_everything
 
 from datamodules import ImageData

@@ -1,10 +1,10 @@
 """What every experiment shares: the command line, the run directory, the Trainer, the test.
 
-    def main(..., **flags):
-        fit_and_test("name", model, data, **flags)
+def main(..., **flags):
+    fit_and_test("name", model, data, **flags)
 
-    if __name__ == "__main__":
-        cli(main)
+if __name__ == "__main__":
+    cli(main)
 """
 
 import logging
@@ -24,6 +24,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python experiments/x.py` puts only experiments/ there
 
+from report import finish, num_parameters, write_layout  # noqa: E402
+
 import torch  # noqa: E402
 import yaml  # noqa: E402
 from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings  # noqa: E402
@@ -31,7 +33,6 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint  # noqa: E402
 from lightning.pytorch.loggers import TensorBoardLogger  # noqa: E402
 from lightning.pytorch.utilities.exceptions import MisconfigurationException  # noqa: E402
-from report import finish, write_layout  # noqa: E402
 
 from callbacks import (  # noqa: E402
     GradientNorms,
@@ -281,8 +282,8 @@ class _RunLogger(TensorBoardLogger):
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    print(f"{name}: {model.hparams.get('net', type(model).__name__)}, {parameters:,} parameters", data.describe(), sep="\n")
+    print(f"{name}: {model.hparams.get('net', type(model).__name__)}, {num_parameters(model):,} parameters")
+    print(data.describe())
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
 
 

@@ -1,8 +1,8 @@
 """Handwritten digits: from softmax regression to a small CNN on MNIST.
 
-    python experiments/mnist.py                   LeNet-5 on the full set
-    python experiments/mnist.py --net cnn --devices 2
-    python experiments/mnist.py --sample          on 1,437 digits that scikit-learn ships; no download
+python experiments/mnist.py                   LeNet-5 on the full set
+python experiments/mnist.py --net cnn --devices 2
+python experiments/mnist.py --sample          on 1,437 digits that scikit-learn ships; no download
 """
 
 from typing import Any

@@ -18,7 +18,7 @@ from callbacks import Throughput
 def write_layout(logger: TensorBoardLogger) -> None:
     """Lays out TensorBoard's custom scalars: training and validation on one chart."""
     pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in ("loss", "acc")}
-    speed = {"samples per second": ["Multiline", ["train/samples_per_second$"]], "learning rate": ["Multiline", ["step/lr$"]]}
+    speed = {name: ["Multiline", [f"{name}$"]] for name in ("train/samples_per_second", "step/lr")}
     logger.experiment.add_custom_scalars({"training and validation": pairs, "speed": speed})
 
 
@@ -40,9 +40,9 @@ def finish(
     metrics |= {
         "epochs": trainer.current_epoch,
         "steps": trainer.global_step,
-        "seconds": round(throughput.run_seconds, 1),
+        "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "parameters": num_parameters(model),
         "seed": flags["seed"],
         "net": model.hparams.get("net"),
         "git_commit": git_commit(),
@@ -86,6 +86,11 @@ def _print_table(metrics: dict[str, Any], run: Path | None) -> None:
     )
     if run:
         print(f"{run}")
+
+
+def num_parameters(model: LightningModule) -> int:
+    """How many numbers training adjusts."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def git_commit() -> str | None:

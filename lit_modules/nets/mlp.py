@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -67,7 +68,7 @@ class MLP(nn.Module):
         drop = nn.AlphaDropout if activation == "selu" else nn.Dropout
         sizes = [math.prod(input_shape), *widths]
         layers: list[nn.Module] = []
-        for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+        for fan_in, fan_out in pairwise(sizes):
             linear = nn.Linear(fan_in, fan_out)
             initialise(linear.weight)
             nn.init.zeros_(linear.bias)

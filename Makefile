@@ -1,0 +1,40 @@
+PYTHON ?= python3
+# Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
+BIN := .venv/bin
+
+.PHONY: help run test lint format bench tensorboard clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
+	$(BIN)/python experiments/mnist.py --net lenet5 --sample
+
+test: .venv/ready  ## check the style and run the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest
+
+lint: .venv/ready  ## check the style only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/ready  ## rewrite the code in the project's style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/ready  ## measure the training loop against a bare one and a usual pipeline
+	$(BIN)/python benchmarks/overhead.py
+
+tensorboard: .venv/ready  ## show the curves of all runs on http://localhost:6006
+	$(BIN)/tensorboard --logdir runs --host localhost
+
+clean:  ## remove the environment; runs and data stay
+	rm -rf .venv
+
+.venv/ready: requirements.txt
+	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "needs Python 3.10 or newer; set PYTHON=python3.x"'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	touch $@
