@@ -68,7 +68,7 @@ def write_arrays(folder: Path, arrays: ImageArrays) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         for name, array in zip(FILES, arrays, strict=True):
-            with open(unfinished / name, "wb") as file:
+            with (unfinished / name).open("wb") as file:
                 np.save(file, array)
                 file.flush()
                 os.fsync(file.fileno())

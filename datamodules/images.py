@@ -103,19 +103,9 @@ class ImageData(LightningDataModule):
         )
 
     def train_dataloader(self) -> TrainBatches:
-        trainer = self.trainer
-        # To overfit a few batches, they must be the same ones in every epoch.
-        epoch = (
-            (lambda: 0) if trainer and trainer.overfit_batches else (lambda: trainer.current_epoch if trainer else 0)
-        )
+        files, options = self._training_files(), self._rank()
         return TrainBatches(
-            self._training_files(),
-            self.train_indices,
-            self.batch_size,
-            self.seed,
-            epoch,
-            self.augmentations,
-            **self._rank(),
+            files, self.train_indices, self.batch_size, self.seed, self._epoch, self.augmentations, **options
         )
 
     def val_dataloader(self) -> EvalBatches:
@@ -139,6 +129,10 @@ class ImageData(LightningDataModule):
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _epoch(self) -> int:
+        # To overfit a few batches, they must be the same ones in every epoch.
+        return self.trainer.current_epoch if self.trainer and not self.trainer.overfit_batches else 0
 
     def _rank(self) -> dict[str, int]:
         if not self.trainer:

@@ -69,7 +69,7 @@ def _masks(shape: str, count: int, rng: np.random.Generator) -> np.ndarray:
         ..., None, None
     ]
     y, x = np.mgrid[:32, :32].astype(np.float32)
-    x, y = x - centre_x, y - centre_y  # (count, 32, 32), pixels from the centre
+    x, y = x - centre_x.astype(np.float32), y - centre_y.astype(np.float32)  # (count, 32, 32), pixels from the centre
     distance, box = np.hypot(x, y), np.maximum(abs(x), abs(y))
     if shape == "disc":
         return distance < radius
