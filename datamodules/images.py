@@ -52,6 +52,7 @@ class ImageData(LightningDataModule):
         self.batch_size, self.seed, self.val_size, self.sample = batch_size, seed, val_size, sample
         self.augmentations = parse_augmentations(augment)
         self.arrays: ImageArrays | None = None
+        self._train_images: Images | None = None
 
     @property
     def num_classes(self) -> int:
@@ -123,7 +124,7 @@ class ImageData(LightningDataModule):
 
     def _training_files(self) -> Images:
         """Training and validation split, which share one copy on the device."""
-        if getattr(self, "_train_images", None) is None:
+        if self._train_images is None:
             self._train_images = Images(self.arrays.train_images, self.arrays.train_labels, self._device())
         return self._train_images
 
@@ -145,10 +146,8 @@ def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[floa
     pixels = torch.from_numpy(images)[torch.from_numpy(indices)]  # (N, H, W) or (N, H, W, 3)
     channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
     # Counting the 256 values is exact, and faster than adding up floats.
-    shares = torch.stack(
-        [torch.bincount(channel.flatten(), minlength=256) for channel in channels]
-    ).double()  # (C, 256)
-    shares /= shares.sum(1, keepdim=True)
+    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])  # (C, 256)
+    shares = counts.double() / counts.sum(1, keepdim=True)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = shares @ values  # (C,)
     return mean.tolist(), (shares @ values**2 - mean**2).sqrt().tolist()

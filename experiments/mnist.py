@@ -1,8 +1,10 @@
 """Handwritten digits: from softmax regression to a small CNN on MNIST.
 
-python experiments/mnist.py                   LeNet-5 on the full set
-python experiments/mnist.py --net cnn --devices 2
-python experiments/mnist.py --sample          on 1,437 digits that scikit-learn ships; no download
+    python experiments/mnist.py                       LeNet-5 on the full set
+    python experiments/mnist.py --net cnn --devices 2
+    python experiments/mnist.py --sample              on digits that scikit-learn ships; no download
+
+Model selection is on 6,000 of the training images; the 10,000 test images are used once, at the end.
 """
 
 from typing import Any
