@@ -1,7 +1,9 @@
 """An image data set on disk: four plain arrays in one folder, memory-mapped when read.
 
-{train,test}_images.npy    uint8, (N, H, W) grey or (N, H, W, 3) RGB
-{train,test}_labels.npy    uint8, (N,)
+    {train,test}_images.npy    uint8, (N, H, W) grey or (N, H, W, 3) RGB
+    {train,test}_labels.npy    uint8, (N,)
+
+No pickle is read.
 """
 
 import os

@@ -71,7 +71,8 @@ class TrainBatches:
         self.data, self.indices, self.batch_size = data, indices, batch_size
         self.seed, self.epoch, self.augmentations = seed, epoch, augmentations
         self.rank, self.world_size = rank, world_size
-        self._position = {"epoch": -1, "batches": 0}  # where an interrupted epoch goes on
+        self._position: dict[str, int] = {}  # of the running epoch
+        self._resume_at: dict[str, int] = {}  # of an interrupted one, until it goes on
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.indices), self.batch_size * self.world_size)
@@ -82,7 +83,8 @@ class TrainBatches:
         order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
         order = torch.from_numpy(order).to(self.data.images.device)  # all that crosses the bus in this epoch
         seeds = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(len(self), np.uint64)
-        start = self._position["batches"] if self._position["epoch"] == epoch else 0
+        start = self._resume_at["batches"] if self._resume_at.get("epoch") == epoch else 0
+        self._resume_at = {}
         for batch in range(start, len(self)):
             # At a batch boundary, where checkpoints are written, every batch yielded has been trained on.
             self._position = {"epoch": epoch, "batches": batch + 1}
@@ -102,7 +104,7 @@ class TrainBatches:
         return dict(self._position)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._position = dict(state)
+        self._resume_at = dict(state)
 
 
 class EvalBatches:

@@ -1,10 +1,12 @@
 """What every experiment shares: the command line, the run directory, the Trainer, the test.
 
-def main(..., **flags):
-    fit_and_test("name", model, data, **flags)
+    def main(..., **flags):
+        fit_and_test("name", model, data, **flags)
 
-if __name__ == "__main__":
-    cli(main)
+    if __name__ == "__main__":
+        cli(main)
+
+Functions to call, and nothing to inherit from.
 """
 
 import logging
@@ -93,7 +95,8 @@ def cli(
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error
-        flags.pop("config", None)
+        for source in ("config", "__default_config__"):  # the files that flags came from
+            flags.pop(source, None)
         config.clear()
         config.update(flags.as_dict())
         return main(**parser.instantiate(flags))

@@ -15,11 +15,28 @@ from launch import cli
 from datamodules import MNIST
 
 # What each net does well with here; a flag on the command line goes before.
+LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place
 RECIPES: dict[str, dict[str, Any]] = {
-    "softmax": {},
-    "mlp": {},
-    "lenet5": {},
-    "cnn": {},
+    "softmax": dict(lr=0.02, batch_size=128, max_epochs=20, lr_decay="cosine"),
+    "mlp": dict(lr=0.1, batch_size=128, max_epochs=30, lr_decay="onecycle", augment=LIGHT_DISTORTIONS),
+    "lenet5": dict(
+        lr=0.1,
+        batch_size=128,
+        max_epochs=20,
+        lr_decay="onecycle",
+        weight_decay=1e-4,
+        augment=LIGHT_DISTORTIONS,
+        channels_last=True,
+    ),
+    "cnn": dict(
+        lr=0.1,
+        batch_size=128,
+        max_epochs=20,
+        lr_decay="onecycle",
+        weight_decay=5e-4,
+        augment=LIGHT_DISTORTIONS,
+        channels_last=True,
+    ),
 }
 
 

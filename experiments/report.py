@@ -1,5 +1,6 @@
 """What a run leaves behind: figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
 
+import inspect
 import json
 import os
 import platform
@@ -68,12 +69,19 @@ def _log_final(
 ) -> None:
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
-    logger.log_hyperparams({k: v for k, v in flags.items() if v is not None}, final, step=metrics["steps"])
+    logger.log_hyperparams(_worth_comparing(flags), final, step=metrics["steps"])
     fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
         logger.experiment.add_graph(fresh.net, fresh.example_input_array)
     logger.finalize("success")
+
+
+def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
+    """Leaves out the Trainer's flags that have their usual value, and where files are kept."""
+    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
+    usual |= {"data_dir": flags.get("data_dir"), "run_dir": flags.get("run_dir"), "resume": flags.get("resume")}
+    return {name: value for name, value in flags.items() if name not in usual or value != usual[name]}
 
 
 def _print_table(metrics: dict[str, Any], run: Path | None) -> None:

@@ -1,0 +1,43 @@
+"""Photographs in ten classes: CIFAR-10.
+
+    python experiments/cifar10.py --net cnn
+    python experiments/cifar10.py --sample            on generated shapes; no download
+
+No figure has been measured here yet.
+"""
+
+from typing import Any
+
+from classification import classify
+from launch import cli
+
+from datamodules import CIFAR10
+
+# What each net starts from here; a flag on the command line goes before.
+RECIPES: dict[str, dict[str, Any]] = {
+    "softmax": dict(lr=0.01, batch_size=128, max_epochs=20, lr_decay="cosine"),
+    "mlp": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", net_args={"dropout": 0.2}),
+    "lenet5": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", channels_last=True),
+    "cnn": dict(
+        lr=0.1,
+        batch_size=128,
+        max_epochs=30,
+        lr_decay="onecycle",
+        weight_decay=5e-4,
+        augment="flip,crop:4",
+        channels_last=True,
+    ),
+}
+
+
+def main(net: str = "cnn", **flags: Any) -> None:
+    """Trains a network on CIFAR-10 and tests its best epoch.
+
+    Args:
+        net: name of the network, one of lit_modules/nets.
+    """
+    classify(CIFAR10, net, **flags)
+
+
+if __name__ == "__main__":
+    cli(main, RECIPES)
