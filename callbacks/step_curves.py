@@ -8,10 +8,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device."""
 
+    def __init__(self) -> None:
+        self._logged = 0  # a step of several accumulated batches is logged once
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if trainer.global_step % trainer.log_every_n_steps == 0:
+        step = trainer.global_step
+        if step % trainer.log_every_n_steps == 0 and step != self._logged:
+            self._logged = step
             rate = trainer.optimizers[0].param_groups[0]["lr"]
             for logger in trainer.loggers:
-                logger.log_metrics({"step/loss": float(outputs["loss"]), "step/lr": rate}, step=trainer.global_step)
+                logger.log_metrics({"step/loss": float(outputs["loss"]), "step/lr": rate}, step=step)

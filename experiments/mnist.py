@@ -10,7 +10,7 @@ Model selection is on 6,000 of the training images; the 10,000 test images are u
 from typing import Any
 
 from classification import classify
-from launch import cli
+from command_line import cli
 
 from datamodules import MNIST
 

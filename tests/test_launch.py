@@ -6,8 +6,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import launch
-from launch import cli, find_run, new_run
+import command_line
+from command_line import cli
+from runs import find_run, new_run
 
 import mnist
 import numpy as np
@@ -111,7 +112,7 @@ def test_recipe_of_the_net_is_a_default_that_a_flag_replaces(tmp_path):
     recipes = {"softmax": {"lr": 0.02, "batch_size": 200}}
     flags = ["--run_dir", str(tmp_path), *QUICK, "--batch_size", "100"]
     cli(mnist.main, recipes, flags)
-    assert (launch.config["lr"], launch.config["batch_size"]) == (0.02, 100)
+    assert (command_line.config["lr"], command_line.config["batch_size"]) == (0.02, 100)
 
 
 def test_fast_dev_run_writes_nothing(tmp_path, capsys):

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from launch import cli
+from command_line import cli
 
 import cifar10
 import cifar100
@@ -71,7 +71,7 @@ SCRIPT_TESTS = {"fashion_mnist": samples.digits, "cifar10": samples.shapes, "cif
 def test_two_processes_train_and_test_as_one_does(tmp_path):
     digits = samples.digits()
     write_arrays(tmp_path / "data" / "mnist", digits._replace(
-        train_images=digits.train_images[:701], train_labels=digits.train_labels[:701],
+        train_images=digits.train_images[:702], train_labels=digits.train_labels[:702],
         test_images=digits.test_images[:101], test_labels=digits.test_labels[:101],
     ))  # fmt: skip
     flags = ["--data_dir", str(tmp_path / "data"), "--net", "mlp", "--net_args.widths", "[64]", "--max_epochs", "3"]

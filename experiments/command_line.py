@@ -1,0 +1,112 @@
+"""The command line: a function's keyword arguments as flags, and one line for each mistake."""
+
+import os
+import re
+import sys
+import time
+import traceback
+from argparse import ArgumentError
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from runs import find_run, is_rank_zero
+
+from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("experiments", "lit_modules", "datamodules", "callbacks")
+config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
+
+# A value on the command line or in a config file may name classes of these modules and nothing else.
+set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
+)
+
+
+def cli(
+    main: Callable[..., Any],
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    args: Sequence[str] | None = None,
+) -> Any:
+    """Runs `main` with its keyword arguments, and the Trainer's, as flags.
+
+    Bad input ends the process with one line on stderr and status 2.
+
+    Args:
+        recipes: for each `--net`, the defaults that replace those of `main`.
+        args: in place of the process's own.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    with _one_line_errors():
+        parser = auto_parser(main, exit_on_error=False, default_config_files=_config_of_resumed_run(args))
+        for action in parser._actions:  # `--sample` alone means `--sample true`
+            if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
+                action.nargs, action.const = "?", True
+        try:
+            if recipes:
+                asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
+                parser.set_defaults(dict(recipes.get(parser.parse_args(asks).net, {})))
+            flags = parser.parse_args(args)
+        except ArgumentError as error:
+            raise ValueError(_explain(error, parser)) from error
+        for source in ("config", "__default_config__"):  # the files that flags came from
+            flags.pop(source, None)
+        config.clear()
+        config.update(flags.as_dict())
+        return main(**parser.instantiate(flags))
+
+
+def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
+    """The flags a resumed run was started with become the defaults."""
+    for arg, value in zip(args, [*args[1:], ""], strict=True):
+        name, equals, inline = arg.partition("=")
+        if name == "--resume":
+            return [str(find_run(inline if equals else value)[0] / "config.yaml")]
+    return []
+
+
+def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
+    """jsonargparse's message, cut to the flag, the value, and what was expected."""
+    text = str(error)
+    if unknown := re.search(r"unrecognized arguments: (\S+)", text):
+        flag = unknown[1].partition("=")[0]
+        flags = [option for action in parser._actions for option in action.option_strings]
+        nearest = get_close_matches(flag, flags, n=1, cutoff=0.5)
+        return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
+    key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
+    wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
+    if key and value and wanted:
+        kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
+        return f"--{key[1]} {value[1].strip()}: expected {kinds}"
+    return text
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turns what this project's own code raises at bad input into one line and exit status 2."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        path = Path(frame.f_code.co_filename)
+        if not any(path.is_relative_to(ROOT / package) for package in PACKAGES):
+            raise  # it comes from inside a library: a bug, whose traceback is wanted
+        if is_rank_zero() or not _launcher_ends():
+            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _launcher_ends(seconds: float = 10.0) -> bool:
+    """Lets rank zero, which launched this process and met the same error, speak and end first.
+
+    Lightning kills rank zero as soon as it sees another rank fail. Returns False where rank zero
+    goes on, so that the error is this rank's own.
+    """
+    launcher, deadline = os.getppid(), time.monotonic() + seconds
+    while os.getppid() == launcher and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return os.getppid() != launcher
