@@ -13,7 +13,7 @@ run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 test: .venv/ready  ## check the style and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: .venv/ready  ## check the style only
 	$(BIN)/ruff check .

@@ -9,8 +9,6 @@ from lit_modules.nets import build_net
 
 SHAPES = [(3, 32, 32), (1, 28, 28)]
 
-torch.set_num_threads(1)  # batches of two: a second thread only costs, tenfold where the cores are busy
-
 
 def blank(name: str, *input_shape: int, **options: Any) -> nn.Module:
     """The network for ten classes without the weights, which for large ones take longest."""

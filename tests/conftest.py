@@ -1,0 +1,6 @@
+"""What all tests share."""
+
+import torch
+
+# Batches here are small: a second thread costs more than it gives, and `make test` runs two tests at a time.
+torch.set_num_threads(1)
