@@ -1,5 +1,6 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
+from callbacks.checkpoints import EpochCheckpoint
 from callbacks.gradient_norms import GradientNorms
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
@@ -7,4 +8,13 @@ from callbacks.progress import ProgressLine
 from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
 
-__all__ = ["GradientNorms", "LRDecay", "MonitorCheck", "ProgressLine", "StepCurves", "Throughput", "monitor_mode"]
+__all__ = [
+    "EpochCheckpoint",
+    "GradientNorms",
+    "LRDecay",
+    "MonitorCheck",
+    "ProgressLine",
+    "StepCurves",
+    "Throughput",
+    "monitor_mode",
+]

@@ -73,7 +73,7 @@ class LRDecay(Callback):
         self.total_steps = trainer.estimated_stepping_batches
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
             raise ValueError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
-        steps_per_epoch = trainer.num_training_batches / trainer.accumulate_grad_batches
+        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self.warmup_steps = self.warmup_epochs * steps_per_epoch
         if self.warmup_steps >= self.total_steps:
             raise ValueError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")

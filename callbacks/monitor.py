@@ -24,3 +24,5 @@ class MonitorCheck(Callback):
         logged = sorted(trainer.callback_metrics)
         if self.monitor not in logged:
             raise ValueError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
+        # Done; each callback in the list costs time in every step.
+        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]

@@ -33,18 +33,22 @@ class ProgressLine(ProgressBar):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started, self._first_step = time.perf_counter(), trainer.global_step
         self._draws = self.enabled and sys.stdout.isatty()
+        self._start_epoch()  # a resume within an epoch has no on_train_epoch_start
         if self.enabled:
             device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
-            print(
-                f"{trainer.estimated_stepping_batches:,} steps: {trainer.max_epochs} epochs"
-                f" of {trainer.num_training_batches:,} batches on {device}",
-                flush=True,
+            epochs = f"{trainer.max_epochs} epochs" if trainer.max_epochs != -1 else "epochs"
+            steps = (
+                f"{trainer.estimated_stepping_batches:,} steps: {epochs} of {trainer.num_training_batches:,} batches"
             )
+            print(f"{steps} on {device}", flush=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The last epoch's metrics are complete only now: the module logs its own after the callbacks.
         self._print_epoch(trainer, trainer.current_epoch)
-        self._epoch_started = time.perf_counter()
+        self._start_epoch()
+
+    def _start_epoch(self) -> None:
+        self._epoch_started, self._epoch_samples = time.perf_counter(), 0
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._print_epoch(trainer, trainer.current_epoch)
@@ -52,16 +56,17 @@ class ProgressLine(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
+        self._epoch_samples += len(batch[-1])
         if self._draws and time.perf_counter() >= self._redraw_at:
             self._redraw_at = time.perf_counter() + REDRAW_SECONDS
-            self._draw(trainer, float(outputs["loss"]), len(batch[-1]), batch_idx + 1)
+            self._draw(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches, batch_idx + 1)
 
-    def _draw(self, trainer: Trainer, loss: float, batch_size: int, batches: int) -> None:
-        rate = batches * batch_size * trainer.world_size / (time.perf_counter() - self._epoch_started)
+    def _draw(self, trainer: Trainer, loss: float, batches: int) -> None:
+        rate = self._epoch_samples * trainer.world_size / (time.perf_counter() - self._epoch_started)
         filled = BAR_WIDTH * batches // int(self.total_train_batches)
         bar = "=" * filled + " " * (BAR_WIDTH - filled)
         line = (
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs} [{bar}] {batches}/{self.total_train_batches}"
+            f"{_epoch_of(trainer, trainer.current_epoch + 1)} [{bar}] {batches}/{self.total_train_batches}"
             f"  loss {loss:.4f}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
         )
         width = shutil.get_terminal_size().columns - 1
@@ -83,4 +88,8 @@ class ProgressLine(ProgressBar):
         ]
         metrics = "  ".join(f"{name} {trainer.callback_metrics[name]:.4f}" for name in sorted(names))
         erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
-        print(f"{erase}epoch {epochs_done}/{trainer.max_epochs}  {metrics}  {self._time_left(trainer)}", flush=True)
+        print(f"{erase}{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}", flush=True)
+
+
+def _epoch_of(trainer: Trainer, number: int) -> str:
+    return f"epoch {number}" + (f"/{trainer.max_epochs}" if trainer.max_epochs != -1 else "")

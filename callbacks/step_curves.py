@@ -18,5 +18,6 @@ class StepCurves(Callback):
         if step % trainer.log_every_n_steps == 0 and step != self._logged:
             self._logged = step
             rate = trainer.optimizers[0].param_groups[0]["lr"]
+            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
             for logger in trainer.loggers:
-                logger.log_metrics({"step/loss": float(outputs["loss"]), "step/lr": rate}, step=step)
+                logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step)

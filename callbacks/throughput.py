@@ -27,8 +27,12 @@ class Throughput(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.perf_counter() - self.run_seconds
+        self._start_epoch(trainer)  # a resume within an epoch has no on_train_epoch_start
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start_epoch(trainer)
+
+    def _start_epoch(self, trainer: Trainer) -> None:
         self._in_epoch, self._epoch_samples, self._epoch_seconds = True, 0, 0.0
         self._since = _now(trainer)
 

@@ -9,6 +9,7 @@ No pickle is read.
 import os
 import shutil
 import tempfile
+import tokenize
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,11 +58,14 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
 def _open(path: Path) -> np.ndarray:
     try:
         # Copy-on-write: torch wants a writable array, and the file must stay as it is.
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to download it anew") from None
-    except (ValueError, EOFError, OSError) as error:  # no .npy header, a pickle, fewer bytes than the header says
+    except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no header, a broken one, a pickle, cut off
         raise ValueError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path}: not one array but an archive of several")
+    return array
 
 
 def write_arrays(folder: Path, arrays: ImageArrays) -> None:

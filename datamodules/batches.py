@@ -104,7 +104,7 @@ class TrainBatches:
         return dict(self._position)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._resume_at = dict(state)
+        self._position = self._resume_at = dict(state)
 
 
 class EvalBatches:

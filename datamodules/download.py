@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from http.client import HTTPException
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,12 @@ def download_arrays(folder: Path, torchvision_name: str) -> None:
         print(f"{folder}: not there yet, downloading {torchvision_name} ...", flush=True)
         try:
             arrays = _fetch(torchvision_name, folder.parent)
-        except (OSError, RuntimeError, EOFError) as error:  # no network, no such host, wrong checksum, cut off
+        except (
+            OSError,
+            RuntimeError,
+            EOFError,
+            HTTPException,
+        ) as error:  # no network, wrong checksum, no HTTP
             raise FileNotFoundError(
                 f"{folder}: no data there, and {torchvision_name} could not be downloaded"
                 f" ({' '.join(str(error).split())}); put the arrays there, or use --sample"

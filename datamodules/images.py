@@ -1,5 +1,6 @@
 """What the image data sets share: arrays on disk, a seeded validation split, batches on the device."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,6 +83,8 @@ class ImageData(LightningDataModule):
         self.arrays = arrays
 
     def _num_val(self, available: int) -> int:
+        if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
+            raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of images")
         num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
         if not 0 < num_val < available:
             raise ValueError(

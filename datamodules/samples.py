@@ -51,8 +51,8 @@ def shapes_by_hue(num_train: int = 5000, num_test: int = 1000) -> ImageArrays:
 def _draw(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Draws `count` images, (N, 32, 32, 3), with their shapes and hues, (N,)."""
     rng = np.random.default_rng(SEED)
-    kinds = np.arange(count, dtype=np.uint8) % len(SHAPES)
-    hues = np.arange(count, dtype=np.uint8) // len(SHAPES) % HUES
+    kinds = (np.arange(count) % len(SHAPES)).astype(np.uint8)
+    hues = (np.arange(count) // len(SHAPES) % HUES).astype(np.uint8)
     mask = np.zeros((count, 32, 32, 1), np.float32)  # 1 inside the shape
     for kind, name in enumerate(SHAPES):
         mask[kinds == kind, :, :, 0] = _masks(name, int((kinds == kind).sum()), rng)

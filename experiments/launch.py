@@ -25,12 +25,13 @@ from runs import find_run, is_rank_zero, new_run
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks import (
+    EpochCheckpoint,
     GradientNorms,
     LRDecay,
     MonitorCheck,
@@ -99,7 +100,8 @@ def fit_and_test(
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
     if writes:
         run = run or new_run(name, run_dir, model.hparams.get("net", name))
-        callbacks += _checkpoints(run, monitor)
+        checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
+        callbacks += [EpochCheckpoint(checkpoints, "best", monitor), EpochCheckpoint(checkpoints, "last")]
     try:
         trainer = _trainer(max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
     except ValueError:
@@ -143,15 +145,6 @@ class _NoProfiler(PassThroughProfiler):
 
     def profile(self, action_name: str) -> AbstractContextManager:
         return self.nothing
-
-
-def _checkpoints(run: Path, monitor: str) -> list[Callback]:
-    """`best.ckpt` by the monitored metric, and after it `last.ckpt`, both at the end of each epoch."""
-    folder, options = run / "checkpoints", {"enable_version_counter": False, "save_on_train_epoch_end": True}
-    return [
-        ModelCheckpoint(folder, "best", monitor=monitor, mode=monitor_mode(monitor), **options),
-        ModelCheckpoint(folder, "last", **options),
-    ]
 
 
 def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:

@@ -102,9 +102,20 @@ class Classifier(LightningModule):
         self.log("test/samples", float(self._log_means("test")))
 
     def _log_means(self, stage: str) -> int:
-        means, count = self.means[stage].compute(lambda total: self.trainer.strategy.reduce(total, reduce_op="sum"))
+        means, count = self.means[stage].compute(self._sum_over_ranks)
         self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
         return count
+
+    def _sum_over_ranks(self, total: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(total, reduce_op="sum")
+
+    # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.global_rank == 0:
+            self.means["train"].load_state_dict(checkpoint["train_means"])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = ("lr", "momentum", "nesterov", "weight_decay")

@@ -1,6 +1,7 @@
 """Means over samples that are exact on any batch sizes and any number of devices."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ class Means:
     def __init__(self) -> None:
         self.count = 0
         self.sums: dict[str, Tensor] = {}
+        self._carried: dict[str, float] = {}  # from a checkpoint; joins the sums, whose device is not known before
 
     def add(self, count: int, **sums: Tensor) -> None:
         """Adds the sums over `count` samples, each a tensor of one value."""
@@ -24,7 +26,8 @@ class Means:
             if name in self.sums:
                 self.sums[name].add_(value.detach())
             else:
-                self.sums[name] = value.detach().to(_widest(value.device), copy=True)
+                carried = self._carried.pop(name, 0.0)
+                self.sums[name] = value.detach().to(_widest(value.device), copy=True) + carried
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
         """Returns the means by name and the number of samples over all ranks, and starts anew.
@@ -32,12 +35,21 @@ class Means:
         Args:
             sum_over_ranks: adds a tensor up over the ranks of a distributed run.
         """
-        names = list(self.sums)
-        device = self.sums[names[0]].device
+        state = self.state_dict(sum_over_ranks)
+        self.load_state_dict({"count": 0, "sums": {}})
+        return {name: value / state["count"] for name, value in state["sums"].items()}, state["count"]
+
+    def state_dict(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Any]:
+        """The sums and the count over all ranks, as plain numbers; one rank is to load them."""
+        if not self.sums:
+            return {"count": self.count, "sums": dict(self._carried)}
+        device = next(iter(self.sums.values())).device
         count = torch.tensor(self.count, dtype=_widest(device), device=device)
         *sums, total = sum_over_ranks(torch.stack([*self.sums.values(), count])).tolist()
-        self.count, self.sums = 0, {}
-        return {name: value / total for name, value in zip(names, sums, strict=True)}, int(total)
+        return {"count": int(total), "sums": dict(zip(self.sums, sums, strict=True))}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.count, self._carried, self.sums = state["count"], dict(state["sums"]), {}
 
 
 def _widest(device: torch.device) -> torch.dtype:

@@ -1,0 +1,167 @@
+"""Augmentations against torchvision, numpy and closed forms."""
+
+import re
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import kstest
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as vision
+
+from datamodules import augment
+from datamodules.augment import parse_augmentations
+
+ALL = ["flip", "vflip", "rotate:30", "rotate90", "zoom:0.2", "crop:4", "noise:0.1", "cutout:8"]
+
+
+def batch(*shape, seed=0):
+    """Random images; no value is 0, which is left to what augmentations blacken."""
+    return 0.1 + 0.8 * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def draw(spec, images, seed=0):
+    (function,) = parse_augmentations(spec)
+    torch.manual_seed(seed)
+    return function(images)
+
+
+def always(monkeypatch, number):
+    """Makes torch.rand return `number` only."""
+    monkeypatch.setattr(torch, "rand", lambda *size, **_: torch.full(size, number))
+
+
+@pytest.mark.parametrize(("spec", "mirror"), [("flip", np.fliplr), ("vflip", np.flipud)])
+def test_flips_mirror_half_of_the_images(spec, mirror):
+    images = batch(2000, 1, 4, 5)
+    flipped = draw(spec, images)
+    mirrored = 0
+    for before, after in zip(images.numpy()[:, 0], flipped.numpy()[:, 0], strict=True):
+        is_mirror = np.array_equal(after, mirror(before))
+        assert is_mirror or np.array_equal(after, before)
+        mirrored += is_mirror
+    assert abs(mirrored - 1000) < 90  # four standard deviations of 2000 coins
+
+
+def test_rotate90_makes_each_quarter_turn_equally_often():
+    images = batch(2000, 1, 5, 5)
+    counts = [0] * 4
+    for before, after in zip(images.numpy()[:, 0], draw("rotate90", images).numpy()[:, 0], strict=True):
+        (turns,) = [k for k in range(4) if np.array_equal(after, np.rot90(before, k))]
+        counts[turns] += 1
+    assert all(abs(count - 500) < 78 for count in counts)  # four standard deviations
+
+
+@pytest.mark.parametrize("size", [(28, 28), (20, 33)])
+@pytest.mark.parametrize(("number", "angle"), [(0.0, -40), (0.5, 0), (0.8, 24), (1.0, 40)])
+def test_rotate_agrees_with_torchvision(monkeypatch, size, number, angle):
+    images = batch(2, 3, *size)
+    wanted = vision.rotate(images, angle, InterpolationMode.BILINEAR)
+    always(monkeypatch, number)
+    assert torch.allclose(draw("rotate:40", images), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("size", [(28, 28), (20, 33)])
+@pytest.mark.parametrize(("number", "factor"), [(0.0, 0.7), (0.75, 1.15), (1.0, 1.3)])
+def test_zoom_agrees_with_torchvision(monkeypatch, size, number, factor):
+    images = batch(2, 3, *size)
+    wanted = vision.affine(images, 0, [0, 0], factor, [0.0], InterpolationMode.BILINEAR)
+    always(monkeypatch, number)
+    assert torch.allclose(draw("zoom:0.3", images), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+def test_crop_gives_every_window_of_the_padded_image_and_no_other(padding):
+    image = batch(1, 2, 4, 6)
+    padded = np.pad(image[0].numpy(), [(0, 0), (padding, padding), (padding, padding)])
+    offsets = range(2 * padding + 1)
+    windows = {padded[:, top : top + 4, left : left + 6].tobytes() for top in offsets for left in offsets}
+    assert len(windows) == (2 * padding + 1) ** 2
+    crops = draw(f"crop:{padding}", image.repeat(500, 1, 1, 1))
+    assert {crop.numpy().tobytes() for crop in crops} == windows
+
+
+def test_noise_is_gaussian_of_the_given_std():
+    noisy = draw("noise:0.05", torch.full((4, 3, 32, 32), 0.5))  # ten standard deviations from 0 and 1
+    standard = (noisy.flatten().numpy() - 0.5) / 0.05
+    assert standard.std() == pytest.approx(1, abs=0.03)  # 12,288 values: 4.7 standard errors
+    assert kstest(standard, "norm").pvalue > 0.001
+
+
+def test_noise_stays_within_0_and_1():
+    noisy = draw("noise:1", batch(4, 1, 28, 28))
+    assert (noisy.min(), noisy.max()) == (0, 1)
+
+
+@pytest.mark.parametrize("side", [1, 5, 8])
+def test_cutout_blackens_one_square_that_only_the_border_cuts(side):
+    images = batch(400, 3, 28, 28)
+    after = draw(f"cutout:{side}", images)
+    black = (after == 0).numpy()
+    assert (black == black[:, :1]).all()  # the same pixels in each channel
+    assert torch.equal(after[after != 0], images[after != 0])
+    sizes = []
+    for hole in black[:, 0]:
+        rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+        assert np.array_equal(hole, np.outer(hole.any(1), hole.any(0)))  # a rectangle
+        for line in (rows, columns):
+            assert len(line) == line[-1] - line[0] + 1
+            assert len(line) == side or (len(line) < side and (line[0] == 0 or line[-1] == 27))
+        sizes.append(hole.sum())
+    lengths = [min(centre - side // 2 + side, 28) - max(centre - side // 2, 0) for centre in range(28)]
+    assert max(sizes) == side**2
+    assert np.mean(sizes) == pytest.approx(np.mean(lengths) ** 2, rel=0.05)  # rows and columns are independent
+
+
+@pytest.mark.parametrize("shape", [(6, 1, 28, 28), (6, 3, 32, 32)])
+@pytest.mark.parametrize("spec", ALL)
+def test_shape_dtype_and_input_are_kept_in_either_memory_format(spec, shape):
+    images = batch(*shape)
+    results = [draw(spec, images), draw(spec, images.contiguous(memory_format=torch.channels_last))]
+    assert [(result.shape, result.dtype) for result in results] == [(torch.Size(shape), torch.float32)] * 2
+    assert spec.startswith("noise") or torch.allclose(*results, atol=1e-6)  # noise is drawn in memory order
+    assert torch.equal(images, batch(*shape))
+
+
+@pytest.mark.parametrize(
+    ("spec", "different"),
+    # crop: 64 draws from 81 windows give 44 different ones on average; cutout: 64 of 784 give 61
+    [(spec, {"flip": 2, "vflip": 2, "rotate90": 4, "crop:4": 30, "cutout:8": 50}.get(spec, 64)) for spec in ALL],
+)
+def test_draws_follow_from_the_seed_and_differ_within_a_batch(spec, different):
+    images = batch(1, 1, 28, 28).repeat(64, 1, 1, 1)
+    first = draw(spec, images)
+    assert torch.equal(draw(spec, images), first)
+    assert not torch.equal(draw(spec, images, seed=1), first)
+    assert len({image.numpy().tobytes() for image in first}) >= different
+
+
+def test_parsed_augmentations_keep_their_order():
+    images = batch(8, 1, 28, 28)
+    torch.manual_seed(0)
+    wanted = augment.crop(augment.noise(augment.flip(images), 0.2), 3)
+    torch.manual_seed(0)
+    for function in parse_augmentations("flip, noise:0.2,crop:3"):
+        images = function(images)
+    assert torch.equal(images, wanted)
+
+
+@pytest.mark.parametrize("spec", ["rotate:10", "zoom:0.1", "crop:4", "noise:0.05", "cutout:8"])
+def test_amount_has_a_default(spec):
+    images = batch(4, 1, 28, 28)
+    assert torch.equal(draw(spec.split(":")[0], images), draw(spec, images))
+
+
+@pytest.mark.parametrize("text", ["", " ", ","])
+def test_nothing_parses_as_no_augmentations(text):
+    assert parse_augmentations(text) == []
+
+
+@pytest.mark.parametrize(
+    "spec",
+    """flop Flip flip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 crop: crop:many noise:nan noise:inf
+    rotate:1:2 zoom:1 zoom:1.5""".split(),
+)
+def test_bad_spec_is_refused_by_name(spec):
+    with pytest.raises(ValueError, match=re.escape(repr(spec))):
+        parse_augmentations(f"vflip,{spec},noise")

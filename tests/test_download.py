@@ -1,0 +1,176 @@
+"""Downloads through torchvision, from a server on this machine that keeps count."""
+
+import gzip
+import hashlib
+import io
+import multiprocessing
+import pickle
+import tarfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+from torchvision import datasets
+
+from datamodules import MNIST
+from datamodules.arrays import read_arrays
+from datamodules.download import download_arrays
+
+SPLITS = (("train", 6), ("t10k", 4))  # MNIST's names of its files
+
+
+def images_and_labels(shape):
+    """Training images and labels, then those to test."""
+    rng = np.random.default_rng(0)
+    return [
+        rng.integers(top, size=size, dtype=np.uint8) for _, n in SPLITS for size, top in (((n, *shape), 256), (n, 10))
+    ]
+
+
+def idx(array):
+    """LeCun's format: type 8 is uint8, then the number of dimensions, then each as four bytes."""
+    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
+
+
+def md5(content):
+    return hashlib.md5(content).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `files`, notes each path asked for, and misbehaves on request."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files, self.requests, self.fault = {}, [], None
+        self.url = f"http://127.0.0.1:{self.server_port}/"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        if self.server.fault == "garbled":
+            self.wfile.write(b"what?\r\n\r\n")
+            return
+        content = self.server.files.get(self.path[1:])
+        if content is None or self.server.fault == "absent":
+            self.send_error(404)
+            return
+        if self.server.fault == "corrupted":
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content[:20] if self.server.fault == "truncated" else content)
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def mnist(server, monkeypatch):
+    """Serves a tiny MNIST in the official format, and gives its arrays."""
+    arrays = images_and_labels((28, 28))
+    kinds = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"]
+    server.files = {f"{kind}-ubyte.gz": gzip.compress(idx(array)) for kind, array in zip(kinds, arrays, strict=True)}
+    monkeypatch.setattr(datasets.MNIST, "mirrors", [server.url])
+    monkeypatch.setattr(datasets.MNIST, "resources", [(name, md5(data)) for name, data in server.files.items()])
+    return arrays
+
+
+@pytest.fixture
+def cifar10(server, monkeypatch):
+    """Serves a tiny CIFAR-10 in the official format, and gives its arrays."""
+    arrays = images_and_labels((32, 32, 3))
+    train_images, train_labels, test_images, test_labels = arrays
+
+    def part(images, labels):  # a row holds all red values of an image, then green, then blue
+        return pickle.dumps({"data": images.transpose(0, 3, 1, 2).reshape(-1, 3072), "labels": labels.tolist()})
+
+    members = {
+        "data_batch_1": part(train_images[:4], train_labels[:4]),
+        "data_batch_2": part(train_images[4:], train_labels[4:]),
+        "test_batch": part(test_images, test_labels),
+        "batches.meta": pickle.dumps({"label_names": list("abcdefghij")}),
+    }
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for name, content in members.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    server.files = {"cifar-10-python.tar.gz": archive.getvalue()}
+    checks = [[name, md5(content)] for name, content in members.items()]
+    monkeypatch.setattr(datasets.CIFAR10, "url", f"{server.url}cifar-10-python.tar.gz")
+    monkeypatch.setattr(datasets.CIFAR10, "tgz_md5", md5(archive.getvalue()))
+    monkeypatch.setattr(datasets.CIFAR10, "train_list", checks[:2])
+    monkeypatch.setattr(datasets.CIFAR10, "test_list", checks[2:3])
+    monkeypatch.setattr(datasets.CIFAR10, "meta", datasets.CIFAR10.meta | {"md5": checks[3][1]})
+    return arrays
+
+
+def same(read, wanted):
+    return all(np.array_equal(*pair) for pair in zip(read, wanted, strict=True))
+
+
+def test_mnist_is_downloaded_and_nothing_else_kept(tmp_path, mnist):
+    data = MNIST(str(tmp_path / "data"))
+    data.prepare_data()
+    data.setup()
+    assert same(data.arrays, mnist)
+    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mnist.lock", "mnist"]
+
+
+def test_cifar10_is_downloaded_and_nothing_else_kept(tmp_path, cifar10):
+    download_arrays(tmp_path / "cifar10", "CIFAR10")
+    assert same(read_arrays(tmp_path / "cifar10", (32, 32, 3), 10), cifar10)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".cifar10.lock", "cifar10"]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        *("corrupted", "truncated", "absent", "dead"),
+        "garbled",
+    ],
+)
+def test_failed_download_says_so_in_one_line_and_leaves_nothing(tmp_path, server, mnist, fault, monkeypatch):
+    server.fault = fault
+    if fault == "dead":
+        monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # the discard port: nobody listens
+    with pytest.raises(FileNotFoundError) as caught:
+        download_arrays(tmp_path / "mnist", "MNIST")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(f"{tmp_path / 'mnist'}: no data there, and MNIST could not be downloaded (")
+    assert line.endswith("use --sample")
+    assert [path.name for path in tmp_path.iterdir()] == [".mnist.lock"]
+
+
+def download_together(start, folder):
+    start.wait()
+    download_arrays(folder, "MNIST")
+
+
+def test_four_processes_at_once_download_once(tmp_path, server, mnist):
+    fork = multiprocessing.get_context("fork")  # the children keep the patched addresses
+    start = fork.Barrier(4)  # all are forked before the server has anything to do
+    processes = [fork.Process(target=download_together, args=(start, tmp_path / "mnist")) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    assert same(read_arrays(tmp_path / "mnist", (28, 28), 10), mnist)
+    # torchvision asks for each file twice: for redirects, then for its content.
+    assert sorted(server.requests) == sorted(2 * [f"/{name}" for name in server.files])

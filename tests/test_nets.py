@@ -1,0 +1,165 @@
+"""The networks found by name, those of one short file in full; larger families have tests of their own."""
+
+import math
+from functools import cache
+
+import pytest
+import torch
+import torch.nn.functional as F
+from net_checks import SHAPES, assert_trains, blank, count
+from torch import nn
+
+import lit_modules.nets as package
+from lit_modules.nets import build_net, nets
+from lit_modules.nets.mlp import ACTIVATIONS, MLP
+
+COLOUR, GREY = SHAPES
+SMALL = ["softmax", "lenet5", "mlp", "cnn"]
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "size"),
+    [
+        ("softmax", GREY, 7_850),  # 10 * (784 + 1)
+        ("softmax", COLOUR, 30_730),  # 10 * (3072 + 1)
+        ("lenet5", GREY, 61_706),  # 6*(25+1) + 16*(6*25+1) + 120*(400+1) + 84*(120+1) + 10*(84+1)
+        ("lenet5", COLOUR, 62_006),  # C1 sees two channels more: 6 * 2 * 25
+        ("mlp", GREY, 535_818),  # 512*(784+1) + 256*(512+1) + 10*(256+1)
+        # Convolutions 32*25 and 64*32*25, linear 256*64*5*5, all without bias; BatchNorms 2*(32+64+256); 10*(256+1)
+        ("cnn", GREY, 464_874),
+    ],
+)
+def test_size_is_the_sum_over_layers(name, shape, size):
+    assert count(name, *shape) == size
+
+
+@pytest.mark.parametrize("name", sorted(nets()))
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_net_gives_logits_for_any_number_of_images(name, shape):
+    net = blank(name, *shape).eval()
+    assert net(torch.empty(3, *shape, device="meta")).shape == (3, 10)
+    net = net.to_empty(device="cpu")  # a rank's last batch may be empty, which needs the kernels themselves
+    assert net(torch.empty(0, *shape)).shape == (0, 10)
+
+
+@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_parameter_trains(name, shape):
+    torch.manual_seed(0)
+    assert_trains(build_net(name, shape, 7), shape, 7, batch_size=8)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_evaluation_treats_each_image_alone(name):
+    torch.manual_seed(0)
+    net, images = build_net(name, GREY, 10).eval(), torch.randn(4, *GREY)
+    with torch.no_grad():
+        together, alone = net(images), torch.cat([net(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("cnn", {}), ("mlp", {"dropout": 0.5}), ("mlp", {"dropout": 0.5, "activation": "selu"})]
+)
+def test_dropout_draws_in_training_only(name, options):
+    torch.manual_seed(0)
+    net, images = build_net(name, GREY, 10, **options), torch.randn(4, *GREY)
+    assert not torch.equal(net(images), net(images))
+    net.eval()
+    assert torch.equal(net(images), net(images))
+
+
+@pytest.mark.parametrize("shape", [(1, 30, 30), (1, 28, 32), (3, 64, 64)])
+def test_lenet5_refuses_other_sizes(shape):
+    with pytest.raises(ValueError, match=f"lenet5.*not {shape[1]} x {shape[2]}"):
+        build_net("lenet5", shape, 10)
+
+
+HE, GLOROT, LECUN = 2 / 784, 2 / (784 + 512), 1 / 784  # variances of weights from 784 inputs to 512 units
+
+
+@pytest.mark.parametrize(
+    ("activation", "variance"),
+    [
+        ("relu", HE),
+        ("leaky_relu", HE),
+        ("elu", HE),
+        ("selu", LECUN),
+        ("softplus", HE),
+        ("sigmoid", GLOROT),
+        ("tanh", GLOROT),
+        ("silu", HE),
+        ("gelu", HE),
+    ],
+)
+def test_mlp_weights_start_with_the_spread_that_suits_the_activation(activation, variance):
+    torch.manual_seed(0)
+    net = MLP(GREY, 100, widths=(512,), activation=activation)
+    first, last = (layer for layer in net.modules() if isinstance(layer, nn.Linear))
+    assert first.weight.std().item() == pytest.approx(math.sqrt(variance), rel=0.01)
+    assert last.weight.std().item() == pytest.approx(math.sqrt(1 / 512), rel=0.02)  # logits of variance 1
+    assert not first.bias.any()
+    assert not last.bias.any()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_mlp_applies_the_activation_it_is_told(activation):
+    net = MLP((1, 1, 5), 5, widths=(5,), activation=activation)
+    for weight in (p for p in net.parameters() if p.ndim == 2):
+        nn.init.eye_(weight)
+    x = torch.tensor([[-3.0, -0.5, 0.0, 0.5, 3.0]])
+    torch.testing.assert_close(net(x.view(1, 1, 1, 5)), getattr(F, activation)(x))
+
+
+@pytest.mark.parametrize("activation", ["relu", "selu"])
+def test_deep_mlp_keeps_the_variance_of_its_activations(activation):
+    torch.manual_seed(0)
+    net, variances = MLP((1, 16, 16), 10, widths=[256] * 10, activation=activation), []
+    for layer in net.hidden:
+        if not isinstance(layer, nn.Linear):
+            layer.register_forward_hook(lambda layer, inputs, output: variances.append(output.var().item()))
+    net(torch.randn(1000, 1, 16, 16))
+    assert len(variances) == 10
+    assert all(1 / 3 < variance < 3 for variance in variances), variances
+
+
+@pytest.mark.parametrize(("activation", "kind"), [("relu", nn.Dropout), ("selu", nn.AlphaDropout)])
+def test_mlp_drops_after_each_hidden_layer_as_the_activation_needs(activation, kind):
+    net = MLP(GREY, 10, widths=(8, 8, 8), activation=activation, dropout=0.25)
+    assert [layer.p for layer in net.modules() if type(layer) is kind] == [0.25] * 3
+
+
+def test_unknown_net_lists_all_and_the_nearest():
+    with pytest.raises(ValueError, match=r"'lenet6'.*did you mean lenet5") as error:
+        build_net("lenet6", GREY, 10)
+    assert all(name in str(error.value) for name in nets())
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "named"),
+    [
+        ("softmax", {"depth": 3}, "'depth'.*softmax"),
+        ("mlp", {"width": 3}, "'width'.*widths, activation, dropout"),
+        ("mlp", {"activation": "rellu"}, "'rellu'.*did you mean relu"),
+        ("mlp", {"widths": (8, 0)}, r"widths \[8, 0\]"),
+        ("mlp", {"dropout": 1.0}, r"dropout 1\.0"),
+        ("mlp", {"dropout": -0.1}, r"dropout -0\.1"),
+    ],
+)
+def test_wrong_option_is_named(name, options, named):
+    with pytest.raises(ValueError, match=named):
+        build_net(name, GREY, 10, **options)
+
+
+def test_new_file_is_a_new_net(tmp_path, monkeypatch):
+    (tmp_path / "brought_by_a_test.py").write_text(
+        "from torch import nn\n"
+        "__all__ = ['Pixel']\n"
+        "def Pixel(input_shape, num_outputs, bias=True):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs, bias))\n"
+    )
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setattr(package, "nets", cache(nets.__wrapped__))  # an empty cache, for this test alone
+    net = build_net("pixel", (1, 2, 2), 3, bias=False)
+    assert net(torch.zeros(5, 1, 2, 2)).shape == (5, 3)
+    assert set(package.nets()) == {*nets(), "pixel"}

@@ -1,0 +1,95 @@
+"""ProgressLine: what it writes to a file, to a terminal, and when it is off."""
+
+import re
+from types import SimpleNamespace
+
+import pytest
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch import nn
+
+from callbacks import ProgressLine
+from datamodules import MNIST
+from lit_modules import Classifier
+
+BATCH_SECONDS = 0.125  # by the fake clock: 64 / 0.125 = 512 samples a second
+
+
+def fit(*callbacks, resume=None, **flags):
+    options = dict(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False, enable_model_summary=False)
+    trainer = Trainer(**{**options, **flags}, callbacks=list(callbacks))
+    model = Classifier("softmax", (1, 28, 28), 10, lr=0.0)
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)  # every loss is log(10) = 2.3026, and stays so without a learning rate
+    trainer.fit(model, MNIST(sample=True), ckpt_path=resume, weights_only=True)
+
+
+@pytest.fixture
+def terminal(monkeypatch, capsys):
+    """Makes stdout a terminal of 100 columns, and returns a callback that ticks a fake clock."""
+    clock = SimpleNamespace(now=0.0)
+
+    class Tick(Callback):
+        def on_train_batch_start(self, *args):
+            clock.now += BATCH_SECONDS
+
+    monkeypatch.setattr("callbacks.progress.sys", SimpleNamespace(stdout=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr("callbacks.progress.time", SimpleNamespace(perf_counter=lambda: clock.now))
+    monkeypatch.setenv("COLUMNS", "100")
+    return Tick()
+
+
+def test_file_gets_one_line_per_epoch_with_its_metrics(tmp_path, capsys):
+    fit(ProgressLine(), max_epochs=3, limit_train_batches=2, logger=TensorBoardLogger(tmp_path, name="", version=""))
+    out = capsys.readouterr().out
+    assert "\r" not in out
+    lines = [line for line in out.splitlines() if line.startswith("epoch ")]
+    assert [line.split()[1] for line in lines] == ["1/3", "2/3", "3/3"]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    for epoch, line in enumerate(lines):
+        for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
+            assert f"{name} {events.Scalars(name)[epoch].value:.4f}" in line
+
+
+def test_terminal_is_redrawn_twice_a_second(terminal, capsys):
+    fit(ProgressLine(), terminal, max_epochs=1, limit_train_batches=10)
+    frames = [frame for frame in capsys.readouterr().out.split("\r") if "samples/s" in frame]
+    # At 0.125 s, then at the first batch from 0.625 s on, then from 1.125 s on.
+    assert [re.search(r"(\d+)/10  loss", frame)[1] for frame in frames] == ["1", "5", "9"]
+    assert all("loss 2.3026  512 samples/s" in frame for frame in frames)
+    assert [frame.count("=") for frame in frames] == [2, 12, 21]  # of 24
+    assert [re.search(r"(\d:\d\d:\d\d) left", frame)[1] for frame in frames] == ["0:00:01", "0:00:01", "0:00:00"]
+    assert all(len(frame) == 99 for frame in frames)  # erases the frame before, and does not wrap
+
+
+def test_epoch_line_replaces_the_drawn_one(terminal, capsys):
+    fit(ProgressLine(), terminal, max_epochs=2, limit_train_batches=2)
+    assert re.findall(r"\r {99}\repoch (\d/2)  train/acc", capsys.readouterr().out) == ["1/2", "2/2"]
+
+
+def test_disabled_it_says_nothing(terminal, capsys):
+    line = ProgressLine()
+    line.disable()
+    fit(line, terminal, max_epochs=2, limit_train_batches=2)
+    assert capsys.readouterr().out == ""
+
+
+def test_steps_as_the_only_limit_are_shown_without_a_number_of_epochs(capsys):
+    fit(ProgressLine(), max_steps=3, limit_train_batches=2)
+    assert "-1" not in capsys.readouterr().out
+
+
+def test_loss_is_that_of_the_batch_also_when_accumulating(terminal, capsys):
+    fit(ProgressLine(), terminal, max_epochs=1, limit_train_batches=2, accumulate_grad_batches=2)
+    assert "1/2  loss 2.3026" in capsys.readouterr().out
+
+
+def test_resume_in_mid_epoch_draws_on(terminal, capsys, tmp_path):
+    saves = ModelCheckpoint(tmp_path, "last", every_n_train_steps=3)
+    fit(saves, enable_checkpointing=True, enable_progress_bar=False, max_steps=3, limit_train_batches=10)
+    fit(ProgressLine(), terminal, max_epochs=1, limit_train_batches=10, resume=tmp_path / "last.ckpt")
+    out = capsys.readouterr().out
+    assert re.findall(r"(\d+)/10  loss", out) == ["4", "8"]
+    assert out.count("512 samples/s") == 2
