@@ -39,7 +39,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._epoch_samples += len(batch[-1])
+        self._epoch_samples += len(batch[-1]) * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._in_epoch:
@@ -52,17 +52,20 @@ class Throughput(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._in_epoch = False
         self._epoch_seconds += _now(trainer) - self._since
-        samples = self._epoch_samples * trainer.world_size
-        self.samples, self.seconds = self.samples + samples, self.seconds + self._epoch_seconds
-        pl_module.log("train/samples_per_second", samples / self._epoch_seconds)
+        self.samples, self.seconds = self.samples + self._epoch_samples, self.seconds + self._epoch_seconds
+        pl_module.log("train/samples_per_second", self._epoch_samples / self._epoch_seconds)
         pl_module.log("train/seconds", self._epoch_seconds)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run_seconds = time.perf_counter() - self._started
 
     def state_dict(self) -> dict[str, float]:
-        run_seconds = time.perf_counter() - self._started
-        return {"samples": self.samples, "seconds": self.seconds, "run_seconds": run_seconds}
+        now = time.perf_counter()
+        state = {"samples": self.samples, "seconds": self.seconds, "run_seconds": now - self._started}
+        if self._in_epoch:
+            state["samples"] += self._epoch_samples
+            state["seconds"] += self._epoch_seconds + now - self._since
+        return state
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         vars(self).update(state)

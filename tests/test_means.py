@@ -56,3 +56,16 @@ def test_what_is_added_is_not_changed():
     means.add(1, loss=loss)
     assert loss == 3
     assert means.compute()[0]["loss"] == 3
+
+
+def test_state_is_plain_and_goes_on_in_other_means():
+    first, second = Means(), Means()
+    add_batches(first, [1.0, 2.0], [6.0])
+    state = first.state_dict()
+    assert state == {"count": 3, "sums": {"loss": 9.0, "above_one": 2.0}}
+    assert [type(value) for value in (state["count"], *state["sums"].values())] == [int, float, float]
+    second.load_state_dict(state)
+    assert second.state_dict() == state  # saved again before the next batch
+    add_batches(second, [3.0])
+    assert first.compute() == ({"loss": 9 / 3, "above_one": 2 / 3}, 3)
+    assert second.compute() == ({"loss": 12 / 4, "above_one": 3 / 4}, 4)

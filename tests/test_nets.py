@@ -139,7 +139,7 @@ def test_unknown_net_lists_all_and_the_nearest():
     ("name", "options", "named"),
     [
         ("softmax", {"depth": 3}, "'depth'.*softmax"),
-        ("mlp", {"width": 3}, "'width'.*widths, activation, dropout"),
+        ("mlp", {"width": 3}, "'width'.*it has widths, activation, dropout"),
         ("mlp", {"activation": "rellu"}, "'rellu'.*did you mean relu"),
         ("mlp", {"widths": (8, 0)}, r"widths \[8, 0\]"),
         ("mlp", {"dropout": 1.0}, r"dropout 1\.0"),
