@@ -68,6 +68,14 @@ class Classifier(LightningModule):
         self.means = {stage: Means() for stage in ("train", "val", "test")}
         self.configure_optimizers()  # so that a wrong option is refused now
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some forty times a step, and nn.Module looks for parameters and
+        # modules at each assignment; a string or None in a plain attribute is neither.
+        if name in self.__dict__ and (value is None or type(value) is str):
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
         return self.net((images - self.mean) * self.scale)
