@@ -1,5 +1,6 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
+from callbacks.averaging import weight_averaging
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.gradient_norms import GradientNorms
 from callbacks.lr_decay import LRDecay
@@ -17,4 +18,5 @@ __all__ = [
     "StepCurves",
     "Throughput",
     "monitor_mode",
+    "weight_averaging",
 ]

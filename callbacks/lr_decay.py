@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from callbacks.monitor import monitor_mode
 
-SCHEDULES = ("constant", "step", "cosine", "onecycle", "plateau")
+SCHEDULES = ("constant", "step", "linear", "cosine", "onecycle", "plateau")
 ONECYCLE_RISE = 0.3  # share of the run until the peak, as in torch's OneCycleLR
 ONECYCLE_START = 1 / 25  # of the peak, the same
 
@@ -21,10 +21,10 @@ class LRDecay(Callback):
     that Lightning steps instead loses a step at each resume with `plateau`.)
 
     Args:
-        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `cosine`: down to 0 by
-            half a cosine (Loshchilov and Hutter 2017); `onecycle`: up to the initial value and then down
-            to 0 (Smith and Topin 2018); `plateau`: times `gamma` whenever the metric has not improved
-            for more than `patience` validation rounds.
+        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `linear`: down to 0 by a
+            straight line; `cosine`: down to 0 by half a cosine (Loshchilov and Hutter 2017); `onecycle`:
+            up to the initial value and then down to 0 (Smith and Topin 2018); `plateau`: times `gamma`
+            whenever the metric has not improved for more than `patience` validation rounds.
         warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
@@ -62,8 +62,10 @@ class LRDecay(Callback):
         warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
         if self.schedule == "step":
             return warmup * self.gamma ** sum(step >= share * total_steps for share in self.milestones)
+        progress = max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps)
+        if self.schedule == "linear":
+            return warmup * (1 - progress)
         if self.schedule == "cosine":
-            progress = max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps)
             return warmup * 0.5 * (1 + math.cos(math.pi * progress))
         return warmup * self.plateau_factor
 

@@ -17,7 +17,7 @@ class StepCurves(Callback):
         step = trainer.global_step
         if step % trainer.log_every_n_steps == 0 and step != self._logged:
             self._logged = step
-            rate = trainer.optimizers[0].param_groups[0]["lr"]
+            rate = trainer.optimizers[0].param_groups[-1]["lr"]  # where there are several, the head's
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
             for logger in trainer.loggers:
                 logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step)

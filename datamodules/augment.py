@@ -2,6 +2,8 @@
 
 Every image draws its own numbers, from torch's global generator of the batch's device. On the
 command line they are a list of names with an optional amount: `--augment crop:4,flip,rotate:15`.
+An `Augmentation`, what that list is parsed to, gets the images' numbers in the data set, (B,), and
+the epoch as well, for the one that follows from these: `altflip`.
 """
 
 import math
@@ -11,12 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-Augmentation = Callable[[Tensor], Tensor]
+Augmentation = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def flip(images: Tensor) -> Tensor:
     """Mirrors half of the images left to right."""
     return torch.where(_coin(images), images.flip(-1), images)
+
+
+def altflip(images: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    """Mirrors every image in every other epoch; half of them in even ones.
+
+    Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU": two epochs see both sides of each image.
+    """
+    half = indices * 2654435761 >> 16  # Knuth's multiplicative hash: no order in the files decides
+    return torch.where((half + epoch).bitwise_and(1).bool().view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def vflip(images: Tensor) -> Tensor:
@@ -46,20 +57,25 @@ def zoom(images: Tensor, share: float) -> Tensor:
 
 def crop(images: Tensor, padding: float) -> Tensor:
     """Cuts an image of the old size at a random place from one padded by `padding` black pixels a side."""
-    padding = int(padding)
-    batch, _, height, width = images.shape
-    padded = F.pad(images, [padding] * 4)  # (B, C, H + 2p, W + 2p)
-    top, left = torch.randint(2 * padding + 1, (2, batch, 1), device=images.device)
-    rows = top + torch.arange(height, device=images.device)  # (B, H)
-    columns = left + torch.arange(width, device=images.device)  # (B, W)
-    image = torch.arange(batch, device=images.device)[:, None, None]
-    cut = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]  # (B, H, W, C)
-    return cut.permute(0, 3, 1, 2)
+    return _shift(F.pad(images, [int(padding)] * 4), int(padding))
+
+
+def shift(images: Tensor, pixels: float) -> Tensor:
+    """Moves each image by up to `pixels` along both axes; what comes in is its mirror image at the border."""
+    return _shift(F.pad(images, [int(pixels)] * 4, mode="reflect"), int(pixels))
+
+
+def _shift(padded: Tensor, padding: int) -> Tensor:
+    """Cuts a window at a random place from each of the images, (B, C, H + 2p, W + 2p) -> (B, C, H, W)."""
+    height, width = padded.shape[2] - 2 * padding, padded.shape[3] - 2 * padding
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # (B, C, 2p + 1, 2p + 1, H, W), no copy
+    top, left = torch.randint(2 * padding + 1, (2, len(padded)), device=padded.device)
+    return windows[torch.arange(len(padded), device=padded.device), :, top, left]
 
 
 def noise(images: Tensor, std: float) -> Tensor:
     """Adds Gaussian noise of standard deviation `std` to every value, and stays within 0..1."""
-    return (images + std * torch.randn_like(images)).clamp_(0, 1)
+    return (images + std * torch.randn(images.shape, device=images.device)).clamp_(0, 1)
 
 
 def cutout(images: Tensor, side: float) -> Tensor:
@@ -71,22 +87,38 @@ def cutout(images: Tensor, side: float) -> Tensor:
     side = int(side)
     top = torch.randint(height, (batch, 1, 1, 1), device=images.device) - side // 2
     left = torch.randint(width, (batch, 1, 1, 1), device=images.device) - side // 2
-    row = torch.arange(height, device=images.device)[:, None]  # (H, 1)
-    column = torch.arange(width, device=images.device)  # (W,)
-    hole = (row >= top) & (row < top + side) & (column >= left) & (column < left + side)  # (B, 1, H, W)
-    return images.masked_fill(hole, 0)
+    return images.masked_fill(_rectangle(images, top, left, side, side), 0)
+
+
+def erase(images: Tensor, probability: float) -> Tensor:
+    """Fills a random rectangle with noise in that share of the images.
+
+    Zhong et al. 2020, "Random erasing data augmentation": 2 to 40 % of the area, with sides of 0.3 to 3.3 to one.
+    A side that would be longer than the image's is as long.
+    """
+    batch, _, height, width = images.shape
+    chance, area, aspect, y, x = torch.rand(5, batch, 1, 1, 1, device=images.device)
+    area, aspect = 0.02 + 0.38 * area, 0.3 ** (2 * aspect - 1)
+    rows = (height * (area * aspect).sqrt()).round().clamp(1, height)
+    columns = (width * (area / aspect).sqrt()).round().clamp(1, width)
+    top, left = (y * (height - rows + 1)).floor(), (x * (width - columns + 1)).floor()
+    hit = _rectangle(images, top, left, rows, columns) & (chance < probability)
+    return torch.where(hit, torch.rand(images.shape, device=images.device), images)
 
 
 # Each name with its usual amount, which `name:amount` replaces; None: it takes no amount.
 AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
     "flip": (flip, None),
+    "altflip": (altflip, None),
     "vflip": (vflip, None),
     "rotate": (rotate, 10),
     "rotate90": (rotate90, None),
     "zoom": (zoom, 0.1),
     "crop": (crop, 4),
+    "shift": (shift, 2),
     "noise": (noise, 0.05),
     "cutout": (cutout, 8),
+    "erase": (erase, 0.5),
 }
 
 
@@ -107,18 +139,27 @@ def _parse_one(part: str) -> Augmentation:
     if usual is None:
         if colon:
             raise ValueError(f"augment {part!r}: {name} takes no amount")
-        return function
+        return function if function is altflip else lambda images, indices, epoch: function(images)
     try:
         value = float(amount) if colon else usual
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
         raise ValueError(f"augment {part!r}: the amount must be a positive number, as in {name}:{usual}")
-    if name in ("crop", "cutout") and value != int(value):
+    if name in ("crop", "shift", "cutout") and value != int(value):
         raise ValueError(f"augment {part!r}: {name} takes a whole number of pixels")
+    if name == "erase" and value > 1:
+        raise ValueError(f"augment {part!r}: erase takes a probability")
     if name == "zoom" and value >= 1:
         raise ValueError(f"augment {part!r}: zoom takes a share below 1")
-    return lambda images: function(images, value)
+    return lambda images, indices, epoch: function(images, value)
+
+
+def _rectangle(images: Tensor, top: Tensor, left: Tensor, rows: Tensor | int, columns: Tensor | int) -> Tensor:
+    """Where rectangles of that size and place, (B, 1, 1, 1) each, cover the images: booleans, (B, 1, H, W)."""
+    row = torch.arange(images.shape[2], device=images.device)[:, None]  # (H, 1)
+    column = torch.arange(images.shape[3], device=images.device)  # (W,)
+    return (row >= top) & (row < top + rows) & (column >= left) & (column < left + columns)
 
 
 def _coin(images: Tensor) -> Tensor:

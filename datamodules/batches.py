@@ -89,9 +89,10 @@ class TrainBatches:
             # At a batch boundary, where checkpoints are written, every batch yielded has been trained on.
             self._position = {"epoch": epoch, "batches": batch + 1}
             reseed(int(seeds[batch]), self.data.device)
-            images, labels = self.data.take(self._part(order, batch))
+            part = self._part(order, batch)
+            images, labels = self.data.take(part)
             for augmentation in self.augmentations:
-                images = augmentation(images)
+                images = augmentation(images, part.to(images.device), epoch)
             yield images, labels
 
     def _part(self, order: Tensor, batch: int) -> Tensor:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from launch import fit_and_test
+from pretrained import load_weights
 
 from lightning.pytorch import seed_everything
 
@@ -25,6 +26,12 @@ def classify(
     weight_decay: float = 0.0,
     l1: float = 0.0,
     label_smoothing: float = 0.0,
+    mixup: float = 0.0,
+    cutmix: float = 0.0,
+    test_flip: bool = False,
+    init_from: str | None = None,
+    backbone_lr: float | None = None,
+    freeze_epochs: int = 0,
     augment: str = "",
     val_size: float = 0.1,
     data_dir: str = "data",
@@ -40,12 +47,18 @@ def classify(
         batch_size: images per device and step.
         max_epochs: passes over the training split.
         seed: of the validation split, the initial weights, the order of batches and all random draws.
-        optimizer: sgd, rmsprop, adam, adamw, adagrad or adadelta.
-        momentum: of sgd and rmsprop.
+        optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
+        momentum: of sgd, rmsprop and muon.
         nesterov: whether sgd's momentum is Nesterov's.
-        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw.
+        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         l1: factor of the L1 penalty.
         label_smoothing: share of each target that is spread over all classes.
+        mixup: alpha of mixup: training images are weighted means of two; 0 is off.
+        cutmix: alpha of CutMix: a rectangle of each training image is another's; 0 is off.
+        test_flip: in evaluation, average the network's outputs for each image and its mirror image.
+        init_from: checkpoint, run directory or torchvision:NAME whose weights to start from, all but the head's.
+        backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
+        freeze_epochs: epochs at the start in which only the head learns.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
@@ -69,5 +82,12 @@ def classify(
         weight_decay=weight_decay,
         l1=l1,
         label_smoothing=label_smoothing,
+        mixup=mixup,
+        cutmix=cutmix,
+        test_flip=test_flip,
+        backbone_lr=backbone_lr,
+        freeze_epochs=freeze_epochs,
     )
+    if init_from and not flags.get("resume"):
+        load_weights(model.net, init_from)
     return fit_and_test(dataset.name, model, data, max_epochs=max_epochs, seed=seed, **flags)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from callbacks import Throughput
@@ -32,6 +33,8 @@ def finish(
 ) -> dict[str, Any]:
     """Evaluates the best epoch on validation and test data, reports, and returns the metrics."""
     logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
+    # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
     metrics = dict(trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0])
     metrics |= trainer.test(model, data, verbose=False)[0]

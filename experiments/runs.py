@@ -1,8 +1,13 @@
-"""Run directories: a new one for each run, and the one that `--resume` means."""
+"""Run directories, a new one for each run, and the checkpoints in them."""
 
 import os
 from datetime import datetime
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import nn
 
 
 def is_rank_zero() -> bool:
@@ -24,6 +29,44 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
         except FileExistsError:
             continue
     raise FileExistsError(f"{run}: a thousand runs of this second are there already")
+
+
+def find_checkpoint(source: str) -> Path:
+    """The file that holds a trained model: a run's best checkpoint, or the file itself.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    path = Path(source)
+    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if not checkpoint.is_file():
+        raise FileNotFoundError(f"{source}: no checkpoint at {checkpoint}")
+    return checkpoint
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """What the checkpoint holds, on the CPU. Nothing in the file is executed.
+
+    Raises:
+        ValueError: it is truncated, or no checkpoint of this project.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
+        raise ValueError(f"{path}: cut off, damaged or no checkpoint") from error
+    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+        raise ValueError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
+    return checkpoint
+
+
+def check_fits(checkpoint: Path, model: nn.Module) -> None:
+    """Raises ValueError where the checkpoint holds other weights than `model` has."""
+    theirs = {name: tuple(tensor.shape) for name, tensor in read_checkpoint(checkpoint)["state_dict"].items()}
+    ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    for name in [*ours, *theirs]:
+        if theirs.get(name) != ours.get(name):
+            there, here = theirs.get(name, "missing"), ours.get(name, "missing")
+            raise ValueError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
 
 
 def find_run(resume: str) -> tuple[Path, Path]:

@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lit_modules import mix
 from lit_modules.means import Means
 from lit_modules.nets import build_net
 from lit_modules.optimizers import build_optimizer
+from lit_modules.transfer import head_of
 
 Batch = tuple[Tensor, Tensor]
 
@@ -31,6 +33,11 @@ class Classifier(LightningModule):
         lr: the initial learning rate.
         label_smoothing: share of each target spread over all classes (Szegedy et al. 2016); in training only.
         l1: factor of the sum of absolute weights (not biases or scales), added to the training loss.
+        mixup: alpha of mixup, see `mix.py`; 0 is off.
+        cutmix: alpha of CutMix; with both, each batch is mixed by one of them at random.
+        test_flip: in evaluation, the logits are the mean over an image and its mirror image.
+        backbone_lr: learning rate of all but the head, the last linear layer; None: `lr` too.
+        freeze_epochs: epochs in which only the head learns.
 
     Raises:
         ValueError: a name is unknown or a number out of its range.
@@ -51,20 +58,28 @@ class Classifier(LightningModule):
         weight_decay: float = 0.0,
         l1: float = 0.0,
         label_smoothing: float = 0.0,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+        test_flip: bool = False,
+        backbone_lr: float | None = None,
+        freeze_epochs: int = 0,
     ) -> None:
         super().__init__()
         input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)
         self.save_hyperparameters(logger=False)
         if not 0 <= label_smoothing <= 1:
             raise ValueError(f"label_smoothing {label_smoothing}: must be from 0 to 1")
-        if l1 < 0:
-            raise ValueError(f"l1 {l1}: must not be negative")
+        for option, value in {"l1": l1, "mixup": mixup, "cutmix": cutmix, "freeze_epochs": freeze_epochs}.items():
+            if value < 0:
+                raise ValueError(f"{option} {value}: must not be negative")
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
         self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.label_smoothing, self.l1 = label_smoothing, l1
+        self.label_smoothing, self.l1, self.test_flip = label_smoothing, l1, test_flip
+        self.mixes = [(function, alpha) for function, alpha in ((mix.mixup, mixup), (mix.cutmix, cutmix)) if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if l1 else []
+        self.frozen = False  # whether only the head learns now
         self.means = {stage: Means() for stage in ("train", "val", "test")}
         self.configure_optimizers()  # so that a wrong option is refused now
 
@@ -78,12 +93,21 @@ class Classifier(LightningModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
-        return self.net((images - self.mean) * self.scale)
+        images = (images - self.mean) * self.scale
+        if self.test_flip and not self.training:
+            return (self.net(images) + self.net(images.flip(-1))) / 2
+        return self.net(images)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
+        share = 1.0  # of each image's own label
+        if self.mixes:
+            mixed, alpha = self.mixes[int(torch.randint(len(self.mixes), ()))]
+            images, share = mixed(images, alpha)
         logits = self(images)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.mixes:
+            loss += (1 - share) * F.cross_entropy(logits, mix.partners(labels), label_smoothing=self.label_smoothing)
         self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=num_correct(logits, labels))
         return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
 
@@ -125,11 +149,38 @@ class Classifier(LightningModule):
         if self.global_rank == 0:
             self.means["train"].load_state_dict(checkpoint["train_means"])
 
+    # In a resume within an epoch, training starts without an epoch's start.
+    def on_train_start(self) -> None:
+        self._freeze()
+
+    def on_train_epoch_start(self) -> None:
+        self._freeze()
+
+    def _freeze(self) -> None:
+        if not self.hparams.freeze_epochs:
+            return
+        self.frozen = self.current_epoch < self.hparams.freeze_epochs
+        self.net.train(not self.frozen)  # BatchNorm keeps its statistics too
+        for parameter in self._backbone():
+            # DistributedDataParallel waits for all gradients, so there they are computed, and dropped below.
+            parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        if self.frozen:
+            for parameter in self._backbone():
+                parameter.grad = None  # the optimizer passes over it, its momentum included
+
+    def _backbone(self) -> list[Tensor]:
+        head = set(head_of(self.net).parameters())
+        return [parameter for parameter in self.net.parameters() if parameter not in head]
+
     def configure_optimizers(self) -> torch.optim.Optimizer:
+        params = self.net.parameters()
+        if self.hparams.backbone_lr is not None:
+            head = list(head_of(self.net).parameters())
+            params = [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
         options = ("lr", "momentum", "nesterov", "weight_decay")
-        return build_optimizer(
-            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
-        )
+        return build_optimizer(self.hparams.optimizer, params, **{option: self.hparams[option] for option in options})
 
 
 def num_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torchvision.transforms import functional as vision
 from datamodules import augment
 from datamodules.augment import parse_augmentations
 
-ALL = ["flip", "vflip", "rotate:30", "rotate90", "zoom:0.2", "crop:4", "noise:0.1", "cutout:8"]
+ALL = ["flip", "vflip", "rotate:30", "rotate90", "zoom:0.2", "crop:4", "shift:2", "noise:0.1", "cutout:8", "erase:0.5"]
 
 
 def batch(*shape, seed=0):
@@ -23,7 +23,7 @@ def batch(*shape, seed=0):
 def draw(spec, images, seed=0):
     (function,) = parse_augmentations(spec)
     torch.manual_seed(seed)
-    return function(images)
+    return function(images, torch.arange(len(images)), 0)
 
 
 def always(monkeypatch, number):
@@ -41,6 +41,19 @@ def test_flips_mirror_half_of_the_images(spec, mirror):
         assert is_mirror or np.array_equal(after, before)
         mirrored += is_mirror
     assert abs(mirrored - 1000) < 90  # four standard deviations of 2000 coins
+
+
+def test_altflip_mirrors_every_other_epoch_and_half_of_the_images_in_each():
+    images, (altflip,) = batch(2000, 1, 4, 5), parse_augmentations("altflip")
+    for order in (torch.arange(2000), torch.randperm(2000, generator=torch.Generator().manual_seed(1))):
+        epochs = [altflip(images[order], order, epoch)[order.argsort()] for epoch in range(3)]
+        mirrored = (epochs[0] == images.flip(-1)).all(dim=(1, 2, 3))
+        assert torch.equal(epochs[0], torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images))
+        assert torch.equal(epochs[1], epochs[0].flip(-1))
+        assert torch.equal(epochs[2], epochs[0])
+        assert abs(int(mirrored.sum()) - 1000) < 90  # four standard deviations of 2000 coins
+        neighbours = (mirrored[1:] == mirrored[:-1]).sum()
+        assert abs(int(neighbours) - 1000) < 90  # no pattern in the order of the files
 
 
 def test_rotate90_makes_each_quarter_turn_equally_often():
@@ -119,14 +132,18 @@ def test_shape_dtype_and_input_are_kept_in_either_memory_format(spec, shape):
     images = batch(*shape)
     results = [draw(spec, images), draw(spec, images.contiguous(memory_format=torch.channels_last))]
     assert [(result.shape, result.dtype) for result in results] == [(torch.Size(shape), torch.float32)] * 2
-    assert spec.startswith("noise") or torch.allclose(*results, atol=1e-6)  # noise is drawn in memory order
+    assert torch.allclose(*results, atol=1e-6)
     assert torch.equal(images, batch(*shape))
+
+
+AT_LEAST = {"flip": 2, "vflip": 2, "rotate90": 4, "crop:4": 30, "shift:2": 15, "cutout:8": 50, "erase:0.5": 20}
 
 
 @pytest.mark.parametrize(
     ("spec", "different"),
-    # crop: 64 draws from 81 windows give 44 different ones on average; cutout: 64 of 784 give 61
-    [(spec, {"flip": 2, "vflip": 2, "rotate90": 4, "crop:4": 30, "cutout:8": 50}.get(spec, 64)) for spec in ALL],
+    # 64 draws from crop's 81 windows give 44 different ones on average, from shift's 25 all but one or two,
+    # from cutout's 784 give 61; erase changes half of the images
+    [(spec, AT_LEAST.get(spec, 64)) for spec in ALL],
 )
 def test_draws_follow_from_the_seed_and_differ_within_a_batch(spec, different):
     images = batch(1, 1, 28, 28).repeat(64, 1, 1, 1)
@@ -142,11 +159,38 @@ def test_parsed_augmentations_keep_their_order():
     wanted = augment.crop(augment.noise(augment.flip(images), 0.2), 3)
     torch.manual_seed(0)
     for function in parse_augmentations("flip, noise:0.2,crop:3"):
-        images = function(images)
+        images = function(images, torch.arange(8), 0)
     assert torch.equal(images, wanted)
 
 
-@pytest.mark.parametrize("spec", ["rotate:10", "zoom:0.1", "crop:4", "noise:0.05", "cutout:8"])
+def test_shift_moves_by_each_offset_equally_often_and_mirrors_the_border():
+    images = batch(5000, 1, 6, 7)
+    moved = draw("shift:2", images).numpy()[:, 0]
+    counts = np.zeros((5, 5), int)
+    padded = np.pad(images.numpy()[:, 0], ((0, 0), (2, 2), (2, 2)), mode="reflect")
+    for before, after in zip(padded, moved, strict=True):
+        (place,) = [(i, j) for i in range(5) for j in range(5) if np.array_equal(after, before[i : i + 6, j : j + 7])]
+        counts[place] += 1
+    assert abs(counts - 200).max() < 4 * 200**0.5
+
+
+def test_erase_fills_a_rectangle_of_some_images_with_noise():
+    images = torch.full((2000, 3, 32, 32), 2.0)  # no noise is 2
+    erased = draw("erase:0.3", images) != 2
+    share = erased[:, 0].float().mean(dim=(1, 2))  # (2000,)
+    hit = share > 0
+    assert abs(int(hit.sum()) - 600) < 82  # four standard deviations
+    rows, columns = erased[:, 0].any(2).sum(1), erased[:, 0].any(1).sum(1)
+    assert torch.equal((rows * columns)[hit], erased[:, 0].sum(dim=(1, 2))[hit])  # full rectangles
+    assert share[hit].min() > 0.005 and share[hit].max() < 0.45
+    assert share[hit].mean() == pytest.approx(0.2, abs=0.03)  # areas of 0.02 to 0.4, some cut to the image's sides
+    ratio = (rows[hit] / columns[hit]).log()
+    assert ratio.mean() == pytest.approx(0, abs=0.1)
+    filled = draw("erase:0.3", images)[erased]
+    assert kstest(filled.double().numpy()[:5000], "uniform").pvalue > 0.01
+
+
+@pytest.mark.parametrize("spec", ["rotate:10", "zoom:0.1", "crop:4", "shift:2", "noise:0.05", "cutout:8", "erase:0.5"])
 def test_amount_has_a_default(spec):
     images = batch(4, 1, 28, 28)
     assert torch.equal(draw(spec.split(":")[0], images), draw(spec, images))
@@ -159,8 +203,8 @@ def test_nothing_parses_as_no_augmentations(text):
 
 @pytest.mark.parametrize(
     "spec",
-    """flop Flip flip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 crop: crop:many noise:nan noise:inf
-    rotate:1:2 zoom:1 zoom:1.5""".split(),
+    """flop Flip flip:1 altflip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 shift:1.5 erase:1.5
+    crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5""".split(),
 )
 def test_bad_spec_is_refused_by_name(spec):
     with pytest.raises(ValueError, match=re.escape(repr(spec))):

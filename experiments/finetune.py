@@ -1,0 +1,46 @@
+"""Fine-tuning: a trained network goes on to another data set, with a new head.
+
+    python experiments/finetune.py runs/cifar100/<run> --data cifar10
+    python experiments/finetune.py runs/mnist/<run> --data fashion_mnist --freeze_epochs 1 --backbone_lr 0.005
+    python experiments/finetune.py torchvision:resnet18 --data own_images --data_dir photos/
+
+It starts from the run's best checkpoint, or from a checkpoint file, and prints which weights were loaded and which
+were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
+"""
+
+from typing import Any
+
+from classification import classify
+from command_line import cli
+from pretrained import TORCHVISION
+from runs import find_checkpoint, read_checkpoint
+
+from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from lit_modules.choose import choose
+
+DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100)}
+
+
+# A tenth of the rates that nets start from elsewhere here: what was learned is to be kept.
+def main(
+    checkpoint: str, data: str = "cifar10", lr: float = 0.01, backbone_lr: float | None = 0.002, **flags: Any
+) -> None:
+    """Fine-tunes a trained network on another data set and tests its best epoch.
+
+    Args:
+        checkpoint: run directory, checkpoint file, or torchvision:NAME.
+        data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100.
+        lr: highest learning rate of the head.
+        backbone_lr: of all other layers; null: that of the head.
+    """
+    if checkpoint.startswith(TORCHVISION):
+        net, net_args = "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
+    else:
+        trained = read_checkpoint(find_checkpoint(checkpoint))["hyper_parameters"]
+        net, net_args = trained["net"], trained["net_args"]
+    dataset = choose("data", data, DATA)
+    classify(dataset, net, net_args=net_args, init_from=checkpoint, lr=lr, backbone_lr=backbone_lr, **flags)
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,40 @@
+"""Any of torchvision's classification networks, made for ImageNet's photographs, with outputs of one's own.
+
+Without pretrained weights, which `experiments/finetune.py torchvision:resnet18` adds.
+"""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lit_modules.choose import choose
+
+__all__ = ["ImageNet"]
+
+
+class ImageNet(nn.Module):
+    """A network of torchvision.models behind a resizing of its input; grey images become three equal channels.
+
+    Args:
+        arch: its name in torchvision.
+        size: side that images are enlarged to. The pretrained weights know 224; less is faster.
+
+    Raises:
+        ValueError: torchvision has no such network.
+    """
+
+    def __init__(self, input_shape: Sequence[int], num_outputs: int, arch: str = "resnet18", size: int = 224) -> None:
+        super().__init__()
+        from torchvision import models  # here, for its import takes seconds that other networks need not wait
+
+        # These two give a tuple in training, with the outputs of auxiliary classifiers.
+        names = {name: name for name in models.list_models(module=models, exclude=["googlenet", "inception_v3"])}
+        self.model = models.get_model(choose("arch", arch, names), weights=None, num_classes=num_outputs)
+        self.size = size
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.expand(-1, 3, -1, -1)  # (B, 1 or 3, H, W) -> (B, 3, H, W)
+        if x.shape[-2:] != (self.size, self.size):
+            x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True)  # (B, 3, size, size)
+        return self.model(x)  # (B, num_outputs)
