@@ -1,5 +1,6 @@
-"""Image classification: the flags that mnist.py, fashion_mnist.py, cifar10.py and cifar100.py share."""
+"""Image classification: the flags that mnist.py, fashion_mnist.py, cifar10.py, cifar100.py and own_images.py share."""
 
+from collections.abc import Callable
 from typing import Any
 
 from launch import fit_and_test
@@ -11,7 +12,7 @@ from lit_modules import Classifier
 
 
 def classify(
-    dataset: type[ImageData],
+    dataset: Callable[..., ImageData],
     net: str,
     *,
     net_args: dict[str, Any] | None = None,
@@ -70,4 +71,4 @@ def classify(
         l1=l1,
         label_smoothing=label_smoothing,
     )
-    return fit_and_test(dataset.name, model, data, max_epochs=max_epochs, seed=seed, **flags)
+    return fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=seed, **flags)
