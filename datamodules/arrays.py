@@ -1,7 +1,7 @@
 """An image data set on disk: four plain arrays in one folder, memory-mapped when read.
 
     {train,test}_images.npy    uint8, (N, H, W) grey or (N, H, W, 3) RGB
-    {train,test}_labels.npy    uint8, (N,)
+    {train,test}_labels.npy    uint8, or uint16 for more than 256 classes, (N,)
 
 No pickle is read.
 """
@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 import tokenize
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,8 +44,8 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
         if images.dtype != np.uint8 or images.shape[1:] != image_shape:
             wanted = ", ".join(["N", *map(str, image_shape)])
             raise ValueError(f"{images_file}: need uint8 ({wanted}), got {images.dtype} {images.shape}")
-        if labels.dtype != np.uint8 or labels.ndim != 1:
-            raise ValueError(f"{labels_file}: need uint8 (N,), got {labels.dtype} {labels.shape}")
+        if labels.dtype not in (np.uint8, np.uint16) or labels.ndim != 1:
+            raise ValueError(f"{labels_file}: need uint8 or uint16 (N,), got {labels.dtype} {labels.shape}")
         if len(images) != len(labels):
             raise ValueError(f"{labels_file}: {len(labels)} labels for {len(images)} images in {images_file.name}")
         if len(images) == 0:
@@ -60,7 +61,7 @@ def _open(path: Path) -> np.ndarray:
         # Copy-on-write: torch wants a writable array, and the file must stay as it is.
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to download it anew") from None
+        raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to have it made anew") from None
     except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no header, a broken one, a pickle, cut off
         raise ValueError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
     if not isinstance(array, np.ndarray):
@@ -68,11 +69,17 @@ def _open(path: Path) -> np.ndarray:
     return array
 
 
-def write_arrays(folder: Path, arrays: ImageArrays) -> None:
-    """Writes the four arrays, whole or not at all: they become visible by one rename of their folder."""
+def write_arrays(folder: Path, arrays: ImageArrays, texts: Mapping[str, str] | None = None) -> None:
+    """Writes the four arrays, whole or not at all: they become visible by one rename of their folder.
+
+    Args:
+        texts: of further files, by name.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
+        for name, text in (texts or {}).items():
+            (unfinished / name).write_text(text)
         for name, array in zip(FILES, arrays, strict=True):
             with (unfinished / name).open("wb") as file:
                 np.save(file, array)

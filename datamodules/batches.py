@@ -23,7 +23,7 @@ class Images:
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
-        labels: uint8, (N,).
+        labels: uint8 or uint16, (N,).
         device: where batches are wanted.
     """
 

@@ -49,7 +49,7 @@ class ImageData(LightningDataModule):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        self.folder = Path(data_dir) / self.name
+        self.data_dir = Path(data_dir)
         self.batch_size, self.seed, self.val_size, self.sample = batch_size, seed, val_size, sample
         self.augmentations = parse_augmentations(augment)
         self.arrays: ImageArrays | None = None
@@ -65,6 +65,11 @@ class ImageData(LightningDataModule):
         height, width, *channels = self.image_shape
         return (channels[0] if channels else 1, height, width)
 
+    @property
+    def folder(self) -> Path:
+        """Where the arrays are kept."""
+        return self.data_dir / self.name
+
     def prepare_data(self) -> None:
         if not self.sample and not self.folder.exists():
             download_arrays(self.folder, self.torchvision_name)
@@ -73,14 +78,19 @@ class ImageData(LightningDataModule):
         """Opens and checks the arrays, splits them, and computes `mean` and `std` of the training split."""
         if self.arrays is not None:
             return
-        arrays = (
-            type(self).make_sample() if self.sample else read_arrays(self.folder, self.image_shape, self.num_classes)
-        )
-        num_val = self._num_val(len(arrays.train_images))
-        order = np.random.default_rng(self.seed).permutation(len(arrays.train_images))
-        self.val_indices, self.train_indices = np.sort(order[:num_val]), np.sort(order[num_val:])
+        arrays = type(self).make_sample() if self.sample else self._read()
+        self.val_indices, self.train_indices = self._split(arrays.train_labels)
         self.mean, self.std = channel_mean_std(arrays.train_images, self.train_indices)
         self.arrays = arrays
+
+    def _read(self) -> ImageArrays:
+        return read_arrays(self.folder, self.image_shape, self.num_classes)
+
+    def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of the training images, whose `labels` these are, go to validation and which to training."""
+        num_val = self._num_val(len(labels))
+        order = np.random.default_rng(self.seed).permutation(len(labels))
+        return np.sort(order[:num_val]), np.sort(order[num_val:])
 
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):

@@ -1,5 +1,6 @@
-"""Image classification: the flags that mnist.py, fashion_mnist.py, cifar10.py and cifar100.py share."""
+"""Image classification: the flags that mnist.py, fashion_mnist.py, cifar10.py, cifar100.py and own_images.py share."""
 
+from collections.abc import Callable
 from typing import Any
 
 from launch import fit_and_test
@@ -12,7 +13,7 @@ from lit_modules import Classifier
 
 
 def classify(
-    dataset: type[ImageData],
+    dataset: Callable[..., ImageData],
     net: str,
     *,
     net_args: dict[str, Any] | None = None,
@@ -90,4 +91,4 @@ def classify(
     )
     if init_from and not flags.get("resume"):
         load_weights(model.net, init_from)
-    return fit_and_test(dataset.name, model, data, max_epochs=max_epochs, seed=seed, **flags)
+    return fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=seed, **flags)

@@ -8,6 +8,7 @@ It starts from the run's best checkpoint, or from a checkpoint file, and prints 
 were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
 """
 
+from functools import partial
 from typing import Any
 
 from classification import classify
@@ -15,23 +16,31 @@ from command_line import cli
 from pretrained import TORCHVISION
 from runs import find_checkpoint, read_checkpoint
 
-from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
 from lit_modules.choose import choose
 
-DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100)}
+DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 
 
 # A tenth of the rates that nets start from elsewhere here: what was learned is to be kept.
 def main(
-    checkpoint: str, data: str = "cifar10", lr: float = 0.01, backbone_lr: float | None = 0.002, **flags: Any
+    checkpoint: str,
+    data: str = "cifar10",
+    lr: float = 0.01,
+    backbone_lr: float | None = 0.002,
+    image_size: int = 64,
+    skip_bad: bool = False,
+    **flags: Any,
 ) -> None:
     """Fine-tunes a trained network on another data set and tests its best epoch.
 
     Args:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
-        data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100.
+        data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100 or own_images.
         lr: highest learning rate of the head.
         backbone_lr: of all other layers; null: that of the head.
+        image_size: of own_images, see own_images.py.
+        skip_bad: of own_images, see own_images.py.
     """
     if checkpoint.startswith(TORCHVISION):
         net, net_args = "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
@@ -39,6 +48,8 @@ def main(
         trained = read_checkpoint(find_checkpoint(checkpoint))["hyper_parameters"]
         net, net_args = trained["net"], trained["net_args"]
     dataset = choose("data", data, DATA)
+    if dataset is ImageFolder:
+        dataset = partial(ImageFolder, image_size=image_size, skip_bad=skip_bad)
     classify(dataset, net, net_args=net_args, init_from=checkpoint, lr=lr, backbone_lr=backbone_lr, **flags)
 
 

@@ -77,7 +77,7 @@ BAD = {
         save(np.zeros((5, 28, 28), np.float32)),
         "need uint8 (N, 28, 28), got float32",
     ),
-    "int64 labels": ("test_labels.npy", save(np.zeros(3, np.int64)), "need uint8 (N,), got int64"),
+    "int64 labels": ("test_labels.npy", save(np.zeros(3, np.int64)), "need uint8 or uint16 (N,), got int64"),
     "28 x 27": ("test_images.npy", save(np.zeros((3, 28, 27), np.uint8)), "got uint8 (3, 28, 27)"),
     "flat images": ("train_images.npy", save(np.zeros((5, 784), np.uint8)), "got uint8 (5, 784)"),
     "one-hot labels": ("train_labels.npy", save(np.zeros((5, 10), np.uint8)), "got uint8 (5, 10)"),

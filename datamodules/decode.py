@@ -1,0 +1,117 @@
+"""Image files of any kind as square RGB arrays of one size."""
+
+import re
+import sys
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+from rich.console import Console
+from rich.progress import track
+
+# Named, since among Pillow's others is EPS, for which it starts Ghostscript.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+MODES = {"L": "grey", "P": "palette", "1": "black-and-white"}  # Pillow's other names, such as CMYK, say enough
+
+
+class Decoded(NamedTuple):
+    """What became of a list of files."""
+
+    images: np.ndarray  # uint8, (N, S, S, 3); the rows of bad files are undefined
+    bad: dict[int, str]  # why the file of that row could not be read
+    notes: list[str]  # what was changed about the others, a sentence each
+
+
+class Change(NamedTuple):
+    """What one image was before."""
+
+    kind: str | None  # None: 8-bit RGB
+    size: tuple[int, int]  # width, height
+
+
+def decode_files(paths: Sequence[Path], size: int) -> Decoded:
+    """Decodes all files in parallel, with a bar on stderr if that is a terminal. Nothing about a file raises."""
+    images = np.empty((len(paths), size, size, 3), np.uint8)
+
+    def decode_row(row: int) -> Change | str:
+        try:
+            image, change = decode(paths[row], size)
+        except UnidentifiedImageError:
+            return "no image of a known format"
+        except Exception as error:  # at a damaged file Pillow's readers raise errors of any kind
+            return str(error) or type(error).__name__
+        images[row] = image
+        return change
+
+    # Threads suffice: Pillow lets others run while it decodes and resizes.
+    with ThreadPoolExecutor() as pool, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, on what it can read all the same
+        results = pool.map(decode_row, range(len(paths)))
+        if sys.stderr.isatty():
+            results = track(results, "decoding", len(paths), console=Console(stderr=True), transient=True)
+        results = list(results)
+    bad = {row: result for row, result in enumerate(results) if isinstance(result, str)}
+    return Decoded(images, bad, _notes([result for result in results if isinstance(result, Change)], size))
+
+
+def decode(path: Path, size: int) -> tuple[Image.Image, Change]:
+    """The file's first frame, upright, its middle square at `size` x `size` pixels.
+
+    Raises:
+        Exception: of any kind; the file cannot be read.
+    """
+    if not path.is_file():  # a pipe would be waited for
+        raise FileNotFoundError("no file, or a link to none")
+    with Image.open(path, formats=FORMATS) as image:
+        change = Change(_kind(image), image.size)
+        # A large JPEG is decoded at a half, a quarter or an eighth; twice the size is left for a good resize.
+        image.draft(None, (2 * size, 2 * size))
+        image = _rgb(ImageOps.exif_transpose(image))
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS), change
+
+
+def _kind(image: Image.Image) -> str | None:
+    """What the file has in place of 8-bit RGB."""
+    # Pillow reads 16-bit colour as 8-bit, and only the decoder's arguments tell, as in "RGB;16B".
+    # "BGR;16" means 5, 6 and 5 bits.
+    if image.mode.startswith("I") or re.search(r"[^R];16", str(image.tile)):
+        return "16-bit"
+    if image.has_transparency_data:
+        return "transparent"
+    return None if image.mode == "RGB" else MODES.get(image.mode, image.mode)
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode[0] in "IF":
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
+    if image.has_transparency_data:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image.convert("RGBA"))
+    return image.convert("RGB")
+
+
+def _eight_bits(values: np.ndarray) -> np.ndarray:
+    """0..65535 as 0..255, rounded; Pillow's own conversion clips. (H, W) -> (H, W)"""
+    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
+        raise ValueError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _notes(changes: Sequence[Change], size: int) -> list[str]:
+    notes = []
+    kinds = Counter(change.kind for change in changes if change.kind)
+    if kinds:
+        listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
+        on_white = "; what is transparent is put on white" if "transparent" in kinds else ""
+        notes.append(f"converted to 8-bit RGB: {listed}{on_white}")
+    resized = [change.size for change in changes if change.size != (size, size)]
+    if resized:
+        sizes = [f"{width} x {height}" for width, height in sorted(set(resized), key=lambda s: (s[0] * s[1], s))]
+        were = f"from sizes between {sizes[0]} and {sizes[-1]}" if len(sizes) > 1 else f"from {sizes[0]}"
+        notes.append(f"resized to {size} x {size}: {len(resized):,}, {were}; of those that are not square, the middle")
+    return notes

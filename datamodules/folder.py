@@ -1,0 +1,158 @@
+"""A user's own images: a folder of class folders (see `listing.py`), decoded once to arrays.
+
+The arrays are kept below `<data_dir>/.arrays/`, by image size and a fingerprint of the files: a folder that
+has changed is decoded again, an unchanged one only memory-mapped. Nothing else in the folder is touched.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+
+from datamodules import samples
+from datamodules.arrays import ImageArrays, write_arrays
+from datamodules.images import ImageData
+from datamodules.listing import Listing, list_images, readable_splits
+
+LAYOUT = 1  # to be raised when files are decoded or split in another way: older arrays are then left alone
+SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
+NAMED = 10  # unreadable files in a message; more make it unreadable too
+
+
+class ImageFolder(ImageData):
+    """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
+
+    Without val/ the validation split is taken from train/, by `val_size` and `seed`; without test/ a tenth of
+    each class of train/ is the test set, the same for every seed. With `sample` the images are generated
+    32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
+
+    Args:
+        data_dir: the folder that holds train/.
+        image_size: side of the images in pixels; they are resized, and cut to their middle square.
+        skip_bad: leave out files that cannot be read as images, in place of refusing them.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    name = "own_images"
+    make_sample = staticmethod(samples.shapes)
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 64,
+        seed: int = 0,
+        val_size: float = 0.1,
+        augment: str = "",
+        sample: bool = False,
+        image_size: int = 64,
+        skip_bad: bool = False,
+    ) -> None:
+        super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
+        if image_size < 16:  # the networks' least
+            raise ValueError(f"image_size {image_size}: must be at least 16 pixels")
+        self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
+        self.skip_bad = skip_bad
+
+    @cached_property
+    def listing(self) -> Listing:
+        return list_images(self.data_dir)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return samples.SHAPES if self.sample else self.listing.classes
+
+    @cached_property
+    def folder(self) -> Path:
+        """Beside the images, or, where that is read-only as shared data sets are, in the user's cache."""
+        name = f"{self.image_shape[0]}px-{LAYOUT}-{self.listing.fingerprint}"
+        beside = self.data_dir / ".arrays"
+        if (beside / name).exists() or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
+            return beside / name
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / self.name / name
+
+    def prepare_data(self) -> None:
+        """Decodes the images if their arrays are not there. Of several processes one does, and the others wait.
+
+        Raises:
+            ValueError: a file cannot be read and `skip_bad` is not set, or a class or split has no readable one.
+            OSError: the arrays cannot be written.
+        """
+        if self.sample or self.folder.exists():
+            return
+        try:
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(self.folder.parent / f".{self.folder.name}.lock"):
+                if not self.folder.exists():
+                    self._decode()
+        except OSError as error:
+            raise OSError(f"{self.folder}: the decoded images cannot be kept there ({error})") from error
+
+    def _decode(self) -> None:
+        from datamodules.decode import decode_files  # here, because only a first run needs it
+
+        files, size = list(self.listing.files), self.image_shape[0]
+        print(f"{self.data_dir}: decoding {len(files):,} images to {size} x {size}, kept in {self.folder}", flush=True)
+        images, bad_rows, notes = decode_files([self.data_dir / file for file in files], size)
+        bad = dict.fromkeys(self.listing.stray, "in no class folder")
+        bad |= {files[row]: reason for row, reason in bad_rows.items()}
+        self._refuse_bad(bad)
+        for note in [*notes, f"{_naming(bad)}; left out"] if bad else notes:
+            print(f"{self.data_dir}: {note}", flush=True)
+
+        splits, row = readable_splits(self.data_dir, self.listing, bad), {file: row for row, file in enumerate(files)}
+        label_type = np.uint8 if self.num_classes <= 256 else np.uint16
+        arrays = []
+        for part in (splits["train"] | splits["val"], splits["test"]):
+            arrays += [images[[row[file] for file in part]], np.array(list(part.values()), label_type)]
+        write_arrays(self.folder, ImageArrays(*arrays), {SKIPPED: json.dumps(bad, indent=1)})
+
+    def _refuse_bad(self, bad: Mapping[str, str]) -> None:
+        if bad and not self.skip_bad:
+            raise ValueError(f"{self.data_dir}: {_naming(bad)}; remove them, or leave them out by --skip_bad")
+
+    @cached_property
+    def skipped(self) -> dict[str, str]:
+        """Files left out when the arrays were made, each with the reason."""
+        return {} if self.sample else json.loads((self.folder / SKIPPED).read_text())
+
+    def _read(self) -> ImageArrays:
+        arrays = super()._read()
+        self._refuse_bad(self.skipped)  # the arrays may be of an earlier run, with --skip_bad
+        return arrays
+
+    def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
+        rows = np.arange(len(labels))  # the validation images, if they have a folder, follow those to train on
+        val, train = (rows[-num_val:], rows[:-num_val]) if num_val else super()._split(labels)
+        counts = np.bincount(labels[train], minlength=self.num_classes)
+        if counts.min() == 0:
+            name = self.classes[counts.argmin()]
+            raise ValueError(f"class {name!r}: the splits leave it no training image; add images, or make a val/")
+        return val, train
+
+    def describe(self) -> str:
+        """What `ImageData` says, and how the splits came about."""
+        lines = [super().describe()]
+        if self.sample:
+            return lines[0]
+        if not self.listing.splits["test"]:
+            lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+        if self.listing.splits["val"]:
+            lines.append(f"the validation images are those of {self.data_dir / 'val'}, whatever val_size says")
+        if self.listing.unread:
+            lines.append(f"not read, being neither train/ nor val/ nor test/: {', '.join(self.listing.unread)}")
+        if self.skipped:
+            lines.append(f"unreadable files left out: {len(self.skipped):,}, listed in {self.folder / SKIPPED}")
+        return "\n".join(lines)
+
+
+def _naming(bad: Mapping[str, str]) -> str:
+    named = [f"{file} ({reason})" for file, reason in list(bad.items())[:NAMED]]
+    more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
+    return f"unreadable files: {len(bad):,}, namely {', '.join(named)}{more}"

@@ -1,0 +1,157 @@
+"""What lies in a folder of class folders: the files of each split, with their classes.
+
+    photos/train/<class>/*.jpg    the names do not matter; folders within a class folder are read too
+    photos/val/<class>/*.jpg      may be missing
+    photos/test/<class>/*.jpg     may be missing: then a tenth of each class of train/ is held out
+
+Hidden files and folders, and what desktops leave behind, are passed over.
+"""
+
+import hashlib
+import os
+from collections import defaultdict
+from collections.abc import Container, Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+SPLITS = ("train", "val", "test")
+DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
+HELD_OUT = 0.1  # share of each class
+
+
+class Listing(NamedTuple):
+    """Files by their names relative to the folder, each with the number of its class."""
+
+    classes: tuple[str, ...]
+    splits: dict[str, dict[str, int]]  # train, val and test; empty where it has no folder
+    stray: list[str]  # files of a split that are in no class folder
+    unread: list[str]  # folders beside the splits
+    fingerprint: str  # of names, sizes and times of change
+
+    @property
+    def files(self) -> dict[str, int]:
+        return self.splits["train"] | self.splits["val"] | self.splits["test"]
+
+
+def list_images(root: Path) -> Listing:
+    """Lists the files below `root`; none is opened.
+
+    Raises:
+        FileNotFoundError: there is no train/.
+        ValueError: fewer than two classes, an empty class, or a class that train/ lacks.
+    """
+    folders = _visible(root)[0] if root.is_dir() else []
+    if "train" not in folders:
+        raise FileNotFoundError(
+            f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
+            " and val/ and test/, if there are any, beside train/"
+        )
+    found = {split: _classes(root, split) for split in SPLITS if split in folders}
+    classes = tuple(found["train"])
+    if len(classes) < 2:
+        only = f"only {classes[0]!r}" if classes else "none"
+        raise ValueError(f"{root / 'train'}: need a folder for each of two or more classes, found {only}")
+    for split in found:
+        _check(root / split, found[split], classes)
+    number = {name: label for label, name in enumerate(classes)}
+    splits = {
+        split: {file: number[name] for name, files in found.get(split, {}).items() for file in files}
+        for split in SPLITS
+    }
+    stray = [f"{split}/{name}" for split in found for name in _visible(root / split)[1]]
+    unread = [name for name in folders if name not in SPLITS]
+    return Listing(classes, splits, stray, unread, _fingerprint(root, chain(stray, *splits.values())))
+
+
+def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[str, dict[str, int]]:
+    """The listing's splits without the `bad` files, and with a test split, held out of train/ if it has no folder.
+
+    Raises:
+        ValueError: a split or a class is left without images, or there is none to hold out.
+    """
+    splits = {
+        split: {file: label for file, label in files.items() if file not in bad}
+        for split, files in listing.splits.items()
+    }
+    for split, files in listing.splits.items():
+        if files and not splits[split]:
+            raise ValueError(f"{root / split}: no readable image in it")
+    train = splits["train"]
+    if unseen := set(range(len(listing.classes))) - set(train.values()):
+        raise ValueError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")
+    if not splits["test"]:
+        splits["test"] = {file: train.pop(file) for file in sorted(_choose_test(train))}
+        if not splits["test"]:
+            raise ValueError(f"{root}: no test/, and no class of train/ has two images, one to hold out")
+    return splits
+
+
+def _choose_test(train: Mapping[str, int]) -> set[str]:
+    """A tenth of each class, and at least one image where there are two.
+
+    A hash of the name decides: no seed changes the test set, and it keeps its images as others are added.
+    """
+    classes = defaultdict(list)
+    for file, label in train.items():
+        classes[label].append(file)
+    chosen = set()
+    for files in classes.values():
+        files.sort(key=lambda file: hashlib.sha256(os.fsencode(file)).digest())
+        chosen.update(files[: max(round(HELD_OUT * len(files)), int(len(files) > 1))])
+    return chosen
+
+
+def _visible(folder: Path) -> tuple[list[str], list[str]]:
+    """Names of the folders and of the files in `folder`, sorted."""
+    _, folders, files = next(os.walk(folder, onerror=_refuse))
+    folders, files = (
+        sorted(name for name in names if not name.startswith(".") and name not in DESKTOP_FILES)
+        for names in (folders, files)
+    )
+    return folders, files
+
+
+def _refuse(error: OSError) -> None:
+    raise OSError(f"{error.filename}: cannot be listed ({error.strerror})")
+
+
+def _classes(root: Path, split: str) -> dict[str, list[str]]:
+    """The files of each class in a split, by their names relative to `root`."""
+    return {
+        name: [file.relative_to(root).as_posix() for file in _files(root / split / name, set())]
+        for name in _visible(root / split)[0]
+    }
+
+
+def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """The files in `folder` and below it. A folder is read once: links are followed, and may lead in a circle."""
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    folders, files = _visible(folder)
+    yield from (folder / name for name in files)
+    for name in folders:
+        yield from _files(folder / name, seen)
+
+
+def _check(folder: Path, found: dict[str, list[str]], classes: tuple[str, ...]) -> None:
+    if not found:
+        raise ValueError(f"{folder}: no class folders in it")
+    for name, files in found.items():
+        if name not in classes:
+            raise ValueError(f"{folder / name}: train/ has no class {name!r}")
+        if not files:
+            raise ValueError(f"{folder / name}: an empty class, no files in it")
+
+
+def _fingerprint(root: Path, names: Iterable[str]) -> str:
+    digest = hashlib.sha256()
+    for name in names:
+        try:
+            stat = (root / name).stat()
+            stamp = f"{stat.st_size} {stat.st_mtime_ns}"
+        except OSError:  # a link to nothing, which decoding will name
+            stamp = "none"
+        digest.update(os.fsencode(name) + f"\0{stamp}\0".encode())
+    return digest.hexdigest()[:16]
