@@ -1,0 +1,75 @@
+"""SpeedNet: its size against a hand count, its whitening against the definition, and that it survives reloading."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from net_checks import SHAPES, assert_trains
+
+from lit_modules.nets import build_net
+from lit_modules.nets.speednet import WHITENING_EPS, Whitening
+
+
+def correlated(batch, channels, seed=0):
+    """Images whose neighbouring pixels and channels go together, as in photographs."""
+    images = torch.randn(batch, channels, 17, 17, generator=torch.Generator().manual_seed(seed))
+    smooth = F.avg_pool2d(images, 2, stride=1)  # (B, C, 16, 16)
+    return smooth + smooth.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_size_is_the_sum_over_layers(shape):
+    first = 2 * 4 * shape[0]  # outputs of the whitening, whose weights do not learn, but its biases do
+    count = first
+    for inputs, width in [(first, 64), (64, 128), (128, 256)]:
+        count += 9 * inputs * width + 9 * width * width + 2 * width  # two convolutions, two shifts
+    assert sum(p.numel() for p in build_net("speednet", shape, 10).parameters()) == count + 256 * 10
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_parameter_learns(shape):
+    assert_trains(build_net("speednet", shape, 10), shape, 10)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_whitened_patches_are_uncorrelated_and_of_unit_variance(channels):
+    images = correlated(64, channels)
+    outputs = Whitening(channels).train()(images)  # (64, 8C, 15, 15)
+    half = outputs[:, : 4 * channels].transpose(0, 1).flatten(1)  # (4C, N)
+    assert torch.equal(outputs[:, 4 * channels :], -outputs[:, : 4 * channels])
+    raw = torch.cov(F.unfold(images, 2).transpose(0, 1).flatten(1))
+    smallest = torch.linalg.eigvalsh(raw).min()
+    assert smallest > 10 * WHITENING_EPS  # so that the epsilon hardly counts
+    torch.testing.assert_close(torch.cov(half), torch.eye(4 * channels), atol=0.1, rtol=0)
+    assert not torch.allclose(raw, torch.eye(4 * channels), atol=0.3)  # as they were before
+
+
+def test_whitening_is_fitted_to_the_first_training_batch_only():
+    layer = Whitening(3)
+    layer.eval()(correlated(8, 3))
+    assert not layer.weight.any()
+    layer.train()(correlated(8, 3))
+    fitted = layer.weight.clone()
+    layer(5 * correlated(8, 3, seed=1))
+    assert torch.equal(layer.weight, fitted)
+
+
+def test_whitening_from_a_checkpoint_stays():
+    source, target = Whitening(3), Whitening(3)
+    source(correlated(8, 3))
+    target.load_state_dict(source.state_dict())
+    target.train()(5 * correlated(8, 3, seed=1))
+    assert torch.equal(target.weight, source.weight)
+
+
+def test_whitening_is_not_rounded_under_autocast():
+    plain, cast = Whitening(3), Whitening(3)
+    plain(correlated(32, 3))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast(correlated(32, 3))
+    torch.testing.assert_close(cast.weight, plain.weight)
+
+
+def test_convolutions_begin_by_passing_on_their_input():
+    convolution = build_net("speednet", (3, 32, 32), 10).stages[0][4]  # 64 -> 64
+    x = torch.randn(2, 64, 5, 5)
+    torch.testing.assert_close(convolution(x), x)

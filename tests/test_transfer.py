@@ -1,0 +1,189 @@
+"""Starting from trained weights: what is taken over, what learns when, and what is refused."""
+
+import json
+
+from command_line import cli
+
+import finetune
+import mnist
+import pytest
+import torch
+from lightning.pytorch import Callback, Trainer
+from torch import nn
+
+from datamodules import MNIST
+from lit_modules import Classifier
+from lit_modules.nets import build_net
+from lit_modules.transfer import head_of, load_backbone
+
+QUIET = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
+FLAGS = ["--sample", "--accelerator", "cpu"]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """The run directory of a net trained on the digits."""
+    folder = tmp_path_factory.mktemp("trained")
+    cli(mnist.main, mnist.RECIPES, [*FLAGS, "--net", "cnn", "--max_epochs", "2", "--run_dir", str(folder)])
+    return next(folder.glob("mnist/*"))
+
+
+def refused(capsys, *args):
+    """The one line that a wrong command line ends with."""
+    with pytest.raises(SystemExit) as stop:
+        cli(finetune.main, args=[*args])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line
+
+
+@pytest.mark.parametrize(
+    "name", ["softmax", "mlp", "lenet5", "cnn", "resnet18", "vgg11", "densenet_bc_100_12", "speednet"]
+)
+def test_head_is_the_layer_that_makes_the_outputs(name):
+    assert head_of(build_net(name, (3, 32, 32), 7)).out_features == 7
+
+
+def test_all_but_the_head_is_taken_over():
+    source, target = (build_net("cnn", (1, 28, 28), outputs) for outputs in (10, 10))
+    fresh = target.classifier[-1].weight.detach().clone()
+    transfer = load_backbone(target, source.state_dict())
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, source.state_dict()[name]) == (
+            name != "classifier.4.weight" and "4.bias" not in name
+        )
+    assert torch.equal(target.classifier[-1].weight, fresh)
+    assert transfer.new == transfer.unused == ["classifier.4.weight", "classifier.4.bias"]
+
+
+def test_layers_of_another_shape_stay_new():
+    source, target = build_net("resnet18", (1, 28, 28), 10), build_net("resnet18", (3, 32, 32), 100)
+    transfer = load_backbone(target, source.state_dict())
+    assert transfer.new == ["stem.0.weight", "classifier.weight", "classifier.bias"]
+    assert torch.equal(target.stages[3][1].residual[0].weight, source.stages[3][1].residual[0].weight)
+
+
+def test_weights_of_another_architecture_are_refused():
+    with pytest.raises(ValueError, match="another architecture"):
+        load_backbone(build_net("cnn", (1, 28, 28), 10), build_net("mlp", (1, 28, 28), 10).state_dict())
+
+
+class Watch(Callback):
+    """Keeps the weights at the end of each epoch."""
+
+    def __init__(self):
+        self.states = []
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.states.append({name: tensor.clone() for name, tensor in pl_module.net.state_dict().items()})
+
+
+def test_frozen_epochs_change_the_head_only():
+    data = MNIST(sample=True, batch_size=256)
+    data.setup()
+    model = Classifier("cnn", data.input_shape, 10, data.mean, data.std, lr=0.1, weight_decay=0.1, freeze_epochs=2)
+    before = {name: tensor.clone() for name, tensor in model.net.state_dict().items()}
+    watch = Watch()
+    Trainer(**QUIET, max_epochs=3, callbacks=[watch], enable_checkpointing=False).fit(model, data)
+    changed = [{name for name in before if not torch.equal(before[name], state[name])} for state in watch.states]
+    assert changed[0] == changed[1] == {"classifier.4.weight", "classifier.4.bias"}
+    assert changed[2] == set(before)  # BatchNorm's statistics with the rest
+
+
+def test_backbone_has_its_own_learning_rate():
+    model = Classifier("mlp", (1, 28, 28), 10, lr=0.5, momentum=0.0, backbone_lr=0.125)
+    before = [p.detach().clone() for p in model.net.parameters()]
+    optimizer = model.configure_optimizers()
+    for parameter in model.net.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    moved = [(old - new).max().item() for old, new in zip(before, model.net.parameters(), strict=True)]
+    assert moved[-2:] == pytest.approx([0.5, 0.5])
+    assert moved[:-2] == pytest.approx([0.125] * len(moved[:-2]))
+
+
+def test_finetuning_runs_as_a_whole_and_says_what_was_loaded(tmp_path, trained, capsys):
+    flags = [*FLAGS, "--data", "fashion_mnist", "--freeze_epochs", "1", "--max_epochs", "4", "--run_dir", str(tmp_path)]
+    cli(finetune.main, args=[str(trained), *flags])
+    printed = capsys.readouterr().out
+    total = sum(tensor.numel() for tensor in build_net("cnn", (1, 28, 28), 10).state_dict().values())
+    assert f"{total - 2570:,} of {total:,} numbers" in printed
+    assert "new: classifier.4.weight, classifier.4.bias" in printed
+    run = next(tmp_path.glob("fashion_mnist/*"))
+    assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.85  # its sample is the digits again
+
+
+def test_finetuned_run_resumes_without_its_source(tmp_path, trained):
+    copy = tmp_path / "source.ckpt"
+    copy.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())
+    flags = [*FLAGS, "--data", "fashion_mnist", "--max_epochs", "1", "--run_dir", str(tmp_path)]
+    cli(finetune.main, args=[str(copy), *flags])
+    run = next(tmp_path.glob("fashion_mnist/*"))
+    copy.unlink()
+    cli(finetune.main, args=["--resume", str(run), "--max_epochs", "2"])
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+
+
+def test_torchvision_weights_are_taken_over(tmp_path, monkeypatch, capsys):
+    from torchvision.models import ResNet18_Weights, resnet18
+
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    official = resnet18()  # random weights under the official file's name, which is looked for before downloading
+    torch.save(official.state_dict(), tmp_path / "checkpoints" / ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
+    flags = [*FLAGS, "--fast_dev_run", "1", "--batch_size", "2"]
+    cli(finetune.main, args=["torchvision:resnet18", *flags])
+    assert "new: model.fc.weight, model.fc.bias" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("size", [64, 100])
+def test_torchvisions_networks_see_enlarged_colour_images(size):
+    net = build_net("imagenet", (1, 28, 28), 10, arch="squeezenet1_1", size=size).eval()
+    seen = []
+    net.model.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+    grey = torch.rand(2, 1, 28, 28)
+    net(grey)
+    (x,) = seen
+    assert x.shape == (2, 3, size, size)
+    assert torch.equal(x[:, 0], x[:, 2])
+    expected = nn.functional.interpolate(grey, size=(size, size), mode="bilinear")
+    torch.testing.assert_close(x[:, :1], expected)
+
+
+def test_missing_checkpoint_is_one_line(tmp_path, capsys):
+    assert "no checkpoint at" in refused(capsys, str(tmp_path), *FLAGS)
+
+
+def test_truncated_checkpoint_is_one_line(tmp_path, trained, capsys):
+    whole = (trained / "checkpoints" / "best.ckpt").read_bytes()
+    for size in (0, 10, len(whole) // 2, len(whole) - 100):
+        (tmp_path / "cut.ckpt").write_bytes(whole[:size])
+        assert f"{tmp_path / 'cut.ckpt'}: cut off" in refused(capsys, str(tmp_path / "cut.ckpt"), *FLAGS)
+
+
+def test_file_that_is_no_checkpoint_of_ours_is_one_line(tmp_path, capsys):
+    torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")
+    assert "no checkpoint of this project" in refused(capsys, str(tmp_path / "other.ckpt"), *FLAGS)
+
+
+def test_checkpoint_with_code_in_it_is_not_run(tmp_path, capsys):
+    class Trap:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save({"state_dict": {}, "hyper_parameters": {}, "trap": Trap()}, tmp_path / "trap.ckpt")
+    refused(capsys, str(tmp_path / "trap.ckpt"), *FLAGS)
+    assert "executed" not in capsys.readouterr().out
+
+
+def test_unknown_data_set_or_torchvision_network_is_one_line(trained, capsys):
+    assert "did you mean cifar10" in refused(capsys, str(trained), "--data", "cifar", *FLAGS)
+    assert "resnet17" in refused(capsys, "torchvision:resnet17", *FLAGS)
+
+
+def test_resuming_from_another_network_or_class_count_is_one_line(tmp_path, trained, capsys):
+    for flags, named in [(["--net", "mlp"], "net"), (["--net_args.widths", "[8, 8, 8]"], r"\(8, 1, 5, 5\) here")]:
+        with pytest.raises(SystemExit):
+            cli(mnist.main, mnist.RECIPES, ["--resume", str(trained), *flags])
+        assert "holds another network" in (line := capsys.readouterr().err)
+        assert line.count("\n") == 1 and (named.replace("\\", "") in line)
