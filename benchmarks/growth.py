@@ -1,0 +1,96 @@
+"""How time and memory grow: with the amount of data, and with the network and the batch size.
+
+    python benchmarks/growth.py                      LeNet-5 on MNIST at 1, 2 and 4 times 12,000 images; CIFAR nets
+    python benchmarks/growth.py --sample             the same on small samples; no download
+
+Each line is a process of its own, whose peak of resident memory it is (on CUDA: of allocated device memory).
+"""
+
+import contextlib
+import io
+import multiprocessing
+import resource
+import sys
+import tempfile
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+from launch import fit_and_test
+
+import torch
+from jsonargparse import auto_cli
+
+from datamodules import CIFAR10, MNIST, ImageData
+from lit_modules import Classifier
+
+
+def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> tuple[float, float]:
+    """Seconds per epoch and peak memory in MiB of training on that many images."""
+    warnings.filterwarnings("ignore")
+    data.prepare_data()
+    data.setup()
+    data.train_indices = data.train_indices[:images]
+    model = Classifier(net, data.input_shape, data.num_classes, data.mean, data.std, lr=0.01)
+    with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
+        metrics = fit_and_test(
+            "growth",
+            model,
+            data,
+            max_epochs=epochs,
+            channels_last=True,
+            run_dir=runs,
+            accelerator=device,
+            devices=1,
+            num_sanity_val_steps=0,
+            monitor="val/loss",
+        )
+    if device == "cuda":
+        return metrics["seconds"] / epochs, torch.cuda.max_memory_allocated() / 2**20
+    return metrics["seconds"] / epochs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def alone(*args) -> tuple[float, float]:
+    """`train` in a fresh process, since a peak of memory never falls."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(train, *args).result()
+
+
+def main(
+    data_dir: str = "data",
+    images: int = 12000,
+    nets: list[str] = ["cnn", "speednet", "resnet18", "vgg16", "googlenet", "densenet_bc_100_12"],  # noqa: B006
+    batch_sizes: list[int] = [32, 128],  # noqa: B006
+    sample: bool = False,
+    device: str = "cpu",
+) -> None:
+    """Measures and prints two tables.
+
+    Args:
+        data_dir: where MNIST and CIFAR-10 are, or are downloaded to.
+        images: training images at 1x.
+        nets: networks of the second table, which take two steps of training each.
+        batch_sizes: of the second table.
+        sample: use the embedded samples, which need no files.
+        device: cpu or cuda.
+    """
+    images = 300 if sample else images
+    print("| data | images | seconds per epoch | of 1x | peak memory, MiB |\n| --- | ---: | ---: | ---: | ---: |")
+    first = None
+    for times in (1, 2, 4):
+        data = MNIST(data_dir, 128, val_size=100, sample=sample)
+        seconds, memory = alone(data, "lenet5", images * times, 3, device)
+        first = first or seconds
+        print(f"| {times}x | {images * times:,} | {seconds:.2f} | {seconds / first:.2f} | {memory:,.0f} |", flush=True)
+    print("\n| net | batch size | peak memory, MiB |\n| --- | ---: | ---: |")
+    for net in nets:
+        for batch_size in batch_sizes:
+            data = CIFAR10(data_dir, batch_size, val_size=10, sample=sample)
+            _, memory = alone(data, net, 2 * batch_size, 1, device)
+            print(f"| {net} | {batch_size} | {memory:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    auto_cli(main)

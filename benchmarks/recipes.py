@@ -1,0 +1,181 @@
+"""CIFAR-10: accuracy and time of the networks' recipes, and the speed of ResNet-18 against a bare loop.
+
+    python benchmarks/recipes.py race                               speednet, and ResNet-18 in the same time
+    python benchmarks/recipes.py accuracy                           every large network once, on an accelerator
+    python benchmarks/recipes.py accuracy --nets [speednet] --seeds 5
+    python benchmarks/recipes.py throughput --accelerator cuda      ResNet-18 in bf16, both sides in turns
+
+Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes all three short and needs
+no files; it shows that they work, and its figures mean nothing.
+"""
+
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+from classification import classify
+from launch import fit_and_test
+
+import cifar10
+import torch
+import torch.nn.functional as F
+from jsonargparse import auto_cli
+from lightning.pytorch import seed_everything
+
+from datamodules import CIFAR10
+from datamodules.batches import Images, TrainBatches
+from lit_modules import Classifier
+from lit_modules.nets import build_net
+
+HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"
+# He et al. 2016 with a cosine; `race` sets the length.
+PLAIN_RESNET18 = dict(lr=0.1, batch_size=128, lr_decay="cosine", weight_decay=5e-4, augment="crop:4,flip")
+
+
+def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: bool = False) -> None:
+    """Trains speednet by its recipe, then ResNet-18 by a plain one (SGD, cosine, crop, flip, fp32) for as long.
+
+    Args:
+        data_dir: where CIFAR-10 is, or is downloaded to.
+        seeds: how many seeds of speednet, from 0 on.
+        run_dir: where runs are kept.
+        sample: use generated images for one epoch.
+    """
+    places = dict(data_dir=data_dir, run_dir=run_dir, sample=sample)
+    short = dict(max_epochs=1, batch_size=50) if sample else {}
+    print(HEADER)
+    runs = [_run("speednet", seed, **{**cifar10.RECIPES["speednet"], **places, **short}) for seed in range(seeds)]
+    print(f"mean {statistics.mean(metrics['test/acc'] for metrics in runs):.2%}", flush=True)
+    plain = {**PLAIN_RESNET18, **places, **short}
+    seconds = statistics.mean(metrics["seconds"] for metrics in runs)
+    with tempfile.TemporaryDirectory() as scratch:  # of how long a step takes, validation left out
+        probe = {**plain, "run_dir": scratch, "limit_train_batches": 12, "limit_val_batches": 1, "max_epochs": 1}
+        rate = _quietly("resnet18", 0, **probe)["samples_per_second"]
+    steps = max(2, round(seconds * rate / plain["batch_size"]))
+    _run("resnet18", 0, **{**plain, "max_epochs": -1, "max_steps": steps})
+
+
+def accuracy(
+    nets: list[str] = ["resnet18", "vgg16", "googlenet", "densenet121"],  # noqa: B006
+    seeds: int = 1,
+    data_dir: str = "data",
+    run_dir: str = "runs",
+    devices: int = 1,
+    sample: bool = False,
+) -> None:
+    """Trains networks by their recipes.
+
+    Args:
+        nets: names of networks.
+        seeds: how many seeds of each, from 0 on.
+        data_dir: where CIFAR-10 is, or is downloaded to.
+        run_dir: where runs are kept.
+        devices: how many devices each run takes.
+        sample: use generated images for one epoch.
+    """
+    short = dict(sample=True, max_epochs=1, batch_size=50, warmup_epochs=0.1) if sample else {}
+    print(HEADER)
+    for net in nets:
+        flags = {**cifar10.RECIPES[net], "data_dir": data_dir, "run_dir": run_dir, "devices": devices, **short}
+        scores = [_run(net, seed, **flags)["test/acc"] for seed in range(seeds)]
+        if seeds > 1:
+            print(f"{net}: mean {statistics.mean(scores):.2%}, standard deviation {statistics.stdev(scores):.2%}")
+
+
+def _run(net: str, seed: int, **flags: Any) -> dict[str, Any]:
+    metrics = _quietly(net, seed, **flags)
+    print(
+        f"| {net} | {seed} | {metrics['epochs']} | {metrics['steps']:,} | {metrics['seconds']:.0f}"
+        f" | {metrics['test/acc']:.2%} |",
+        flush=True,
+    )
+    return metrics
+
+
+def _quietly(net: str, seed: int, **flags: Any) -> dict[str, Any]:
+    with contextlib.redirect_stdout(io.StringIO()):
+        return classify(CIFAR10, net, seed=seed, **flags)
+
+
+def throughput(
+    net: str = "resnet18",
+    batch_size: int = 512,
+    images: int = 25_600,
+    rounds: int = 5,
+    precision: str = "bf16-mixed",
+    accelerator: str = "cpu",
+    data_dir: str = "data",
+    sample: bool = False,
+) -> None:
+    """Lets a bare torch loop and the whole path train a network in turns, and prints images per second.
+
+    Args:
+        net: name of the network.
+        batch_size: images a step.
+        images: training images a round.
+        rounds: how often each side takes its turn; a first one warms up and does not count.
+        precision: bf16-mixed or 32-true, on both sides.
+        accelerator: cpu or cuda.
+        data_dir: where CIFAR-10 is, or is downloaded to.
+        sample: use 200 generated images.
+    """
+    data = CIFAR10(data_dir, batch_size, val_size=1000, augment="crop:4,flip", sample=sample)
+    data.prepare_data()
+    data.setup()
+    data.train_indices = data.train_indices[: 200 if sample else images]
+    rates: dict[str, list[float]] = {"bare": [], "ours": []}
+    for turn in range(rounds + 1):
+        for name, train in {"bare": _bare, "ours": _ours}.items():
+            rate = train(data, net, precision, accelerator)
+            if turn:
+                rates[name].append(rate)
+    for name, measured in rates.items():
+        print(f"{name} {statistics.median(measured):10,.0f} images/s")
+    ratios = [ours / bare for bare, ours in zip(*rates.values(), strict=True)]
+    print(f"ours / bare: {statistics.median(ratios):.3f}  (rounds {min(ratios):.3f} to {max(ratios):.3f})")
+
+
+def _bare(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
+    """The same batches, network and optimizer, in a loop of torch calls."""
+    seed_everything(0, verbose=False)
+    device, cast = torch.device(accelerator), precision == "bf16-mixed"
+    model = build_net(net, data.input_shape, 10).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
+    images = Images(data.arrays.train_images, data.arrays.train_labels, device)
+    batches = TrainBatches(images, data.train_indices, data.batch_size, 0, lambda: 0, data.augmentations)
+    _wait(device)
+    start = time.perf_counter()
+    for images, labels in batches:
+        with torch.autocast(device.type, torch.bfloat16, enabled=cast):
+            loss = F.cross_entropy(model((images - mean) / std), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    _wait(device)
+    return len(data.train_indices) / (time.perf_counter() - start)
+
+
+def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
+    """What a run logs as its samples per second, which leaves out validation."""
+    seed_everything(0, verbose=False)
+    model = Classifier(net, data.input_shape, 10, data.mean, data.std, lr=0.1)
+    with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
+        flags = dict(max_epochs=1, channels_last=True, precision=precision, accelerator=accelerator, devices=1)
+        return fit_and_test("bench", model, data, run_dir=runs, **flags)["samples_per_second"]
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    auto_cli([race, accuracy, throughput])

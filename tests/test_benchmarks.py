@@ -1,0 +1,51 @@
+"""The benchmarks run from their command lines, on samples; their figures need a quiet machine and real data."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def benchmark(name, *flags):
+    command = [sys.executable, f"benchmarks/{name}.py", *flags]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_pipeline_prints_a_ratio_above_one():
+    printed = benchmark("pipeline", "--sample", "true", "--batch_size", "64", "--rounds", "1")
+    assert float(re.search(r"ours / usual: ([\d.]+)", printed)[1]) > 1
+
+
+def test_growth_prints_both_tables():
+    printed = benchmark("growth", "--sample", "true", "--nets", "[softmax]", "--batch_sizes", "[16]")
+    assert [line.split(" | ")[0] for line in printed.splitlines() if re.match(r"\| \dx", line)] == [
+        "| 1x",
+        "| 2x",
+        "| 4x",
+    ]
+    assert re.search(r"\| softmax \| 16 \| \d+", printed)
+
+
+def test_race_trains_both_networks(tmp_path):
+    printed = benchmark("recipes", "race", "--sample", "true", "--seeds", "1", "--run_dir", str(tmp_path))
+    assert re.findall(r"^\| (speednet|resnet18) \| 0 \| 1 ", printed, re.M) == ["speednet", "resnet18"]
+
+
+def test_accuracy_follows_the_recipes(tmp_path):
+    flags = ["--nets", "[speednet,cnn]", "--seeds", "2", "--run_dir", str(tmp_path), "--sample", "true"]
+    printed = benchmark("recipes", "accuracy", *flags)
+    assert len(re.findall(r"^\| (?:speednet|cnn) \| [01] \|", printed, re.M)) == 4
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_throughput_compares_with_a_bare_loop(precision):
+    flags = ["--net", "cnn", "--batch_size", "50", "--rounds", "1", "--precision", precision, "--sample", "true"]
+    assert float(re.search(r"ours / bare: ([\d.]+)", benchmark("recipes", "throughput", *flags))[1]) > 0.1
