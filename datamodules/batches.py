@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from datamodules.augment import Augmentation
+from datamodules.augment import Augmentation, Moment
 
 Batch = tuple[Tensor, Tensor]
 
@@ -55,6 +55,7 @@ class TrainBatches:
         batch_size: images per device and step.
         epoch: tells the number of the epoch that is about to start.
         augmentations: applied to each batch in this order.
+        epochs: of the run, for augmentations that follow from it.
     """
 
     def __init__(
@@ -65,11 +66,12 @@ class TrainBatches:
         seed: int,
         epoch: Callable[[], int],
         augmentations: Sequence[Augmentation] = (),
+        epochs: int = -1,
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
         self.data, self.indices, self.batch_size = data, indices, batch_size
-        self.seed, self.epoch, self.augmentations = seed, epoch, augmentations
+        self.seed, self.epoch, self.epochs, self.augmentations = seed, epoch, epochs, augmentations
         self.rank, self.world_size = rank, world_size
         self._position: dict[str, int] = {}  # of the running epoch
         self._resume_at: dict[str, int] = {}  # of an interrupted one, until it goes on
@@ -91,8 +93,9 @@ class TrainBatches:
             reseed(int(seeds[batch]), self.data.device)
             part = self._part(order, batch)
             images, labels = self.data.take(part)
+            moment = Moment(part.to(images.device), epoch, self.epochs)
             for augmentation in self.augmentations:
-                images = augmentation(images, part.to(images.device), epoch)
+                images = augmentation(images, moment)
             yield images, labels
 
     def _part(self, order: Tensor, batch: int) -> Tensor:

@@ -10,7 +10,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from datamodules import augment
-from datamodules.augment import parse_augmentations
+from datamodules.augment import Moment, parse_augmentations
 
 ALL = ["flip", "vflip", "rotate:30", "rotate90", "zoom:0.2", "crop:4", "shift:2", "noise:0.1", "cutout:8", "erase:0.5"]
 
@@ -23,7 +23,7 @@ def batch(*shape, seed=0):
 def draw(spec, images, seed=0):
     (function,) = parse_augmentations(spec)
     torch.manual_seed(seed)
-    return function(images, torch.arange(len(images)), 0)
+    return function(images, Moment(torch.arange(len(images)), 0, 1))
 
 
 def always(monkeypatch, number):
@@ -46,7 +46,7 @@ def test_flips_mirror_half_of_the_images(spec, mirror):
 def test_altflip_mirrors_every_other_epoch_and_half_of_the_images_in_each():
     images, (altflip,) = batch(2000, 1, 4, 5), parse_augmentations("altflip")
     for order in (torch.arange(2000), torch.randperm(2000, generator=torch.Generator().manual_seed(1))):
-        epochs = [altflip(images[order], order, epoch)[order.argsort()] for epoch in range(3)]
+        epochs = [altflip(images[order], Moment(order, epoch, 3))[order.argsort()] for epoch in range(3)]
         mirrored = (epochs[0] == images.flip(-1)).all(dim=(1, 2, 3))
         assert torch.equal(epochs[0], torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images))
         assert torch.equal(epochs[1], epochs[0].flip(-1))
@@ -159,7 +159,7 @@ def test_parsed_augmentations_keep_their_order():
     wanted = augment.crop(augment.noise(augment.flip(images), 0.2), 3)
     torch.manual_seed(0)
     for function in parse_augmentations("flip, noise:0.2,crop:3"):
-        images = function(images, torch.arange(8), 0)
+        images = function(images, Moment(torch.arange(8), 0, 1))
     assert torch.equal(images, wanted)
 
 
@@ -172,6 +172,24 @@ def test_shift_moves_by_each_offset_equally_often_and_mirrors_the_border():
         (place,) = [(i, j) for i in range(5) for j in range(5) if np.array_equal(after, before[i : i + 6, j : j + 7])]
         counts[place] += 1
     assert abs(counts - 200).max() < 4 * 200**0.5
+
+
+@pytest.mark.parametrize(
+    ("epochs", "sides"), [(8, [20, 24, 24, 28, 32, 32, 32, 32]), (2, [20, 32]), (1, [20]), (3, [20, 28, 32])]
+)
+def test_grow_reaches_the_whole_image_halfway(epochs, sides):
+    images, (grow,) = batch(4, 3, 32, 32), parse_augmentations("grow:20")
+    grown = [grow(images, Moment(torch.arange(4), epoch, epochs)) for epoch in range(epochs)]
+    assert [image.shape for image in grown] == [(4, 3, side, side) for side in sides]
+    assert sides[-1] != 32 or torch.equal(grown[-1], images)
+    expected = vision.resize(images, [20, 20], antialias=True)
+    torch.testing.assert_close(grown[0], expected)
+
+
+def test_grow_needs_an_end():
+    (grow,) = parse_augmentations("grow")
+    with pytest.raises(ValueError, match="grow: needs to know"):
+        grow(batch(1, 1, 8, 8), Moment(torch.arange(1), 0, -1))
 
 
 def test_erase_fills_a_rectangle_of_some_images_with_noise():
@@ -203,7 +221,7 @@ def test_nothing_parses_as_no_augmentations(text):
 
 @pytest.mark.parametrize(
     "spec",
-    """flop Flip flip:1 altflip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 shift:1.5 erase:1.5
+    """flop Flip flip:1 altflip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 shift:1.5 erase:1.5 grow:20.5
     crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5""".split(),
 )
 def test_bad_spec_is_refused_by_name(spec):
