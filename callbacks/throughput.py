@@ -18,6 +18,7 @@ class Throughput(Callback):
 
     def __init__(self) -> None:
         self.samples, self.seconds, self.run_seconds = 0, 0.0, 0.0
+        self._started = time.perf_counter()  # until training does; the LR finder saves before
         self._in_epoch = False
 
     @property

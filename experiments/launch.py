@@ -129,7 +129,7 @@ def fit_and_test(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor), EpochCheckpoint(checkpoints, "last")]
     try:
-        trainer = _trainer(max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
+        trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
     except ValueError:
         if writes and not checkpoint and is_rank_zero():
             run.rmdir()
@@ -150,7 +150,11 @@ def fit_and_test(
     return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
 
 
-def _trainer(max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any) -> Trainer:
+def _trainer(
+    run: Path | None, max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any
+) -> Trainer:
+    if flags.get("default_root_dir") is None:
+        flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
     if flags.get("profiler") is None:
         flags["profiler"] = _NoProfiler()
     try:

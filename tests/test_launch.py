@@ -51,8 +51,9 @@ def test_a_run_leaves_the_promised_files(tmp_path):
     assert list(run.glob("events.out.tfevents.*"))
 
 
-def test_test_figures_are_those_of_the_best_checkpoint(tmp_path):
-    run = run_mnist(tmp_path)
+@pytest.mark.parametrize("flags", [[], ["--ema", "0.9"], ["--swa", "0.3"], ["--test_flip"]])
+def test_test_figures_are_those_of_the_best_checkpoint(tmp_path, flags):
+    run = run_mnist(tmp_path, *flags)
     model = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
     images, labels = torch.from_numpy(samples.digits().test_images), torch.from_numpy(samples.digits().test_labels)
     with torch.no_grad():

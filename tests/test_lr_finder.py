@@ -1,0 +1,57 @@
+"""--find_lr: a usable suggestion, a figure, and a model that stays as it was."""
+
+import re
+
+from command_line import cli
+from launch import fit_and_test
+from lr_finder import steepest
+
+import mnist
+import numpy as np
+import pytest
+import torch
+
+from datamodules import MNIST
+from lit_modules import Classifier
+
+FLAGS = ["--sample", "--accelerator", "cpu"]
+
+
+def find(tmp_path, capsys, *flags):
+    cli(mnist.main, mnist.RECIPES, [*FLAGS, "--net", "softmax", "--find_lr", "--run_dir", str(tmp_path), *flags])
+    return re.search(r"suggested learning rate: (\S+)", capsys.readouterr().out)[1]
+
+
+def test_steepest_is_the_middle_of_a_logistic_fall():
+    rates = np.logspace(-5, 1, 101)
+    losses = 2.3 / (1 + (rates / 0.01) ** 2) + np.where(rates > 0.5, 100 * (rates - 0.5), 0)  # then it diverges
+    assert steepest(rates, losses) == pytest.approx(0.01, rel=0.1)
+
+
+def test_suggestion_trains_well(tmp_path, capsys):
+    rate = find(tmp_path, capsys)
+    flags = [*FLAGS, "--net", "softmax", "--max_epochs", "5", "--lr", rate, "--run_dir", str(tmp_path)]
+    cli(mnist.main, mnist.RECIPES, flags)
+    assert float(re.search(r"\ntest .*? ([\d.]+)%", capsys.readouterr().out)[1]) > 80
+
+
+def test_figure_is_saved_and_nothing_is_trained(tmp_path, capsys):
+    find(tmp_path, capsys)
+    (run,) = tmp_path.glob("mnist/*")
+    assert (run / "figures" / "find_lr.png").read_bytes().startswith(b"\x89PNG")
+    assert not (run / "metrics.json").exists()
+    assert not list(run.rglob("*.ckpt"))
+
+
+def test_same_seed_gives_the_same_suggestion(tmp_path, capsys):
+    assert find(tmp_path, capsys, "--seed", "3") == find(tmp_path, capsys, "--seed", "3")
+
+
+@pytest.mark.parametrize("net", ["softmax", "cnn"])
+def test_model_stays_as_it_was(tmp_path, net):
+    data = MNIST(sample=True)
+    data.setup()
+    model = Classifier(net, data.input_shape, data.num_classes, data.mean, data.std)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    fit_and_test("test", model, data, find_lr=True, run_dir=str(tmp_path), accelerator="cpu")
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
