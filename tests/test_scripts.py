@@ -90,6 +90,22 @@ def test_two_processes_train_and_test_as_one_does(tmp_path):
         torch.testing.assert_close(two_weights[name], weight, rtol=0, atol=1e-6)
 
 
+def test_frozen_epochs_are_the_same_on_two_processes(tmp_path):
+    net = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0"]
+    launch_script("mnist", "--sample", *net, "--max_epochs", "1", "--run_dir", str(tmp_path))
+    _, source = read_metrics(tmp_path)
+    flags = ["--sample", "--data", "fashion_mnist", "--freeze_epochs", "1", "--max_epochs", "2", "--val_size", "145"]
+    states = []
+    for devices, batch_size in (("1", "68"), ("2", "34")):  # 1,292 training images are 19 batches
+        run_dir = tmp_path / devices
+        places = ["--devices", devices, "--batch_size", batch_size, "--run_dir", str(run_dir)]
+        launch_script("finetune", str(source), *flags, *places)
+        _, run = read_metrics(run_dir)
+        states.append(torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"])
+    for name, weight in states[0].items():
+        torch.testing.assert_close(states[1][name], weight, rtol=0, atol=1e-6)
+
+
 def test_monitor_that_is_never_logged_ends_two_processes_with_one_line(tmp_path):
     flags = ["--sample", "--net", "softmax", "--max_epochs", "1", "--devices", "2", "--monitor", "val/f1"]
     command = [sys.executable, "experiments/mnist.py", "--accelerator", "cpu", *flags, "--run_dir", str(tmp_path)]

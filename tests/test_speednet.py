@@ -32,7 +32,7 @@ def test_every_parameter_learns(shape):
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_whitened_patches_are_uncorrelated_and_of_unit_variance(channels):
-    images = correlated(64, channels)
+    images = 10 * correlated(64, channels)
     outputs = Whitening(channels).train()(images)  # (64, 8C, 15, 15)
     half = outputs[:, : 4 * channels].transpose(0, 1).flatten(1)  # (4C, N)
     assert torch.equal(outputs[:, 4 * channels :], -outputs[:, : 4 * channels])

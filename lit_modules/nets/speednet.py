@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 __all__ = ["SpeedNet"]
 
-WHITENING_EPS = 5e-4  # variances below are noise, not to be blown up; for inputs of unit variance
+WHITENING_EPS = 0.02  # variances below are mostly noise, not to be blown up; for inputs of unit variance
 
 
 class Whitening(nn.Module):
