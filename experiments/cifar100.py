@@ -8,13 +8,14 @@ No figure has been measured here yet.
 
 from typing import Any
 
-from classification import classify
+from classification import LARGE_NETS, LARGE_RECIPE, classify
 from command_line import cli
 
 from datamodules import CIFAR100
 
 # What each net starts from here; a flag on the command line goes before.
 RECIPES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(LARGE_NETS, LARGE_RECIPE),
     "softmax": dict(lr=0.01, batch_size=128, max_epochs=20, lr_decay="cosine"),
     "mlp": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", net_args={"dropout": 0.2}),
     "lenet5": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", channels_last=True),

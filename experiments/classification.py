@@ -11,6 +11,25 @@ from lightning.pytorch import seed_everything
 from datamodules import ImageData
 from lit_modules import Classifier
 
+# The literature's networks on 32 x 32 photographs: He et al. 2016's rates and penalties with a cosine, softened
+# targets and cutout. They want an accelerator.
+LARGE_NETS = (
+    *("vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50", "preact_resnet18"),
+    *("densenet121", "densenet_bc_100_12"),
+)
+LARGE_RECIPE: dict[str, Any] = dict(
+    lr=0.1,
+    batch_size=128,
+    max_epochs=100,
+    lr_decay="cosine",
+    warmup_epochs=1,
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    augment="crop:4,flip,cutout:8",
+    channels_last=True,
+    precision="bf16-mixed",
+)
+
 
 def classify(
     dataset: Callable[..., ImageData],
