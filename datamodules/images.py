@@ -117,10 +117,15 @@ class ImageData(LightningDataModule):
         )
 
     def train_dataloader(self) -> TrainBatches:
-        files, options = self._training_files(), self._rank()
-        options["epochs"] = (self.trainer and self.trainer.max_epochs) or -1
         return TrainBatches(
-            files, self.train_indices, self.batch_size, self.seed, self._epoch, self.augmentations, **options
+            self._training_files(),
+            self.train_indices,
+            self.batch_size,
+            self.seed,
+            self._epoch,
+            self.augmentations,
+            epochs=(self.trainer and self.trainer.max_epochs) or -1,
+            **self._rank(),
         )
 
     def val_dataloader(self) -> EvalBatches:

@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
-SETTLING = 10  # steps until the tuner's smoothed loss means something
+SETTLING = 10  # steps until the tuner's smoothed loss means something; it begins at half of the loss
 
 
 def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path) -> dict[str, Any]:
@@ -42,10 +42,11 @@ def _draw(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
 
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
+    rates, losses = rates[SETTLING:], losses[SETTLING:]
     axes.plot(rates, losses)
     axes.axvline(suggestion, color="C1", linestyle="--", label=f"suggestion {suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title="Learning-rate range test")
-    axes.set_ylim(0.9 * np.nanmin(losses), 1.5 * losses[0])  # what comes after the divergence would flatten the rest
+    axes.set_ylim(0.9 * np.nanmin(losses), 1.2 * losses[0])  # what comes after the divergence would flatten the rest
     axes.legend()
     axes.grid(alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)
