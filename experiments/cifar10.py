@@ -28,6 +28,22 @@ RECIPES: dict[str, dict[str, Any]] = {
         augment="flip,crop:4",
         channels_last=True,
     ),
+    "speednet": dict(
+        lr=0.035,
+        batch_size=1024,
+        max_epochs=9,
+        optimizer="muon",
+        momentum=0.85,
+        lr_decay="linear",
+        warmup_epochs=0.3,
+        weight_decay=0.3,
+        label_smoothing=0.2,
+        augment="altflip,shift:3,cutout:8,grow:20",
+        test_flip=True,
+        val_size=0.04,  # the last epoch is nearly always the best, so few images will do
+        channels_last=True,
+        precision="bf16-mixed",
+    ),
 }
 
 

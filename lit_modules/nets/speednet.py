@@ -90,7 +90,7 @@ class SpeedNet(nn.Module):
         widths: maps of the three stages.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_outputs: int, widths: Sequence[int] = (64, 128, 256)) -> None:
+    def __init__(self, input_shape: Sequence[int], num_outputs: int, widths: Sequence[int] = (64, 256, 256)) -> None:
         super().__init__()
         self.whitening = Whitening(input_shape[0])
         self.stages = nn.Sequential()
