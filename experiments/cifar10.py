@@ -31,7 +31,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "speednet": dict(
         lr=0.035,
         batch_size=1024,
-        max_epochs=9,
+        max_epochs=12,
         optimizer="muon",
         momentum=0.85,
         lr_decay="linear",

@@ -74,7 +74,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         weight_decay=0.3,
         label_smoothing=0.1,
         augment="rotate:12,zoom:0.12,crop:3",
-        net_args={"widths": [32, 64, 128]},
+        net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         channels_last=True,
         precision="bf16-mixed",
     ),

@@ -20,8 +20,8 @@ def correlated(batch, channels, seed=0):
 def test_size_is_the_sum_over_layers(shape):
     first = 2 * 4 * shape[0]  # outputs of the whitening, whose weights do not learn, but its biases do
     count = first
-    for inputs, width in [(first, 64), (64, 256), (256, 256)]:
-        count += 9 * inputs * width + 9 * width * width + 2 * width  # two convolutions, two shifts
+    for inputs, middle, outputs in [(first, 64, 64), (64, 128, 256), (256, 256, 256)]:
+        count += 9 * inputs * middle + 9 * middle * outputs + middle + outputs  # two convolutions, two shifts
     assert sum(p.numel() for p in build_net("speednet", shape, 10).parameters()) == count + 256 * 10
 
 

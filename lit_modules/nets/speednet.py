@@ -63,15 +63,15 @@ class Norm(nn.BatchNorm2d):
         self.weight = None
 
 
-def stage(channels: int, width: int) -> nn.Sequential:
+def stage(channels: int, first: int, second: int) -> nn.Sequential:
     """Two convolutions; the pooling comes early, so that only the first sees the full size."""
     return nn.Sequential(
-        nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False),
+        nn.Conv2d(channels, first, kernel_size=3, padding=1, bias=False),
         nn.MaxPool2d(2),
-        Norm(width),
+        Norm(first),
         nn.GELU(),
-        nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
-        Norm(width),
+        nn.Conv2d(first, second, kernel_size=3, padding=1, bias=False),
+        Norm(second),
         nn.GELU(),
     )
 
@@ -87,23 +87,28 @@ class SpeedNet(nn.Module):
     """Whitening, three stages, the maximum over pixels, one linear layer.
 
     Args:
-        widths: maps of the three stages.
+        widths: maps of both convolutions of each stage.
     """
 
-    def __init__(self, input_shape: Sequence[int], num_outputs: int, widths: Sequence[int] = (64, 256, 256)) -> None:
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        widths: Sequence[Sequence[int]] = ((64, 64), (128, 256), (256, 256)),
+    ) -> None:
         super().__init__()
         self.whitening = Whitening(input_shape[0])
         self.stages = nn.Sequential()
         channels = self.whitening.outputs
-        for width in widths:
-            self.stages.append(stage(channels, width))
-            channels = width
+        for first, second in widths:
+            self.stages.append(stage(channels, first, second))
+            channels = second
         self.classifier = nn.Linear(channels, num_outputs, bias=False)
         self.apply(begin_as_identity)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.gelu(self.whitening(x))  # (B, 3, 32, 32) -> (B, 24, 31, 31)
-        x = self.stages(x)  # -> 15 -> 7 -> (B, widths[-1], 3, 3)
-        x = x.amax(dim=(2, 3))  # (B, widths[-1])
+        x = self.stages(x)  # -> 15 -> 7 -> (B, channels, 3, 3)
+        x = x.amax(dim=(2, 3))  # (B, channels)
         # With the scale, a learning rate that suits the filters suits the output layer too.
         return self.classifier(x) / self.classifier.in_features**0.5  # (B, num_outputs)
