@@ -23,48 +23,17 @@ from datamodules import MNIST
 
 # What each net does well with here; a flag on the command line goes before.
 LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place
+ONECYCLE: dict[str, Any] = dict(lr=0.1, batch_size=128, lr_decay="onecycle", augment=LIGHT_DISTORTIONS)
+CONVOLUTIONS: dict[str, Any] = dict(**ONECYCLE, weight_decay=5e-4, channels_last=True)
 RECIPES: dict[str, dict[str, Any]] = {
     "softmax": dict(lr=0.02, batch_size=128, max_epochs=20, lr_decay="cosine"),
-    "mlp": dict(lr=0.1, batch_size=128, max_epochs=30, lr_decay="onecycle", augment=LIGHT_DISTORTIONS),
-    "lenet5": dict(
-        lr=0.1,
-        batch_size=128,
-        max_epochs=20,
-        lr_decay="onecycle",
-        weight_decay=1e-4,
-        augment=LIGHT_DISTORTIONS,
-        channels_last=True,
-    ),
-    "cnn": dict(
-        lr=0.1,
-        batch_size=128,
-        max_epochs=20,
-        lr_decay="onecycle",
-        weight_decay=5e-4,
-        augment=LIGHT_DISTORTIONS,
-        channels_last=True,
-    ),
-    "residual_mnist": dict(
-        lr=0.1,
-        batch_size=128,
-        max_epochs=6,
-        lr_decay="onecycle",
-        weight_decay=5e-4,
-        augment=LIGHT_DISTORTIONS,
-        channels_last=True,
-        precision="bf16-mixed",
-    ),
-    "inception_mnist": dict(
-        lr=0.1,
-        batch_size=128,
-        max_epochs=8,
-        lr_decay="onecycle",
-        weight_decay=5e-4,
-        augment=LIGHT_DISTORTIONS,
-        channels_last=True,
-        precision="bf16-mixed",
-    ),
+    "mlp": dict(max_epochs=30, **ONECYCLE),
+    "lenet5": dict(max_epochs=20, **(CONVOLUTIONS | dict(weight_decay=1e-4))),
+    "cnn": dict(max_epochs=20, **CONVOLUTIONS),
+    "residual_mnist": dict(max_epochs=6, precision="bf16-mixed", **CONVOLUTIONS),
+    "inception_mnist": dict(max_epochs=8, precision="bf16-mixed", **CONVOLUTIONS),
     "speednet": dict(
+        net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         lr=0.02,
         batch_size=256,
         max_epochs=15,
@@ -74,7 +43,6 @@ RECIPES: dict[str, dict[str, Any]] = {
         weight_decay=0.3,
         label_smoothing=0.1,
         augment="rotate:12,zoom:0.12,crop:3",
-        net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         channels_last=True,
         precision="bf16-mixed",
     ),
