@@ -91,13 +91,18 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        path = Path(frame.f_code.co_filename)
-        if not any(path.is_relative_to(ROOT / package) for package in PACKAGES):
+        if not is_ours(error):
             raise  # it comes from inside a library: a bug, whose traceback is wanted
         if is_rank_zero() or not _launcher_ends():
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    path = Path(frame.f_code.co_filename)
+    return any(path.is_relative_to(ROOT / package) for package in PACKAGES)
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:

@@ -32,13 +32,15 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
 
 
 def find_checkpoint(source: str) -> Path:
-    """The file that holds a trained model: a run's best checkpoint, or the file itself.
+    """The file that holds a trained model: a run's best checkpoint, its last where none was chosen, or the file itself.
 
     Raises:
         FileNotFoundError: it is not there.
     """
     path = Path(source)
     checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
+        checkpoint = checkpoint.with_name("last.ckpt")
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
