@@ -82,7 +82,7 @@ class TableData(BatchModule):
         fitted = fit(frame.iloc[self.train_indices], recipe)
         self.rows = transform(frame, fitted)  # (N, F)
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
-        self.preprocessing |= {"classes": self.classes}
+        self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
 
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:
