@@ -71,7 +71,7 @@ def main(
     resume: str | None = None,
     save_every: int = 1000,
     **flags: Any,
-) -> None:
+) -> dict[str, Any]:
     """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices.
 
     Args:
@@ -102,21 +102,21 @@ def main(
     if folds:
         if resume:
             raise ValueError(f"resume {resume}: only a training with --folds 0 can be continued")
-        cross_validate(
+        return cross_validate(
             table, net, folds=folds, fold_seed=fold_seed, seeds=seeds, jobs=jobs, seed=seed, run_dir=run_dir,
             save_every=save_every, **flags,
         )  # fmt: skip
-        return
     data = table(seed=seed, val_size=val_size)
     data.prepare_data()
     data.setup()
     ids, rows = data.submission_rows()
-    model, _ = train_table(
+    model, metrics = train_table(
         data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, save_every=save_every, **flags
     )
     if not flags.get("fast_dev_run"):
         run, prices = Path(model.trainer.default_root_dir), predict(model, rows)
         write_predictions(run / "submission.csv", data.id_column, ids, {data.target: prices})
+    return metrics
 
 
 if __name__ == "__main__":
