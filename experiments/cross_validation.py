@@ -6,6 +6,7 @@ fold chooses anything by its held-out rows: the last epoch is its model.
 
 import multiprocessing
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -67,6 +68,9 @@ def cross_validate(
             raise ValueError(f"{name} {value}: must be at least {least}")
     if flags.pop("devices", "auto") not in ("auto", 1, "1"):
         raise ValueError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
+    for check in ("fast_dev_run", "find_lr"):
+        if flags.get(check):
+            raise ValueError(f"{check}: is for a single training; add --folds 0")
     data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))
     data.prepare_data()
     data.setup()
@@ -79,11 +83,17 @@ def cross_validate(
         for number in range(folds)
     ]
     print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
-    workers = min(jobs or torch.cuda.device_count() or _cores(), len(tasks))
-    if workers == 1:
-        results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
-    else:
-        results = list(_in_processes(partial(train_fold, table, net, **flags), tasks, workers))
+    accelerators = 0 if flags.get("accelerator") == "cpu" else torch.cuda.device_count()
+    workers = min(jobs or accelerators or _cores(), len(tasks))
+    try:
+        if workers == 1:
+            results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
+        else:
+            results = list(_in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
+    except ValueError:
+        if not any(run.rglob("*.ckpt")):  # refused before anything was trained
+            shutil.rmtree(run)
+        raise
     metrics = _score(data, tasks, results) | {
         "seconds": round(time.perf_counter() - started, 2), "folds": folds, "fold_seed": fold_seed, "seeds": seeds,
         "seed": seed, "epochs": results[0].epochs, "parameters": results[0].parameters, "net": net,
@@ -114,7 +124,7 @@ def train_fold(
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
-        model, metrics = train_table(data, net, run, monitor=None, **flags)
+        model, metrics = train_table(data, net, run, monitor=None, devices=1, **flags)
     _, rows = data.submission_rows()
     result = FoldResult(
         data.test_indices, np.log(predict(model, data.rows[data.test_indices])), np.log(predict(model, rows)),
@@ -131,16 +141,17 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _in_processes(train: Callable[..., FoldResult], tasks: list[tuple], workers: int) -> Iterator[FoldResult]:
+def _in_processes(
+    train: Callable[..., FoldResult], tasks: list[tuple], workers: int, accelerators: int
+) -> Iterator[FoldResult]:
     """Trains the folds, `workers` at a time.
 
     Raises:
         ValueError: what a fold's own process refused.
     """
     # A forked process has everything imported; but CUDA does not survive it.
-    method = "spawn" if torch.cuda.is_available() or os.name != "posix" else "fork"
-    context = multiprocessing.get_context(method)
-    start = max(1, _cores() // workers), dict(config), context.Value("i", 0)
+    context = multiprocessing.get_context("spawn" if accelerators or os.name != "posix" else "fork")
+    start = max(1, _cores() // workers), accelerators, dict(config), context.Value("i", 0)
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         for result in pool.map(partial(_guarded, train), tasks):
             if isinstance(result, str):
@@ -148,13 +159,15 @@ def _in_processes(train: Callable[..., FoldResult], tasks: list[tuple], workers:
             yield result
 
 
-def _start_worker(threads: int, flags: dict[str, Any], counter: Any) -> None:
+def _start_worker(threads: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
+    """Gives a new process its share of the cores, and one of the accelerators."""
     torch.set_num_threads(threads)
     config.update(flags)
-    if torch.cuda.is_available():
-        with counter.get_lock():
-            torch.cuda.set_device(counter.value % torch.cuda.device_count())
-            counter.value += 1
+    with counter.get_lock():
+        number, counter.value = counter.value, counter.value + 1
+    if accelerators:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % accelerators]  # CUDA starts after this
 
 
 def _guarded(train: Callable[..., FoldResult], task: tuple) -> FoldResult | str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from command_line import cli
 from cross_validation import cross_validate, write_predictions
+from runs import is_rank_zero
 from tabular import predict, train_table
 
 from datamodules.house_prices import HousePrices
@@ -113,7 +114,7 @@ def main(
     model, metrics = train_table(
         data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, save_every=save_every, **flags
     )
-    if not flags.get("fast_dev_run"):
+    if is_rank_zero() and not flags.get("fast_dev_run"):
         run, prices = Path(model.trainer.default_root_dir), predict(model, rows)
         write_predictions(run / "submission.csv", data.id_column, ids, {data.target: prices})
     return metrics

@@ -16,6 +16,7 @@ import torch
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_scripts import launch_script, read_metrics
 
 from datamodules.house_prices import HousePrices
 from datamodules.sample_tables import houses, wine
@@ -134,6 +135,20 @@ def test_without_folds_the_best_epoch_predicts(tmp_path):
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 4
 
 
+def test_two_processes_train_and_predict_as_one_does(tmp_path):
+    net = ["--net", "mlp", "--net_args", '{"widths": [16], "dropout": 0}', "--folds", "0"]
+    results = []
+    for devices, batch_size in (("1", "64"), ("2", "32")):  # 486 training rows: 7 batches and one of 38
+        places = ["--devices", devices, "--batch_size", batch_size, "--run_dir", str(tmp_path / devices)]
+        launch_script("house_prices", *QUICK, *net, *places)
+        metrics, run = read_metrics(tmp_path / devices)
+        results.append((metrics, pd.read_csv(run / "submission.csv")["SalePrice"]))
+    (one, submission), (two, other) = results
+    for name in ("val/loss", "val/log_rmse", "test/loss", "test/rmse", "test/mae", "test/r2", "test/samples"):
+        assert two[name] == pytest.approx(one[name], rel=1e-5), name
+    np.testing.assert_allclose(other, submission, rtol=1e-5)
+
+
 @pytest.mark.skipif(not KAGGLE.exists(), reason="Kaggle's files are not there")
 def test_kaggles_own_files_are_read_whole(tmp_path):
     flags = ["--sample", "false", "--data_dir", str(KAGGLE.parent), "--net", "linear", "--max_epochs", "20"]
@@ -233,6 +248,8 @@ def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, capsys
         (["--folds", "301"], ["600 rows", "301 folds"]),
         (["--seeds", "0"], ["seeds 0"]),
         (["--devices", "2"], ["devices", "--jobs"]),
+        (["--fast_dev_run", "true"], ["fast_dev_run", "--folds 0"]),
+        (["--find_lr"], ["find_lr", "--folds 0"]),
         (["--early_stopping", "3"], ["early_stopping 3"]),
         (["--lr_decay", "plateau"], ["plateau"]),
         (["--features", "all"], ["'all'", "engineered"]),
@@ -250,7 +267,7 @@ def test_mistake_on_the_command_line_is_one_line(tmp_path, capsys, monkeypatch, 
         capsys, house_prices.main, house_prices.RECIPES, [*QUICK, "--jobs", "1", "--run_dir", "runs", *flags]
     )
     assert all(part in line for part in named), line
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.glob("runs/house_prices/*"))
 
 
 @pytest.mark.parametrize(
