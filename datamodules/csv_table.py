@@ -1,5 +1,6 @@
 """A user's own table: any CSV file with a target."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from datamodules.preprocessing import Recipe
@@ -23,6 +24,7 @@ class CsvTable(TableData):
         id_column: numbers the rows, and is no feature; "" for none.
         drop: columns to leave out.
         categories: columns whose numbers are names.
+        ordinals: levels of columns that have an order, the lowest first; "NA" is a missing value.
         sample: use a small table that scikit-learn ships in place of `csv`.
 
     Raises:
@@ -44,6 +46,7 @@ class CsvTable(TableData):
         id_column: str = "",
         drop: tuple[str, ...] = (),
         categories: tuple[str, ...] = (),
+        ordinals: Mapping[str, list[str]] | None = None,
         log1p: str = "none",
         clip: tuple[float, ...] = (),
         scale: str = "quantile",
@@ -57,6 +60,7 @@ class CsvTable(TableData):
             raise ValueError("log_target: a class has no logarithm")
         self.csv, self.sample = csv, sample
         self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
+        self.ordinals = dict(ordinals or {})
         self.classification, self.log_target = task == "classification", log_target
         self.options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
         if sample:
@@ -70,11 +74,12 @@ class CsvTable(TableData):
         if self.sample:
             return wine() if self.classification else diabetes()
         table = read_csv(Path(self.csv))
-        check_columns(table, [*self.besides, *self.categories], table.cells.columns)
+        check_columns(table, [*self.besides, *self.categories, *self.ordinals], table.cells.columns)
         return table
 
     def recipe(self, table: Table) -> Recipe:
         features = [name for name in table.cells.columns if name not in self.besides]
         if not features:
             raise ValueError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
-        return Recipe(infer_kinds(table, features, self.categories), **self.options)
+        kinds = infer_kinds(table, [name for name in features if name not in self.ordinals], self.categories)
+        return Recipe(kinds | self.ordinals, **self.options)

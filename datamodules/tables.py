@@ -45,16 +45,17 @@ def read_csv(path: Path) -> Table:
     _check_header(str(path), header)
     for line, row in rows:
         if len(row) != len(header):
-            what = "short" if len(row) < len(header) else "long"
-            near = header[len(row)] if what == "short" else header[-1]
-            last = row[-1] if row else ""
-            raise fault(
-                str(path), f"ends a row that is too {what}: {len(row)} of {len(header)} columns", line, near, last
-            )
+            raise _wrong_length(str(path), header, row, line)
     if not rows:
         raise ValueError(f"{path}: a header and no rows")
     cells = pd.DataFrame([row for _, row in rows], columns=header, index=[line for line, _ in rows], dtype=object)
     return Table(str(path), cells)
+
+
+def _wrong_length(source: str, header: list[str], row: list[str], line: int) -> ValueError:
+    column, what = (header[len(row)], "short") if len(row) < len(header) else (header[-1], "long")
+    counts = f"{len(row)} of {len(header)} columns"
+    return fault(source, f"ends a row that is too {what}: {counts}", line, column, row[-1] if row else "")
 
 
 def fault(source: str, reason: str, line: int, column: str, value: str) -> ValueError:
@@ -83,7 +84,8 @@ def _text(path: Path) -> str:
 
 def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
     """The records, each with the line it begins in, without blank lines at the end."""
-    reader, records, line = csv.reader(io.StringIO(text, newline=""), strict=True), [], 1
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    records, line = [], 1
     try:
         for record in reader:
             records.append((line, [cell.strip() for cell in record]))
@@ -147,7 +149,8 @@ def infer_kinds(table: Table, columns: Collection[str], categories: Collection[s
     kinds: dict[str, Kind] = {}
     for name in columns:
         values = table.cells[name][~table.cells[name].isin(MISSING)]
-        numeric = values.map(_looks_numeric).mean() > MOSTLY
+        counts = values.value_counts()
+        numeric = sum(count for text, count in counts.items() if _looks_numeric(text)) > MOSTLY * len(values)
         kinds[name] = "category" if name in categories or not numeric else "number"
         if kinds[name] == "category" and len(values) > 1 and values.is_unique:
             raise fault(
@@ -175,7 +178,7 @@ def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
         else:
             levels = {level: float(number) for number, level in enumerate(kind)}
             levels |= dict.fromkeys(MISSING, levels.get("NA", np.nan))
-            columns[name] = cells.map(lambda text, levels=levels: levels.get(text, np.nan)).astype(np.float64)
+            columns[name] = cells.map(levels).astype(np.float64)
     return pd.DataFrame(columns, index=table.cells.index)
 
 

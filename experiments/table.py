@@ -38,6 +38,7 @@ def main(
     id_column: str = "",
     drop: list[str] = [],  # noqa: B006  read only; jsonargparse shows it in --help
     categories: list[str] = [],  # noqa: B006
+    ordinals: dict[str, list[str]] = {},  # noqa: B006
     log1p: str = "none",
     clip: list[float] = [],  # noqa: B006
     scale: str = "quantile",
@@ -60,6 +61,7 @@ def main(
         id_column: a column that numbers the rows, and says nothing.
         drop: columns to leave out.
         categories: columns whose numbers are names.
+        ordinals: levels of columns that have an order, the lowest first, such as '{size: [S, M, L]}'.
         log1p: skewed: logarithms of skewed numbers; none.
         clip: quantiles of the training rows that numbers are clipped to, such as [0.005,0.995]; [] for none.
         scale: standard, robust (with a smooth end) or quantile.
@@ -75,7 +77,7 @@ def main(
             raise ValueError(f"--{flag}: is needed, or --sample")
     data = CsvTable(
         csv, target, task, batch_size, seed, val_size, log_target=log_target, id_column=id_column, drop=drop,
-        categories=categories, log1p=log1p, clip=clip, scale=scale, rare=rare, sample=sample,
+        categories=categories, ordinals=ordinals, log1p=log1p, clip=clip, scale=scale, rare=rare, sample=sample,
     )  # fmt: skip
     data.setup()
     train_table(data, net, None, monitor=monitor, **flags)

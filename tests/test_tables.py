@@ -166,6 +166,7 @@ def test_missing_file_and_a_folder_in_its_place(tmp_path):
     [
         ({"drop": ["aera"]}, ["'aera'"]),
         ({"categories": ["twon"]}, ["'twon'"]),
+        ({"ordinals": {"twon": ["A", "B"]}}, ["'twon'", "'town'"]),
         ({"scale": "minmax"}, ["minmax", "robust"]),
         ({"clip": [0.9, 0.1]}, ["clip", "0.9"]),
         ({"task": "ranking"}, ["ranking", "classification"]),
@@ -225,6 +226,7 @@ ACCEPTED = {
     "byte-order mark": b"\xef\xbb\xbf" + GOOD.encode(),
     "CRLF": text_of(rows_of_a_table(), "\r\n").encode(),
     "blanks": GOOD.replace(",", " , ").encode(),
+    "blanks before quotes": GOOD.replace("B-town", ' "B-town"').encode(),
     "quotes": GOOD.replace("B-town", '"B-town"').encode(),
     "blank lines at the end": GOOD.encode() + b"\n\n",
     "no line end": GOOD.rstrip().encode(),
@@ -252,6 +254,15 @@ def test_lines_are_those_of_the_file_where_values_have_several(tmp_path):
     assert table.cells.index.tolist() == [2, 4, 5]
     with pytest.raises(ValueError, match="line 5, column 'a': '4x'"):
         numbers(table, "a")
+
+
+def test_levels_of_an_own_table_are_in_their_order(tmp_path):
+    (tmp_path / "homes.csv").write_text(GOOD)
+    data = data_of(tmp_path / "homes.csv", ordinals={"town": ["C-town", "A-town", "B-town"]}, scale="standard")
+    place = [number["name"] for number in data.preprocessing["numbers"]].index("town")
+    levels = data.rows[:3, place]  # of A, B and C
+    assert levels[2] < levels[0] < levels[1]
+    assert not data.preprocessing["categories"]
 
 
 def test_types_by_hand(tmp_path):
