@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from runs import find_run, is_rank_zero
+from runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
 
@@ -65,7 +65,7 @@ def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
     for arg, value in zip(args, [*args[1:], ""], strict=True):
         name, equals, inline = arg.partition("=")
         if name == "--resume":
-            return [str(find_run(inline if equals else value)[0] / "config.yaml")]
+            return [str(find_config(inline if equals else value))]
     return []
 
 

@@ -4,29 +4,31 @@ The run's directory has one directory for each fold and seed, which TensorBoard 
 fold chooses anything by its held-out rows: the last epoch is its model.
 """
 
-import multiprocessing
-import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from command_line import config, is_ours
+from command_line import config
 from figures import draw_regression
 from launch import write_config
+from processes import cores, in_processes
 from report import git_commit, log_run, num_parameters, write_json
 from runs import new_run
 from tabular import predict, train_table
 
 import numpy as np
 import torch
+import yaml
 
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
+
+PREDICTIONS = "predictions.npz"  # of a fold that has ended
+FREE = ("jobs", "run_dir", "resume")  # flags that may change when a run is resumed
 
 
 class FoldResult(NamedTuple):
@@ -39,6 +41,14 @@ class FoldResult(NamedTuple):
     parameters: int
 
 
+class Task(NamedTuple):
+    """One training."""
+
+    fold: Fold
+    seed: int
+    run: Path
+
+
 def cross_validate(
     table: Callable[..., HousePrices],
     net: str,
@@ -49,6 +59,7 @@ def cross_validate(
     jobs: int,
     seed: int,
     run_dir: str,
+    resume: str | None,
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains each fold with each seed, scores the held-out rows, writes the run directory, and returns the metrics.
@@ -61,123 +72,83 @@ def cross_validate(
         jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
         seed: of the first training.
         run_dir: where runs are kept.
+        resume: run directory of an interrupted run, whose finished folds are kept.
     """
     started = time.perf_counter()
-    for name, value, least in (("folds", folds, 2), ("seeds", seeds, 1), ("jobs", jobs, 0)):
-        if value < least:
-            raise ValueError(f"{name} {value}: must be at least {least}")
+    _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
     if flags.pop("devices", "auto") not in ("auto", 1, "1"):
         raise ValueError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
-    for check in ("fast_dev_run", "find_lr"):
-        if flags.get(check):
-            raise ValueError(f"{check}: is for a single training; add --folds 0")
     data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # all files are checked before anything is trained
-    run = new_run(data.name, run_dir, net)
+    run = _reopened(Path(resume)) if resume else new_run(data.name, run_dir, net)
     write_config(run)
     tasks = [
-        (Fold(number, folds, fold_seed), seed + repeat, run / _name(number, repeat, seeds))
+        Task(Fold(number, folds, fold_seed), seed + repeat, run / f"fold{number}{f'_seed{repeat}' * (seeds > 1)}")
         for repeat in range(seeds)
         for number in range(folds)
     ]
     print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
     accelerators = 0 if flags.get("accelerator") == "cpu" else torch.cuda.device_count()
-    workers = min(jobs or accelerators or _cores(), len(tasks))
+    workers = min(jobs or accelerators or cores(), len(tasks))
     try:
         if workers == 1:
             results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
         else:
-            results = list(_in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
+            results = list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
     except ValueError:
         if not any(run.rglob("*.ckpt")):  # refused before anything was trained
             shutil.rmtree(run)
         raise
-    metrics = _score(data, tasks, results) | {
-        "seconds": round(time.perf_counter() - started, 2), "folds": folds, "fold_seed": fold_seed, "seeds": seeds,
-        "seed": seed, "epochs": results[0].epochs, "parameters": results[0].parameters, "net": net,
-        "jobs": workers, "git_commit": git_commit(), "torch": torch.__version__,
-    }  # fmt: skip
-    true, predicted = data.targets, np.exp(_pooled(len(data.targets), results))
-    drawn = draw_regression(true, predicted, data.target, run / "figures")
-    submission = np.exp(np.mean([result.submission for result in results], axis=0))
-    write_predictions(run / "submission.csv", data.id_column, ids, {data.target: submission})
-    write_predictions(run / "out_of_fold.csv", data.id_column, data.ids, {data.target: true, "predicted": predicted})
-    metrics |= {"submission/lowest": round(submission.min(), 2), "submission/highest": round(submission.max(), 2)}
-    write_json(run / "metrics.json", metrics)
-    log_run(run, config, {"cv/log_rmse": metrics["cv/log_rmse"]}, drawn)
-    _print_scores(metrics, true, run)
-    return metrics
+    metrics = {**_score(data.targets, tasks, results), "folds": folds, "fold_seed": fold_seed, "seeds": seeds}
+    metrics |= {"seed": seed, "net": net, "jobs": workers, "seconds": round(time.perf_counter() - started, 2)}
+    return _finish(run, data, ids, results, metrics)
 
 
-def _name(number: int, repeat: int, seeds: int) -> str:
-    return f"fold{number}" + (f"_seed{repeat}" if seeds > 1 else "")
+def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> None:
+    for name, (value, lowest) in least.items():
+        if value < lowest:
+            raise ValueError(f"{name} {value}: must be at least {lowest}")
+    for check in ("fast_dev_run", "find_lr"):
+        if flags.get(check):
+            raise ValueError(f"{check}: is for a single training; add --folds 0")
+
+
+def _reopened(run: Path) -> Path:
+    """The directory of an interrupted run, if this one has the same flags."""
+    before = yaml.safe_load((run / "config.yaml").read_text())
+    for name, value in config.items():
+        if name not in FREE and before.get(name) != value:
+            raise ValueError(f"--{name} {value}: the run that is resumed, {run}, has {before.get(name)}")
+    return run
 
 
 def train_fold(
     table: Callable[..., HousePrices], net: str, fold: Fold, seed: int, run: Path, **flags: Any
 ) -> FoldResult:
-    """Trains one fold in the directory `run`, whose log.txt gets what it says."""
-    started = time.perf_counter()
+    """Trains one fold in the directory `run`, whose log.txt gets what it says; reads what it said if it has ended."""
+    started, ended = time.perf_counter(), run / PREDICTIONS
+    if ended.exists():
+        with np.load(ended, allow_pickle=False) as arrays:
+            return FoldResult(**arrays)
+    shutil.rmtree(run, ignore_errors=True)  # what was interrupted begins again
     run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
         model, metrics = train_table(data, net, run, monitor=None, devices=1, **flags)
-    _, rows = data.submission_rows()
+    held_out, submission = (predict(model, rows) for rows in (data.rows[data.test_indices], data.submission_rows()[1]))
     result = FoldResult(
-        data.test_indices, np.log(predict(model, data.rows[data.test_indices])), np.log(predict(model, rows)),
-        metrics["epochs"], num_parameters(model),
-    )  # fmt: skip
-    seconds = time.perf_counter() - started
-    print(
-        f"{run.name}: log_rmse {metrics['test/log_rmse']:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True
+        data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)
     )
+    unfinished = ended.with_suffix(".tmp")
+    with unfinished.open("wb") as file:
+        np.savez(file, **result._asdict())
+    unfinished.replace(ended)
+    score, seconds = metrics["test/log_rmse"], time.perf_counter() - started
+    print(f"{run.name}: log_rmse {score:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
     return result
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _in_processes(
-    train: Callable[..., FoldResult], tasks: list[tuple], workers: int, accelerators: int
-) -> Iterator[FoldResult]:
-    """Trains the folds, `workers` at a time.
-
-    Raises:
-        ValueError: what a fold's own process refused.
-    """
-    # A forked process has everything imported; but CUDA does not survive it.
-    context = multiprocessing.get_context("spawn" if accelerators or os.name != "posix" else "fork")
-    start = max(1, _cores() // workers), accelerators, dict(config), context.Value("i", 0)
-    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
-        for result in pool.map(partial(_guarded, train), tasks):
-            if isinstance(result, str):
-                raise ValueError(result)
-            yield result
-
-
-def _start_worker(threads: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
-    """Gives a new process its share of the cores, and one of the accelerators."""
-    torch.set_num_threads(threads)
-    config.update(flags)
-    with counter.get_lock():
-        number, counter.value = counter.value, counter.value + 1
-    if accelerators:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % accelerators]  # CUDA starts after this
-
-
-def _guarded(train: Callable[..., FoldResult], task: tuple) -> FoldResult | str:
-    """The result, or the line that bad input is to end with: a traceback would not come through as it was."""
-    try:
-        return train(*task)
-    except (ValueError, OSError) as error:
-        if is_ours(error):
-            return str(error)
-        raise
 
 
 def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:
@@ -189,31 +160,52 @@ def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:
     return total / times
 
 
-def _score(data: HousePrices, tasks: list[tuple], results: list[FoldResult]) -> dict[str, Any]:
+def _score(true: np.ndarray, tasks: list[Task], results: list[FoldResult]) -> dict[str, Any]:
     """Figures over all rows, each predicted by models that had not seen it."""
-    true, logs = data.targets, _pooled(len(data.targets), results)
-    errors, squares = np.exp(logs) - true, (logs - np.log(true)) ** 2
-    by_fold = {fold.number: result.rows for (fold, _, _), result in zip(tasks, results, strict=True)}
-    by_seed = {
-        seed: np.concatenate([
-            result.held_out - np.log(true[result.rows])
-            for (_, its, _), result in zip(tasks, results, strict=True) if its == seed
-        ])
-        for seed in dict.fromkeys(seed for _, seed, _ in tasks)
-    }  # fmt: skip
+    logs = _pooled(len(true), results)
+    errors, log_errors = np.exp(logs) - true, logs - np.log(true)
+    rows = {task.fold.number: result.rows for task, result in zip(tasks, results, strict=True)}
+    of_seed = {
+        seed: _pooled(len(true), [result for task, result in zip(tasks, results, strict=True) if task.seed == seed])
+        for seed in dict.fromkeys(task.seed for task in tasks)
+    }
     return {
-        "cv/log_rmse": _root(squares),
-        "cv/fold_log_rmse": [_root(squares[rows]) for rows in by_fold.values()],
-        "cv/seed_log_rmse": [_root(errors**2) for errors in by_seed.values()],
-        "cv/rmse": round(float(np.sqrt(np.mean(errors**2))), 2),
-        "cv/mae": round(float(np.mean(abs(errors))), 2),
-        "cv/r2": round(float(1 - np.sum(errors**2) / np.sum((true - true.mean()) ** 2)), 6),
+        "cv/log_rmse": _root_mean_square(log_errors),
+        "cv/fold_log_rmse": [_root_mean_square(log_errors[held_out]) for held_out in rows.values()],
+        "cv/seed_log_rmse": [_root_mean_square(logs - np.log(true)) for logs in of_seed.values()],
+        "cv/rmse": _root_mean_square(errors),
+        "cv/mae": round(float(np.mean(abs(errors))), 6),
+        "cv/r2": round(float(1 - np.mean(errors**2) / true.var()), 6),
         "cv/samples": len(true),
     }
 
 
-def _root(squares: np.ndarray) -> float:
-    return round(float(np.sqrt(np.mean(squares))), 6)
+def _root_mean_square(errors: np.ndarray) -> float:
+    return round(float(np.sqrt(np.mean(errors**2))), 6)
+
+
+def _finish(
+    run: Path, data: HousePrices, ids: np.ndarray, results: list[FoldResult], metrics: dict[str, Any]
+) -> dict[str, Any]:
+    """Writes predictions, figures and metrics, prints the scores, and returns the metrics."""
+    submission = np.exp(np.mean([result.submission for result in results], axis=0))
+    predicted = np.exp(_pooled(len(data.targets), results))
+    out_of_fold = {data.target: data.targets, "predicted": predicted}
+    write_predictions(run / "submission.csv", data.id_column, ids, {data.target: submission})
+    write_predictions(run / "out_of_fold.csv", data.id_column, data.ids, out_of_fold)
+    metrics |= {
+        "submission/lowest": round(float(submission.min()), 2),
+        "submission/highest": round(float(submission.max()), 2),
+        "epochs": int(results[0].epochs),
+        "parameters": int(results[0].parameters),
+        "git_commit": git_commit(),
+        "torch": torch.__version__,
+    }
+    write_json(run / "metrics.json", metrics)
+    figures = draw_regression(data.targets, predicted, data.target, run / "figures")
+    log_run(run, config, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures)
+    _print_scores(metrics, data.targets, run)
+    return metrics
 
 
 def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict[str, np.ndarray]) -> None:

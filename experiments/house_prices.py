@@ -93,7 +93,7 @@ def main(
         sample: use a generated table, which needs no files.
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         run_dir: where runs are kept.
-        resume: with --folds 0, run directory or checkpoint file to continue in place.
+        resume: run directory to continue in place; of folds, those that have ended are kept.
         save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
     """
     table = partial(
@@ -101,11 +101,9 @@ def main(
         sample=sample,
     )  # fmt: skip
     if folds:
-        if resume:
-            raise ValueError(f"resume {resume}: only a training with --folds 0 can be continued")
         return cross_validate(
             table, net, folds=folds, fold_seed=fold_seed, seeds=seeds, jobs=jobs, seed=seed, run_dir=run_dir,
-            save_every=save_every, **flags,
+            resume=resume, save_every=save_every, **flags,
         )  # fmt: skip
     data = table(seed=seed, val_size=val_size)
     data.prepare_data()

@@ -71,6 +71,16 @@ def check_fits(checkpoint: Path, model: nn.Module) -> None:
             raise ValueError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
 
 
+def find_config(resume: str) -> Path:
+    """The config.yaml of the run that `--resume` means, which may be cross-validated and have no checkpoint itself.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has no checkpoint.
+    """
+    run = Path(resume)
+    return (run if any(run.glob("fold*/config.yaml")) else find_run(resume)[0]) / "config.yaml"
+
+
 def find_run(resume: str) -> tuple[Path, Path]:
     """The run directory and the checkpoint that `--resume` means: a run's last one, or a checkpoint file.
 

@@ -122,6 +122,23 @@ def test_seeds_are_averaged(tmp_path):
     assert metrics["cv/log_rmse"] <= np.mean(metrics["cv/seed_log_rmse"])  # the square is convex
 
 
+def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys):
+    run, metrics = run_houses(tmp_path, "--net", "linear", "--folds", "3", "--jobs", "1")
+    submission = (run / "submission.csv").read_text()
+    for name in ("metrics.json", "submission.csv", "fold1/predictions.npz"):  # killed within the second fold
+        (run / name).unlink()
+    kept = (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    capsys.readouterr()
+    cli(house_prices.main, house_prices.RECIPES, ["--resume", str(run)])
+    ended = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("fold")]
+    assert ended == ["fold1"]
+    assert (run / "submission.csv").read_text() == submission
+    assert json.loads((run / "metrics.json").read_text())["cv/log_rmse"] == metrics["cv/log_rmse"]
+    assert (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == kept
+    line = refused(capsys, house_prices.main, house_prices.RECIPES, ["--resume", str(run), "--lr", "0.5"])
+    assert "--lr 0.5" in line
+
+
 def test_without_folds_the_best_epoch_predicts(tmp_path):
     run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear", "--save_every", "1")
     assert metrics["test/samples"] == 60
