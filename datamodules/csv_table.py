@@ -71,9 +71,8 @@ class CsvTable(TableData):
         return (*super().besides, *self.drop)
 
     def read(self) -> Table:
-        if self.sample:
-            return wine() if self.classification else diabetes()
-        table = read_csv(Path(self.csv))
+        sample = wine if self.classification else diabetes
+        table = sample() if self.sample else read_csv(Path(self.csv))
         check_columns(table, [*self.besides, *self.categories, *self.ordinals], table.cells.columns)
         return table
 

@@ -8,7 +8,7 @@ import numpy as np
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
-from datamodules.tables import Table, check_filled, check_unique, class_target, number_target
+from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
 
 EVAL_BATCH_SIZE = 4096  # per device
 HELD_OUT = 10  # without folds, the test rows are the first of that many
@@ -73,6 +73,7 @@ class TableData(BatchModule):
         recipe = self.recipe(table)
         frame = columns_of(table, asdict(recipe), self.besides)
         check_filled(table, recipe.columns)
+        check_levels(table, recipe.columns)
         if self.id_column:
             check_unique(table, self.id_column)
         self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()

@@ -130,6 +130,15 @@ def check_filled(table: Table, columns: Collection[str]) -> None:
             raise ValueError(f"{table.source}, {_lines(table)}, column {name!r}: {first!r}, and no value in any row")
 
 
+def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
+    """Raises ValueError where an ordinal has a value that is none of its levels. (In new rows it is a missing one.)"""
+    for name, levels in kinds.items():
+        if not isinstance(levels, str):
+            cells = table.cells[name]
+            for line in cells.index[~cells.isin([*levels, *MISSING])][:1]:
+                raise fault(table.source, f"is none of the levels {', '.join(levels)}", line, name, cells[line])
+
+
 def check_unique(table: Table, column: str) -> None:
     """Raises ValueError where a value of the `column` is missing or comes twice."""
     values = table.cells[column]

@@ -70,7 +70,7 @@ def main(
     monitor: str | None = "val/log_rmse",
     run_dir: str = "runs",
     resume: str | None = None,
-    save_every: int = 1000,
+    save_every: int = 1,
     **flags: Any,
 ) -> dict[str, Any]:
     """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices.
@@ -94,7 +94,7 @@ def main(
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         run_dir: where runs are kept.
         resume: run directory to continue in place; of folds, those that have ended are kept.
-        save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        save_every: with --folds 0, epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
     """
     table = partial(
         HousePrices, data_dir, batch_size, features=features, log1p=log1p, clip=clip, scale=scale, rare=rare,
@@ -103,7 +103,7 @@ def main(
     if folds:
         return cross_validate(
             table, net, folds=folds, fold_seed=fold_seed, seeds=seeds, jobs=jobs, seed=seed, run_dir=run_dir,
-            resume=resume, save_every=save_every, **flags,
+            resume=resume, **flags,
         )  # fmt: skip
     data = table(seed=seed, val_size=val_size)
     data.prepare_data()

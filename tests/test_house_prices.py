@@ -114,7 +114,7 @@ def test_folds_in_processes_give_the_same_as_one_after_another(cross_validated, 
 
 
 def test_seeds_are_averaged(tmp_path):
-    flags = ["--net", "linear", "--folds", "2", "--seeds", "2", "--jobs", "1", "--save_every", "2"]
+    flags = ["--net", "linear", "--folds", "2", "--seeds", "2", "--jobs", "1"]
     run, metrics = run_houses(tmp_path, *flags)
     folders = sorted(path.name for path in run.glob("fold*"))
     assert folders == ["fold0_seed0", "fold0_seed1", "fold1_seed0", "fold1_seed1"]
@@ -140,7 +140,7 @@ def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys):
 
 
 def test_without_folds_the_best_epoch_predicts(tmp_path):
-    run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear", "--save_every", "1")
+    run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear")
     assert metrics["test/samples"] == 60
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     new = tmp_path / "new.csv"
@@ -273,7 +273,7 @@ def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, capsys
         (["--net", "tabn"], ["tabn", "did you mean tabm"]),
         (["--net_args.embedding", "piecewise", "--net_args.bins", "0"], ["bins 0"]),
         (["--net", "tabn", "--jobs", "2"], ["tabn", "did you mean tabm"]),
-        (["--save_every", "0"], ["save_every 0"]),
+        (["--folds", "0", "--save_every", "0"], ["save_every 0"]),
         (["--sample", "false", "--data_dir", "nowhere"], ["nowhere", "train.csv", "--sample"]),
     ],
 )

@@ -32,7 +32,7 @@ def text_of(rows, end="\n"):
 
 
 def data_of(path, **options):
-    data = CsvTable(str(path), "price", **{"id_column": "Id", "log_target": True, **options})
+    data = CsvTable(str(path), **{"target": "price", "id_column": "Id", "log_target": True, **options})
     data.setup()
     return data
 
@@ -167,6 +167,8 @@ def test_missing_file_and_a_folder_in_its_place(tmp_path):
         ({"drop": ["aera"]}, ["'aera'"]),
         ({"categories": ["twon"]}, ["'twon'"]),
         ({"ordinals": {"twon": ["A", "B"]}}, ["'twon'", "'town'"]),
+        ({"ordinals": {"town": ["A-town", "B-town"]}}, ["line 4", "'town'", "'C-town'", "levels A-town, B-town"]),
+        ({"sample": True, "target": "progression", "log_target": False}, ["diabetes", "'Id'"]),
         ({"scale": "minmax"}, ["minmax", "robust"]),
         ({"clip": [0.9, 0.1]}, ["clip", "0.9"]),
         ({"task": "ranking"}, ["ranking", "classification"]),
@@ -305,6 +307,19 @@ def test_spoilt_house_prices_are_named(tmp_path, spoil, named):
             data.setup()
             data.submission_rows()
         assert all(part in str(error.value) for part in named), error.value
+
+
+def test_level_that_does_not_exist_is_named_in_training_and_missing_in_new_rows(tmp_path):
+    write_houses(tmp_path, spoil_train=lambda frame: frame.assign(KitchenQual=["Best", *frame["KitchenQual"][1:]]))
+    with pytest.raises(ValueError, match=r"train\.csv, line 2, column 'KitchenQual': 'Best' .*Po, Fa, TA, Gd, Ex"):
+        HousePrices(str(tmp_path)).setup()
+    predictions = []
+    for text in ("Best", "NA"):
+        write_houses(tmp_path, spoil_test=lambda frame, text=text: frame.assign(KitchenQual=text))
+        data = HousePrices(str(tmp_path))
+        data.setup()
+        predictions.append(data.submission_rows()[1])
+    assert np.array_equal(*predictions)
 
 
 def test_unseen_category_changes_no_other_column(tmp_path):
