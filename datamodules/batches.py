@@ -1,4 +1,4 @@
-"""Loaders that yield whole batches of (images, labels), ready on the device.
+"""Loaders that yield whole batches of (images, labels) or (rows, targets), ready on the device.
 
 The images stay uint8 where they lie; a batch is one gather, one scaling, and the augmentations.
 Neither loader needs workers. Lightning leaves them as they are on several devices, because they
@@ -30,6 +30,7 @@ class Images:
     def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
         self.device = device
         self.images = _place(torch.from_numpy(images), device)
+        self.home = self.images.device  # where indices are wanted
         self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each: they always fit
 
     def take(self, indices: Tensor) -> Batch:
@@ -37,6 +38,19 @@ class Images:
         images = self.images[indices.to(self.images.device)].to(self.device, non_blocking=True)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
         return images.float().div_(255), self.labels[indices.to(self.device)]
+
+
+class Rows:
+    """A table's rows, (N, F), and their targets, (N,), on `device`."""
+
+    def __init__(self, rows: np.ndarray, targets: np.ndarray, device: torch.device) -> None:
+        self.device = self.home = device
+        self.rows, self.targets = torch.from_numpy(rows).to(device), torch.from_numpy(targets).to(device)
+
+    def take(self, indices: Tensor) -> Batch:
+        """Rows, (B, F), and targets, (B,), at `indices`, (B,)."""
+        indices = indices.to(self.device)
+        return self.rows[indices], self.targets[indices]
 
 
 class TrainBatches:
@@ -50,7 +64,7 @@ class TrainBatches:
     and fewer images than ranks at its end, which would make the ranks' parts unequal.
 
     Args:
-        data: the images to draw from.
+        data: the images or rows to draw from.
         indices: those of them that belong to the training split, (N,).
         batch_size: images per device and step.
         epoch: tells the number of the epoch that is about to start.
@@ -60,7 +74,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        data: Images,
+        data: Images | Rows,
         indices: np.ndarray,
         batch_size: int,
         seed: int,
@@ -83,7 +97,7 @@ class TrainBatches:
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
         order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
-        order = torch.from_numpy(order).to(self.data.images.device)  # all that crosses the bus in this epoch
+        order = torch.from_numpy(order).to(self.data.home)  # all that crosses the bus in this epoch
         seeds = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(len(self), np.uint64)
         start = self._resume_at["batches"] if self._resume_at.get("epoch") == epoch else 0
         self._resume_at = {}
@@ -118,7 +132,9 @@ class EvalBatches:
     buffers at each; the last may be smaller on some ranks, and empty.
     """
 
-    def __init__(self, data: Images, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1) -> None:
+    def __init__(
+        self, data: Images | Rows, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
+    ) -> None:
         self.data, self.indices = data, torch.from_numpy(indices)
         self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
 

@@ -1,15 +1,20 @@
-"""The official files of an image data set, through torchvision, as the arrays of `arrays.py`."""
+"""The official files of a data set: images through torchvision, as the arrays of `arrays.py`, and single files."""
 
 import contextlib
+import hashlib
 import io
+import os
 import tempfile
 from http.client import HTTPException
 from pathlib import Path
+from urllib.request import urlopen
 
 import numpy as np
 from filelock import FileLock
 
 from datamodules.arrays import ImageArrays, write_arrays
+
+TIMEOUT = 30  # seconds without an answer
 
 
 def download_arrays(folder: Path, torchvision_name: str) -> None:
@@ -52,3 +57,36 @@ def _fetch(torchvision_name: str, scratch: Path) -> ImageArrays:
             np.asarray(train.data), np.asarray(train.targets, np.uint8),
             np.asarray(test.data), np.asarray(test.targets, np.uint8),
         )  # fmt: skip
+
+
+def download_file(path: Path, url: str, sha1: str) -> None:
+    """Downloads a file, if it is not there, and writes it whole or not at all.
+
+    Several processes may call this at once, as with `download_arrays`.
+
+    Raises:
+        FileNotFoundError: it could not be fetched, or is another one than `sha1` says.
+    """
+    if path.exists():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.parent / f".{path.name}.lock"):
+        if path.exists():
+            return
+        print(f"{path}: not there yet, downloading it ...", flush=True)
+        try:
+            with urlopen(url, timeout=TIMEOUT) as answer:
+                content = answer.read()
+            if (got := hashlib.sha1(content).hexdigest()) != sha1:
+                raise OSError(f"SHA-1 {got} in place of {sha1}")
+        except (OSError, HTTPException) as error:
+            raise FileNotFoundError(
+                f"{path}: not there, and could not be downloaded ({' '.join(str(error).split())});"
+                " put the file there, or use --sample"
+            ) from error
+        unfinished = path.with_name(f".{path.name}.unfinished")
+        with unfinished.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)

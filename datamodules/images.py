@@ -1,22 +1,21 @@
 """What the image data sets share: arrays on disk, a seeded validation split, batches on the device."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
 from datamodules.arrays import ImageArrays, read_arrays
 from datamodules.augment import parse_augmentations
-from datamodules.batches import Batch, EvalBatches, Images, TrainBatches
+from datamodules.batch_module import BatchModule
+from datamodules.batches import EvalBatches, Images, TrainBatches
 from datamodules.download import download_arrays
 
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
 
 
-class ImageData(LightningDataModule):
+class ImageData(BatchModule):
     """An image classification data set. A subclass names it and says where it comes from.
 
     Args:
@@ -46,11 +45,8 @@ class ImageData(LightningDataModule):
         augment: str = "",
         sample: bool = False,
     ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: must be at least 1")
-        self.data_dir = Path(data_dir)
-        self.batch_size, self.seed, self.val_size, self.sample = batch_size, seed, val_size, sample
+        super().__init__(batch_size, seed, val_size)
+        self.data_dir, self.sample = Path(data_dir), sample
         self.augmentations = parse_augmentations(augment)
         self.arrays: ImageArrays | None = None
         self._train_images: Images | None = None
@@ -92,17 +88,6 @@ class ImageData(LightningDataModule):
         order = np.random.default_rng(self.seed).permutation(len(labels))
         return np.sort(order[:num_val]), np.sort(order[num_val:])
 
-    def _num_val(self, available: int) -> int:
-        if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
-            raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of images")
-        num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
-        if not 0 < num_val < available:
-            raise ValueError(
-                f"val_size {self.val_size:g}: takes {num_val} of {available} training images;"
-                " at least one must go to each side"
-            )
-        return num_val
-
     def describe(self) -> str:
         """Sizes of the splits, and the rarest and commonest class of the training split."""
         counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
@@ -135,9 +120,6 @@ class ImageData(LightningDataModule):
         test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
         return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, **self._rank())
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch  # it is there already
-
     def teardown(self, stage: str) -> None:
         self._train_images = None  # frees device memory
 
@@ -146,18 +128,6 @@ class ImageData(LightningDataModule):
         if self._train_images is None:
             self._train_images = Images(self.arrays.train_images, self.arrays.train_labels, self._device())
         return self._train_images
-
-    def _device(self) -> torch.device:
-        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
-
-    def _epoch(self) -> int:
-        # To overfit a few batches, they must be the same ones in every epoch.
-        return self.trainer.current_epoch if self.trainer and not self.trainer.overfit_batches else 0
-
-    def _rank(self) -> dict[str, int]:
-        if not self.trainer:
-            return {}
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
 
 
 def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[float], list[float]]:

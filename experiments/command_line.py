@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from runs import find_run, is_rank_zero
+from runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
 
@@ -65,7 +65,7 @@ def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
     for arg, value in zip(args, [*args[1:], ""], strict=True):
         name, equals, inline = arg.partition("=")
         if name == "--resume":
-            return [str(find_run(inline if equals else value)[0] / "config.yaml")]
+            return [str(find_config(inline if equals else value))]
     return []
 
 
@@ -91,13 +91,18 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        path = Path(frame.f_code.co_filename)
-        if not any(path.is_relative_to(ROOT / package) for package in PACKAGES):
+        if not is_ours(error):
             raise  # it comes from inside a library: a bug, whose traceback is wanted
         if is_rank_zero() or not _launcher_ends():
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(2)
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    path = Path(frame.f_code.co_filename)
+    return any(path.is_relative_to(ROOT / package) for package in PACKAGES)
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:

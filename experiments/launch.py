@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `python experime
 
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
-from report import finish, num_parameters, write_layout
+from report import RunLogger, finish, num_parameters, write_layout
 from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
 
 import torch
@@ -51,6 +51,7 @@ for _expected in (
     ".*exists and is not empty.*",  # checkpoints of a run that is resumed
     ".*sync_dist=True.*",  # what we log is reduced over the ranks already
     ".*LeafSpec.*",  # Lightning's own use of torch
+    ".*Total length of `list` across ranks is zero.*",  # a training without validation
     ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
 ):
     warnings.filterwarnings("ignore", message=_expected)
@@ -75,6 +76,36 @@ def fit_and_test(
     model: LightningModule,
     data: LightningDataModule,
     *,
+    run_dir: str = "runs",
+    resume: str | None = None,
+    **flags: Any,
+) -> dict[str, Any]:
+    """Trains in a run directory, tests the best epoch once, and returns the metrics. The flags are those of `fit_in`.
+
+    Args:
+        run_dir: where runs are kept.
+        resume: run directory or checkpoint file to continue in place.
+    """
+    run, checkpoint = find_run(resume) if resume else (None, None)
+    if checkpoint:
+        check_fits(checkpoint, model)
+    if not checkpoint and not flags.get("fast_dev_run"):
+        run = new_run(name, run_dir, model.hparams.get("net", name))
+    try:
+        return fit_in(run, checkpoint, name, model, data, **flags)
+    except ValueError:
+        if run and not checkpoint and is_rank_zero() and not any(run.iterdir()):
+            run.rmdir()
+        raise
+
+
+def fit_in(
+    run: Path | None,
+    checkpoint: Path | None,
+    name: str,
+    model: LightningModule,
+    data: LightningDataModule,
+    *,
     max_epochs: int = 10,
     seed: int = 0,
     lr_decay: str = "constant",
@@ -83,20 +114,21 @@ def fit_and_test(
     lr_gamma: float = 0.1,
     lr_patience: int = 5,
     early_stopping: int = 0,
-    monitor: str = "val/acc",
+    monitor: str | None = "val/acc",
     ema: float = 0.0,
     swa: float = 0.0,
     log_gradients: bool = False,
     channels_last: bool = False,
     compile: bool = False,
     find_lr: bool = False,
-    run_dir: str = "runs",
-    resume: str | None = None,
+    save_every: int = 1,
     **flags: Any,
 ) -> dict[str, Any]:
-    """Trains, tests the best epoch once, writes the run directory, and returns its metrics.
+    """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
 
     Args:
+        run: None where nothing is to be written.
+        checkpoint: where an interrupted run goes on.
         max_epochs: passes over the training split.
         lr_decay: constant, step, linear, cosine, onecycle or plateau.
         warmup_epochs: epochs, or a part of one, in which the learning rate rises; in onecycle, its own rise.
@@ -104,36 +136,30 @@ def fit_and_test(
         lr_gamma: factor of a decay by `step` or `plateau`.
         lr_patience: validation rounds without improvement that `plateau` waits for.
         early_stopping: stop after that many validation rounds without improvement; 0 is off.
-        monitor: validation metric that chooses the best epoch.
+        monitor: validation metric that chooses the best epoch; null: the last epoch is the model.
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
         swa: share of the run after which the weights are averaged, and the average is the model; 0 is off.
         log_gradients: log the gradient norm of each layer.
         channels_last: keep images and weights with the channels innermost, which convolutions like.
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
-        run_dir: where runs are kept.
-        resume: run directory or checkpoint file to continue in place.
+        save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
-    run, checkpoint = find_run(resume) if resume else (None, None)
-    if checkpoint:
-        check_fits(checkpoint, model)
-    callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor), MonitorCheck(monitor)]
+    if monitor is None and (early_stopping or lr_decay == "plateau"):
+        raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
+    callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss")]
+    callbacks += [MonitorCheck(monitor)] if monitor else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStopping(monitor, mode=monitor_mode(monitor), patience=early_stopping)] if early_stopping else []
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
     if writes:
-        run = run or new_run(name, run_dir, model.hparams.get("net", name))
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
-        callbacks += [EpochCheckpoint(checkpoints, "best", monitor), EpochCheckpoint(checkpoints, "last")]
-    try:
-        trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
-    except ValueError:
-        if writes and not checkpoint and is_rank_zero():
-            run.rmdir()
-        raise
+        callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
+        callbacks += [EpochCheckpoint(checkpoints, "last", every=save_every)]
+    trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
 
     if channels_last:
         model.to(memory_format=torch.channels_last)
@@ -142,8 +168,8 @@ def fit_and_test(
     if trainer.is_global_zero:
         _announce(name, model, data, run if writes else None)
         if writes:
-            _write_config(run)
-            write_layout(trainer.logger)
+            write_config(run)
+            write_layout(trainer.logger, model.metrics)
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
@@ -182,12 +208,7 @@ class _NoProfiler(PassThroughProfiler):
 def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:
     # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
     resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"]} if checkpoint else {}
-    return _RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
-
-
-class _RunLogger(TensorBoardLogger):
-    def save(self) -> None:
-        """Writes no hparams.yaml: config.yaml has the flags."""
+    return RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:
@@ -196,7 +217,8 @@ def _announce(name: str, model: LightningModule, data: LightningDataModule, run:
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
 
 
-def _write_config(run: Path) -> None:
+def write_config(run: Path) -> None:
+    """Keeps the flags in config.yaml."""
     unfinished = run / "config.yaml.tmp"
     unfinished.write_text(yaml.safe_dump({k: v for k, v in config.items() if k != "resume"}, sort_keys=False))
     unfinished.replace(run / "config.yaml")

@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from callbacks import Throughput
 
 
-def write_layout(logger: TensorBoardLogger) -> None:
-    """Lays out TensorBoard's custom scalars: training and validation on one chart."""
-    pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in ("loss", "acc")}
+class RunLogger(TensorBoardLogger):
+    def save(self) -> None:
+        """Writes no hparams.yaml: config.yaml has the flags."""
+
+
+def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
+    """Lays out TensorBoard's custom scalars: training and validation on one chart for each of the metrics."""
+    pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in names}
     speed = {name: ["Multiline", [f"{name}$"]] for name in ("train/samples_per_second", "step/lr")}
     logger.experiment.add_custom_scalars({"training and validation": pairs, "speed": speed})
 
@@ -36,8 +42,10 @@ def finish(
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
     best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
-    metrics = dict(trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0])
-    metrics |= trainer.test(model, data, verbose=False)[0]
+    validates, metrics = bool(sum(trainer.num_val_batches)), {}
+    if validates:
+        metrics |= trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0]
+    metrics |= trainer.test(model, data, ckpt_path=None if validates else best, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     metrics["test/samples"] = int(metrics["test/samples"])
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
@@ -55,13 +63,14 @@ def finish(
     }
     if trainer.is_global_zero:
         if run:
-            _write_json(run / "metrics.json", metrics)
+            write_json(run / "metrics.json", metrics)
             _log_final(logger, type(model), best, flags, metrics)
-        _print_table(metrics, run)
+        _print_table(metrics, model.metrics, run)
     return metrics
 
 
-def _write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes the file whole or not at all."""
     unfinished = path.with_suffix(".tmp")
     unfinished.write_text(json.dumps(content, indent=2) + "\n")
     unfinished.replace(path)
@@ -80,6 +89,15 @@ def _log_final(
     logger.finalize("success")
 
 
+def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
+    """Flags, final figures and pictures, for TensorBoard, of a run that trained nothing itself but its folds."""
+    logger = RunLogger(run, name="", version="", default_hp_metric=False)
+    logger.log_hyperparams(_worth_comparing(flags), final)
+    for name, figure in figures.items():
+        logger.experiment.add_figure(name, figure)
+    logger.finalize("success")
+
+
 def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
     """Leaves out the Trainer's flags that have their usual value, and where files are kept."""
     usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
@@ -87,16 +105,24 @@ def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if name not in usual or value != usual[name]}
 
 
-def _print_table(metrics: dict[str, Any], run: Path | None) -> None:
-    print("\nbest epoch      loss      acc")
+def _print_table(metrics: dict[str, Any], names: Sequence[str], run: Path | None) -> None:
+    print("\nbest epoch" + "".join(f"{name:>10}" for name in names))
     for stage in ("val", "test"):
-        print(f"{stage:<10} {metrics[f'{stage}/loss']:9.4f} {metrics[f'{stage}/acc']:8.2%}")
+        if f"{stage}/loss" in metrics:
+            cells = "".join(f"{_cell(name, metrics[f'{stage}/{name}']):>10}" for name in names)
+            print(f"{stage:<10}{cells}")
     print(
         f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
         f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
     )
     if run:
         print(f"{run}")
+
+
+def _cell(name: str, value: float) -> str:
+    if name == "acc":
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def num_parameters(model: LightningModule) -> int:

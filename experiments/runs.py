@@ -32,13 +32,15 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
 
 
 def find_checkpoint(source: str) -> Path:
-    """The file that holds a trained model: a run's best checkpoint, or the file itself.
+    """The file that holds a trained model: a run's best checkpoint, its last where none was chosen, or the file itself.
 
     Raises:
         FileNotFoundError: it is not there.
     """
     path = Path(source)
     checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
+        checkpoint = checkpoint.with_name("last.ckpt")
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
@@ -67,6 +69,16 @@ def check_fits(checkpoint: Path, model: nn.Module) -> None:
         if theirs.get(name) != ours.get(name):
             there, here = theirs.get(name, "missing"), ours.get(name, "missing")
             raise ValueError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
+
+
+def find_config(resume: str) -> Path:
+    """The config.yaml of the run that `--resume` means, which may be cross-validated and have no checkpoint itself.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has no checkpoint.
+    """
+    run = Path(resume)
+    return (run if any(run.glob("fold*/config.yaml")) else find_run(resume)[0]) / "config.yaml"
 
 
 def find_run(resume: str) -> tuple[Path, Path]:

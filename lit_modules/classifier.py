@@ -5,19 +5,16 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lit_modules import mix
-from lit_modules.means import Means
 from lit_modules.nets import build_net
 from lit_modules.optimizers import build_optimizer
+from lit_modules.stages import Batch, Stages
 from lit_modules.transfer import head_of
 
-Batch = tuple[Tensor, Tensor]
 
-
-class Classifier(LightningModule):
+class Classifier(Stages):
     """Trains a network by cross-entropy. All arguments are plain data, kept in each checkpoint.
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
@@ -42,6 +39,8 @@ class Classifier(LightningModule):
     Raises:
         ValueError: a name is unknown or a number out of its range.
     """
+
+    metrics = ("loss", "acc")
 
     def __init__(
         self,
@@ -80,16 +79,7 @@ class Classifier(LightningModule):
         self.mixes = [(function, alpha) for function, alpha in ((mix.mixup, mixup), (mix.cutmix, cutmix)) if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if l1 else []
         self.frozen = False  # whether only the head learns now
-        self.means = {stage: Means() for stage in ("train", "val", "test")}
         self.configure_optimizers()  # so that a wrong option is refused now
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook it is in some forty times a step, and nn.Module looks for parameters and
-        # modules at each assignment; a string or None in a plain attribute is neither.
-        if name in self.__dict__ and (value is None or type(value) is str):
-            self.__dict__[name] = value
-        else:
-            super().__setattr__(name, value)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
@@ -111,43 +101,12 @@ class Classifier(LightningModule):
         self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=num_correct(logits, labels))
         return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
-
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
-
     def _evaluate(self, stage: str, batch: Batch) -> None:
         images, labels = batch
         logits = self(images)
         # The sum, unlike the mean, is right for a batch of none, which a rank may get at the end.
         loss = F.cross_entropy(logits, labels, reduction="sum")
         self.means[stage].add(len(labels), loss=loss, acc=num_correct(logits, labels))
-
-    def on_train_epoch_end(self) -> None:
-        self._log_means("train")
-
-    def on_validation_epoch_end(self) -> None:
-        self._log_means("val")
-
-    def on_test_epoch_end(self) -> None:
-        self.log("test/samples", float(self._log_means("test")))
-
-    def _log_means(self, stage: str) -> int:
-        means, count = self.means[stage].compute(self._sum_over_ranks)
-        self.log_dict({f"{stage}/{name}": value for name, value in means.items()})
-        return count
-
-    def _sum_over_ranks(self, total: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(total, reduce_op="sum")
-
-    # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.global_rank == 0:
-            self.means["train"].load_state_dict(checkpoint["train_means"])
 
     # In a resume within an epoch, training starts without an epoch's start.
     def on_train_start(self) -> None:

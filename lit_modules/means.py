@@ -27,7 +27,7 @@ class Means:
                 self.sums[name].add_(value.detach())
             else:
                 carried = self._carried.pop(name, 0.0)
-                self.sums[name] = value.detach().to(_widest(value.device), copy=True) + carried
+                self.sums[name] = value.detach().to(widest(value.device), copy=True) + carried
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
         """Returns the means by name and the number of samples over all ranks, and starts anew.
@@ -44,7 +44,7 @@ class Means:
         if not self.sums:
             return {"count": self.count, "sums": dict(self._carried)}
         device = next(iter(self.sums.values())).device
-        count = torch.tensor(self.count, dtype=_widest(device), device=device)
+        count = torch.tensor(self.count, dtype=widest(device), device=device)
         *sums, total = sum_over_ranks(torch.stack([*self.sums.values(), count])).tolist()
         return {"count": int(total), "sums": dict(zip(self.sums, sums, strict=True))}
 
@@ -52,5 +52,6 @@ class Means:
         self.count, self._carried, self.sums = state["count"], dict(state["sums"]), {}
 
 
-def _widest(device: torch.device) -> torch.dtype:
+def widest(device: torch.device) -> torch.dtype:
+    """The most precise floating-point type that the device has."""
     return torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64

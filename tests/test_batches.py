@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules.augment import parse_augmentations
-from datamodules.batches import EvalBatches, Images, TrainBatches
+from datamodules.batches import EvalBatches, Images, Rows, TrainBatches
 
 CPU = torch.device("cpu")
 
@@ -51,6 +51,15 @@ def test_colour_comes_first():
     assert pixels.shape == (2, 3, 4, 6)
     assert np.allclose(pixels.numpy(), np.moveaxis(array[[4, 1]], 3, 1) / 255)
     assert labels.tolist() == [4, 1]
+
+
+def test_rows_of_a_table_come_in_the_order_of_images():
+    table = Rows(np.arange(102, dtype=np.float32)[:, None].repeat(3, axis=1), np.arange(102) / 2, CPU)
+    options = dict(indices=np.arange(102), batch_size=8, seed=5, epoch=lambda: 2, rank=1, world_size=2)
+    batches = list(TrainBatches(table, **options))
+    assert [rows[:, 2].int().tolist() for rows, _ in batches] == numbers(TrainBatches(numbered(102), **options))
+    assert all(torch.equal(rows[:, 0] / 2, targets) for rows, targets in batches)
+    assert [len(targets) for _, targets in EvalBatches(table, np.arange(9), 4)] == [4, 4, 1]
 
 
 def test_each_training_image_comes_once_with_its_label():

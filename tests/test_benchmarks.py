@@ -49,3 +49,11 @@ def test_accuracy_follows_the_recipes(tmp_path):
 def test_throughput_compares_with_a_bare_loop(precision):
     flags = ["--net", "cnn", "--batch_size", "50", "--rounds", "1", "--precision", precision, "--sample", "true"]
     assert float(re.search(r"ours / bare: ([\d.]+)", benchmark("recipes", "throughput", *flags))[1]) > 0.1
+
+
+def test_house_prices_puts_networks_beside_trees(tmp_path):
+    flags = ["--nets", "[linear]", "--folds", "2", "--run_dir", str(tmp_path), "--sample", "true"]
+    printed = benchmark("house_prices", *flags)
+    rows = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+) \| [\d.]+, [\d.]+ \|", printed, re.M)
+    assert [row[0] for row in rows[:3]] == ["linear", "hist_gradient_boosting", "hist_gradient_boosting"]
+    assert all(0.05 < float(row[2]) < 0.3 for row in rows[1:])  # the noise is 0.08, and prices vary by 0.35

@@ -16,6 +16,7 @@ from torchvision import datasets
 from datamodules import MNIST
 from datamodules.arrays import read_arrays
 from datamodules.download import download_arrays
+from datamodules.house_prices import FILES, HousePrices
 
 SPLITS = (("train", 6), ("t10k", 4))  # MNIST's names of its files
 
@@ -174,3 +175,36 @@ def test_four_processes_at_once_download_once(tmp_path, server, mnist):
     assert same(read_arrays(tmp_path / "mnist", (28, 28), 10), mnist)
     # torchvision asks for each file twice: for redirects, then for its content.
     assert sorted(server.requests) == sorted(2 * [f"/{name}" for name in server.files])
+
+
+@pytest.fixture
+def house_prices(server, monkeypatch):
+    """Serves two small files in place of Kaggle's."""
+    contents = {name: f"{name}\n".encode() * 9 for name in FILES}
+    server.files = {f"mirrored_{name}": content for name, content in contents.items()}
+    files = {name: (f"mirrored_{name}", hashlib.sha1(content).hexdigest()) for name, content in contents.items()}
+    monkeypatch.setattr("datamodules.house_prices.FILES", files)
+    monkeypatch.setattr("datamodules.house_prices.MIRROR", server.url)
+    return contents
+
+
+def test_house_prices_are_downloaded_where_missing(tmp_path, server, house_prices):
+    folder = tmp_path / "house-prices"
+    folder.mkdir()
+    (folder / "test.csv").write_text("my own")
+    HousePrices(str(tmp_path)).prepare_data()
+    assert (folder / "train.csv").read_bytes() == house_prices["train.csv"]
+    assert (folder / "test.csv").read_text() == "my own"
+    assert server.requests == ["/mirrored_train.csv"]
+    HousePrices(str(tmp_path)).prepare_data()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("fault", ["absent", "corrupted", "truncated", "garbled"])
+def test_failed_download_of_house_prices_leaves_nothing(tmp_path, server, house_prices, fault):
+    server.fault = fault
+    with pytest.raises(FileNotFoundError, match=r"train\.csv") as error:
+        HousePrices(str(tmp_path)).prepare_data()
+    assert "put the file there" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not list((tmp_path / "house-prices").glob("*.csv"))

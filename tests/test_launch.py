@@ -8,7 +8,7 @@ from pathlib import Path
 
 import command_line
 from command_line import cli
-from runs import find_run, new_run
+from runs import find_checkpoint, find_run, new_run
 
 import mnist
 import numpy as np
@@ -267,3 +267,11 @@ def test_help_names_flags_of_ours_and_of_the_trainer():
     out = subprocess.run([sys.executable, script, "--help"], capture_output=True, text=True, check=True).stdout
     for flag in ("--net", "--lr_decay", "--early_stopping", "--sample", "--devices", "--precision", "--num_nodes"):
         assert flag in out
+
+
+def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path):
+    run = run_mnist(tmp_path, "--monitor", "null", "--save_every", "5", "--max_epochs", "3")
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+    assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2  # the third
+    assert find_checkpoint(str(run)) == run / "checkpoints" / "last.ckpt"
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 3

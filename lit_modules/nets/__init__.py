@@ -3,6 +3,8 @@
 A file here offers networks by naming them in its `__all__`: a class or function that is called as
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
+
+An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
 
 import inspect
@@ -12,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from lit_modules.choose import choose
 
@@ -36,3 +38,8 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
         if option not in known:
             raise ValueError(f"net_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
     return net(tuple(input_shape), num_outputs, **options)
+
+
+def member_outputs(net: nn.Module, x: Tensor) -> Tensor:
+    """The outputs of each member of an ensemble, (B, members, num_outputs); another network is its only member."""
+    return net.members(x) if hasattr(net, "members") else net(x).unsqueeze(1)

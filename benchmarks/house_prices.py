@@ -1,0 +1,140 @@
+"""House prices: our networks beside boosted trees, on the same folds in one run.
+
+    python benchmarks/house_prices.py
+    python benchmarks/house_prices.py --nets [linear,mlp,tabm] --seeds 3
+
+scikit-learn's HistGradientBoosting, and XGBoost and CatBoost where they are installed, with the columns as they are and
+with the engineered ones. Each learns log-prices of the training rows alone. `--sample` makes it short, and its figures
+mean nothing.
+"""
+
+import contextlib
+import io
+import sys
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+import launch  # noqa: F401  puts the root on the path
+
+import house_prices
+import numpy as np
+import pandas as pd
+from jsonargparse import auto_cli
+
+from datamodules.house_prices import FEATURES, HousePrices
+from datamodules.preprocessing import columns_of
+from datamodules.table_data import Fold
+
+
+def hist_gradient_boosting() -> Any:
+    """scikit-learn's defaults."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    return HistGradientBoostingRegressor(random_state=0)
+
+
+def xgboost() -> Any:
+    """Many shallow trees, slowly."""
+    from xgboost import XGBRegressor
+
+    return XGBRegressor(
+        n_estimators=1500, max_depth=4, learning_rate=0.03, subsample=0.7, colsample_bytree=0.4, random_state=0
+    )
+
+
+def catboost() -> Any:
+    """CatBoost's defaults."""
+    from catboost import CatBoostRegressor
+
+    return CatBoostRegressor(random_seed=0, verbose=False, allow_writing_files=False)
+
+
+PEERS: dict[str, Callable[[], Any]] = {
+    "sklearn": hist_gradient_boosting,
+    "xgboost": xgboost,
+    "catboost": catboost,
+}
+
+
+def main(
+    nets: list[str] = ["linear", "tabm"],  # noqa: B006
+    folds: int = 5,
+    fold_seed: int = 0,
+    seeds: int = 1,
+    data_dir: str = "data",
+    run_dir: str = "runs",
+    sample: bool = False,
+) -> None:
+    """Cross-validates networks by their recipes, then trees, and prints a table.
+
+    Args:
+        nets: names of networks.
+        folds: parts of the table, each held out once.
+        fold_seed: of the folds.
+        seeds: how often each fold of a network is trained; the predictions are averaged.
+        data_dir: where the files are, or are downloaded to.
+        run_dir: where runs are kept.
+        sample: use the generated table for two epochs.
+    """
+    short = dict(max_epochs=2) if sample else {}
+    print("| model | features | log-RMSE | by fold | seconds |\n| --- | --- | ---: | --- | ---: |")
+    for net in nets:
+        places = dict(data_dir=data_dir, run_dir=run_dir, sample=sample)
+        flags = {**house_prices.RECIPES.get(net, {}), **places, **short}
+        with contextlib.redirect_stdout(io.StringIO()):
+            scores = house_prices.main(net, folds, fold_seed, seeds, **flags)
+        features, by_fold = flags.get("features", FEATURES[0]), scores["cv/fold_log_rmse"]
+        _print_row(net, features, scores["cv/log_rmse"], by_fold, scores["seconds"])
+    for package, build in PEERS.items():
+        for features in FEATURES if find_spec(package) else ():
+            started = time.perf_counter()
+            errors = held_out_errors(build, features, folds, fold_seed, data_dir, sample)
+            by_fold = [_rmse(part) for part in errors]
+            score, seconds = _rmse(np.concatenate(errors)), time.perf_counter() - started
+            _print_row(build.__name__, features, score, by_fold, seconds)
+
+
+def held_out_errors(
+    build: Callable[[], Any], features: str, folds: int, fold_seed: int, data_dir: str, sample: bool
+) -> list[np.ndarray]:
+    """For each fold the errors of its log-prices, by a model that was fitted to the other folds."""
+    errors = []
+    for number in range(folds):
+        data = HousePrices(data_dir, val_size=0, fold=Fold(number, folds, fold_seed), features=features, sample=sample)
+        data.prepare_data()
+        data.setup()
+        columns = _numbered(columns_of(data.read(), data.preprocessing["recipe"], data.besides), data.train_indices)
+        logs, train, test = np.log(data.targets), data.train_indices, data.test_indices
+        model = build().fit(columns[train], logs[train])
+        errors.append(model.predict(columns[test]) - logs[test])
+    return errors
+
+
+def _numbered(frame: pd.DataFrame, train: np.ndarray) -> np.ndarray:
+    """Categories as numbers, those not among the training rows as missing."""
+    columns = []
+    for name in frame:
+        values = frame[name]
+        if values.dtype != np.float64:
+            known = {text: number for number, text in enumerate(sorted(values.iloc[train].unique()))}
+            values = values.map(known).astype(np.float64)
+        columns.append(values.to_numpy())
+    return np.stack(columns, axis=1)
+
+
+def _rmse(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
+
+
+def _print_row(name: str, features: str, score: float, by_fold: list[float], seconds: float) -> None:
+    parts = ", ".join(f"{value:.4f}" for value in by_fold)
+    print(f"| {name} | {features} | {score:.4f} | {parts} | {seconds:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    auto_cli(main)

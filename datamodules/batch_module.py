@@ -1,0 +1,55 @@
+"""What all data modules share: the size of the validation split, and whole batches for this rank's device."""
+
+import math
+
+import torch
+from lightning.pytorch import LightningDataModule
+
+from datamodules.batches import Batch
+
+
+class BatchModule(LightningDataModule):
+    """A data module whose loaders make whole batches on the device (see `batches.py`).
+
+    Args:
+        batch_size: training samples per device and step.
+        seed: of the validation split, the order of batches, and all random draws in training.
+        val_size: the validation split, taken from the training samples: a share below 1, or a number of them.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    samples = "images"  # what the data consist of, for messages
+
+    def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size}: must be at least 1")
+        self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        return batch  # it is there already
+
+    def _num_val(self, available: int) -> int:
+        if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
+            raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
+        num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
+        if not 0 < num_val < available:
+            raise ValueError(
+                f"val_size {self.val_size:g}: takes {num_val} of {available} training {self.samples};"
+                " at least one must go to each side"
+            )
+        return num_val
+
+    def _device(self) -> torch.device:
+        return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+
+    def _epoch(self) -> int:
+        # To overfit a few batches, they must be the same ones in every epoch.
+        return self.trainer.current_epoch if self.trainer and not self.trainer.overfit_batches else 0
+
+    def _rank(self) -> dict[str, int]:
+        if not self.trainer:
+            return {}
+        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

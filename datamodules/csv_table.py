@@ -1,0 +1,84 @@
+"""A user's own table: any CSV file with a target."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from datamodules.preprocessing import Recipe
+from datamodules.sample_tables import diabetes, wine
+from datamodules.table_data import Fold, TableData
+from datamodules.tables import Table, check_columns, infer_kinds, read_csv
+
+TASKS = ("regression", "classification")
+
+
+class CsvTable(TableData):
+    """The columns of `csv` but the target are numbers or categories, as their values say.
+
+    The other arguments are those of `TableData` and `Recipe`.
+
+    Args:
+        csv: the file.
+        target: its column with what to predict.
+        task: regression or classification.
+        log_target: learn the target's logarithm; of a regression.
+        id_column: numbers the rows, and is no feature; "" for none.
+        drop: columns to leave out.
+        categories: columns whose numbers are names.
+        ordinals: levels of columns that have an order, the lowest first; "NA" is a missing value.
+        sample: use a small table that scikit-learn ships in place of `csv`.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    name = "table"
+
+    def __init__(
+        self,
+        csv: str,
+        target: str,
+        task: str = "regression",
+        batch_size: int = 256,
+        seed: int = 0,
+        val_size: float = 0.1,
+        fold: Fold | None = None,
+        log_target: bool = False,
+        id_column: str = "",
+        drop: tuple[str, ...] = (),
+        categories: tuple[str, ...] = (),
+        ordinals: Mapping[str, list[str]] | None = None,
+        log1p: str = "none",
+        clip: tuple[float, ...] = (),
+        scale: str = "quantile",
+        rare: int = 3,
+        sample: bool = False,
+    ) -> None:
+        super().__init__(batch_size, seed, val_size, fold)
+        if task not in TASKS:
+            raise ValueError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
+        if task == "classification" and log_target:
+            raise ValueError("log_target: a class has no logarithm")
+        self.csv, self.sample = csv, sample
+        self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
+        self.ordinals = dict(ordinals or {})
+        self.classification, self.log_target = task == "classification", log_target
+        self.options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
+        if sample:
+            self.target = "class" if self.classification else "progression"
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        return (*super().besides, *self.drop)
+
+    def read(self) -> Table:
+        sample = wine if self.classification else diabetes
+        table = sample() if self.sample else read_csv(Path(self.csv))
+        check_columns(table, [*self.besides, *self.categories, *self.ordinals], table.cells.columns)
+        return table
+
+    def recipe(self, table: Table) -> Recipe:
+        features = [name for name in table.cells.columns if name not in self.besides]
+        if not features:
+            raise ValueError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
+        kinds = infer_kinds(table, [name for name in features if name not in self.ordinals], self.categories)
+        return Recipe(kinds | self.ordinals, **self.options)

@@ -1,0 +1,132 @@
+"""House prices in Ames, Iowa, 2006 to 2010: Kaggle's "House Prices: Advanced Regression Techniques".
+
+1,460 rows to train on with the price, and 1,459 without, whose predictions make a submission (De Cock 2011, "Ames,
+Iowa: Alternative to the Boston housing data").
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from datamodules.download import download_file
+from datamodules.preprocessing import Recipe, columns_of, transform
+from datamodules.sample_tables import houses
+from datamodules.table_data import Fold, TableData
+from datamodules.tables import Kind, Table, check_unique, read_csv
+
+MIRROR = "http://d2l-data.s3-accelerate.amazonaws.com/"  # of Zhang et al., "Dive into deep learning"
+FILES = {  # with the mirror's name and SHA-1 of each
+    "train.csv": ("kaggle_house_pred_train.csv", "585e9cc93e70b39160e7921475f9bcd7d31219ce"),
+    "test.csv": ("kaggle_house_pred_test.csv", "fa19780a7b011d9b009e8bff8e99922a8ee2eb90"),
+}
+
+QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; NA, where it is a level, means that there is none
+IF_THERE = ["NA", *QUALITY]
+FINISH = ["NA", "Unf", "LwQ", "Rec", "BLQ", "ALQ", "GLQ"]  # of the basement
+ORDINALS: dict[str, list[str]] = {
+    **dict.fromkeys(("ExterQual", "ExterCond", "HeatingQC", "KitchenQual"), QUALITY),
+    **dict.fromkeys(("BsmtQual", "BsmtCond", "FireplaceQu", "GarageQual", "GarageCond", "PoolQC"), IF_THERE),
+    **dict.fromkeys(("BsmtFinType1", "BsmtFinType2"), FINISH),
+    "BsmtExposure": ["NA", "No", "Mn", "Av", "Gd"],
+    "Functional": ["Sal", "Sev", "Maj2", "Maj1", "Mod", "Min2", "Min1", "Typ"],
+    "GarageFinish": ["NA", "Unf", "RFn", "Fin"],
+    "Fence": ["NA", "MnWw", "GdWo", "MnPrv", "GdPrv"],
+    "LotShape": ["IR3", "IR2", "IR1", "Reg"],
+    "LandSlope": ["Sev", "Mod", "Gtl"],
+    "Utilities": ["ELO", "NoSeWa", "NoSewr", "AllPub"],
+    "PavedDrive": ["N", "P", "Y"],
+    "CentralAir": ["N", "Y"],
+    "Street": ["Grvl", "Pave"],
+}
+CATEGORIES = """MSSubClass MSZoning Alley LandContour LotConfig Neighborhood Condition1 Condition2 BldgType HouseStyle
+    RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType Foundation Heating Electrical GarageType MiscFeature SaleType
+    SaleCondition""".split()
+ZEROS = """MasVnrArea BsmtFinSF1 BsmtFinSF2 BsmtUnfSF TotalBsmtSF BsmtFullBath BsmtHalfBath GarageCars
+    GarageArea""".split()  # missing where there is no such part of the house
+NUMBERS = (
+    """LotFrontage LotArea OverallQual OverallCond YearBuilt YearRemodAdd 1stFlrSF 2ndFlrSF LowQualFinSF GrLivArea
+    FullBath HalfBath BedroomAbvGr KitchenAbvGr TotRmsAbvGrd Fireplaces GarageYrBlt WoodDeckSF OpenPorchSF EnclosedPorch
+    3SsnPorch ScreenPorch PoolArea MiscVal MoSold YrSold""".split()
+    + ZEROS
+)
+DERIVED = [
+    {"name": "TotalSF", "sum": {"TotalBsmtSF": 1, "1stFlrSF": 1, "2ndFlrSF": 1}},
+    {"name": "Age", "sum": {"YrSold": 1, "YearBuilt": -1}},
+    {"name": "SinceRemodel", "sum": {"YrSold": 1, "YearRemodAdd": -1}},
+    {"name": "Baths", "sum": {"FullBath": 1, "HalfBath": 0.5, "BsmtFullBath": 1, "BsmtHalfBath": 0.5}},
+    {
+        "name": "Porch",
+        "sum": {"WoodDeckSF": 1, "OpenPorchSF": 1, "EnclosedPorch": 1, "3SsnPorch": 1, "ScreenPorch": 1},
+    },
+    {"name": "QualityArea", "product": ["OverallQual", "TotalSF"]},
+    # Unfinished houses are sold for less than their size and quality promise.
+    {"name": "PartialArea", "product": ["SaleCondition=Partial", "TotalSF"]},
+]
+FEATURES = ("engineered", "plain")
+
+
+class HousePrices(TableData):
+    """Kaggle's train.csv, whose log-price is the target; `submission_rows` are those of test.csv.
+
+    The other arguments are those of `TableData` and `Recipe`.
+
+    Args:
+        data_dir: the folder that holds house-prices/{train,test}.csv.
+        features: engineered: ordinal scales as numbers, and the columns of `DERIVED`; plain: neither.
+        sample: use a generated table with the same columns; needs no files.
+    """
+
+    name = "house_prices"
+    target, id_column = "SalePrice", "Id"
+    log_target = True
+
+    def __init__(
+        self,
+        data_dir: str = "data",
+        batch_size: int = 256,
+        seed: int = 0,
+        val_size: float = 0.1,
+        fold: Fold | None = None,
+        features: str = "engineered",
+        log1p: str = "skewed",
+        clip: tuple[float, ...] = (0.005, 0.995),
+        scale: str = "standard",
+        rare: int = 1,
+        sample: bool = False,
+    ) -> None:
+        super().__init__(batch_size, seed, val_size, fold)
+        if features not in FEATURES:
+            raise ValueError(f"features {features!r}: must be one of {', '.join(FEATURES)}")
+        self.folder, self.sample = Path(data_dir) / "house-prices", sample
+        columns: dict[str, Kind] = dict.fromkeys(NUMBERS, "number") | dict.fromkeys(CATEGORIES, "category")
+        options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
+        if features == "engineered":
+            self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **options)
+        else:
+            self._recipe = Recipe(columns | dict.fromkeys(ORDINALS, "category"), **options)
+
+    def prepare_data(self) -> None:
+        """Downloads the files that are missing.
+
+        Raises:
+            FileNotFoundError: they could not be fetched.
+        """
+        for name, (mirrored, sha1) in {} if self.sample else FILES.items():
+            download_file(self.folder / name, MIRROR + mirrored, sha1)
+
+    def read(self) -> Table:
+        return houses()[0] if self.sample else read_csv(self.folder / "train.csv")
+
+    def recipe(self, table: Table) -> Recipe:
+        return self._recipe
+
+    def submission_rows(self) -> tuple[np.ndarray, np.ndarray]:
+        """The Ids of test.csv and its preprocessed rows, (N, F).
+
+        Raises:
+            ValueError: the file is no such table.
+        """
+        table = houses()[1] if self.sample else read_csv(self.folder / "test.csv")
+        frame = columns_of(table, self.preprocessing["recipe"], self.besides)
+        check_unique(table, self.id_column)
+        return table.cells[self.id_column].to_numpy(), transform(frame, self.preprocessing)

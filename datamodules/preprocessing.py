@@ -1,0 +1,190 @@
+"""From typed columns to the matrix that a network gets, by figures taken from the training rows alone.
+
+What is fitted is plain data (dicts, lists, numbers, text), so that a checkpoint can hold it and is all that a
+prediction needs. The figures are medians, means and quantiles that numpy gives; scikit-learn's transformers, which the
+tests compare with, would have to be pickled or taken apart again.
+
+The matrix has the numbers first, then 0 or 1 for each number that is sometimes missing, then the categories' 0 and 1.
+A linear layer over the latter is their embedding.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from datamodules.tables import Kind, Table, check_columns, typed
+
+SCALES = ("standard", "robust", "quantile")
+SKEWED = 0.75  # skewness from which on "skewed" takes logarithms, as is usual with these data
+QUANTILES = 256  # kept of each column by "quantile"
+TAIL = 1e-7  # probabilities nearer to 0 or 1 than that are cut, at 5.2 standard deviations, as in scikit-learn
+SMOOTH = 3.0  # where "robust" ends: values beyond 3 bend towards it
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a table becomes a matrix.
+
+    Args:
+        columns: what each holds: "number", "category", or an ordinal's levels (see `tables.Kind`).
+        zeros: numbers that are 0 where missing, such as the area of a garage that is not there; elsewhere a missing
+            number is the training rows' median, and a further column says so.
+        derived: numbers made of others, row by row, such as {"name": "Age", "sum": {"YrSold": 1, "YearBuilt": -1}}, or
+            {"name": "Unfinished", "product": ["SaleCondition=Partial", "Area"]}. `column=value` is 0 or 1.
+        left_out: columns that only others are derived from.
+        log1p: "skewed" takes log(1 + x) of numbers from 0 up whose training rows are skewed; "none".
+        clip: quantiles of the training rows that numbers are clipped to; none if empty.
+        scale: "standard": mean 0 and variance 1; "robust": median 0, quartiles 1 apart, bent smoothly to stay within 3
+            (Holzmueller et al. 2024, RealMLP); "quantile": to a normal distribution by the quantiles.
+        rare: categories with fewer training rows share one place, which unseen ones get too. Where there are no rare
+            ones, an unseen category is zeros.
+    """
+
+    columns: dict[str, Kind]
+    zeros: list[str] = field(default_factory=list)
+    derived: list[dict[str, Any]] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    log1p: str = "none"
+    clip: list[float] = field(default_factory=list)
+    scale: str = "standard"
+    rare: int = 1
+
+    def __post_init__(self) -> None:
+        if self.scale not in SCALES:
+            raise ValueError(f"scale {self.scale!r}: no such scale; there are {', '.join(SCALES)}")
+        if self.log1p not in ("none", "skewed"):
+            raise ValueError(f"log1p {self.log1p!r}: must be none or skewed")
+        if self.clip and not (len(self.clip) == 2 and 0 <= self.clip[0] < self.clip[1] <= 1):
+            raise ValueError(f"clip {self.clip}: must be two quantiles from 0 to 1, the lower one first, or empty")
+
+
+def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The recipe's columns of a table, typed, with the derived ones.
+
+    Args:
+        allowed: columns that the table may have besides.
+
+    Raises:
+        ValueError: a column is missing or unknown, or a value is of the wrong type.
+    """
+    check_columns(table, list(recipe["columns"]), allowed)
+    frame = typed(table, recipe["columns"])
+    frame[recipe["zeros"]] = frame[recipe["zeros"]].fillna(0.0)
+    for feature in recipe["derived"]:
+        frame[feature["name"]] = _derive(frame, feature)
+    return frame.drop(columns=recipe["left_out"])
+
+
+def _derive(frame: pd.DataFrame, feature: dict[str, Any]) -> pd.Series:
+    if "sum" in feature:
+        return sum(weight * _term(frame, term) for term, weight in feature["sum"].items())
+    return math.prod(_term(frame, term) for term in feature["product"])
+
+
+def _term(frame: pd.DataFrame, term: str) -> pd.Series:
+    column, equals, value = term.partition("=")
+    return (frame[column] == value).astype(np.float64) if equals else frame[column]
+
+
+def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
+    """The plain data that `transform` needs, from the training rows of `columns_of`."""
+    numeric = [_fit_number(name, frame[name].to_numpy(), recipe) for name in frame if frame[name].dtype == np.float64]
+    texts = [_fit_category(name, frame[name], recipe) for name in frame if frame[name].dtype != np.float64]
+    return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts}
+
+
+def _fit_number(name: str, values: np.ndarray, recipe: Recipe) -> dict[str, Any]:
+    there = values[~np.isnan(values)]
+    if not len(there):  # none in these training rows: it says nothing
+        there = np.zeros(1)
+    fitted: dict[str, Any] = {"name": name, "missing": len(there) < len(values), "fill": float(np.median(there))}
+    fitted["log"] = recipe.log1p == "skewed" and bool(there.min() >= 0) and _skewness(there) > SKEWED
+    values = _filled(values, fitted)
+    fitted["clip"] = np.quantile(values, recipe.clip).tolist()
+    if fitted["clip"]:
+        values = values.clip(*fitted["clip"])
+    return fitted | _fit_scale(values, recipe.scale)
+
+
+def _fit_scale(values: np.ndarray, scale: str) -> dict[str, Any]:
+    """Centre and width, or quantiles; the width of a column that never varies is 0."""
+    if scale == "quantile":
+        return {"quantiles": np.quantile(values, np.linspace(0, 1, min(QUANTILES, len(values)))).tolist()}
+    low, quarter, centre, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    width = third - quarter or (high - low) / 2  # as RealMLP does where half of the rows are alike
+    if scale == "standard":
+        centre, width = values.mean(), values.std()
+    if width <= 1e-12 * abs(centre):  # rounding errors of a constant
+        width = 0.0
+    return {"centre": float(centre), "width": float(width), "smooth": scale == "robust"}
+
+
+def _fit_category(name: str, values: pd.Series, recipe: Recipe) -> dict[str, Any]:
+    counts = values.value_counts()
+    common = sorted(counts.index[counts >= recipe.rare])
+    return {"name": name, "values": common, "rest": len(common) < len(counts)}
+
+
+def transform(frame: pd.DataFrame, fitted: dict[str, Any]) -> np.ndarray:
+    """The matrix for rows of `columns_of`, float32, (N, number of `feature_names`)."""
+    columns = [_transform_number(frame[number["name"]].to_numpy(), number) for number in fitted["numbers"]]
+    columns += [np.isnan(frame[number["name"]].to_numpy()) for number in fitted["numbers"] if number["missing"]]
+    for category in fitted["categories"]:
+        texts = frame[category["name"]].to_numpy()
+        columns += [texts == value for value in category["values"]]
+        columns += [~frame[category["name"]].isin(category["values"]).to_numpy()] * category["rest"]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _transform_number(values: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
+    values = _filled(values, fitted)
+    if fitted["clip"]:
+        values = values.clip(*fitted["clip"])
+    if "quantiles" in fitted:
+        return _to_normal(values, np.array(fitted["quantiles"]))
+    if not fitted["width"]:
+        return np.zeros(len(values))
+    values = (values - fitted["centre"]) / fitted["width"]
+    return values / np.sqrt(1 + (values / SMOOTH) ** 2) if fitted["smooth"] else values.clip(-1e6, 1e6)
+
+
+def _filled(values: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
+    values = np.where(np.isnan(values), fitted["fill"], values)
+    # Below 0, where a new row may be though no training row was, the logarithm goes on as its mirror image.
+    return np.sign(values) * np.log1p(np.abs(values)) if fitted["log"] else values
+
+
+def _to_normal(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
+    """To a normal distribution. Where quantiles are equal, the middle of their probabilities, as in scikit-learn."""
+    if quantiles[0] == quantiles[-1]:
+        return np.zeros(len(values))
+    probabilities = np.linspace(0, 1, len(quantiles))
+    upper = np.interp(values, quantiles, probabilities)
+    lower = -np.interp(-values, -quantiles[::-1], -probabilities[::-1])
+    middle = (upper + lower) / 2
+    middle = np.where(values <= quantiles[0], 0.0, np.where(values >= quantiles[-1], 1.0, middle))
+    return torch.special.ndtri(torch.from_numpy(middle.clip(TAIL, 1 - TAIL))).numpy()
+
+
+def _skewness(values: np.ndarray) -> float:
+    centred = values - values.mean()
+    variance = (centred**2).mean()
+    return float((centred**3).mean() / variance**1.5) if variance > 0 else 0.0
+
+
+def feature_names(fitted: dict[str, Any]) -> list[str]:
+    """What each column of the matrix is."""
+    return list(_names(fitted))
+
+
+def _names(fitted: dict[str, Any]) -> Iterator[str]:
+    yield from (number["name"] for number in fitted["numbers"])
+    yield from (f"{number['name']} missing" for number in fitted["numbers"] if number["missing"])
+    for category in fitted["categories"]:
+        yield from (f"{category['name']}={value}" for value in category["values"])
+        yield from [f"{category['name']}: other"] * category["rest"]

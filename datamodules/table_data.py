@@ -1,0 +1,164 @@
+"""What the tables share: folds, a validation split, preprocessing fitted on training rows, batches on the device."""
+
+from dataclasses import asdict
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from datamodules.batch_module import BatchModule
+from datamodules.batches import EvalBatches, Rows, TrainBatches
+from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
+from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
+
+EVAL_BATCH_SIZE = 4096  # per device
+HELD_OUT = 10  # without folds, the test rows are the first of that many
+
+
+class Fold(NamedTuple):
+    """Which part of the rows is held out."""
+
+    number: int  # from 0
+    folds: int
+    seed: int = 0
+
+
+class TableData(BatchModule):
+    """One table with a target. A subclass reads it and has a `Recipe` for it.
+
+    The test rows are the held-out fold; without folds a tenth of the table, the same for every `seed`. After `setup`,
+    `preprocessing` is all that new rows need, as plain data.
+
+    Args:
+        batch_size: training rows per device and step.
+        seed: of the validation split, the order of batches, and all random draws in training.
+        val_size: the validation split, taken from the rows that are not held out: a share below 1, or a number of
+            rows; with a fold, 0 for none.
+        fold: the rows to hold out.
+
+    Raises:
+        ValueError: an argument is out of range.
+    """
+
+    samples = "rows"
+    name: str
+    target: str  # its column
+    id_column = ""  # of the column that numbers the rows; "" for none
+    log_target = False
+    classification = False
+
+    def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
+        super().__init__(batch_size, seed, val_size)
+        self.fold = fold
+        self.preprocessing: dict[str, Any] | None = None
+        self.classes: list[str] = []  # of a classification
+
+    def read(self) -> Table:
+        """The table, as text."""
+        raise NotImplementedError
+
+    def recipe(self, table: Table) -> Recipe:
+        """What becomes of its columns."""
+        raise NotImplementedError
+
+    @property
+    def besides(self) -> tuple[str, ...]:
+        """Columns that are no features."""
+        return (self.target, self.id_column) if self.id_column else (self.target,)
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and checks the table, splits it, and fits the preprocessing to the training rows."""
+        if self.preprocessing is not None:
+            return
+        table = self.read()
+        recipe = self.recipe(table)
+        frame = columns_of(table, asdict(recipe), self.besides)
+        check_filled(table, recipe.columns)
+        check_levels(table, recipe.columns)
+        if self.id_column:
+            check_unique(table, self.id_column)
+        self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
+        self.targets = self._read_target(table)
+        self.test_indices, self.val_indices, self.train_indices = self._split(len(frame), table.source)
+        self._check_classes(table.source)
+        fitted = fit(frame.iloc[self.train_indices], recipe)
+        self.rows = transform(frame, fitted)  # (N, F)
+        self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
+        self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
+
+    def _read_target(self, table: Table) -> np.ndarray:
+        if self.classification:
+            targets, self.classes = class_target(table, self.target)
+            return targets
+        return number_target(table, self.target, positive=self.log_target)
+
+    def _split(self, count: int, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Which rows are for the test, for validation and for training."""
+        fold = self.fold or Fold(0, HELD_OUT)
+        if count < 2 * fold.folds:
+            what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
+            raise ValueError(f"{source}: {count} rows are too few for {what}; it takes {2 * fold.folds}")
+        test = fold_indices(count, fold)
+        rest = np.setdiff1d(np.arange(count), test)
+        num_val = self._num_val(len(rest)) if self.val_size or not self.fold else 0
+        order = np.random.default_rng(self.seed).permutation(rest)
+        return test, np.sort(order[:num_val]), np.sort(order[num_val:])
+
+    def _check_classes(self, source: str) -> None:
+        for number, name in enumerate(self.classes):
+            if number not in self.targets[self.train_indices]:
+                rows = (self.targets == number).sum()
+                raise ValueError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
+
+    @property
+    def input_shape(self) -> tuple[int]:
+        return (self.rows.shape[1],)
+
+    @property
+    def num_numbers(self) -> int:
+        """How many of the first columns of the rows are numbers, the rest being 0 or 1."""
+        return len(self.preprocessing["numbers"])
+
+    def bins(self, count: int) -> list[list[float]]:
+        """Edges of up to `count` bins for each number: quantiles of its training rows, each once."""
+        numbers = self.rows[self.train_indices, : self.num_numbers]
+        edges = np.quantile(numbers, np.linspace(0, 1, count + 1), axis=0).T  # (numbers, count + 1)
+        return [np.unique(row).tolist() for row in edges.astype(np.float32)]
+
+    def target_mean_std(self) -> tuple[float, float]:
+        """Of the training rows' targets, or of their logarithms where these are learned."""
+        targets = self.targets[self.train_indices]
+        targets = np.log(targets) if self.log_target else targets
+        return float(targets.mean()), float(targets.std()) or 1.0
+
+    def describe(self) -> str:
+        """Sizes of the splits and of the preprocessed rows."""
+        features = self.preprocessing
+        return (
+            f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
+            f" {len(self.test_indices):,} test rows\n"
+            f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
+            f" {len(feature_names(features))} columns"
+        )
+
+    def train_dataloader(self) -> TrainBatches:
+        return TrainBatches(self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, **self._rank())
+
+    def val_dataloader(self) -> EvalBatches | list[Any]:
+        return self._evaluate(self.val_indices) if len(self.val_indices) else []
+
+    def test_dataloader(self) -> EvalBatches:
+        return self._evaluate(self.test_indices)
+
+    def _evaluate(self, indices: np.ndarray) -> EvalBatches:
+        return EvalBatches(self._rows(), indices, EVAL_BATCH_SIZE, **self._rank())
+
+    def _rows(self) -> Rows:
+        targets = self.targets if self.classification else self.targets.astype(np.float32)
+        return Rows(self.rows, targets, self._device())
+
+
+def fold_indices(count: int, fold: Fold) -> np.ndarray:
+    """The rows of a fold, exactly those of scikit-learn's KFold(folds, shuffle=True, random_state=seed)."""
+    order = np.arange(count)
+    np.random.RandomState(fold.seed).shuffle(order)  # scikit-learn's generator
+    return np.sort(np.array_split(order, fold.folds)[fold.number])

@@ -1,0 +1,266 @@
+"""CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is passed over.
+
+A byte-order mark, CRLF line ends, blanks around values and blank lines at the end are accepted. Every other departure
+from a table of equally long rows is a ValueError that names the file, the line, the column and the value.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Collection, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
+LARGEST = 1e30  # of a number; sums of squares stay finite, and so does float32
+MOSTLY = 0.5  # share of numbers from which on a column is numeric, and its other values are mistakes
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes "1_000" and "nan" too
+
+# What a column holds: "number", "category", or an ordinal's levels, the lowest first. A level "NA" is a missing value.
+Kind = str | list[str]
+
+
+class Table(NamedTuple):
+    """A CSV file as text."""
+
+    source: str  # its name, for messages
+    cells: pd.DataFrame  # stripped text; the index is the line in the file, the first being 1
+
+
+def read_csv(path: Path) -> Table:
+    """Reads a comma-separated file in UTF-8 whose first line names the columns.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ValueError: it is no such file, a row is short or long, or a column's name is empty or there twice.
+    """
+    records = _records(str(path), _text(path))
+    if not records:
+        raise ValueError(f"{path}: an empty file")
+    (_, header), *rows = records
+    _check_header(str(path), header)
+    for line, row in rows:
+        if len(row) != len(header):
+            raise _wrong_length(str(path), header, row, line)
+    if not rows:
+        raise ValueError(f"{path}: a header and no rows")
+    cells = pd.DataFrame([row for _, row in rows], columns=header, index=[line for line, _ in rows], dtype=object)
+    return Table(str(path), cells)
+
+
+def _wrong_length(source: str, header: list[str], row: list[str], line: int) -> ValueError:
+    column, what = (header[len(row)], "short") if len(row) < len(header) else (header[-1], "long")
+    counts = f"{len(row)} of {len(header)} columns"
+    return fault(source, f"ends a row that is too {what}: {counts}", line, column, row[-1] if row else "")
+
+
+def fault(source: str, reason: str, line: int, column: str, value: str) -> ValueError:
+    """The error for one value of a file."""
+    shown = value if len(value) <= 40 else value[:37] + "..."
+    return ValueError(f"{source}, line {line}, column {column!r}: {shown!r} {reason}")
+
+
+def _text(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path}: no such file") from None
+    except OSError as error:
+        raise OSError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line, before = content[: error.start].count(b"\n") + 1, content[: error.start].rpartition(b"\n")[2]
+        near = (before[-20:] + content[error.start : error.start + 10]).decode("latin-1").partition("\n")[0]
+        raise ValueError(f"{path}, line {line}, after {before.count(b',')} commas: {near!r} is not UTF-8") from None
+    if "\0" in text:
+        raise ValueError(f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: a zero byte; not a text file")
+    return text
+
+
+def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
+    """The records, each with the line it begins in, without blank lines at the end."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
+    records, line = [], 1
+    try:
+        for record in reader:
+            records.append((line, [cell.strip() for cell in record]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        begin = next(iter(text.splitlines()[line - 1 : line]), "")
+        raise ValueError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
+    while records and not any(records[-1][1]) and len(records[-1][1]) < 2:
+        records.pop()
+    return records
+
+
+def _check_header(source: str, header: Sequence[str]) -> None:
+    if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
+        raise ValueError(f"{source}, line 1: columns are separated by {other[0]!r}, not by commas: {header[0][:40]!r}")
+    for number, name in enumerate(header, 1):
+        if not name:
+            raise ValueError(f"{source}, line 1: column {number} of {len(header)} has no name: {name!r}")
+        if name in header[: number - 1]:
+            raise ValueError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
+
+
+def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] = ()) -> None:
+    """Raises ValueError where a `needed` column is missing, or there is one neither needed nor `allowed`."""
+    there = list(table.cells.columns)
+    unknown = [name for name in there if name not in needed and name not in allowed]
+    for name in needed:
+        if name not in there:
+            near = get_close_matches(name, [other for other in there if other not in needed], n=1, cutoff=0.5)
+            hint = f"; is it column {there.index(near[0]) + 1}, {near[0]!r}?" if near else ""
+            raise ValueError(f"{table.source}, line 1: column {name!r} is missing{hint}")
+    if unknown:
+        number = there.index(unknown[0]) + 1
+        raise ValueError(f"{table.source}, line 1: column {number}, {unknown[0]!r}, is not known here; remove it")
+
+
+def check_filled(table: Table, columns: Collection[str]) -> None:
+    """Raises ValueError where one of the `columns` has no value in any row."""
+    for name in columns:
+        if table.cells[name].isin(MISSING).all():
+            first = table.cells[name].iloc[0]
+            raise ValueError(f"{table.source}, {_lines(table)}, column {name!r}: {first!r}, and no value in any row")
+
+
+def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
+    """Raises ValueError where an ordinal has a value that is none of its levels. (In new rows it is a missing one.)"""
+    for name, levels in kinds.items():
+        if not isinstance(levels, str):
+            cells = table.cells[name]
+            for line in cells.index[~cells.isin([*levels, *MISSING])][:1]:
+                raise fault(table.source, f"is none of the levels {', '.join(levels)}", line, name, cells[line])
+
+
+def check_unique(table: Table, column: str) -> None:
+    """Raises ValueError where a value of the `column` is missing or comes twice."""
+    values = table.cells[column]
+    for line in values.index[values.isin(MISSING)][:1]:
+        raise fault(table.source, "is missing", line, column, values[line])
+    for line in values.index[values.duplicated()][:1]:
+        first = values.index[values == values[line]][0]
+        raise fault(table.source, f"is in line {first} already", line, column, values[line])
+
+
+def infer_kinds(table: Table, columns: Collection[str], categories: Collection[str] = ()) -> dict[str, Kind]:
+    """Says which columns are numbers: those mostly of numbers, where they are not named in `categories`.
+
+    Raises:
+        ValueError: a column of text has another value in each row.
+    """
+    kinds: dict[str, Kind] = {}
+    for name in columns:
+        values = table.cells[name][~table.cells[name].isin(MISSING)]
+        counts = values.value_counts()
+        numeric = sum(count for text, count in counts.items() if _looks_numeric(text)) > MOSTLY * len(values)
+        kinds[name] = "category" if name in categories or not numeric else "number"
+        if kinds[name] == "category" and len(values) > 1 and values.is_unique:
+            raise fault(
+                table.source, "as in no other row: a text of its own for each; leave the column out",
+                values.index[0], name, values.iloc[0],
+            )  # fmt: skip
+    return kinds
+
+
+def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
+    """The columns as float64, NaN where missing, and categories as text, "" where missing.
+
+    An ordinal becomes the number of its level, NaN for one that is not among them.
+
+    Raises:
+        ValueError: a value of a numeric column is no number.
+    """
+    columns = {}
+    for name, kind in kinds.items():
+        cells = table.cells[name]
+        if kind == "number":
+            columns[name] = numbers(table, name)
+        elif kind == "category":
+            columns[name] = cells.where(~cells.isin(MISSING), "")
+        else:
+            levels = {level: float(number) for number, level in enumerate(kind)}
+            levels |= dict.fromkeys(MISSING, levels.get("NA", np.nan))
+            columns[name] = cells.map(levels).astype(np.float64)
+    return pd.DataFrame(columns, index=table.cells.index)
+
+
+def numbers(table: Table, column: str) -> pd.Series:
+    """The column as float64, NaN where missing.
+
+    Raises:
+        ValueError: a value is no number, or none that can be computed with.
+    """
+    cells = table.cells[column]
+    values = {text: _number(text) for text in cells.unique()}
+    bad = cells.map(lambda text: isinstance(values[text], str))
+    for line in cells.index[bad][:1]:
+        raise fault(table.source, values[cells[line]], line, column, cells[line])
+    return cells.map(values).astype(np.float64)
+
+
+def _number(text: str) -> float | str:
+    """The number, or what is wrong with it."""
+    if text in MISSING:
+        return np.nan
+    if NUMBER.fullmatch(text):
+        value = float(text)
+        return value if abs(value) <= LARGEST else f"is larger than {LARGEST:g}"
+    if _looks_numeric(text):
+        return "is not finite"
+    return "is not a number" + ("; write it without commas" if NUMBER.fullmatch(text.replace(",", "")) else "")
+
+
+def _looks_numeric(text: str) -> bool:
+    return bool(NUMBER.fullmatch(text)) or text.lower().lstrip("+-") in ("inf", "infinity")
+
+
+def number_target(table: Table, column: str, positive: bool = False) -> np.ndarray:
+    """The target of a regression, float64.
+
+    Args:
+        positive: its logarithm is wanted.
+
+    Raises:
+        ValueError: a value is missing, no number, or not `positive`, or all are the same.
+    """
+    cells = table.cells[column]
+    for line in cells.index[cells.isin(MISSING)][:1]:
+        raise fault(table.source, "is missing; each row needs a target", line, column, cells[line])
+    values = numbers(table, column)
+    for line in values.index[values <= 0][: int(positive)]:
+        raise fault(table.source, "is not above 0, and its logarithm is to be learned", line, column, cells[line])
+    _refuse_constant(table, column)
+    return values.to_numpy()
+
+
+def class_target(table: Table, column: str) -> tuple[np.ndarray, list[str]]:
+    """The target of a classification: the number of each row's class, and the classes' names, sorted.
+
+    Raises:
+        ValueError: a value is missing, or all are the same.
+    """
+    cells = table.cells[column]
+    for line in cells.index[cells.isin(MISSING)][:1]:
+        raise fault(table.source, "is missing; each row needs a target", line, column, cells[line])
+    _refuse_constant(table, column)
+    classes = sorted(cells.unique())
+    return np.searchsorted(np.array(classes, dtype=object), cells.to_numpy()), classes
+
+
+def _refuse_constant(table: Table, column: str) -> None:
+    cells = table.cells[column]
+    values = {_number(text) if NUMBER.fullmatch(text) else text for text in cells.unique()}
+    if len(values) == 1:
+        value = cells.iloc[0]
+        raise ValueError(f"{table.source}, {_lines(table)}, column {column!r}: always {value!r}; nothing to learn")
+
+
+def _lines(table: Table) -> str:
+    return f"lines {table.cells.index[0]} to {table.cells.index[-1]}"

@@ -1,0 +1,172 @@
+"""TabM: an ensemble of MLPs that share their weight matrices and are computed in one pass.
+
+Gorishniy et al. 2025, "TabM: Advancing tabular deep learning with parameter-efficient ensembling"; its layers are those
+of Wen et al. 2020, "BatchEnsemble". The embeddings of numbers are those of Gorishniy et al. 2022, "On embeddings for
+numerical features in tabular deep learning". Differences: biases start at 0, weights as suits the activation, and there
+may be a linear path beside the MLPs.
+"""
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from lit_modules.choose import choose
+from lit_modules.nets.mlp import ACTIVATIONS
+
+__all__ = ["TabM"]
+
+EMBEDDINGS = ("none", "piecewise", "periodic")
+FREQUENCIES = 16  # of "periodic", for each number
+
+
+class TabM(nn.Module):
+    """MLPs that differ by vectors: each member scales inputs and outputs of the shared layers, and has its own head.
+
+    Args:
+        size: members of the ensemble.
+        widths: units of each hidden layer.
+        activation: one of `ACTIVATIONS`.
+        dropout: probability of zeroing a hidden unit.
+        numbers: how many of the first inputs are numbers to embed, the rest being 0 or 1.
+        embedding: of those numbers: none, piecewise (linear) or periodic.
+        embedding_size: values in place of each number.
+        bins: of piecewise, the edges for each number, rising.
+        frequency: of periodic, the standard deviation of the first frequencies.
+        linear_path: adds a linear function of the input, shared by all members.
+
+    Raises:
+        ValueError: an unknown name, or a number out of its range.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        num_outputs: int,
+        size: int = 32,
+        widths: Sequence[int] = (256, 256),
+        activation: str = "relu",
+        dropout: float = 0.1,
+        numbers: int = 0,
+        embedding: str = "none",
+        embedding_size: int = 8,
+        bins: Sequence[Sequence[float]] = (),
+        frequency: float = 0.1,
+        linear_path: bool = False,
+    ) -> None:
+        super().__init__()
+        activate, initialise = choose("activation", activation, ACTIVATIONS)
+        inputs = math.prod(input_shape)
+        if min(*widths, size, embedding_size) < 1 or not widths:
+            raise ValueError(f"net_args widths {list(widths)}, size {size}: needs a layer, and at least one of each")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"net_args dropout {dropout}: must be from 0 to below 1")
+        if not 0 <= numbers <= inputs:
+            raise ValueError(f"net_args numbers {numbers}: must be from 0 to {inputs}")
+        self.numbers = numbers if embedding != "none" else 0
+        self.embed = build_embedding(embedding, self.numbers, embedding_size, bins, frequency)
+        sizes = [inputs - self.numbers + self.numbers * embedding_size, *widths]
+        layers: list[nn.Module] = []
+        for fan_in, fan_out in pairwise(sizes):
+            layers += [EnsembleLinear(fan_in, fan_out, size), activate(), nn.Dropout(dropout)]
+            initialise(layers[-3].weight)
+        # Random signs make the members see different inputs; else they would all learn the same.
+        layers[0].scale_in = nn.Parameter(2.0 * torch.randint(2, (size, sizes[0])) - 1)
+        self.hidden = nn.Sequential(*layers)
+        bound = widths[-1] ** -0.5
+        self.heads = nn.Parameter(torch.empty(size, widths[-1], num_outputs).uniform_(-bound, bound))
+        self.head_bias = nn.Parameter(torch.zeros(size, num_outputs))
+        self.linear = nn.Linear(inputs, num_outputs) if linear_path else None
+        if linear_path:
+            nn.init.zeros_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+
+    def members(self, x: Tensor) -> Tensor:
+        """The outputs of each member, (B, size, num_outputs)."""
+        x = x.flatten(1)  # (B, F)
+        numbers, rest = x[:, : self.numbers], x[:, self.numbers :]
+        h = torch.cat([self.embed(numbers).flatten(1), rest], dim=1)  # (B, sizes[0])
+        h = self.hidden(h.unsqueeze(1))  # (B, 1, sizes[0]) -> (B, size, widths[-1])
+        outputs = torch.einsum("bki,kio->bko", h, self.heads) + self.head_bias  # (B, size, num_outputs)
+        return outputs + self.linear(x).unsqueeze(1) if self.linear else outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.members(x).mean(1)  # (B, num_outputs)
+
+
+class EnsembleLinear(nn.Module):
+    """y = ((x * scale_in) W^T) * scale_out + bias, with vectors of its own for each member."""
+
+    def __init__(self, fan_in: int, fan_out: int, size: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(fan_out, fan_in))
+        self.scale_in = nn.Parameter(torch.ones(size, fan_in))
+        self.scale_out = nn.Parameter(torch.ones(size, fan_out))
+        self.bias = nn.Parameter(torch.zeros(size, fan_out))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x * self.scale_in) @ self.weight.T * self.scale_out + self.bias  # (B, size, fan_out)
+
+
+def build_embedding(name: str, numbers: int, size: int, bins: Sequence[Sequence[float]], frequency: float) -> nn.Module:
+    """The embedding called `name`, (B, numbers) -> (B, numbers, size).
+
+    Raises:
+        ValueError: there is no such one, or it lacks what it needs.
+    """
+    choose("embedding", name, dict.fromkeys(EMBEDDINGS))
+    if name == "none":
+        return nn.Identity()
+    if not numbers:
+        raise ValueError(f"net_args embedding {name}: needs to know how many inputs are numbers, as `numbers`")
+    if name == "periodic":
+        return Periodic(numbers, size, frequency)
+    if len(bins) != numbers:
+        raise ValueError(f"net_args bins: has edges for {len(bins)} numbers, there are {numbers}")
+    return PiecewiseLinear(bins, size)
+
+
+class PiecewiseLinear(nn.Module):
+    """A piecewise linear function of each number, with kinks at the edges of its bins, then a rectifier."""
+
+    def __init__(self, bins: Sequence[Sequence[float]], size: int) -> None:
+        super().__init__()
+        numbers, most = len(bins), max(2, *map(len, bins)) - 1
+        # A bin that a number does not have is clamped to 0.
+        start, width = torch.zeros(numbers, most), torch.ones(numbers, most)
+        low, high = torch.zeros(numbers, most), torch.zeros(numbers, most)
+        for number, edges in enumerate(bins):
+            count = len(edges) - 1
+            start[number, :count], width[number, :count] = torch.tensor(edges)[:-1], torch.tensor(edges).diff()
+            high[number, :count] = 1
+            low[number, :1], high[number, count - 1 : count] = -math.inf, math.inf  # beyond the edges it goes on
+        for name, values in {"start": start, "width": width, "low": low, "high": high}.items():
+            self.register_buffer(name, values)
+        bound = most**-0.5
+        self.weight = nn.Parameter(torch.empty(numbers, most, size).uniform_(-bound, bound))
+        self.bias = nn.Parameter(torch.zeros(numbers, size))
+
+    def encode(self, x: Tensor) -> Tensor:
+        """How far x has come through each bin: 1 for those below it, 0 for those above, (B, numbers, bins)."""
+        return ((x.unsqueeze(2) - self.start) / self.width).clamp(self.low, self.high)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.einsum("bnt,nts->bns", self.encode(x), self.weight) + self.bias  # (B, numbers, size)
+        return x.relu()
+
+
+class Periodic(nn.Module):
+    """Sines and cosines of each number at learnt frequencies, then a linear layer that all share, and a rectifier."""
+
+    def __init__(self, numbers: int, size: int, frequency: float) -> None:
+        super().__init__()
+        if frequency <= 0:
+            raise ValueError(f"net_args frequency {frequency}: must be above 0")
+        self.frequencies = nn.Parameter(frequency * torch.randn(numbers, FREQUENCIES))
+        self.linear = nn.Linear(2 * FREQUENCIES, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        phases = 2 * math.pi * self.frequencies * x.unsqueeze(2)  # (B, numbers, FREQUENCIES)
+        return self.linear(torch.cat([phases.cos(), phases.sin()], dim=2)).relu()  # (B, numbers, size)

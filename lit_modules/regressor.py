@@ -1,0 +1,123 @@
+"""Regression by any network: squared or Huber loss on standardised targets or their logarithms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_modules.means import widest
+from lit_modules.nets import build_net, member_outputs
+from lit_modules.optimizers import build_optimizer
+from lit_modules.stages import Batch, Stages
+
+LOSSES = ("mse", "huber")
+
+
+class Regressor(Stages):
+    """Trains a network to predict a number. All arguments are plain data, kept in each checkpoint.
+
+    The network learns (target - mean) / std, or the same of the target's logarithm; `forward` gives the target itself.
+    The members of an ensemble are trained one by one, and their outputs averaged to predict. Logs `loss` of the
+    standardised target, and `rmse`, `mae`, `r2` and, with `log_target`, `log_rmse` of the target, exact over samples.
+
+    Args:
+        net: a name from `lit_modules.nets`.
+        input_shape: of one row, (F,).
+        mean: of the training targets, or of their logarithms.
+        std: the same.
+        log_target: learn the logarithm.
+        preprocessing: how rows became input, as plain data; kept for predictions.
+        net_args: options of the network.
+        loss: mse, or huber, which is half the square up to `delta` and linear beyond.
+        delta: of huber, in standard deviations.
+        lr: the initial learning rate.
+
+    Raises:
+        ValueError: a name is unknown or a number out of its range.
+    """
+
+    def __init__(
+        self,
+        net: str,
+        input_shape: Sequence[int],
+        mean: float = 0.0,
+        std: float = 1.0,
+        log_target: bool = False,
+        preprocessing: dict[str, Any] | None = None,
+        net_args: dict[str, Any] | None = None,
+        loss: str = "mse",
+        delta: float = 1.0,
+        lr: float = 0.001,
+        optimizer: str = "adamw",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__()
+        input_shape = tuple(input_shape)
+        self.save_hyperparameters(logger=False)
+        if loss not in LOSSES:
+            raise ValueError(f"loss {loss!r}: no such loss; there are {', '.join(LOSSES)}")
+        if delta <= 0:
+            raise ValueError(f"delta {delta}: must be above 0")
+        self.metrics = ("loss", "log_rmse", "rmse", "mae", "r2") if log_target else ("loss", "rmse", "mae", "r2")
+        self.net = build_net(net, input_shape, 1, **(net_args or {}))
+        self.example_input_array = torch.zeros(2, *input_shape)
+        self.configure_optimizers()  # so that a wrong option is refused now
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Predicted targets, (B,), of preprocessed rows, (B, F)."""
+        return self._unscale(member_outputs(self.net, rows).mean(1).squeeze(1).float())
+
+    def _scale(self, targets: Tensor) -> Tensor:
+        targets = targets.log() if self.hparams.log_target else targets
+        return (targets - self.hparams.mean) / self.hparams.std
+
+    def _unscale(self, outputs: Tensor) -> Tensor:
+        values = outputs * self.hparams.std + self.hparams.mean
+        return values.exp() if self.hparams.log_target else values
+
+    def _loss(self, outputs: Tensor, scaled: Tensor, reduction: str = "mean") -> Tensor:
+        if self.hparams.loss == "huber":
+            return F.huber_loss(outputs, scaled, reduction=reduction, delta=self.hparams.delta)
+        return F.mse_loss(outputs, scaled, reduction=reduction)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        rows, targets = batch
+        outputs = member_outputs(self.net, rows).squeeze(2)  # (B, members)
+        loss = self._loss(outputs, self._scale(targets).unsqueeze(1).expand_as(outputs))
+        self._add("train", outputs.detach().mean(1), targets, loss.detach() * len(targets))
+        return loss
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        rows, targets = batch
+        outputs = member_outputs(self.net, rows).mean(1).squeeze(1)  # (B,)
+        self._add(stage, outputs, targets, self._loss(outputs, self._scale(targets), reduction="sum"))
+
+    def _add(self, stage: str, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
+        """Adds the sums that `summarise` makes metrics of; targets about their training mean, for precision."""
+        outputs, targets = outputs.to(widest(outputs.device)), targets.to(widest(targets.device))
+        errors = self._unscale(outputs) - targets
+        centred = targets - self._unscale(torch.zeros_like(targets))
+        sums = dict(loss=loss, square=errors.square(), mae=errors.abs(), target=centred, variance=centred.square())
+        if self.hparams.log_target:
+            sums["log_square"] = ((outputs - self._scale(targets)) * self.hparams.std).square()
+        self.means[stage].add(len(targets), **{name: values.sum() for name, values in sums.items()})
+
+    def summarise(self, means: dict[str, float]) -> dict[str, float]:
+        variance = means["variance"] - means["target"] ** 2
+        metrics = {
+            "loss": means["loss"],
+            "rmse": means["square"] ** 0.5,
+            "mae": means["mae"],
+            "r2": 1 - means["square"] / variance if variance > 0 else float("nan"),  # a single row has none
+        }
+        return metrics | ({"log_rmse": means["log_square"] ** 0.5} if self.hparams.log_target else {})
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = ("lr", "momentum", "nesterov", "weight_decay")
+        return build_optimizer(
+            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
+        )

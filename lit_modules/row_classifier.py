@@ -1,0 +1,69 @@
+"""Classification of a table's rows by any network: cross-entropy and accuracy."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_modules.nets import build_net, member_outputs
+from lit_modules.optimizers import build_optimizer
+from lit_modules.stages import Batch, Stages
+
+
+class RowClassifier(Stages):
+    """Trains a network to tell classes apart. All arguments are plain data, kept in each checkpoint.
+
+    The members of an ensemble are trained one by one, and their probabilities averaged to predict. (`Classifier` is
+    for images, which it normalises by channel.) The arguments are those of `Regressor`.
+    """
+
+    metrics = ("loss", "acc")
+
+    def __init__(
+        self,
+        net: str,
+        input_shape: Sequence[int],
+        num_classes: int,
+        preprocessing: dict[str, Any] | None = None,
+        net_args: dict[str, Any] | None = None,
+        lr: float = 0.001,
+        optimizer: str = "adamw",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__()
+        input_shape = tuple(input_shape)
+        self.save_hyperparameters(logger=False)
+        self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
+        self.example_input_array = torch.zeros(2, *input_shape)
+        self.configure_optimizers()  # so that a wrong option is refused now
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Logarithms of the classes' probabilities, (B, num_classes), of preprocessed rows, (B, F)."""
+        logs = member_outputs(self.net, rows).float().log_softmax(2)  # (B, members, num_classes)
+        return logs.logsumexp(1) - math.log(logs.shape[1])
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        rows, labels = batch
+        logits = member_outputs(self.net, rows)  # (B, members, num_classes)
+        each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)
+        loss = F.cross_entropy(logits.flatten(0, 1), each.flatten())
+        right = (logits.mean(1).argmax(1) == labels).sum()
+        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=right)
+        return loss
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        rows, labels = batch
+        logs = self(rows)
+        loss = F.nll_loss(logs, labels, reduction="sum")
+        self.means[stage].add(len(labels), loss=loss, acc=(logs.argmax(1) == labels).sum())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = ("lr", "momentum", "nesterov", "weight_decay")
+        return build_optimizer(
+            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
+        )

@@ -1,0 +1,70 @@
+"""What the LightningModules of all tasks share: metrics of each stage that are exact over samples and devices."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+from lit_modules.means import Means
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Stages(LightningModule):
+    """Adds up what each step hands to `means[stage]`, and logs it at the stage's end as `stage/metric`.
+
+    A subclass has a `training_step`, and an `_evaluate` for validation and test.
+    """
+
+    metrics: tuple[str, ...]  # what each stage logs, in the order of a report
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.means = {stage: Means() for stage in ("train", "val", "test")}
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # Lightning notes the hook it is in some forty times a step, and nn.Module looks for parameters and
+        # modules at each assignment; a string or None in a plain attribute is neither.
+        if name in self.__dict__ and (value is None or type(value) is str):
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        """Adds a batch, which may be empty on some ranks, to `means[stage]`."""
+        raise NotImplementedError
+
+    def summarise(self, means: dict[str, float]) -> dict[str, float]:
+        """The metrics, from the means of what was added."""
+        return means
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", batch)
+
+    def on_train_epoch_end(self) -> None:
+        self._log_means("train")
+
+    def on_validation_epoch_end(self) -> None:
+        self._log_means("val")
+
+    def on_test_epoch_end(self) -> None:
+        self.log("test/samples", float(self._log_means("test")))
+
+    def _log_means(self, stage: str) -> int:
+        means, count = self.means[stage].compute(self._sum_over_ranks)
+        self.log_dict({f"{stage}/{name}": value for name, value in self.summarise(means).items()})
+        return count
+
+    def _sum_over_ranks(self, total: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(total, reduce_op="sum")
+
+    # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.global_rank == 0:
+            self.means["train"].load_state_dict(checkpoint["train_means"])

@@ -1,0 +1,312 @@
+"""Cross-validation and prediction as a user meets them: scores, files, and one line for each mistake."""
+
+import json
+from pathlib import Path
+
+import command_line
+from command_line import cli
+
+import house_prices
+import numpy as np
+import pandas as pd
+import predict_table
+import pytest
+import table
+import torch
+from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.model_selection import KFold
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_scripts import launch_script, read_metrics
+
+from datamodules.house_prices import HousePrices
+from datamodules.sample_tables import houses, wine
+from datamodules.table_data import Fold
+from lit_modules import Regressor
+
+QUICK = ["--sample", "--accelerator", "cpu", "--max_epochs", "3", "--enable_progress_bar", "false"]
+KAGGLE = Path(__file__).parents[1] / "data" / "house-prices"
+
+
+def run_houses(folder, *flags):
+    cli(house_prices.main, house_prices.RECIPES, [*QUICK, "--run_dir", str(folder), *flags])
+    (run,) = (folder / "house_prices").iterdir()
+    return run, json.loads((run / "metrics.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def cross_validated(tmp_path_factory):
+    """Three folds of a small ensemble, in this process."""
+    flags = ["--folds", "3", "--fold_seed", "4", "--jobs", "1", "--net_args.size", "3", "--lr", "0.01"]
+    return run_houses(tmp_path_factory.mktemp("runs"), *flags)
+
+
+def test_scores_are_those_of_the_files(cross_validated):
+    run, metrics = cross_validated
+    said = pd.read_csv(run / "out_of_fold.csv")
+    assert said["Id"].tolist() == list(range(1, 601))
+    true, predicted = said["SalePrice"], said["predicted"]
+    assert metrics["cv/samples"] == 600
+    assert metrics["cv/log_rmse"] == pytest.approx(root_mean_squared_error(np.log(true), np.log(predicted)), abs=2e-6)
+    assert metrics["cv/mae"] == pytest.approx(mean_absolute_error(true, predicted), abs=0.01)
+    assert metrics["cv/rmse"] == pytest.approx(root_mean_squared_error(true, predicted), abs=0.01)
+    assert metrics["cv/r2"] == pytest.approx(r2_score(true, predicted), abs=2e-6)
+    folds = [test for _, test in KFold(3, shuffle=True, random_state=4).split(true)]
+    wanted = [root_mean_squared_error(np.log(true[test]), np.log(predicted[test])) for test in folds]
+    assert metrics["cv/fold_log_rmse"] == pytest.approx(wanted, abs=2e-6)
+    of_the_folds = [json.loads((run / f"fold{n}" / "metrics.json").read_text())["test/log_rmse"] for n in range(3)]
+    assert of_the_folds == pytest.approx(wanted, abs=2e-6)
+
+
+def test_each_row_is_predicted_by_the_model_that_had_not_seen_it(cross_validated):
+    run, _ = cross_validated
+    said = pd.read_csv(run / "out_of_fold.csv")["predicted"]
+    for number, (train, test) in enumerate(KFold(3, shuffle=True, random_state=4).split(said)):
+        data = HousePrices(sample=True, val_size=0, fold=Fold(number, 3, 4))
+        data.setup()
+        assert np.array_equal(data.train_indices, train)
+        model = Regressor.load_from_checkpoint(run / f"fold{number}" / "checkpoints" / "last.ckpt", weights_only=True)
+        assert model.hparams.preprocessing == data.preprocessing
+        with torch.no_grad():
+            prices = model.cpu().eval()(torch.from_numpy(data.rows[test]))
+        np.testing.assert_allclose(said[test], prices.numpy(), rtol=1e-5)
+
+
+def test_submission_is_kaggles_format_and_the_mean_of_log_prices(cross_validated, tmp_path):
+    run, metrics = cross_validated
+    submission = pd.read_csv(run / "submission.csv")
+    assert list(submission) == ["Id", "SalePrice"]
+    assert submission["Id"].tolist() == list(range(601, 801))
+    assert metrics["submission/lowest"] == pytest.approx(submission["SalePrice"].min(), abs=0.01)
+    new = tmp_path / "new.csv"
+    houses()[1].cells.to_csv(new, index=False)
+    logs = []
+    for number in range(3):
+        output = tmp_path / f"{number}.csv"
+        cli(predict_table.main, None, [str(run / f"fold{number}"), str(new), "--output", str(output)])
+        logs.append(np.log(pd.read_csv(output)["SalePrice"]))
+    np.testing.assert_allclose(submission["SalePrice"], np.exp(np.mean(logs, axis=0)), rtol=1e-6)
+    cli(predict_table.main, None, [str(run), str(new), "--output", str(tmp_path / "all.csv")])
+    assert (tmp_path / "all.csv").read_text() == (run / "submission.csv").read_text()
+
+
+def test_run_leaves_the_promised_files(cross_validated):
+    run, metrics = cross_validated
+    assert {path.name for path in (run / "figures").iterdir()} == {"predicted.png", "residuals.png"}
+    assert (run / "config.yaml").exists()
+    assert {"seconds", "epochs", "parameters", "net", "git_commit"} <= set(metrics)
+    assert not list(run.rglob("*unfinished*"))
+    for number in range(3):
+        curve = EventAccumulator(str(run / f"fold{number}")).Reload().Scalars("train/log_rmse")
+        assert len(curve) == 3
+        assert "200 test samples" in (run / f"fold{number}" / "log.txt").read_text()
+    parent = EventAccumulator(str(run)).Reload()
+    assert parent.Tags()["images"] == ["predicted", "residuals"]
+    assert parent.Scalars("cv/log_rmse")[-1].value == pytest.approx(metrics["cv/log_rmse"], abs=1e-6)
+
+
+def test_folds_in_processes_give_the_same_as_one_after_another(cross_validated, tmp_path):
+    run, metrics = cross_validated
+    flags = ["--folds", "3", "--fold_seed", "4", "--jobs", "2", "--net_args.size", "3", "--lr", "0.01"]
+    other, in_processes = run_houses(tmp_path, *flags)
+    assert (in_processes["jobs"], metrics["jobs"]) == (2, 1)
+    assert in_processes["cv/log_rmse"] == metrics["cv/log_rmse"]
+    assert (other / "submission.csv").read_text() == (run / "submission.csv").read_text()
+
+
+def test_seeds_are_averaged(tmp_path):
+    flags = ["--net", "linear", "--folds", "2", "--seeds", "2", "--jobs", "1"]
+    run, metrics = run_houses(tmp_path, *flags)
+    folders = sorted(path.name for path in run.glob("fold*"))
+    assert folders == ["fold0_seed0", "fold0_seed1", "fold1_seed0", "fold1_seed1"]
+    assert len(metrics["cv/seed_log_rmse"]) == 2
+    assert metrics["cv/log_rmse"] <= np.mean(metrics["cv/seed_log_rmse"])  # the square is convex
+
+
+def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys):
+    run, metrics = run_houses(tmp_path, "--net", "linear", "--folds", "3", "--jobs", "1")
+    submission = (run / "submission.csv").read_text()
+    for name in ("metrics.json", "submission.csv", "fold1/predictions.npz"):  # killed within the second fold
+        (run / name).unlink()
+    kept = (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    capsys.readouterr()
+    cli(house_prices.main, house_prices.RECIPES, ["--resume", str(run)])
+    ended = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("fold")]
+    assert ended == ["fold1"]
+    assert (run / "submission.csv").read_text() == submission
+    assert json.loads((run / "metrics.json").read_text())["cv/log_rmse"] == metrics["cv/log_rmse"]
+    assert (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == kept
+    line = refused(capsys, house_prices.main, house_prices.RECIPES, ["--resume", str(run), "--lr", "0.5"])
+    assert "--lr 0.5" in line
+
+
+def test_without_folds_the_best_epoch_predicts(tmp_path):
+    run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear")
+    assert metrics["test/samples"] == 60
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+    new = tmp_path / "new.csv"
+    houses()[1].cells.to_csv(new, index=False)
+    cli(predict_table.main, None, [str(run), str(new), "--output", str(tmp_path / "said.csv")])
+    said, submission = (pd.read_csv(path)["SalePrice"] for path in (tmp_path / "said.csv", run / "submission.csv"))
+    np.testing.assert_allclose(said, submission, rtol=1e-6)
+    cli(house_prices.main, house_prices.RECIPES, ["--resume", str(run), "--max_epochs", "4"])
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 4
+
+
+def test_two_processes_train_and_predict_as_one_does(tmp_path):
+    net = ["--net", "mlp", "--net_args", '{"widths": [16], "dropout": 0}', "--folds", "0"]
+    results = []
+    for devices, batch_size in (("1", "64"), ("2", "32")):  # 486 training rows: 7 batches and one of 38
+        places = ["--devices", devices, "--batch_size", batch_size, "--run_dir", str(tmp_path / devices)]
+        launch_script("house_prices", *QUICK, *net, *places)
+        metrics, run = read_metrics(tmp_path / devices)
+        results.append((metrics, pd.read_csv(run / "submission.csv")["SalePrice"]))
+    (one, submission), (two, other) = results
+    for name in ("val/loss", "val/log_rmse", "test/loss", "test/rmse", "test/mae", "test/r2", "test/samples"):
+        assert two[name] == pytest.approx(one[name], rel=1e-5), name
+    np.testing.assert_allclose(other, submission, rtol=1e-5)
+
+
+@pytest.mark.skipif(not KAGGLE.exists(), reason="Kaggle's files are not there")
+def test_kaggles_own_files_are_read_whole(tmp_path):
+    flags = ["--sample", "false", "--data_dir", str(KAGGLE.parent), "--net", "linear", "--max_epochs", "20"]
+    run, metrics = run_houses(tmp_path, *flags, "--jobs", "1")
+    assert metrics["cv/samples"] == 1460
+    assert metrics["cv/log_rmse"] < 0.25  # 0.40 is what the mean price scores
+    assert pd.read_csv(run / "submission.csv")["Id"].tolist() == list(range(1461, 2920))
+
+
+def wine_files(folder):
+    cells = wine().cells.assign(**{"class": wine().cells["class"].map({"0": "red", "1": "rosé", "2": "white"})})
+    cells.to_csv(folder / "wine.csv", index=False)
+    cells.drop(columns="class")[:20].to_csv(folder / "new.csv", index=False)
+    return cells
+
+
+def test_own_table_of_classes_is_trained_and_predicted(tmp_path):
+    cells = wine_files(tmp_path)
+    flags = ["--csv", str(tmp_path / "wine.csv"), "--target", "class", "--task", "classification", "--net", "mlp"]
+    cli(table.main, table.RECIPES, [*flags, *QUICK[1:], "--max_epochs", "20", "--run_dir", str(tmp_path)])
+    (run,) = (tmp_path / "table").iterdir()
+    assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.8
+    output = tmp_path / "said.csv"
+    cli(predict_table.main, None, [str(run), str(tmp_path / "new.csv"), "--output", str(output)])
+    said = pd.read_csv(output)
+    assert list(said) == ["line", "class", "probability"]
+    assert said["line"].tolist() == list(range(2, 22))
+    assert (said["class"].to_numpy() == cells["class"][:20].to_numpy()).mean() > 0.8
+    assert said["probability"].between(1 / 3, 1).all()
+
+
+def test_own_table_of_numbers_with_numeric_embeddings(tmp_path):
+    flags = ["--net", "tabm", "--net_args.embedding", "piecewise", "--net_args.bins", "4", "--net_args.size", "2"]
+    cli(table.main, table.RECIPES, [*QUICK, *flags, "--run_dir", str(tmp_path)])
+    (run,) = (tmp_path / "table").iterdir()
+    saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]["net_args"]
+    assert saved["numbers"] == 10
+    assert max(map(len, saved["bins"])) == 5
+
+
+REWRITTEN = {
+    "byte-order mark": lambda cells: b"\xef\xbb\xbf" + cells.to_csv(index=False).encode(),
+    "CRLF": lambda cells: cells.to_csv(index=False, lineterminator="\r\n").encode(),
+    "reordered": lambda cells: cells[cells.columns[::-1]].to_csv(index=False).encode(),
+    "with the target": lambda cells: cells.assign(SalePrice="?").to_csv(index=False).encode(),
+}
+
+
+@pytest.mark.parametrize("kind", REWRITTEN)
+def test_rows_written_otherwise_get_the_same_predictions(cross_validated, tmp_path, kind):
+    run, _ = cross_validated
+    (tmp_path / "new.csv").write_bytes(REWRITTEN[kind](houses()[1].cells))
+    output = tmp_path / "said.csv"
+    cli(predict_table.main, None, [str(run), str(tmp_path / "new.csv"), "--output", str(output)])
+    assert output.read_text() == (run / "submission.csv").read_text()
+
+
+def refused(capsys, main, recipes, flags):
+    with pytest.raises(SystemExit) as stop:
+        cli(main, recipes, flags)
+    assert stop.value.code == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        (lambda cells: cells.drop(columns="LotArea"), ["line 1", "'LotArea'"]),
+        (lambda cells: cells.assign(More="1"), ["line 1", "'More'"]),
+        (lambda cells: cells.assign(LotArea="1,200"), ["line 2", "'LotArea'", "'1,200'"]),
+        (lambda cells: cells.assign(Id="7"), ["line 3", "'Id'", "'7'"]),
+    ],
+)
+def test_spoilt_rows_are_one_line(cross_validated, tmp_path, capsys, spoil, named):
+    run, _ = cross_validated
+    spoil(houses()[1].cells).to_csv(tmp_path / "new.csv", index=False)
+    flags = [str(run), str(tmp_path / "new.csv"), "--output", str(tmp_path / "said.csv")]
+    line = refused(capsys, predict_table.main, None, flags)
+    assert all(part in line for part in ["new.csv", *named]), line
+    assert not (tmp_path / "said.csv").exists()
+
+
+def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, capsys):
+    run, _ = cross_validated
+    output = tmp_path / "said.csv"
+    output.write_text("mine")
+    assert "said.csv" in refused(capsys, predict_table.main, None, [str(run), "new.csv", "--output", str(output)])
+    assert output.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--folds", "1"], ["folds 1"]),
+        (["--folds", "301"], ["600 rows", "301 folds"]),
+        (["--seeds", "0"], ["seeds 0"]),
+        (["--devices", "2"], ["devices", "--jobs"]),
+        (["--fast_dev_run", "true"], ["fast_dev_run", "--folds 0"]),
+        (["--find_lr"], ["find_lr", "--folds 0"]),
+        (["--early_stopping", "3"], ["early_stopping 3"]),
+        (["--lr_decay", "plateau"], ["plateau"]),
+        (["--features", "all"], ["'all'", "engineered"]),
+        (["--net", "tabn"], ["tabn", "did you mean tabm"]),
+        (["--net_args.embedding", "piecewise", "--net_args.bins", "0"], ["bins 0"]),
+        (["--net", "tabn", "--jobs", "2"], ["tabn", "did you mean tabm"]),
+        (["--folds", "0", "--save_every", "0"], ["save_every 0"]),
+        (["--sample", "false", "--data_dir", "nowhere"], ["nowhere", "train.csv", "--sample"]),
+    ],
+)
+def test_mistake_on_the_command_line_is_one_line(tmp_path, capsys, monkeypatch, flags, named):
+    monkeypatch.setattr("datamodules.house_prices.MIRROR", "http://127.0.0.1:9/")  # nobody listens there
+    monkeypatch.chdir(tmp_path)
+    line = refused(
+        capsys, house_prices.main, house_prices.RECIPES, [*QUICK, "--jobs", "1", "--run_dir", "runs", *flags]
+    )
+    assert all(part in line for part in named), line
+    assert not list(tmp_path.glob("runs/house_prices/*"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        ([], ["--csv"]),
+        (["--csv", "wine.csv"], ["--target"]),
+        (["--csv", "none.csv", "--target", "class"], ["none.csv"]),
+        (["--csv", "wine.csv", "--target", "klass"], ["wine.csv", "'klass'", "'class'"]),
+        (["--csv", "wine.csv", "--target", "class"], ["line 2", "'class'", "'red'"]),  # a regression
+        (["--csv", "wine.csv", "--target", "class", "--drop", "[ash,hues]"], ["'hues'", "'hue'"]),
+    ],
+)
+def test_mistake_about_an_own_table_is_one_line(tmp_path, capsys, monkeypatch, flags, named):
+    wine_files(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    line = refused(capsys, table.main, table.RECIPES, [*QUICK[1:], *flags])
+    assert all(part in line for part in named), line
+
+
+def test_image_checkpoint_is_no_table(tmp_path, capsys):
+    torch.save({"state_dict": {}, "hyper_parameters": {"net": "mlp"}}, tmp_path / "image.ckpt")
+    line = refused(capsys, predict_table.main, None, [str(tmp_path / "image.ckpt"), "new.csv"])
+    assert "image.ckpt" in line
+    assert command_line.config["checkpoint"].endswith("image.ckpt")
