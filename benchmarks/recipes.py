@@ -59,7 +59,8 @@ def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: 
         probe = {**plain, "run_dir": scratch, "limit_train_batches": 12, "limit_val_batches": 1, "max_epochs": 1}
         rate = _quietly("resnet18", 0, **probe)["samples_per_second"]
     steps = max(2, round(seconds * rate / plain["batch_size"]))
-    _run("resnet18", 0, **{**plain, "max_epochs": -1, "max_steps": steps})
+    epochs = max(1, round(steps * plain["batch_size"] / 45_000))
+    _run("resnet18", 0, **{**plain, "max_epochs": epochs, "limit_train_batches": steps // epochs})
 
 
 def accuracy(

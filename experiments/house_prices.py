@@ -26,7 +26,8 @@ RECIPES: dict[str, dict[str, Any]] = {
         batch_size=64,
         max_epochs=60,
         lr_decay="onecycle",
-        weight_decay=0.1,
+        optimizer="adam",
+        weight_decay=0.03,
         features="plain",
         log1p="none",
         clip=[],
@@ -46,6 +47,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         lr_decay="onecycle",
         weight_decay=0.1,
         loss="huber",
+        scale="robust",
         net_args={"linear_path": True, "widths": [128, 128], "size": 16, "dropout": 0.1},
     ),
 }

@@ -41,7 +41,9 @@ def finish(
     logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
-    best = getattr(trainer.checkpoint_callback, "best_model_path", "") or None
+    # The best one; the last one where training ended before any validation, or without.
+    saved = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.best_model_path]
+    best = saved[0] if saved else None
     validates, metrics = bool(sum(trainer.num_val_batches)), {}
     if validates:
         metrics |= trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0]

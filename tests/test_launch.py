@@ -61,6 +61,11 @@ def test_test_figures_are_those_of_the_best_checkpoint(tmp_path, flags):
     assert json.loads((run / "metrics.json").read_text())["test/acc"] == pytest.approx(right.item(), abs=1e-6)
 
 
+def test_run_that_ends_before_any_validation_is_tested_as_it_is(tmp_path):
+    run = run_mnist(tmp_path, "--max_steps", "3")
+    assert json.loads((run / "metrics.json").read_text())["steps"] == 3
+
+
 def test_config_repeats_the_run(tmp_path):
     first = run_mnist(tmp_path, "--lr", "0.07", "--augment", "crop:2")
     before = set(tmp_path.glob("runs/mnist/*"))
