@@ -1,5 +1,6 @@
 """What the tables share: folds, a validation split, preprocessing fitted on training rows, batches on the device."""
 
+from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -22,7 +23,7 @@ class Fold(NamedTuple):
     seed: int = 0
 
 
-class TableData(BatchModule):
+class TableData(BatchModule, ABC):
     """One table with a target. A subclass reads it and has a `Recipe` for it.
 
     The test rows are the held-out fold; without folds a tenth of the table, the same for every `seed`. After `setup`,
@@ -52,13 +53,13 @@ class TableData(BatchModule):
         self.preprocessing: dict[str, Any] | None = None
         self.classes: list[str] = []  # of a classification
 
+    @abstractmethod
     def read(self) -> Table:
         """The table, as text."""
-        raise NotImplementedError
 
+    @abstractmethod
     def recipe(self, table: Table) -> Recipe:
         """What becomes of its columns."""
-        raise NotImplementedError
 
     @property
     def besides(self) -> tuple[str, ...]:

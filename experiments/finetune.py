@@ -22,7 +22,7 @@ from lit_modules.choose import choose
 DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 
 
-# A tenth of the rates that nets start from elsewhere here: what was learned is to be kept.
+# Rates below those that nets start from elsewhere here, most so for the backbone: what it learned is to be kept.
 def main(
     checkpoint: str,
     data: str = "cifar10",

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lit_modules import mix
 from lit_modules.nets import build_net
-from lit_modules.optimizers import build_optimizer
 from lit_modules.stages import Batch, Stages
 from lit_modules.transfer import head_of
 
@@ -133,13 +132,11 @@ class Classifier(Stages):
         head = set(head_of(self.net).parameters())
         return [parameter for parameter in self.net.parameters() if parameter not in head]
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        params = self.net.parameters()
-        if self.hparams.backbone_lr is not None:
-            head = list(head_of(self.net).parameters())
-            params = [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
-        options = ("lr", "momentum", "nesterov", "weight_decay")
-        return build_optimizer(self.hparams.optimizer, params, **{option: self.hparams[option] for option in options})
+    def _parameters(self) -> list[Any]:
+        if self.hparams.backbone_lr is None:
+            return super()._parameters()
+        head = list(head_of(self.net).parameters())
+        return [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
 
 
 def num_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from lit_modules.means import widest
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.optimizers import build_optimizer
 from lit_modules.stages import Batch, Stages
 
 LOSSES = ("mse", "huber")
@@ -115,9 +114,3 @@ class Regressor(Stages):
             "r2": 1 - means["square"] / variance if variance > 0 else float("nan"),  # a single row has none
         }
         return metrics | ({"log_rmse": means["log_square"] ** 0.5} if self.hparams.log_target else {})
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        options = ("lr", "momentum", "nesterov", "weight_decay")
-        return build_optimizer(
-            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
-        )

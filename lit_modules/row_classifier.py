@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.optimizers import build_optimizer
 from lit_modules.stages import Batch, Stages
 
 
@@ -61,9 +60,3 @@ class RowClassifier(Stages):
         logs = self(rows)
         loss = F.nll_loss(logs, labels, reduction="sum")
         self.means[stage].add(len(labels), loss=loss, acc=(logs.argmax(1) == labels).sum())
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        options = ("lr", "momentum", "nesterov", "weight_decay")
-        return build_optimizer(
-            self.hparams.optimizer, self.net.parameters(), **{option: self.hparams[option] for option in options}
-        )

@@ -1,19 +1,23 @@
 """What the LightningModules of all tasks share: metrics of each stage that are exact over samples and devices."""
 
+from abc import ABC, abstractmethod
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from lit_modules.means import Means
+from lit_modules.optimizers import build_optimizer
 
 Batch = tuple[Tensor, Tensor]
 
 
-class Stages(LightningModule):
+class Stages(LightningModule, ABC):
     """Adds up what each step hands to `means[stage]`, and logs it at the stage's end as `stage/metric`.
 
-    A subclass has a `training_step`, and an `_evaluate` for validation and test.
+    A subclass has a `net`, a `training_step`, and an `_evaluate` for validation and test; its hyperparameters are
+    those of the optimizer too.
     """
 
     metrics: tuple[str, ...]  # what each stage logs, in the order of a report
@@ -30,9 +34,19 @@ class Stages(LightningModule):
         else:
             super().__setattr__(name, value)
 
+    @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> None:
         """Adds a batch, which may be empty on some ranks, to `means[stage]`."""
-        raise NotImplementedError
+
+    def _parameters(self) -> list[Any]:
+        """What the optimizer adjusts: parameters, or groups of them."""
+        return list(self.net.parameters())
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        options = ("lr", "momentum", "nesterov", "weight_decay")
+        return build_optimizer(
+            self.hparams.optimizer, self._parameters(), **{option: self.hparams[option] for option in options}
+        )
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         """The metrics, from the means of what was added."""
