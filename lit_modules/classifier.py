@@ -132,9 +132,9 @@ class Classifier(Stages):
         head = set(head_of(self.net).parameters())
         return [parameter for parameter in self.net.parameters() if parameter not in head]
 
-    def _parameters(self) -> list[Any]:
+    def _param_groups(self) -> list[Any]:
         if self.hparams.backbone_lr is None:
-            return super()._parameters()
+            return super()._param_groups()
         head = list(head_of(self.net).parameters())
         return [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
 

@@ -38,14 +38,14 @@ class Stages(LightningModule, ABC):
     def _evaluate(self, stage: str, batch: Batch) -> None:
         """Adds a batch, which may be empty on some ranks, to `means[stage]`."""
 
-    def _parameters(self) -> list[Any]:
+    def _param_groups(self) -> list[Any]:
         """What the optimizer adjusts: parameters, or groups of them."""
         return list(self.net.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         options = ("lr", "momentum", "nesterov", "weight_decay")
         return build_optimizer(
-            self.hparams.optimizer, self._parameters(), **{option: self.hparams[option] for option in options}
+            self.hparams.optimizer, self._param_groups(), **{option: self.hparams[option] for option in options}
         )
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
