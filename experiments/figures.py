@@ -1,13 +1,33 @@
-"""Pictures of a regression: predicted against true values, and what is left between them."""
+"""Pictures: what all of them share, and those of a regression."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+# Told apart by the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 4), **options: Any) -> tuple[Any, Any]:
+    """A figure of `size` in inches and its axes, as pyplot.subplots returns them, without pyplot's global state."""
+    import matplotlib  # here, for its import takes half a second
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+        figure = Figure(figsize=size, layout="constrained")
+        return figure, figure.subplots(rows, columns, **options)
+
+
+def save_figures(figures: dict[str, "Figure"], folder: Path) -> None:
+    """Writes each figure to `folder`/NAME.png."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        figure.savefig(folder / f"{name}.png", dpi=120)
 
 
 def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:
@@ -20,22 +40,17 @@ def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: 
     }
     (axes,) = figures["predicted"].axes
     _logarithmic(axes, "y")
-    axes.plot([true.min(), true.max()], [true.min(), true.max()], color="C1", linewidth=1)
+    axes.plot([true.min(), true.max()], [true.min(), true.max()], color=COLOURS[2], linewidth=1)
     (axes,) = figures["residuals"].axes
-    axes.axhline(0, color="C1", linewidth=1)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file, figure in figures.items():
-        figure.savefig(folder / f"{file}.png", dpi=120)
+    axes.axhline(0, color=COLOURS[2], linewidth=1)
+    save_figures(figures, folder)
     return figures
 
 
 def _scatter(x: np.ndarray, y: np.ndarray, worst: np.ndarray, x_label: str, y_label: str) -> "Figure":
-    from matplotlib.figure import Figure  # here, for its import takes half a second
-
-    figure = Figure(figsize=(6, 5), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_figure(size=(6, 5))
     axes.scatter(x, y, s=6, alpha=0.5)
-    axes.scatter(x[worst], y[worst], s=14, color="C3", label=f"the {len(worst)} largest errors")
+    axes.scatter(x[worst], y[worst], s=14, color=COLOURS[1], label=f"the {len(worst)} largest errors")
     _logarithmic(axes, "x")
     axes.set(xlabel=x_label, ylabel=y_label, title=f"{len(x):,} rows, none seen by its model")
     axes.legend()

@@ -8,6 +8,8 @@ where the loss falls fastest by order of magnitude.
 from pathlib import Path
 from typing import Any
 
+from figures import COLOURS, new_figure, save_figures
+
 import numpy as np
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
@@ -38,16 +40,12 @@ def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
 
 
 def _draw(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
-    from matplotlib.figure import Figure  # here, for its import takes half a second
-
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = new_figure()
     rates, losses = rates[SETTLING:], losses[SETTLING:]
     axes.plot(rates, losses)
-    axes.axvline(suggestion, color="C1", linestyle="--", label=f"suggestion {suggestion:.2g}")
+    axes.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggestion {suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title="Learning-rate range test")
     axes.set_ylim(0.9 * np.nanmin(losses), 1.2 * losses[0])  # what comes after the divergence would flatten the rest
     axes.legend()
     axes.grid(alpha=0.3)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120)
+    save_figures({path.stem: figure}, path.parent)

@@ -92,7 +92,7 @@ def _log_final(
 
 
 def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
-    """Flags, final figures and pictures, for TensorBoard, of a run that trained nothing itself but its folds."""
+    """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
     logger.log_hyperparams(_worth_comparing(flags), final)
     for name, figure in figures.items():
