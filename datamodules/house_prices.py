@@ -59,9 +59,18 @@ DERIVED = [
         "sum": {"WoodDeckSF": 1, "OpenPorchSF": 1, "EnclosedPorch": 1, "3SsnPorch": 1, "ScreenPorch": 1},
     },
     {"name": "QualityArea", "product": ["OverallQual", "TotalSF"]},
-    # Unfinished houses are sold for less than their size and quality promise.
+    # Unfinished houses are sold for less than their size and quality promise, more so in some places.
     {"name": "PartialArea", "product": ["SaleCondition=Partial", "TotalSF"]},
 ]
+NEIGHBORHOODS = """Blmngtn Blueste BrDale BrkSide ClearCr CollgCr Crawfor Edwards Gilbert IDOTRR MeadowV Mitchel NAmes
+    NPkVill NWAmes NoRidge NridgHt OldTown SWISU Sawyer SawyerW Somerst StoneBr Timber Veenker""".split()
+for _place in NEIGHBORHOODS:
+    _there, _unfinished = f"Neighborhood={_place}", "SaleCondition=Partial"
+    DERIVED += [
+        {"name": f"Area{_place}", "product": [_there, "TotalSF"]},
+        {"name": f"Partial{_place}", "product": [_there, _unfinished]},
+        {"name": f"PartialArea{_place}", "product": [_there, _unfinished, "TotalSF"]},
+    ]
 FEATURES = ("engineered", "plain")
 
 
