@@ -71,7 +71,7 @@ def main(
         run_dir: where runs are kept.
     """
     started = time.perf_counter()
-    _check_numbers(points, noise, lr, epochs)
+    _check_numbers(points, noise, lr, epochs, seed)
     data = read_points(csv, x, y) if csv else generate(points, noise, seed)
     best = least_squares(data)
     results: dict[str, np.ndarray] = {}  # weights by name
@@ -97,7 +97,7 @@ def main(
     return study.conclude(metrics, figures)
 
 
-def _check_numbers(points: int, noise: float, lr: float | None, epochs: int) -> None:
+def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:
     if points < FEWEST:
         raise ValueError(f"--points {points}: must be at least {FEWEST}; a line goes through any two")
     if noise < 0:
@@ -106,6 +106,8 @@ def _check_numbers(points: int, noise: float, lr: float | None, epochs: int) -> 
         raise ValueError(f"--lr {lr}: must be above 0")
     if epochs < 1:
         raise ValueError(f"--epochs {epochs}: must be at least 1")
+    if seed < 0:
+        raise ValueError(f"--seed {seed}: must not be negative")
 
 
 def generate(count: int, noise: float, seed: int) -> Points:
