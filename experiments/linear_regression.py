@@ -9,7 +9,12 @@
 The figures show the points with the fitted lines, the way of (w, b) over the contours of the loss, and the loss as it
 is and smoothed. Full batches go straight to the least-squares line. Single points come near it within the first epoch,
 and then dance around it, since each pulls towards lines of its own; mini-batches are in between. Without noise all
-points agree, the dance dies out, and every method ends within 0.001 of w = 3 and b = 0.8.
+points agree, the dance dies out, and every method ends within 0.001 of w = 3 and b = 0.8. With the defaults:
+
+    least squares        w = 2.984  b = 0.760
+    full batches         w = 2.984  b = 0.760
+    mini-batches of 16   w = 2.991  b = 0.775
+    single points        w = 3.080  b = 0.750
 """
 
 import time

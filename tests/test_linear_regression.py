@@ -1,6 +1,7 @@
 """A line by every method, against numpy's polynomial fit and closed forms; and bad input, one line each."""
 
 import json
+import re
 from itertools import pairwise
 
 from command_line import cli
@@ -66,6 +67,9 @@ def test_default_run_leaves_figures_and_metrics(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert all(f"{name}/difference: " in printed for name in WAYS)
     assert metrics["gradient_difference"] < 1e-9
+    table = re.findall(r"w = (\d\.\d{3})  b = (\d\.\d{3})$", linear_regression.__doc__, re.M)
+    for name, (w, b) in zip(("least_squares", *WAYS), table, strict=True):
+        assert (f"{metrics[f'{name}/w']:.3f}", f"{metrics[f'{name}/b']:.3f}") == (w, b)
     assert metrics["full/difference"] < 1e-3 < metrics["batch16/difference"] < metrics["batch1/difference"]
 
 

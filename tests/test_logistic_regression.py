@@ -3,8 +3,9 @@
 import json
 from functools import partial
 
+import two_class_problems
 from command_line import cli
-from two_class import best_threshold, linear_pair, predict, smoothness, to_the_minimum, train
+from two_class import Problem, Rows, best_threshold, linear_pair, predict, smoothness, to_the_minimum, train
 
 import logistic_regression
 import numpy as np
@@ -80,7 +81,7 @@ def test_sigmoid_and_softmax_start_alike():
 
 
 def test_softmax_at_half_the_rate_stays_sigmoid_and_at_the_same_rate_does_not():
-    rows = logistic_regression.blobs(100, 3).train
+    rows = two_class_problems.blobs(100, 3).train
     torch.manual_seed(0)
     one, two = linear_pair(2)
     start = {name: tensor.clone() for name, tensor in two.state_dict().items()}
@@ -93,7 +94,7 @@ def test_softmax_at_half_the_rate_stays_sigmoid_and_at_the_same_rate_does_not():
 
 
 def test_smoothness_bounds_the_curvature_of_the_loss():
-    rows = logistic_regression.blobs(50, 0).train
+    rows = two_class_problems.blobs(50, 0).train
     zero = torch.zeros(3, dtype=torch.float64)  # where p (1 - p) is 1/4 everywhere, the bound is met
 
     def loss(weights):
@@ -105,14 +106,14 @@ def test_smoothness_bounds_the_curvature_of_the_loss():
 
 
 def test_gradient_descent_finds_scikit_learns_weights():
-    rows = logistic_regression.blobs(400, 1).train
+    rows = two_class_problems.blobs(400, 1).train
     net = nn.Linear(2, 1)
     train(net, partial(torch.optim.SGD, lr=1 / smoothness(rows.features)), rows, 1500)
     assert_same_weights(net, sklearns(rows))
 
 
 def test_weights_of_the_diabetes_table_are_scikit_learns():
-    problem, features = logistic_regression.read_table("", "", seed=0)
+    problem, features = two_class_problems.read_table("", "", seed=0)
     net = nn.Linear(len(features), 1)
     model = train(net, to_the_minimum, problem.train, 1)
     theirs = sklearns(problem.train)
@@ -122,7 +123,7 @@ def test_weights_of_the_diabetes_table_are_scikit_learns():
 
 
 def test_diabetes_answers_are_equally_frequent_and_split_apart():
-    problem, features = logistic_regression.read_table("", "", seed=0)
+    problem, features = two_class_problems.read_table("", "", seed=0)
     assert [len(rows.labels) for rows in problem[1:4]] == [265, 88, 89]
     above = diabetes().cells["progression"].astype(float) > 140.5
     assert sum(rows.labels.sum().item() for rows in problem[1:4]) == above.sum() == 221
@@ -134,7 +135,7 @@ def test_diabetes_answers_are_equally_frequent_and_split_apart():
 @pytest.mark.parametrize("seed", [1, 2])
 def test_two_layers_solve_xor_and_one_does_not(seed):
     torch.manual_seed(seed)
-    metrics, _ = logistic_regression.solve_xor(logistic_regression.xor(400, seed), hidden=8)
+    metrics, _ = logistic_regression.solve_xor(two_class_problems.xor(400, seed), hidden=8)
     assert metrics["xor/two_layers/acc"] > 0.98
     assert metrics["xor/one_layer/acc"] < 0.8  # a line has at most three of the four clouds right
 
@@ -156,8 +157,8 @@ def test_a_file_with_numbers_and_words(tmp_path):
 
 def test_separable_rows_are_announced(capsys):
     features = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
-    rows = logistic_regression.Rows(features, (features[:, 0] > 0).long())
-    metrics, _ = logistic_regression.solve_table(logistic_regression.Problem("table", rows, rows, rows, "1"), ["x"])
+    rows = Rows(features, (features[:, 0] > 0).long())
+    metrics, _ = logistic_regression.solve_table(Problem("table", rows, rows, rows, "1"), ["x"])
     assert "separable" in capsys.readouterr().out
     assert metrics["table/at_half/acc"] == 1
 
