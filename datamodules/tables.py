@@ -205,6 +205,18 @@ def numbers(table: Table, column: str) -> pd.Series:
     return cells.map(values).astype(np.float64)
 
 
+def complete_numbers(table: Table, column: str) -> np.ndarray:
+    """The column as float64, (N,).
+
+    Raises:
+        ValueError: a value is missing or no number.
+    """
+    cells = table.cells[column]
+    for line in cells.index[cells.isin(MISSING)][:1]:
+        raise fault(table.source, "is missing; each row needs a number", line, column, cells[line])
+    return numbers(table, column).to_numpy(copy=True)  # pandas' own array is read-only
+
+
 def _number(text: str) -> float | str:
     """The number, or what is wrong with it."""
     if text in MISSING:
