@@ -97,9 +97,8 @@ def main(
         figures["gradients"] = draw_gradients(by_hand, by_differences)
     truth = None if csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
-    study = Study("linear_regression", run_dir, method)
-    study.started = started  # a descent that diverges is refused above, before anything is written
-    return study.conclude(metrics, figures)
+    # A descent that diverges was refused above, before anything is written.
+    return Study("linear_regression", run_dir, method, started).conclude(metrics, figures)
 
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:

@@ -23,10 +23,14 @@ if TYPE_CHECKING:
 
 
 class Study:
-    """A run directory below `run_dir`/`name`, made and announced at once; its last part is called `label`."""
+    """A run directory below `run_dir`/`name`, made and announced at once; its last part is called `label`.
 
-    def __init__(self, name: str, run_dir: str, label: str) -> None:
-        self.started = time.perf_counter()
+    Args:
+        started: by `time.perf_counter`, where something was computed, and might have been refused, before.
+    """
+
+    def __init__(self, name: str, run_dir: str, label: str, started: float | None = None) -> None:
+        self.started = time.perf_counter() if started is None else started
         self.run = new_run(name, run_dir, label)
         write_config(self.run)
         print(f"run directory: {self.run}", flush=True)
