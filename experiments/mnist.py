@@ -11,13 +11,14 @@ Test accuracy, mean of seeds 0-2, and seconds of the fastest run on two cores of
     --net lenet5     99.32 %  (99.38, 99.39, 99.19)   20 epochs  143 s
     --net cnn        99.58 %  (99.58, 99.55, 99.60)   20 epochs  490 s
 
-Seed 0 only, in bfloat16 on such cores with AVX512-BF16, the first two beside other work:
+Seed 0 only, in bfloat16 on such cores with AVX512-BF16, beside other work:
 
     --net residual_mnist   99.49 %    6 epochs  602 s
     --net speednet         99.63 %   15 epochs  666 s
-    --net inception_mnist  99.60 %    8 epochs  334 s
+    --net inception_mnist  99.67 %   20 epochs  764 s   (99.60 % after 8 epochs without the average, 334 s)
 
-The epoch is chosen on 6,000 of the training images; the 10,000 test images are used once, at the end.
+The epoch is chosen on 6,000 of the training images (inception_mnist: 3,000); the 10,000 test images are used
+once, at the end.
 """
 
 from typing import Any
@@ -37,7 +38,14 @@ RECIPES: dict[str, dict[str, Any]] = {
     "lenet5": dict(max_epochs=20, **(CONVOLUTIONS | dict(weight_decay=1e-4))),
     "cnn": dict(max_epochs=20, **CONVOLUTIONS),
     "residual_mnist": dict(max_epochs=6, precision="bf16-mixed", **CONVOLUTIONS),
-    "inception_mnist": dict(max_epochs=8, precision="bf16-mixed", **CONVOLUTIONS),
+    "inception_mnist": dict(
+        max_epochs=20,
+        precision="bf16-mixed",
+        **(CONVOLUTIONS | dict(augment="rotate:12,zoom:0.12,crop:3")),
+        label_smoothing=0.05,
+        ema=0.998,
+        val_size=0.05,
+    ),
     "speednet": dict(
         net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         lr=0.02,
