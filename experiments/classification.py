@@ -67,8 +67,8 @@ def classify(
         batch_size: images per device and step.
         max_epochs: passes over the training split.
         seed: of the validation split, the initial weights, the order of batches and all random draws.
-        optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
-        momentum: of sgd, rmsprop and muon.
+        optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad, adadelta or muon (lit_modules/optimizers.py).
+        momentum: of sgd, momentum, nesterov, rmsprop and muon.
         nesterov: whether sgd's momentum is Nesterov's.
         weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         l1: factor of the L1 penalty.

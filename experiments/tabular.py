@@ -38,8 +38,8 @@ def train_table(
         net_args: options of the network, such as --net_args.dropout 0.2; of tabm, `bins` is their number.
         lr: initial, or with onecycle highest, learning rate.
         max_epochs: passes over the training split.
-        optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
-        momentum: of sgd, rmsprop and muon.
+        optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad, adadelta or muon (lit_modules/optimizers.py).
+        momentum: of sgd, momentum, nesterov, rmsprop and muon.
         nesterov: whether sgd's momentum is Nesterov's.
         weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         loss: of a regression, mse or huber.

@@ -1,4 +1,15 @@
-"""Optimizers by name, with the options that they have in common."""
+"""Optimizers by name, with the options that they have in common.
+
+sgd        descent along the gradient of a batch; with --momentum 0 nothing else (Robbins and Monro 1951)
+momentum   sgd along a decaying sum of the gradients, whatever `nesterov` says (Polyak 1964, the heavy ball)
+nesterov   the same, with the gradient looked up ahead (Nesterov 1983; Sutskever et al. 2013)
+adagrad    each step divided by the root of the sum of squared gradients so far (Duchi et al. 2011)
+rmsprop    by the root of their moving average instead (Tieleman and Hinton 2012)
+adadelta   that, times the root of the moving average of squared steps; its rate is about 1 (Zeiler 2012)
+adam       rmsprop's steps along a moving average of gradients, both without bias (Kingma and Ba 2015)
+adamw      adam, whose weight decay bypasses the division (Loshchilov and Hutter 2019)
+muon       see muon.py
+"""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,6 +21,8 @@ from lit_modules.muon import Muon
 
 OPTIMIZERS = {
     "sgd": optim.SGD,
+    "momentum": optim.SGD,
+    "nesterov": optim.SGD,
     "rmsprop": optim.RMSprop,
     "adam": optim.Adam,
     "adamw": optim.AdamW,
@@ -31,7 +44,7 @@ def build_optimizer(
 
     Args:
         params: tensors, or groups of them with options of their own, as torch's optimizers take them.
-        momentum: of sgd, rmsprop and muon; the others ignore it.
+        momentum: of sgd, momentum, nesterov, rmsprop and muon; the others ignore it.
         nesterov: of sgd, where there is momentum.
         weight_decay: the factor of the L2 penalty's gradient; adamw and muon apply it apart from the gradient.
 
@@ -43,7 +56,8 @@ def build_optimizer(
     if kind in (optim.SGD, optim.RMSprop, Muon):
         options["momentum"] = momentum
     if kind is optim.SGD:
-        options["nesterov"] = nesterov and momentum > 0  # without momentum there is nothing to look ahead of
+        # Plain sgd has nothing to look ahead of; asked for by name, torch refuses nesterov without momentum.
+        options["nesterov"] = {"momentum": False, "nesterov": True}.get(name, nesterov and momentum > 0)
     try:
         return kind(params, **options)
     except ValueError as error:

@@ -129,6 +129,45 @@ def test_mlp_drops_after_each_hidden_layer_as_the_activation_needs(activation, k
     assert [layer.p for layer in net.modules() if type(layer) is kind] == [0.25] * 3
 
 
+INITS = {"he": 2 / 784, "xavier": 2 / (784 + 512), "lecun": 1 / 784, "default": 1 / (3 * 784)}  # U(-a, a): a^2 / 3
+
+
+@pytest.mark.parametrize(("init", "variance"), INITS.items())
+def test_mlp_init_is_the_one_asked_for(init, variance):
+    torch.manual_seed(0)
+    first = MLP(GREY, 10, widths=(512,), activation="tanh", init=init).hidden[0]
+    assert first.weight.std().item() == pytest.approx(math.sqrt(variance), rel=0.01)
+    assert bool(first.bias.any()) == (init == "default")
+
+
+@pytest.mark.parametrize(
+    ("options", "layers"),
+    [
+        ({"norm": "batch"}, [nn.Linear, nn.BatchNorm1d, nn.ReLU]),
+        ({"norm": "layer"}, [nn.Linear, nn.LayerNorm, nn.ReLU]),
+        ({"norm": "batch", "dropout": 0.5}, [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Dropout]),
+    ],
+)
+def test_mlp_normalises_before_each_activation(options, layers):
+    net = MLP(GREY, 10, widths=(8, 8), **options)
+    assert [type(layer) for layer in net.hidden] == 2 * layers
+
+
+def test_mlp_residual_adds_the_input_where_widths_agree():
+    torch.manual_seed(0)
+    net = MLP((1, 1, 5), 3, widths=(4, 4), residual=True)
+    first, activate, block = net.hidden
+    x = torch.randn(6, 1, 1, 5)
+    h = activate(first(x.flatten(1)))  # 5 -> 4: nothing to add to
+    torch.testing.assert_close(net(x), net.output(h + F.relu(block[0](h))))
+
+
+@pytest.mark.parametrize("options", [{"norm": "layer"}, {"residual": True}, {"init": "default"}])
+def test_mlp_with_its_options_trains_every_parameter(options):
+    torch.manual_seed(0)
+    assert_trains(build_net("mlp", GREY, 7, widths=(16, 16), **options), GREY, 7, batch_size=8)
+
+
 def test_unknown_net_lists_all_and_the_nearest():
     with pytest.raises(ValueError, match=r"'lenet6'.*did you mean lenet5") as error:
         build_net("lenet6", GREY, 10)
@@ -141,6 +180,8 @@ def test_unknown_net_lists_all_and_the_nearest():
         ("softmax", {"depth": 3}, "'depth'.*softmax"),
         ("mlp", {"width": 3}, "'width'.*it has widths, activation, dropout"),
         ("mlp", {"activation": "rellu"}, "'rellu'.*did you mean relu"),
+        ("mlp", {"init": "xaver"}, "init 'xaver'.*did you mean xavier"),
+        ("mlp", {"norm": "bach"}, "norm 'bach'.*did you mean batch"),
         ("mlp", {"widths": (8, 0)}, r"widths \[8, 0\]"),
         ("mlp", {"dropout": 1.0}, r"dropout 1\.0"),
         ("mlp", {"dropout": -0.1}, r"dropout -0\.1"),

@@ -34,6 +34,15 @@ def sgd(w, t, velocity=0):  # with Nesterov's momentum, as in Sutskever et al. 2
     return w - LR * (gradient(w) + MOMENTUM * velocity), velocity
 
 
+def nesterov(w, t, velocity=0):
+    return sgd(w, t, velocity)
+
+
+def momentum(w, t, velocity=0):  # Polyak 1964
+    velocity = MOMENTUM * velocity + gradient(w)
+    return w - LR * velocity, velocity
+
+
 def adam(w, t, m=0, v=0):  # Kingma and Ba 2015, algorithm 1
     m, v = 0.9 * m + 0.1 * gradient(w), 0.999 * v + 0.001 * gradient(w) ** 2
     return w - LR * (m / (1 - 0.9**t)) / (sqrt(v / (1 - 0.999**t)) + 1e-8), m, v
@@ -63,7 +72,16 @@ def adadelta(w, t, v=0, u=0):  # Zeiler 2012, algorithm 1, with a learning rate
 
 @pytest.mark.parametrize(
     ("textbook", "options"),
-    [(sgd, {}), (adam, {}), (adamw, {"weight_decay": 0.5}), (rmsprop, {}), (adagrad, {}), (adadelta, {})],
+    [
+        (sgd, {}),
+        (momentum, {}),
+        (nesterov, {"nesterov": False}),  # the name says it
+        (adam, {}),
+        (adamw, {"weight_decay": 0.5}),
+        (rmsprop, {}),
+        (adagrad, {}),
+        (adadelta, {}),
+    ],
 )
 def test_first_steps_are_the_textbooks(textbook, options):
     expected, (w, *state) = [], [START]
@@ -78,10 +96,11 @@ def test_without_momentum_sgd_is_plain_descent():
     assert steps_of("sgd", steps=1, momentum=0.0, nesterov=True) == pytest.approx(expected, rel=1e-12)
 
 
-def test_momentum_without_nesterov():
+@pytest.mark.parametrize(("name", "options"), [("sgd", {"nesterov": False}), ("momentum", {"nesterov": True})])
+def test_momentum_without_nesterov(name, options):
     first = START - LR * gradient(START)
     second = first - LR * (MOMENTUM * gradient(START) + gradient(first))
-    assert steps_of("sgd", steps=2, nesterov=False) == pytest.approx([first, second], rel=1e-12)
+    assert steps_of(name, steps=2, **options) == pytest.approx([first, second], rel=1e-12)
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS.keys() - {"adamw", "muon"}))
@@ -98,6 +117,7 @@ def test_weight_decay_is_the_l2_penalty(name):
         ("sgd", {"lr": -1}, "sgd.*learning rate.*-1"),
         ("adam", {"lr": float("nan")}, "adam.*learning rate.*nan"),
         ("sgd", {"momentum": -1}, "sgd.*momentum.*-1"),
+        ("nesterov", {"momentum": 0}, "nesterov.*requires a momentum"),
         ("rmsprop", {"momentum": -1}, "rmsprop.*momentum.*-1"),
         ("adamw", {"weight_decay": -1}, "adamw.*weight_decay.*-1"),
     ],

@@ -1,4 +1,4 @@
-"""Multilayer perceptron of any widths and activation, initialised to suit the activation."""
+"""Multilayer perceptron of any widths and activation, initialised to suit the activation or as one says."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,6 +26,9 @@ def lecun(weight: Tensor) -> None:
     nn.init.kaiming_normal_(weight, nonlinearity="linear")
 
 
+INITS: dict[str, Callable[[Tensor], None] | None] = {"he": he, "xavier": glorot, "lecun": lecun, "default": None}
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm1d, "layer": nn.LayerNorm}
+
 ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Tensor], None]]] = {
     "relu": (nn.ReLU, he),
     "leaky_relu": (nn.LeakyReLU, he),
@@ -39,6 +42,13 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Tensor], None]]] = {
 }
 
 
+class Residual(nn.Sequential):
+    """Adds what the layers make of x to x. He et al. 2016, "Deep residual learning"."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + super().forward(x)
+
+
 class MLP(nn.Module):
     """Linear layers with an activation, and dropout, after each but the last.
 
@@ -46,9 +56,13 @@ class MLP(nn.Module):
         widths: units of each hidden layer.
         activation: one of `ACTIVATIONS`.
         dropout: probability of zeroing a hidden unit; SELU gets the alpha dropout that keeps its moments.
+        init: he, xavier or lecun for all layers, or default for what torch draws, weights and biases, from
+            U(-1, 1) / sqrt(fan-in); None: what suits the activation, and lecun for the output.
+        norm: batch (Ioffe and Szegedy 2015) or layer (Ba et al. 2016), before each activation; None: none.
+        residual: adds a hidden layer's input to its output where both are of one width.
 
     Raises:
-        ValueError: an unknown activation, a width below 1, or a dropout outside 0..1.
+        ValueError: an unknown activation, init or norm, a width below 1, or a dropout outside 0..1.
     """
 
     def __init__(
@@ -58,9 +72,13 @@ class MLP(nn.Module):
         widths: Sequence[int] = (512, 256),
         activation: str = "relu",
         dropout: float = 0.0,
+        init: str | None = None,
+        norm: str | None = None,
+        residual: bool = False,
     ) -> None:
         super().__init__()
-        activate, initialise = choose("activation", activation, ACTIVATIONS)
+        activate, suitable = choose("activation", activation, ACTIVATIONS)
+        normalise = choose("norm", norm, NORMS) if norm else None
         if min(widths, default=1) < 1:
             raise ValueError(f"net_args widths {list(widths)}: every layer needs at least one unit")
         if not 0 <= dropout < 1:
@@ -69,15 +87,22 @@ class MLP(nn.Module):
         sizes = [math.prod(input_shape), *widths]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            linear = nn.Linear(fan_in, fan_out)
-            initialise(linear.weight)
-            nn.init.zeros_(linear.bias)
-            layers += [linear, activate(), drop(dropout)] if dropout else [linear, activate()]
+            layer = [_linear(fan_in, fan_out, init, suitable)]
+            layer += [normalise(fan_out)] if normalise else []
+            layer += [activate(), drop(dropout)] if dropout else [activate()]
+            layers += [Residual(*layer)] if residual and fan_in == fan_out else layer
         self.hidden = nn.Sequential(*layers)
-        self.output = nn.Linear(sizes[-1], num_outputs)
-        lecun(self.output.weight)
-        nn.init.zeros_(self.output.bias)
+        self.output = _linear(sizes[-1], num_outputs, init, lecun)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.hidden(x.flatten(1))  # (B, C, H, W) -> (B, widths[-1])
         return self.output(x)  # (B, num_outputs)
+
+
+def _linear(fan_in: int, fan_out: int, init: str | None, suitable: Callable[[Tensor], None]) -> nn.Linear:
+    linear = nn.Linear(fan_in, fan_out)
+    initialise = choose("init", init, INITS) if init else suitable
+    if initialise:  # torch's own is there already
+        initialise(linear.weight)
+        nn.init.zeros_(linear.bias)
+    return linear

@@ -1,0 +1,168 @@
+"""himmelblau.py: the minima, the descent of each start alone, honest counts, and the header's claims."""
+
+import json
+
+from command_line import cli
+
+import himmelblau
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import fsolve
+
+from lit_modules.optimizers import build_optimizer
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of all default optimizers from few starts: its metrics, and its directory."""
+    folder = tmp_path_factory.mktemp("runs")
+    metrics = cli(himmelblau.main, None, ["--side", "9", "--run_dir", str(folder)])
+    (path,) = folder.glob("himmelblau/*")
+    return metrics["optimizers"], path
+
+
+def gradient(point):
+    x, y = point
+    return [4 * x * (x**2 + y - 11) + 2 * (x + y**2 - 7), 2 * (x**2 + y - 11) + 4 * y * (x + y**2 - 7)]
+
+
+def test_minima_are_where_scipy_finds_the_gradient_zero_and_f_is_zero():
+    for minimum in himmelblau.MINIMA.numpy():
+        np.testing.assert_allclose(fsolve(gradient, np.round(minimum, 1), xtol=1e-14), minimum, atol=1e-6)
+    assert himmelblau.himmelblau(himmelblau.MINIMA).max() < 1e-9
+
+
+def test_f_at_the_origin_and_its_gradient():
+    points = torch.tensor([[0.0, 0.0], [1.0, -2.0]], dtype=torch.float64, requires_grad=True)
+    values = himmelblau.himmelblau(points)
+    values.sum().backward()
+    assert values.tolist() == [11**2 + 7**2, 12**2 + 2**2]
+    np.testing.assert_allclose(points.grad, [gradient(point) for point in points.tolist()])
+
+
+@pytest.mark.parametrize("name", himmelblau.RATES)
+def test_each_start_descends_as_if_it_were_alone(name):
+    starts = himmelblau.make_starts(2)
+    together = himmelblau.descend(starts, 20, "constant", optimizer=name, **himmelblau.RATES[name])
+    for number in (0, 3):
+        point = starts[number].clone().requires_grad_()
+        optimizer = build_optimizer(name, [point], **himmelblau.RATES[name])
+        for _ in range(20):
+            optimizer.zero_grad()
+            himmelblau.himmelblau(point).backward()
+            optimizer.step()
+        torch.testing.assert_close(together.path[-1, number], point.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_steps_are_counted_from_the_last_time_outside():
+    start = torch.tensor([[2.5, 2.5]], dtype=torch.float64)
+    outcome = himmelblau.descend(start, 100, "constant", optimizer="sgd", **himmelblau.RATES["sgd"])
+    distances = (outcome.path[:, 0] - torch.tensor([3.0, 2.0])).norm(dim=1)  # (101,)
+    steps = int(outcome.steps)
+    assert bool(outcome.arrived)
+    assert distances[steps - 1] > 1e-4
+    assert (distances[steps:] <= 1e-4).all()
+
+
+def test_a_start_in_a_minimum_needs_no_step():
+    outcome = himmelblau.descend(himmelblau.MINIMA, 3, "constant", optimizer="sgd", lr=0.001)
+    assert outcome.steps.tolist() == [0, 0, 0, 0]
+    assert outcome.minimum.tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", ["sgd", "momentum", "nesterov", "adagrad", "adam"])
+def test_each_minimum_is_reached(run, name):
+    metrics, _ = run
+    assert metrics[name]["arrived"] >= 84  # of 81 + 5 starts
+    assert min(metrics[name]["by_minimum"]) >= 10
+
+
+@pytest.mark.parametrize(
+    ("name", "median"), [("sgd", 21), ("momentum", 190), ("nesterov", 75), ("adagrad", 30), ("adam", 189)]
+)
+def test_median_steps_are_those_of_the_header(run, name, median):
+    metrics, _ = run
+    assert metrics[name]["median_steps"] == pytest.approx(median, rel=0.15)
+
+
+def test_sgd_brings_all_default_starts_to_a_minimum_in_87_steps(tmp_path):
+    flags = ["--optimizer", "sgd", "--steps", "90", "--run_dir", str(tmp_path)]
+    row = cli(himmelblau.main, None, flags)["optimizers"]["sgd"]
+    assert (row["arrived"], row["median_steps"], row["most_steps"]) == (6566, 21, 87)
+
+
+def test_every_start_is_counted_once(run):
+    metrics, path = run
+    for row in metrics.values():
+        assert row["arrived"] + row["not_settled"] + row["diverged"] == 86
+        assert sum(row["by_minimum"]) == row["arrived"]
+    assert json.loads((path / "metrics.json").read_text())["optimizers"] == metrics
+    for name in ("trajectories", "basins", "arrivals", "surface"):
+        assert (path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_rmsprop_settles_only_when_its_rate_falls(run):
+    metrics, _ = run
+    starts = himmelblau.make_starts(9)
+    falling = himmelblau.descend(starts, 1000, "linear", optimizer="rmsprop", **himmelblau.RATES["rmsprop"])
+    assert metrics["rmsprop"]["not_settled"] >= 10
+    assert falling.arrived.all()
+
+
+def test_momentum_takes_about_190_steps_whatever_its_rate():
+    # Where it oscillates, the heavy ball's distance shrinks by sqrt(0.9) a step: by 1e-4 / 2 in 2 ln(5e-5) / ln 0.9.
+    starts = himmelblau.make_starts(5)
+    medians = [
+        himmelblau.descend(starts, 400, "constant", optimizer="momentum", lr=lr).steps.median() for lr in (1e-3, 3e-3)
+    ]
+    assert medians == pytest.approx([188, 188], rel=0.05)
+
+
+@pytest.mark.parametrize(("name", "steps", "share"), [("sgd", 60, 0.90), ("momentum", 200, 0.63)])
+def test_share_of_starts_that_come_to_the_nearest_minimum(name, steps, share):
+    torch.manual_seed(0)
+    starts = himmelblau.make_starts(25)
+    outcome = himmelblau.descend(starts, steps, "constant", optimizer=name, **himmelblau.RATES[name])
+    assert (outcome.minimum == himmelblau.nearest(starts)[0]).double().mean() == pytest.approx(share, abs=0.03)
+
+
+def test_too_high_a_rate_counts_as_diverged(tmp_path):
+    metrics = cli(
+        himmelblau.main, None, ["--optimizer", "sgd", "--lr", "0.1", "--side", "5", "--run_dir", str(tmp_path)]
+    )
+    assert metrics["optimizers"]["sgd"]["diverged"] == 30
+    assert metrics["optimizers"]["sgd"]["median_steps"] is None
+
+
+def test_seed_moves_each_start_within_its_cell():
+    torch.manual_seed(0)
+    first = himmelblau.make_starts(6)[5:]
+    torch.manual_seed(1)
+    second = himmelblau.make_starts(6)[5:]
+    assert not torch.equal(first, second)
+    cells = torch.cartesian_prod(torch.arange(6), torch.arange(6)).flip(1)  # x fastest
+    assert torch.equal(((first + 6) / 2).floor().long(), cells)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--optimizer", "adm"], "optimizer 'adm': no such optimizer; did you mean adam?"),
+        (["--optimizer", "sgd,muon"], "optimizer 'muon'"),
+        (["--lr", "0"], "lr 0.0: must be positive"),
+        (["--lr", "-0.1"], "lr -0.1: must be positive"),
+        (["--steps", "0"], "steps 0: must be at least 1"),
+        (["--side", "0"], "side 0: must be at least 1"),
+        (["--lr_decay", "plateau"], "lr_decay plateau: there is no validation"),
+        (["--lr_decay", "cosin"], "lr_decay 'cosin': no such schedule"),
+    ],
+)
+def test_bad_flag_ends_with_one_line_and_writes_nothing(tmp_path, capsys, flags, named):
+    with pytest.raises(SystemExit) as end:
+        cli(himmelblau.main, None, [*flags, "--run_dir", str(tmp_path / "runs")])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert named in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
