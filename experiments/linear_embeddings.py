@@ -8,8 +8,8 @@ from torch import Tensor
 
 from datamodules import ImageData
 
-NCA_IMAGES = 1000  # that NCA is fitted to: its time grows with their square
-NCA_STEPS = 30  # of L-BFGS
+NCA_IMAGES = 2000  # that NCA is fitted to: its time grows with their square
+NCA_STEPS = 100  # of L-BFGS
 
 
 def fit_pca(images: ImageData, size: int, seed: int) -> tuple[Tensor, Tensor]:

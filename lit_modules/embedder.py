@@ -13,16 +13,16 @@ from torch import Tensor
 from lit_modules.losses import build_loss
 from lit_modules.means import widest
 from lit_modules.nets import build_net
-from lit_modules.retrieval import nearest, nearest_mean, retrieve
+from lit_modules.retrieval import nearest_mean, retrieve
 from lit_modules.stages import Batch, Stages
 
 
 class Embedder(Stages):
     """Trains a network's outputs to be an embedding. All arguments are plain data, kept in each checkpoint.
 
-    Validation logs `precision_at_1` of each image among the others of the split: exact, and next to free. It logs no
-    loss, since that of pairs depends on how the split is cut into batches. The test compares the test images with the
-    data module's `gallery_dataloader`: `precision_at_1`, `recall_at_k`, `map` and `map_at_r` as in `retrieval.py`, and
+    Validation logs `precision_at_1`, `map` and `map_at_r` (see `retrieval.py`) of each image among the others of the
+    split: exact, and next to free. It logs no loss, since that of pairs depends on how the split is cut into batches.
+    The test compares the test images with the data module's `gallery_dataloader`, and logs `recall_at_k` too, and
     `acc`, the accuracy of the nearest class mean. `embeddings` then has what was compared, in the data's order.
 
     Args:
@@ -97,8 +97,8 @@ class Embedder(Stages):
     def on_validation_epoch_end(self) -> None:
         embeddings, labels = self.embeddings["val"] = self._gather_seen()
         own = torch.arange(self.global_rank, len(labels), self.trainer.world_size)
-        neighbours = nearest(embeddings[own], embeddings, 1, itself=own).squeeze(1)
-        self._add("val", len(own), {"precision_at_1": (labels[neighbours] == labels[own]).sum()})
+        result = retrieve(embeddings[own], labels[own], embeddings, labels, itself=own)
+        self._add("val", len(own), result.sums())
         super().on_validation_epoch_end()
 
     def on_test_epoch_start(self) -> None:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 CHUNK = 128  # queries at a time: 12 bytes for each pair with the gallery and thread; 92 MB at 60,000
+FARTHEST = 2**31 - 2  # the last key of a ranking, of another class
 STEPS = 2.0**29  # similarities are ranked to 2e-9, finer than float32 tells them apart
 
 
@@ -26,7 +27,7 @@ class Retrieval(NamedTuple):
     average_precision: np.ndarray  # mean over the images of its class of the precision down to each
     average_precision_at_r: np.ndarray  # the same down to rank R, the number of images of its class
 
-    def sums(self, recall_at: Iterable[int]) -> dict[str, float]:
+    def sums(self, recall_at: Iterable[int] = ()) -> dict[str, float]:
         """Sums over the queries: divided by their number, the metrics of Musgrave et al. 2020.
 
         `recall_at_k` is the share of queries with their class among the k nearest, the CMC curve's value at k.
@@ -37,24 +38,36 @@ class Retrieval(NamedTuple):
         return {name: float(value) for name, value in sums.items()}
 
 
-def retrieve(queries: Tensor, labels: Tensor, gallery: Tensor, gallery_labels: Tensor, chunk: int = CHUNK) -> Retrieval:
+def retrieve(
+    queries: Tensor,
+    labels: Tensor,
+    gallery: Tensor,
+    gallery_labels: Tensor,
+    itself: Tensor | None = None,
+    chunk: int = CHUNK,
+) -> Retrieval:
     """Ranks the whole gallery, (G, D), for each query, (Q, D), by cosine distance.
+
+    Args:
+        itself: where queries are of the gallery, the row of each, (Q,), which is left out. One that is alone with its
+            class finds nothing: its precision is 0.
 
     Raises:
         ValueError: a query's class is not in the gallery, or an embedding is not finite.
     """
     labels, gallery_labels = labels.cpu().numpy(), gallery_labels.cpu().numpy()
     check_labels(labels, gallery_labels)
-    everything = _unit(gallery).T.numpy()
+    rows, everything = _unit(queries).numpy(), _unit(gallery).T.numpy()
 
     def rank(part: slice) -> Retrieval:
         keys = _distances(rows[part], everything).astype(np.int32)
         keys <<= 1
         keys |= labels[part, None] == gallery_labels  # the last bit: of equals, images of another class go first
+        if itself is not None:
+            keys[np.arange(len(keys)), itself[part]] = FARTHEST
         keys.sort(axis=1)
         return _score((keys & 1).astype(bool))
 
-    rows = _unit(queries).numpy()
     parts = list(_in_chunks(rank, len(rows), chunk))
     return Retrieval(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))) if parts else _NOTHING
 
@@ -69,22 +82,17 @@ def check_labels(labels: np.ndarray, gallery_labels: np.ndarray) -> None:
         raise ValueError(f"label {missing[0]} of query {row}: no image of the gallery has it")
 
 
-def nearest(queries: Tensor, gallery: Tensor, k: int, itself: Tensor | None = None, chunk: int = CHUNK) -> Tensor:
+def nearest(queries: Tensor, gallery: Tensor, k: int, chunk: int = CHUNK) -> Tensor:
     """Rows of the k nearest in the gallery, (Q, k), the nearest first; of equals, the lower row first.
-
-    Args:
-        itself: the row of the gallery that each query is, (Q,), which is passed over.
 
     Raises:
         ValueError: k is not from 1 to the size of the gallery, or an embedding is not finite.
     """
-    check_k(k, len(gallery) - (itself is not None))
+    check_k(k, len(gallery))
     rows, everything = _unit(queries).numpy(), _unit(gallery).T.numpy()
 
     def find(part: slice) -> np.ndarray:
         keys = _distances(rows[part], everything).astype(np.int64)
-        if itself is not None:
-            keys[np.arange(len(keys)), itself[part]] = 2 * STEPS  # farther than all others
         keys <<= 32
         keys |= np.arange(len(gallery))  # no two are equal
         keys.partition(k - 1, axis=1)
@@ -121,14 +129,15 @@ def _distances(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
 
 
 def _score(right: np.ndarray) -> Retrieval:
-    """The figures of rankings, (Q, G) booleans, each with an image of the query's class at least."""
+    """The figures of rankings, (Q, G) booleans."""
     rows, columns = np.nonzero(right)  # query by query, the nearest first
     relevant = right.sum(1)  # (Q,): R
-    starts = np.cumsum(relevant) - relevant
-    precision = (np.arange(len(rows)) - starts[rows] + 1) / (columns + 1)
+    before = np.cumsum(relevant) - relevant  # entries of earlier queries
+    precision = (np.arange(len(rows)) - before[rows] + 1) / (columns + 1)
     within = np.where(columns < relevant[rows], precision, 0)
-    average, average_at_r = (np.add.reduceat(values, starts) / relevant for values in (precision, within))
-    return Retrieval(columns[starts] + 1, average, average_at_r)
+    totals = (np.bincount(rows, weights=values, minlength=len(right)) for values in (precision, within))
+    first = np.where(relevant > 0, right.argmax(1) + 1, right.shape[1] + 1)
+    return Retrieval(first, *(total / np.maximum(relevant, 1) for total in totals))
 
 
 def _in_chunks(function: Callable[[slice], object], count: int, chunk: int) -> Iterator:

@@ -66,9 +66,20 @@ def test_neighbours_are_scikit_learns():
     assert nearest(QUERIES, GALLERY, 9, chunk=16).tolist() == expected.tolist()
 
 
-def test_nothing_is_its_own_neighbour():
-    found = nearest(GALLERY[5:9], GALLERY, 210, itself=torch.arange(5, 9))
-    assert [sorted({*range(211)} - {*row}) for row in found.tolist()] == [[5], [6], [7], [8]]
+def test_a_query_of_the_gallery_is_compared_with_the_others():
+    own = torch.arange(5, 40)
+    result = retrieve(GALLERY[own], GALLERY_LABELS[own], GALLERY, GALLERY_LABELS, itself=own, chunk=16)
+    for row, query in enumerate(own.tolist()):
+        others = torch.arange(len(GALLERY)) != query
+        alone = retrieve(GALLERY[[query]], GALLERY_LABELS[[query]], GALLERY[others], GALLERY_LABELS[others])
+        assert tuple(values[row] for values in result) == tuple(values[0] for values in alone)
+
+
+def test_an_image_alone_with_its_class_finds_nothing():
+    result = retrieve(QUERIES[:3], torch.tensor([0, 0, 1]), QUERIES[:3], torch.tensor([0, 0, 1]), torch.arange(3))
+    assert result.first[2] == 4  # beyond the gallery
+    assert result.average_precision[2] == result.average_precision_at_r[2] == 0
+    assert result.average_precision[0] in (1, 1 / 2)
 
 
 def test_class_means_are_scikit_learns_centroids():
