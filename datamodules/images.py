@@ -120,6 +120,11 @@ class ImageData(BatchModule):
         test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
         return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, **self._rank())
 
+    def gallery_dataloader(self) -> EvalBatches:
+        """All training files, validation split included, in order and not augmented: what test images retrieve."""
+        files = self._training_files()
+        return EvalBatches(files, np.arange(len(files.labels)), EVAL_BATCH_SIZE, **self._rank())
+
     def teardown(self, stage: str) -> None:
         self._train_images = None  # frees device memory
 

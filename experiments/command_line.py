@@ -31,6 +31,7 @@ def cli(
     main: Callable[..., Any],
     recipes: Mapping[str, Mapping[str, Any]] | None = None,
     args: Sequence[str] | None = None,
+    chosen_by: str = "net",
 ) -> Any:
     """Runs `main` with its keyword arguments, and the Trainer's, as flags.
 
@@ -39,6 +40,7 @@ def cli(
     Args:
         recipes: for each `--net`, the defaults that replace those of `main`.
         args: in place of the process's own.
+        chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
     with _one_line_errors():
@@ -49,7 +51,7 @@ def cli(
         try:
             if recipes:
                 asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
-                parser.set_defaults(dict(recipes.get(parser.parse_args(asks).net, {})))
+                parser.set_defaults(dict(recipes.get(parser.parse_args(asks)[chosen_by], {})))
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error

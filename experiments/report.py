@@ -108,11 +108,12 @@ def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _print_table(metrics: dict[str, Any], names: Sequence[str], run: Path | None) -> None:
-    print("\nbest epoch" + "".join(f"{name:>10}" for name in names))
+    widths = {name: max(10, len(name) + 2) for name in names}
+    print("\nbest epoch" + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for stage in ("val", "test"):
-        if f"{stage}/loss" in metrics:
-            cells = "".join(f"{_cell(name, metrics[f'{stage}/{name}']):>10}" for name in names)
-            print(f"{stage:<10}{cells}")
+        cells = {name: _cell(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
+        if cells:
+            print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
     print(
         f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
         f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"

@@ -1,0 +1,172 @@
+"""Metric learning: digits embedded so that their neighbours are of their class, by one of six losses.
+
+python experiments/metric_learning.py                                     on scikit-learn's digits; no download
+python experiments/metric_learning.py --loss center --embedding_size 2    ten compact clusters in the plane
+python experiments/metric_learning.py --sample false --precision bf16-mixed        on the whole of MNIST
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from command_line import cli
+from figures import save_figures
+from launch import fit_and_test
+from linear_embeddings import fit_nca, fit_pca
+from report import write_json
+from retrieval_figures import Embedded, draw_maps, draw_neighbours, draw_recall, write_projector
+from runs import is_rank_zero
+
+import numpy as np
+from lightning.pytorch import seed_everything
+
+from datamodules import MNIST, FashionMNIST, ImageData
+from lit_modules.choose import choose
+from lit_modules.embedder import Embedder
+from lit_modules.retrieval import check_k, check_labels, retrieve
+
+DATA = {data.name: data for data in (MNIST, FashionMNIST)}
+# What each loss does well with here; a flag on the command line goes before.
+RECIPE: dict[str, Any] = dict(lr=0.1, weight_decay=5e-4)
+RECIPES: dict[str, dict[str, Any]] = {
+    "softmax": RECIPE,
+    "center": RECIPE,
+    "nca": RECIPE,
+    "proxy_nca": RECIPE,
+    "triplet": RECIPE,
+    "contrastive": RECIPE,
+}
+BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
+
+
+def main(
+    loss: str = "proxy_nca",
+    loss_args: dict[str, Any] | None = None,
+    embedding_size: int = 64,
+    data: str = "mnist",
+    net: str = "cnn",
+    net_args: dict[str, Any] | None = None,
+    lr: float = 0.1,
+    batch_size: int = 128,
+    max_epochs: int = 20,
+    lr_decay: str = "onecycle",
+    seed: int = 0,
+    optimizer: str = "sgd",
+    momentum: float = 0.9,
+    nesterov: bool = True,
+    weight_decay: float = 5e-4,
+    augment: str = "rotate:10,zoom:0.1,crop:2",
+    val_size: float = 0.1,
+    recall_at: list[int] = [1, 2, 5, 10, 20, 50, 100],  # noqa: B006  read only; jsonargparse shows it in --help
+    baselines: bool = True,
+    data_dir: str = "data",
+    sample: bool = True,
+    monitor: str | None = "val/map",  # finer than precision_at_1, which a small split lets reach 1
+    channels_last: bool = True,
+    **flags: Any,
+) -> dict[str, Any]:
+    """Trains an embedding of images, and retrieves from the training images those nearest to each test image.
+
+    Args:
+        loss: softmax, center, nca, proxy_nca, triplet or contrastive.
+        loss_args: options of the loss, such as --loss_args.margin 0.3.
+        embedding_size: dimension of the embedding; 2 is drawn as it is.
+        data: mnist or fashion_mnist.
+        net: name of the network, one of lit_modules/nets.
+        net_args: options of the network, such as --net_args.dropout 0.2.
+        lr: initial, or with onecycle highest, learning rate.
+        batch_size: images per device and step; pairs and triplets are made of these.
+        seed: of the validation split, the initial weights, the order of batches and all random draws.
+        optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
+        momentum: of sgd, rmsprop and muon.
+        nesterov: whether sgd's momentum is Nesterov's.
+        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
+        augment: augmentations of the training images (see datamodules/augment.py).
+        val_size: size of the validation split, as a share of the training files if below 1, else in images.
+        recall_at: numbers of neighbours among which the query's class is looked for.
+        baselines: compare with PCA and linear NCA of the pixels, of the same dimension.
+        data_dir: folder that holds the data sets; what is missing is downloaded to it.
+        sample: use the embedded sample, which needs no files; --sample false for the whole set.
+    """
+    seed_everything(seed, verbose=False)
+    images = choose("data", data, DATA)(data_dir, batch_size, seed, val_size, augment, sample)
+    images.prepare_data()
+    images.setup()
+    _check(images, recall_at)
+    model = Embedder(
+        net,
+        images.input_shape,
+        images.num_classes,
+        images.mean,
+        images.std,
+        loss=loss,
+        loss_args=loss_args,
+        embedding_size=embedding_size,
+        recall_at=recall_at,
+        net_args=net_args,
+        lr=lr,
+        optimizer=optimizer,
+        momentum=momentum,
+        nesterov=nesterov,
+        weight_decay=weight_decay,
+    )
+    options = dict(lr_decay=lr_decay, monitor=monitor, channels_last=channels_last)
+    metrics = fit_and_test("metric_learning", model, images, max_epochs=max_epochs, seed=seed, **options, **flags)
+    if is_rank_zero() and not flags.get("fast_dev_run") and not flags.get("find_lr"):
+        return _report(model, images, metrics, baselines, seed)
+    return metrics
+
+
+def _check(images: ImageData, recall_at: Sequence[int]) -> None:
+    """Raises ValueError where there is nothing to learn or to retrieve."""
+    arrays = images.arrays
+    if len(images.val_indices) < 2:
+        raise ValueError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")
+    if len(np.unique(arrays.train_labels[images.train_indices])) < 2:
+        raise ValueError(f"{images.name}: all training images are of one class; there is nothing to tell apart")
+    check_labels(arrays.test_labels, arrays.train_labels)
+    if not recall_at:
+        raise ValueError("recall_at: needs one k at least")
+    for k in recall_at:
+        check_k(k, len(arrays.train_labels), "recall_at: ")
+
+
+def _report(model: Embedder, images: ImageData, metrics: dict[str, Any], baselines: bool, seed: int) -> dict[str, Any]:
+    """Compares the embedding with the baselines, in metrics.json and in pictures; returns all metrics."""
+    run, arrays, recall_at = Path(model.trainer.default_root_dir), images.arrays, model.hparams.recall_at
+    gallery = Embedded(*model.embeddings["gallery"], arrays.train_images)
+    queries = Embedded(*model.embeddings["test"], arrays.test_images)
+    title = f"{model.hparams.loss}, {model.hparams.embedding_size}-D"
+    maps, scores = {title: queries.embeddings}, {title: {name: metrics[f"test/{name}"] for name in _scored(recall_at)}}
+    for name, fit in BASELINES.items() if baselines else ():
+        its_gallery, maps[name] = fit(images, model.hparams.embedding_size, seed)
+        sums = retrieve(maps[name], queries.labels, its_gallery, gallery.labels).sums(recall_at)
+        scores[name] = {metric: round(value / len(queries.labels), 6) for metric, value in sums.items()}
+        metrics |= {f"{name.lower().replace(' ', '_')}/{metric}": value for metric, value in scores[name].items()}
+    _print_scores(scores)
+    recalls = {name: {k: score[f"recall_at_{k}"] for k in recall_at} for name, score in scores.items()}
+    figures = {
+        "embedding": draw_maps(maps, queries.labels, images.classes),
+        "recall": draw_recall(recalls),
+        "neighbours": draw_neighbours(queries, gallery, images.classes, seed),
+    }
+    save_figures(figures, run / "figures")
+    write_projector(run, queries, images.classes, figures)
+    write_json(run / "metrics.json", metrics)
+    print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
+    return metrics
+
+
+def _scored(recall_at: Sequence[int]) -> list[str]:
+    return ["precision_at_1", *(f"recall_at_{k}" for k in recall_at), "map", "map_at_r"]
+
+
+def _print_scores(scores: dict[str, dict[str, float]]) -> None:
+    shown = ("precision_at_1", "map", "map_at_r")
+    print(f"\n{'':<18}" + "".join(f"{name:>16}" for name in shown))
+    for method, score in scores.items():
+        print(f"{method:<18}" + "".join(f"{score[name]:>16.4f}" for name in shown))
+
+
+if __name__ == "__main__":
+    cli(main, RECIPES, chosen_by="loss")

@@ -1,0 +1,135 @@
+"""Embedding images so that cosine distance tells classes apart: any network under any of `lit_modules.losses`.
+
+Imported from here and not from the package: the losses' library takes a second.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lit_modules.losses import build_loss
+from lit_modules.means import widest
+from lit_modules.nets import build_net
+from lit_modules.retrieval import nearest_mean, retrieve
+from lit_modules.stages import Batch, Stages
+
+
+class Embedder(Stages):
+    """Trains a network's outputs to be an embedding. All arguments are plain data, kept in each checkpoint.
+
+    Validation logs `precision_at_1`, `map` and `map_at_r` (see `retrieval.py`) of each image among the others of the
+    split: exact, and next to free. It logs no loss, since that of pairs depends on how the split is cut into batches.
+    The test compares the test images with the data module's `gallery_dataloader`, and logs `recall_at_k` too, and
+    `acc`, the accuracy of the nearest class mean. `embeddings` then has what was compared, in the data's order.
+
+    Args:
+        net: a name from `lit_modules.nets`.
+        input_shape: (C, H, W).
+        mean: of the training pixels, per channel; subtracted from the input.
+        std: of the training pixels, per channel; divides the input.
+        loss: a name from `lit_modules.losses`.
+        loss_args: options of the loss.
+        embedding_size: numbers that stand for an image; its dimension.
+        recall_at: the k of `recall_at_k`.
+        net_args: options of the network.
+        lr: the initial learning rate.
+
+    Raises:
+        ValueError: a name is unknown or a number out of its range.
+    """
+
+    metrics = ("precision_at_1", "map", "map_at_r", "acc")
+
+    def __init__(
+        self,
+        net: str,
+        input_shape: Sequence[int],
+        num_classes: int,
+        mean: Sequence[float] = (0.0,),
+        std: Sequence[float] = (1.0,),
+        loss: str = "softmax",
+        loss_args: dict[str, Any] | None = None,
+        embedding_size: int = 64,
+        recall_at: Sequence[int] = (1, 10),
+        net_args: dict[str, Any] | None = None,
+        lr: float = 0.1,
+        optimizer: str = "sgd",
+        momentum: float = 0.9,
+        nesterov: bool = True,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__()
+        input_shape, mean, std, recall_at = tuple(input_shape), tuple(mean), tuple(std), tuple(recall_at)
+        self.save_hyperparameters(logger=False)
+        if embedding_size < 1:
+            raise ValueError(f"embedding_size {embedding_size}: must be at least 1")
+        self.net = build_net(net, input_shape, embedding_size, **(net_args or {}))
+        self.loss = build_loss(loss, embedding_size, num_classes, **(loss_args or {}))
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.example_input_array = torch.zeros(2, *input_shape)
+        self.embeddings: dict[str, Batch] = {}  # and labels, of "val", "test" and "gallery"; on the CPU
+        self.seen: list[Batch] = []  # of the running evaluation, this rank's part
+        self.configure_optimizers()  # so that a wrong option is refused now
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); of any length."""
+        return self.net((images - self.mean) * self.scale).float()
+
+    def _param_groups(self) -> list[Any]:
+        return [*self.net.parameters(), *self.loss.parameters()]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, labels = batch
+        embeddings = self(images)
+        with torch.autocast(embeddings.device.type, enabled=False):  # small differences of distances count
+            loss = self.loss(embeddings, labels)
+        self.means["train"].add(len(labels), loss=loss.detach() * len(labels))
+        return loss
+
+    def _evaluate(self, stage: str, batch: Batch) -> None:
+        images, labels = batch
+        self.seen.append((self(images), labels))
+
+    def on_validation_epoch_end(self) -> None:
+        embeddings, labels = self.embeddings["val"] = self._gather_seen()
+        own = torch.arange(self.global_rank, len(labels), self.trainer.world_size)
+        result = retrieve(embeddings[own], labels[own], embeddings, labels, itself=own)
+        self._add("val", len(own), result.sums())
+        super().on_validation_epoch_end()
+
+    def on_test_epoch_start(self) -> None:
+        for batch in self.trainer.datamodule.gallery_dataloader():
+            with self.trainer.precision_plugin.forward_context():
+                self._evaluate("gallery", batch)
+        self.embeddings["gallery"] = self._gather_seen()
+
+    def on_test_epoch_end(self) -> None:
+        self.embeddings["test"] = self._gather_seen()
+        queries, labels = (part[self.global_rank :: self.trainer.world_size] for part in self.embeddings["test"])
+        sums = retrieve(queries, labels, *self.embeddings["gallery"]).sums(self.hparams.recall_at)
+        sums["acc"] = (nearest_mean(queries, *self.embeddings["gallery"]) == labels).sum()
+        self._add("test", len(labels), sums)
+        super().on_test_epoch_end()
+
+    def _add(self, stage: str, count: int, sums: dict[str, Any]) -> None:
+        exact = {"device": self.device, "dtype": widest(self.device)}
+        self.means[stage].add(count, **{name: torch.as_tensor(value, **exact) for name, value in sums.items()})
+
+    def _gather_seen(self) -> Batch:
+        """All ranks' embeddings and labels, on the CPU, in the order of the data."""
+        embeddings, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
+        self.seen.clear()
+        world_size = self.trainer.world_size
+        if world_size > 1:
+            total = int(self._sum_over_ranks(torch.tensor(len(labels), device=self.device)))
+            missing = -(-total // world_size) - len(labels)  # one, on the last ranks, where it does not divide
+            embeddings, labels = F.pad(embeddings, (0, 0, 0, missing)), F.pad(labels, (0, missing))
+            # Rank r has each world_size-th image from r on: (world_size, n, D) -> (n, world_size, D) -> (N, D)
+            embeddings, labels = (
+                self.all_gather(part).transpose(0, 1).flatten(0, 1)[:total] for part in (embeddings, labels)
+            )
+        return embeddings.cpu(), labels.cpu()

@@ -1,0 +1,44 @@
+"""Losses on embeddings, found by name, one in a file.
+
+Each is a module, built as `loss(embedding_size, num_classes, **options)`, from embeddings, (B, D), and labels from
+0 on, (B,), to the batch's mean loss. What it learns itself, such as proxies, is among its parameters.
+
+Where pytorch-metric-learning has one, it is used. On several devices those that compare images with each other see
+the pairs of one device's batch.
+"""
+
+import inspect
+from typing import Any
+
+from torch import nn
+
+from lit_modules.choose import choose
+from lit_modules.losses.center import Center
+from lit_modules.losses.contrastive import Contrastive
+from lit_modules.losses.nca import NCA
+from lit_modules.losses.proxy_nca import ProxyNCA
+from lit_modules.losses.softmax import Softmax
+from lit_modules.losses.triplet import Triplet
+
+LOSSES = {
+    "softmax": Softmax,
+    "center": Center,
+    "nca": NCA,
+    "proxy_nca": ProxyNCA,
+    "triplet": Triplet,
+    "contrastive": Contrastive,
+}
+
+
+def build_loss(name: str, embedding_size: int, num_classes: int, **options: Any) -> nn.Module:
+    """Builds the loss called `name`.
+
+    Raises:
+        ValueError: there is no such loss, it has no such option, or a number is out of its range.
+    """
+    loss = choose("loss", name, LOSSES)
+    known = list(inspect.signature(loss).parameters)[2:]
+    for option in options:
+        if option not in known:
+            raise ValueError(f"loss_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
+    return loss(embedding_size, num_classes, **options)

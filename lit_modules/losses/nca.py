@@ -1,0 +1,27 @@
+"""Neighbourhood components analysis on a batch: the log-probability of choosing a neighbour of one's own class.
+
+Goldberger et al. 2004, "Neighbourhood components analysis". Salakhutdinov and Hinton 2007, "Learning a nonlinear
+embedding by preserving class neighbourhood structure", put a network in place of the linear map.
+
+Differences from the paper: the neighbours are the batch's, embeddings have length 1, so that a scale stands for the
+one that the linear map learns, and the mean of log p is maximised, not that of p (the paper's second objective).
+The loss is that of pytorch-metric-learning, which passes over images that are alone with their class.
+"""
+
+from pytorch_metric_learning import losses
+
+
+class NCA(losses.NCALoss):
+    """-log of the sum of p_ij over j of i's class, where p_ij is the softmax over j of -scale * |x_i - x_j|^2.
+
+    Args:
+        scale: of squared distances, which are 4 at most. From about 10 on, wrong neighbours weigh.
+
+    Raises:
+        ValueError: the scale is not above 0.
+    """
+
+    def __init__(self, embedding_size: int, num_classes: int, scale: float = 10.0) -> None:
+        if scale <= 0:
+            raise ValueError(f"loss_args scale {scale}: must be above 0")
+        super().__init__(softmax_scale=scale)

@@ -1,0 +1,39 @@
+"""Triplet loss: an image is to be nearer to one of its class than to one of another, by a margin.
+
+Schroff et al. 2015, "FaceNet: a unified embedding for face recognition and clustering": squared distances of embeddings
+of length 1, and for each pair of a class a semi-hard image of another. Hermans et al. 2017, "In defense of the triplet
+loss for person re-identification": distances, and for each image the farthest of its class and the nearest of
+another in the batch. Here distances are not squared. Loss and choice are those of pytorch-metric-learning.
+"""
+
+from pytorch_metric_learning import losses, miners, reducers
+from torch import Tensor, nn
+
+from lit_modules.choose import choose
+
+MINING = {
+    "hard": lambda margin: miners.BatchHardMiner(),
+    "semihard": lambda margin: miners.TripletMarginMiner(margin, type_of_triplets="semihard"),
+}
+
+
+class Triplet(nn.Module):
+    """Mean of max(0, d(anchor, same class) - d(anchor, other class) + margin); embeddings have length 1.
+
+    Args:
+        margin: distance; none is more than 2.
+        mining: hard, or semihard: farther than the one of the same class, but within the margin.
+
+    Raises:
+        ValueError: there is no such mining, or the margin is not above 0.
+    """
+
+    def __init__(self, embedding_size: int, num_classes: int, margin: float = 0.2, mining: str = "hard") -> None:
+        super().__init__()
+        if margin <= 0:
+            raise ValueError(f"loss_args margin {margin}: must be above 0")
+        self.mine = choose("mining", mining, MINING)(margin)
+        self.loss = losses.TripletMarginLoss(margin, reducer=reducers.MeanReducer())
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        return self.loss(embeddings, labels, self.mine(embeddings, labels))
