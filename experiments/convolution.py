@@ -1,0 +1,249 @@
+"""Convolution: classic kernels on a photograph, what strides and paddings do to sizes, and the layers of a network.
+
+    python experiments/convolution.py                                  a photograph that scikit-learn ships; LeNet-5
+    python experiments/convolution.py --image photo.jpg --kernels '[sobel_x, sobel_y, emboss]'
+    python experiments/convolution.py --net googlenet --input_shape '[3, 32, 32]'
+
+LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28 x 28: its first linear layer has
+78 % of the parameters, and 12 % of the multiply-adds. GoogLeNet has 6,158,346, and takes 1,521,756,160 at
+32 x 32. Each output size in the table is that of the real layer, and equals the formula's.
+"""
+
+from copy import deepcopy
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from command_line import cli
+from figures import COLOURS, new_figure
+from image_filters import KERNELS, LUMA, filtered, weighted_sum
+from layers import Layer, counted_by_torch, layers_of, output_size, transposed_size
+from study import Study
+
+import torch
+from torch import Tensor, nn
+
+from datamodules.decode import decode_files
+from lit_modules.choose import choose
+from lit_modules.nets import build_net
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CELLS = 8  # of the row that the operations below are shown on
+
+
+class Operation(NamedTuple):
+    """A layer along one axis, and the size that the formula says it makes of `CELLS`."""
+
+    name: str
+    layer: nn.Module
+    size: int
+    padding: int = 0
+
+
+ROUNDED_UP, TRANSPOSED = nn.MaxPool1d(3, 2, ceil_mode=True), nn.ConvTranspose1d(1, 1, 4, 2, 1)
+OPERATIONS = (
+    Operation("convolution of 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
+    Operation("padding 1", nn.Conv1d(1, 1, 3, padding=1), output_size(CELLS, 3, padding=1), 1),
+    Operation("padding 1, stride 2", nn.Conv1d(1, 1, 3, 2, 1), output_size(CELLS, 3, 2, 1), 1),
+    Operation("dilation 2", nn.Conv1d(1, 1, 3, dilation=2), output_size(CELLS, 3, dilation=2)),
+    Operation("pooling of 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
+    Operation("pooling of 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
+    Operation("upsampling by 2", nn.Upsample(scale_factor=2), 2 * CELLS),
+    Operation("transposed, of 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
+)
+
+
+def main(
+    image: str | None = None,
+    image_size: int = 256,
+    kernels: list[str] = list(KERNELS),  # noqa: B006  read only; jsonargparse shows it in --help
+    net: str = "lenet5",
+    input_shape: list[int] = [1, 28, 28],  # noqa: B006
+    num_outputs: int = 10,
+    net_args: dict[str, Any] | None = None,
+    run_dir: str = "runs",
+) -> dict[str, Any]:
+    """Draws kernels, sizes and channels, and prints the layers of a network.
+
+    Args:
+        image: image file to filter; null: scikit-learn's photograph of a temple.
+        image_size: pixels of a side, to which the middle of the image is resized.
+        kernels: which to show.
+        net: name of the network, one of lit_modules/nets.
+        input_shape: channels, height and width of what the network gets.
+        num_outputs: of the network.
+        net_args: options of the network, such as --net_args.dropout 0.2.
+        run_dir: where runs are kept.
+    """
+    if not kernels:
+        raise ValueError("kernels []: name at least one")
+    for kernel in kernels:
+        choose("kernel", kernel, KERNELS)
+    photograph = read_image(Path(image) if image else _sample_image(), image_size)
+    layers, by_torch = _run_net(net, input_shape, num_outputs, net_args or {})
+    study = Study("convolution", run_dir, net)
+    _print_sizes()
+    _print_layers(layers)
+    totals = {
+        "parameters": sum(layer.parameters for layer in layers),
+        "multiply_adds": sum(layer.multiply_adds for layer in layers),
+        "multiply_adds_by_torch": by_torch,  # more, where operations outside of layers multiply too
+    }
+    figures = {
+        "kernels": _draw_kernels(photograph, kernels),
+        "sizes": _draw_sizes(),
+        "channels": _draw_channels(photograph),
+        "layers": _draw_layers(net, layers),
+    }
+    return study.conclude(totals | {"layers": [layer._asdict() for layer in layers]}, figures)
+
+
+def read_image(path: Path, size: int) -> Tensor:
+    """The middle square of an image file, (3, size, size), floats in 0..1."""
+    if size < 8:
+        raise ValueError(f"image_size {size}: must be at least 8 pixels")
+    images, bad, _ = decode_files([path], size)
+    if bad:
+        raise ValueError(f"{path}: {bad[0]}")
+    return torch.from_numpy(images[0]).permute(2, 0, 1) / 255
+
+
+def _sample_image() -> Path:
+    return Path(find_spec("sklearn").origin).parent / "datasets" / "images" / "china.jpg"
+
+
+def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:
+    """Its layers, and the multiply-adds that torch counts."""
+    if len(input_shape) != 3 or min(*input_shape, num_outputs) < 1:
+        raise ValueError(
+            f"input_shape {input_shape}, num_outputs {num_outputs}: need [channels, height, width], above 0"
+        )
+    try:
+        with torch.device("meta"):  # shapes without values, at no cost
+            model = build_net(net, input_shape, num_outputs, **net_args)
+        return layers_of(model, input_shape), counted_by_torch(model, input_shape)
+    except RuntimeError as error:
+        raise ValueError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
+
+
+def _print_sizes() -> None:
+    print(f"\n{'along one axis':<40}{'formula':>12}{'layer':>8}")
+    for name, layer, size, _ in OPERATIONS:
+        made = layer(torch.zeros(1, 1, CELLS)).shape[-1]
+        print(f"{name:<40}{f'{CELLS} -> {size}':>12}{made:>8}")
+
+
+def _print_layers(layers: list[Layer]) -> None:
+    width = max(len(layer.name) for layer in layers) + 2
+    print(f"\n{'layer':<{width}}{'kind':<20}{'output':<16}{'parameters':>12}{'multiply-adds':>16}")
+    for name, kind, output, parameters, products in layers:
+        shape = " x ".join(map(str, output))
+        print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
+    parameters, products = (sum(layer[column] for layer in layers) for column in (-2, -1))
+    print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
+
+
+def _draw_kernels(image: Tensor, kernels: list[str]) -> "Figure":
+    rows, columns = -(-len(kernels) // 3), min(3, len(kernels))
+    figure, axes = new_figure(rows, columns, size=(2.4 * columns, 3.3 * rows), squeeze=False)
+    for place in axes.flat[len(kernels) :]:
+        place.axis("off")
+    for name, place in zip(kernels, axes.flat, strict=False):
+        kernel = KERNELS[name]
+        if kernel.sum().abs() < 1e-6:
+            answer = filtered(weighted_sum(image, LUMA)[None], kernel)[0]
+            limit = float(answer.abs().quantile(0.99))
+            place.imshow(answer, cmap="gray", vmin=-limit, vmax=limit)
+        else:
+            place.imshow(filtered(image, kernel).clamp(0, 1).permute(1, 2, 0))
+        place.set(title=name, xticks=[], yticks=[])
+        place.set_xlabel(_written(kernel), family="monospace", fontsize=8)
+    figure.suptitle("Of kernels that add up to 0, the answer: middle grey is 0")
+    return figure
+
+
+def _written(kernel: Tensor) -> str:
+    if len(kernel) > 3:
+        return f"\n{len(kernel)} x {len(kernel)}\n"
+    return "\n".join(" ".join(f"{weight:2.0f}" for weight in row) for row in kernel.tolist())
+
+
+def _draw_channels(image: Tensor) -> "Figure":
+    figure, axes = new_figure(1, 4, size=(9, 2.7))
+    names = [f"{weight} {name}" for weight, name in zip(LUMA, ("red", "green", "blue"), strict=True)]
+    for place, channel, name in zip(axes, [*image, weighted_sum(image, LUMA)], [*names, "their sum"], strict=True):
+        place.imshow(channel, cmap="gray", vmin=0, vmax=1)
+        place.set(title=name, xticks=[], yticks=[])
+    for place, sign in zip(axes[1:], "++=", strict=True):
+        place.set_ylabel(sign, rotation=0, fontsize=18, va="center", labelpad=12)
+    figure.suptitle("A 1x1 convolution is a weighted sum of channels; with these weights, the grey image")
+    return figure
+
+
+def _draw_sizes() -> "Figure":
+    figure, axes = new_figure(4, 2, size=(9, 9))
+    for place, operation in zip(axes.flat, OPERATIONS, strict=True):
+        _draw_operation(place, operation)
+    figure.suptitle("Which cells of the input, above, each cell of the output comes from; white ones are padding")
+    return figure
+
+
+def _draw_operation(axes: "Axes", operation: Operation) -> None:
+    """Two rows of cells, with a line from each input to each output that it has a part in."""
+    name, _, size, padding = operation
+    reached, shown = taps(operation), size // 2
+    cells = torch.arange(-padding, CELLS + padding)  # (inputs,)
+    places = cells.float() @ reached.float() / reached.sum(0)  # (outputs,): each below the middle of its inputs
+    if size > CELLS:  # those of one input would lie on each other
+        places = torch.linspace(-0.25, CELLS - 0.75, size)
+    for output, place in enumerate(places.tolist()):
+        colour, width = (COLOURS[1], 2.5) if output == shown else ("0.7", 1)
+        for cell in cells[reached[:, output]].tolist():
+            axes.plot([cell, place], [1, 0], color=colour, linewidth=width, zorder=2 + (output == shown))
+        axes.scatter(place, 0, s=60 if size > CELLS else 130, marker="s", color=colour, edgecolor="0.3", zorder=4)
+    inside = (cells >= 0) & (cells < CELLS)
+    for marked, style in ((inside, dict(color=COLOURS[0])), (~inside, dict(color="white", edgecolor=COLOURS[0]))):
+        axes.scatter(cells[marked], [1] * int(marked.sum()), s=130, marker="s", zorder=4, **style)
+    axes.set(title=f"{name}: {CELLS} -> {size}", xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
+    axes.axis("off")
+
+
+def taps(operation: Operation) -> Tensor:
+    """Which inputs, the padding among them, have a part in which outputs, as the layer itself shows.
+
+    Returns:
+        Booleans, (inputs, outputs).
+    """
+    layer = deepcopy(operation.layer)
+    for parameter in layer.parameters():
+        nn.init.constant_(parameter, float(parameter.ndim > 1))  # weights of 1, no bias
+    if operation.padding:
+        layer.padding = (0,)  # its cells are inputs here
+    with torch.no_grad():
+        return layer(torch.eye(CELLS + 2 * operation.padding).unsqueeze(1))[:, 0] > 0
+
+
+def _draw_layers(net: str, layers: list[Layer]) -> "Figure":
+    """Parameters and multiply-adds of each layer that has any."""
+    counted = [layer for layer in layers if layer.parameters or layer.multiply_adds]
+    figure, axes = new_figure(2, 1, size=(9, 5.5), sharex=True)
+    numbers = range(1, len(counted) + 1)
+    axes[0].bar(numbers, [layer.parameters for layer in counted], color=COLOURS[0])
+    axes[1].bar(numbers, [layer.multiply_adds for layer in counted], color=COLOURS[1])
+    for place, name in zip(axes, ("parameters", "multiply-adds"), strict=True):
+        place.set(ylabel=name)
+        place.yaxis.set_major_formatter("{x:,.0f}")
+        place.grid(axis="y", alpha=0.3)
+        place.set_axisbelow(True)
+    if len(counted) <= 20:
+        axes[1].set_xticks(numbers, [layer.name for layer in counted], rotation=30, ha="right")
+    axes[1].set_xlabel("layer, in the order of the table" if len(counted) > 20 else "layer")
+    figure.suptitle(f"Where {net} keeps its parameters, and where it spends its time")
+    return figure
+
+
+if __name__ == "__main__":
+    cli(main)
