@@ -58,8 +58,8 @@ def test_only_he_keeps_the_second_moment_through_rectifiers(init, factor):
     for layer in net.hidden:
         if isinstance(layer, nn.Linear):
             nn.init.zeros_(layer.bias)
-    ratio = net.hidden(torch.randn(500, 512)).square().mean()  # the input's second moment is 1
-    assert float(ratio) ** 0.1 == pytest.approx(factor, rel=0.07)
+    ratio = net.hidden(torch.randn(500, 512)).square().mean().item()  # the input's second moment is 1
+    assert ratio**0.1 == pytest.approx(factor, rel=0.07)
 
 
 def gradients(variant, activation, depth=20, width=64):
@@ -109,9 +109,10 @@ def test_the_init_that_suits_an_activation_keeps_its_gradients(activation, varia
     assert default[2] / default[17] < suited[2] / suited[17] / 2
 
 
-def test_residual_rectifiers_without_normalisation_explode():
+def test_residual_rectifiers_explode_without_batchnorm_only():
     deep, deeper = gradients("residual", "relu", 10), gradients("residual", "relu", 40)
     assert deeper[2] > 100 * deep[2]
+    assert gradients("both", "relu", 40)[2] < 10 * gradients("both", "relu", 10)[2]
 
 
 @pytest.mark.parametrize(
