@@ -105,7 +105,7 @@ def _panels(names: list[str], span: float) -> tuple["Figure", "list[Axes]"]:
     """A figure with a square panel for each name, at most three beside each other."""
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    size = (max(8, 3.4 * columns), 3.6 * rows + 0.8) if columns > 1 else (8, 7)
+    size = (max(8, 3.4 * columns), 3.3 * rows + 0.9) if columns > 1 else (8, 7)
     figure, grid = new_figure(rows, columns, size=size, squeeze=False, sharex=True, sharey=True)
     panels = list(grid.flat)
     for axes in panels[len(names) :]:

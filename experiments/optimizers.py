@@ -1,0 +1,161 @@
+"""Nine optimizers, and six schedules of the learning rate, on one network and the same batches.
+
+    python experiments/optimizers.py                               all of them
+    python experiments/optimizers.py --optimizer sgd,adam --max_epochs 30
+    python experiments/optimizers.py --sweep --seed 1              how the learning rates below were chosen
+
+An MLP of 128 and 64 rectifiers learns scikit-learn's handwritten digits from the same initial weights, in the same
+order; a checksum of all that a run saw shows it. "sgd" is plain here, without momentum, as is "rmsprop".
+
+With the first line, and rates as good as a sweep finds them, the nine differ in training: after 15 epochs the loss is
+0.0001 with muon, 0.001 with momentum, nesterov and adamw, 0.02 with rmsprop. On the 144 digits of the validation split
+they hardly do: 94 to 97 %, which is three images. Nor do the six schedules: 95 to 96 %.
+"""
+
+import math
+from typing import Any
+
+from command_line import cli
+from optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
+from study import Study
+from training_curves import Curves
+
+from lightning.pytorch import Trainer, seed_everything
+
+from callbacks import LRDecay
+from callbacks.lr_decay import SCHEDULES
+from datamodules import MNIST
+from lit_modules import Classifier
+from lit_modules.choose import choose
+
+NET: dict[str, Any] = dict(net="mlp", net_args={"widths": [128, 64]})
+
+# Of 0.1, 0.3, 1, 3 and 10 times each rate, these give the lowest validation loss at the end of 15 epochs, by `--sweep
+# --seed 1`, which was repeated from other rates until it came back to these; 0.0009 is as good for rmsprop. The default
+# seed is another, so that the weights and splits are not those that the rates were chosen on.
+RATES: dict[str, dict[str, float]] = {
+    "sgd": dict(lr=0.1, momentum=0.0),
+    "momentum": dict(lr=0.03),
+    "nesterov": dict(lr=0.03),
+    "adagrad": dict(lr=0.01),
+    "rmsprop": dict(lr=0.0003, momentum=0.0),
+    "adadelta": dict(lr=0.3),
+    "adam": dict(lr=0.003),
+    "adamw": dict(lr=0.003, weight_decay=0.01),  # torch's own default
+    "muon": dict(lr=0.001, momentum=0.95),  # Jordan's
+}
+SWEPT = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rate above
+SCHEDULED = "momentum"  # the optimizer whose rate the schedules change
+PATIENCE = 1  # of plateau: runs are short
+
+
+def train(
+    data: MNIST, optimizer: str, max_epochs: int, seed: int, lr_decay: str = "constant", **options: float
+) -> Curves:
+    """Trains the network with an optimizer and its options, by a schedule, and returns what it saw and gave."""
+    seed_everything(seed, verbose=False)
+    model = Classifier(
+        **NET,
+        input_shape=data.input_shape,
+        num_classes=data.num_classes,
+        mean=data.mean,
+        std=data.std,
+        optimizer=optimizer,
+        **options,
+    )
+    curves = Curves()
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=max_epochs,
+        callbacks=[LRDecay(lr_decay, patience=PATIENCE), curves],
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(model, data)
+    return curves
+
+
+def main(
+    optimizer: str = ",".join(RATES),
+    lr: float | None = None,
+    batch_size: int = 64,
+    max_epochs: int = 15,
+    sweep: bool = False,
+    seed: int = 0,
+    run_dir: str = "runs",
+) -> dict[str, Any]:
+    """Compares optimizers, then schedules of the learning rate, by loss and validation accuracy.
+
+    Args:
+        optimizer: names, with commas between them; of those in lit_modules/optimizers.py.
+        lr: initial learning rate of all; null: for each optimizer its own, which the script has in a table.
+        batch_size: images per step.
+        max_epochs: passes over the training split, of each training.
+        sweep: instead, train with each of many learning rates, and say which gives the lowest validation loss.
+        seed: of the validation split, the initial weights and the order of batches.
+        run_dir: where runs are kept.
+    """
+    names = list(dict.fromkeys(optimizer.split(",")))
+    options = {name: choose("optimizer", name, RATES) | ({} if lr is None else {"lr": lr}) for name in names}
+    if lr is not None and not 0 < lr < math.inf:
+        raise ValueError(f"lr {lr}: must be positive")
+    if max_epochs < 1:
+        raise ValueError(f"max_epochs {max_epochs}: must be at least 1")
+    data = MNIST(batch_size=batch_size, seed=seed, sample=True)
+    data.setup()
+    study = Study("optimizers", run_dir, label="sweep" if sweep else f"{len(names)}_optimizers")
+    print(data.describe())
+    if sweep:
+        return _sweep(study, data, options, max_epochs, seed)
+    runs = {name: train(data, name, max_epochs, seed, **options[name]) for name in names}
+    _print_table("optimizer", runs)
+    scheduled = {
+        name: train(data, SCHEDULED, max_epochs, seed, lr_decay=name, **RATES[SCHEDULED]) for name in SCHEDULES
+    }
+    _print_table(f"schedule of {SCHEDULED}", scheduled)
+    figures = {"optimizers": draw_optimizers(runs, options), "schedules": draw_schedules(scheduled, SCHEDULED)}
+    metrics = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
+    metrics |= {"seed": seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
+    return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
+
+
+def _the_same_batches(runs: dict[str, Curves]) -> str:
+    """The checksum of the batches that all runs saw."""
+    (checksum,) = {curves.checksum() for curves in runs.values()}
+    print(f"all {len(runs)} runs saw the same batches: {checksum}\n")
+    return checksum
+
+
+def _sweep(
+    study: Study, data: MNIST, options: dict[str, dict[str, float]], max_epochs: int, seed: int
+) -> dict[str, Any]:
+    """Trains each optimizer with several rates, and returns the best ones by the last epoch's validation loss."""
+    losses: dict[str, dict[float, float]] = {}
+    for name, own in options.items():
+        rates = [float(f"{own['lr'] * factor:.2g}") for factor in SWEPT]
+        runs = {lr: train(data, name, max_epochs, seed, **(own | {"lr": lr})) for lr in rates}
+        losses[name] = {lr: curves.val_losses[-1] for lr, curves in runs.items()}
+        cells = "".join(f"{lr:>9g}: {loss:.3f}" for lr, loss in losses[name].items())
+        print(f"{name:<10}{cells}   best: {lowest(losses[name]):g}", flush=True)
+    best = {f"{name}/lr": lowest(of_rate) for name, of_rate in losses.items()}
+    return study.conclude(best | {"seed": seed, "val_losses": losses}, {"sweep": draw_sweep(losses)})
+
+
+def lowest(losses: dict[float, float]) -> float:
+    """The rate with the lowest loss; nan is none."""
+    return min(losses, key=lambda lr: (math.isnan(losses[lr]), losses[lr]))
+
+
+def _print_table(title: str, runs: dict[str, Curves]) -> None:
+    print(f"\n{title:<22}{'rate':>8}{'train/loss':>12}{'val/loss':>10}{'val/acc':>9}")
+    for name, curves in runs.items():
+        scores = f"{curves.losses[-1]:>12.4f}{curves.val_losses[-1]:>10.4f}{curves.accuracies[-1]:>9.2%}"
+        print(f"{name:<22}{max(curves.rates):>8.3g}{scores}")
+
+
+if __name__ == "__main__":
+    cli(main)
