@@ -26,21 +26,15 @@ from lit_modules.embedder import Embedder
 from lit_modules.retrieval import check_k, check_labels, retrieve
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST)}
-# What each loss does well with here; a flag on the command line goes before.
-RECIPE: dict[str, Any] = dict(lr=0.1, weight_decay=5e-4)
+# Where a loss does better with other values than main's; a flag on the command line goes before.
 RECIPES: dict[str, dict[str, Any]] = {
-    "softmax": RECIPE,
-    "center": RECIPE,
-    "nca": RECIPE,
-    "proxy_nca": RECIPE,
-    "triplet": RECIPE,
-    "contrastive": RECIPE,
+    "contrastive": dict(lr=0.3),  # gradients shrink as most pairs reach the margin
 }
 BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
 
 
 def main(
-    loss: str = "proxy_nca",
+    loss: str = "center",
     loss_args: dict[str, Any] | None = None,
     embedding_size: int = 64,
     data: str = "mnist",

@@ -30,7 +30,7 @@ def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
     assert (folder / "projector_config.pbtxt").exists()
     assert len((next(folder.glob("*/test/metadata.tsv"))).read_text().split()) == metrics["test/samples"] == 360
     model = Embedder.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True)
-    assert model.hparams.loss == "proxy_nca"
+    assert model.hparams.loss == "center"
 
 
 def last_weights(folder):
@@ -98,7 +98,7 @@ def test_full_set_is_read_from_data_dir(tmp_path):
         (["--recall_at", "[]"], "recall_at: needs one k at least"),
         (["--embedding_size", "0"], "embedding_size 0: must be at least 1"),
         (["--val_size", "1"], "val_size 1: takes one image"),
-        (["--loss_args.scale", "0"], "loss_args scale 0: must be above 0"),
+        (["--loss", "nca", "--loss_args.scale", "0"], "loss_args scale 0: must be above 0"),
     ],
 )
 def test_bad_flags_end_with_one_line(tmp_path, capsys, flags, line):

@@ -33,6 +33,12 @@ def test_size_is_the_sum_over_layers(name, shape, size):
     assert count(name, *shape) == size
 
 
+def test_cnn_without_batch_norm_has_biases_in_its_place():
+    net = build_net("cnn", COLOUR, 10, widths=(8, 16, 64), batch_norm=False)
+    sizes = [p.numel() for p in net.parameters()]
+    assert sizes == [8 * 3 * 25, 8, 16 * 8 * 25, 16, 64 * 16 * 6 * 6, 64, 10 * 64, 10]
+
+
 @pytest.mark.parametrize("name", sorted(nets()))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_net_gives_logits_for_any_number_of_images(name, shape):

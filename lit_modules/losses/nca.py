@@ -15,13 +15,13 @@ class NCA(losses.NCALoss):
     """-log of the sum of p_ij over j of i's class, where p_ij is the softmax over j of -scale * |x_i - x_j|^2.
 
     Args:
-        scale: of squared distances, which are 4 at most. From about 10 on, wrong neighbours weigh.
+        scale: of squared distances, which are 4 at most; the larger, the fewer neighbours count.
 
     Raises:
         ValueError: the scale is not above 0.
     """
 
-    def __init__(self, embedding_size: int, num_classes: int, scale: float = 10.0) -> None:
+    def __init__(self, embedding_size: int, num_classes: int, scale: float = 5.0) -> None:
         if scale <= 0:
             raise ValueError(f"loss_args scale {scale}: must be above 0")
         super().__init__(softmax_scale=scale)

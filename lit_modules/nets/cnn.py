@@ -17,6 +17,7 @@ class CNN(nn.Module):
     Args:
         widths: maps of the first and second convolution, units of the hidden layer.
         dropout: probability of zeroing a hidden unit.
+        batch_norm: whether BatchNorm follows each layer but the last.
     """
 
     def __init__(
@@ -25,25 +26,27 @@ class CNN(nn.Module):
         num_outputs: int,
         widths: Sequence[int] = (32, 64, 256),
         dropout: float = 0.5,
+        batch_norm: bool = True,
     ) -> None:
         super().__init__()
         channels, height, width = input_shape
         first, second, hidden = widths
         side_h, side_w = ((side // 2 - 4) // 2 for side in (height, width))  # after both stages: 28 -> 14 -> 10 -> 5
-        # A convolution before BatchNorm needs no bias: the mean takes it out again.
+        norm2d, norm1d = (nn.BatchNorm2d, nn.BatchNorm1d) if batch_norm else (nn.Identity, nn.Identity)
+        bias = not batch_norm  # its mean takes a bias out again
         self.features = nn.Sequential(
-            nn.Conv2d(channels, first, kernel_size=5, padding=2, bias=False),  # 28
-            nn.BatchNorm2d(first),
+            nn.Conv2d(channels, first, kernel_size=5, padding=2, bias=bias),  # 28
+            norm2d(first),
             nn.ReLU(),
             nn.MaxPool2d(2),  # 28 -> 14
-            nn.Conv2d(first, second, kernel_size=5, bias=False),  # 14 -> 10
-            nn.BatchNorm2d(second),
+            nn.Conv2d(first, second, kernel_size=5, bias=bias),  # 14 -> 10
+            norm2d(second),
             nn.ReLU(),
             nn.MaxPool2d(2),  # 10 -> 5
         )
         self.classifier = nn.Sequential(
-            nn.Linear(second * side_h * side_w, hidden, bias=False),
-            nn.BatchNorm1d(hidden),
+            nn.Linear(second * side_h * side_w, hidden, bias=bias),
+            norm1d(hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, num_outputs),

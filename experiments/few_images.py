@@ -1,0 +1,128 @@
+"""Training a small network on few images: what overfitting.py and its cross-validation share."""
+
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from launch import fit_in
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer, seed_everything
+
+from datamodules import CIFAR10
+from datamodules.batches import EvalBatches, Images
+from datamodules.images import EVAL_BATCH_SIZE
+from datamodules.table_data import Fold, fold_indices
+from lit_modules import Classifier
+from lit_modules.classifier import num_correct
+
+VAL_IMAGES = 300
+PLAIN_NET: dict[str, Any] = {"widths": [8, 16, 64], "dropout": 0.0, "batch_norm": False}
+NEVER = 10**9  # epochs: only a training's end is saved
+# Nets this small are faster on a CPU than on an accelerator.
+ON_CPU: dict[str, Any] = dict(accelerator="cpu", devices=1, enable_progress_bar=False)
+
+
+class Settings(NamedTuple):
+    """What all trainings of a run have in common."""
+
+    images: int
+    max_epochs: int
+    lr: float
+    batch_size: int
+    seed: int
+    sample: bool
+    data_dir: str
+
+
+class FewImages(CIFAR10):
+    """A few of the training images, drawn by the seed, and `VAL_IMAGES` others for validation.
+
+    Args:
+        fold: part of the few that is the validation split instead.
+    """
+
+    def __init__(self, settings: Settings, augment: str = "", fold: Fold | None = None) -> None:
+        data_dir, batch_size, seed = settings.data_dir, settings.batch_size, settings.seed
+        super().__init__(data_dir, batch_size, seed, VAL_IMAGES, augment, settings.sample)
+        self.images, self.fold = settings.images, fold
+
+    def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        val, others = super()._split(labels)
+        if not 2 <= self.images <= len(others):
+            raise ValueError(
+                f"images {self.images}: must be from 2 to {len(others):,}, besides {VAL_IMAGES} to validate"
+            )
+        few = np.random.default_rng(self.seed).choice(others, self.images, replace=False)
+        if self.fold:
+            held_out = fold_indices(self.images, self.fold)
+            val, few = few[held_out], np.delete(few, held_out)
+        if self.batch_size > len(few):
+            raise ValueError(f"batch_size {self.batch_size}: there are only {len(few)} training images")
+        return np.sort(val), np.sort(few)
+
+
+def prepare(
+    settings: Settings, augment: str = "", fold: Fold | None = None, **options: Any
+) -> tuple[FewImages, Classifier]:
+    """The data, set up, and a new model; `options` are those of Classifier in which it differs from the plain one."""
+    seed_everything(settings.seed, verbose=False)
+    data = FewImages(settings, augment, fold)
+    data.prepare_data()
+    data.setup()
+    options = {"net_args": PLAIN_NET, "lr": settings.lr} | options
+    return data, Classifier("cnn", data.input_shape, data.num_classes, data.mean, data.std, **options)
+
+
+def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: Any) -> dict[str, float]:
+    """Trains in the directory `run`, whose log.txt gets what is said; returns loss and accuracy of each split.
+
+    The model is that of the last epoch, or of the best one by validation loss with early stopping. All three splits are
+    measured with dropout off, and with no augmentation or label smoothing.
+    """
+    run.mkdir()
+    data, model = prepare(settings, **options)
+    monitor = "val/loss" if early_stopping else None
+    flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, save_every=NEVER, **ON_CPU)
+    with (run / "log.txt").open("w") as log, redirect_stdout(log):
+        metrics = fit_in(run, None, run.name, model, data, early_stopping=early_stopping, monitor=monitor, **flags)
+    measured = {name: metrics[name] for name in ("val/acc", "val/loss", "test/acc", "test/loss", "epochs")}
+    return {**_measure_training(model, data), **measured}
+
+
+@torch.no_grad()
+def _measure_training(model: Classifier, data: FewImages) -> dict[str, float]:
+    model.eval()
+    images, labels = data.arrays.train_images, data.arrays.train_labels
+    loss, correct = 0.0, 0
+    for batch, its_labels in EvalBatches(Images(images, labels, model.device), data.train_indices, EVAL_BATCH_SIZE):
+        logits = model(batch)
+        loss += float(torch.nn.functional.cross_entropy(logits, its_labels, reduction="sum"))
+        correct += int(num_correct(logits, its_labels))
+    return {"train/acc": correct / len(data.train_indices), "train/loss": loss / len(data.train_indices)}
+
+
+def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[float, float]:
+    """Loss and accuracy on the fold, after a training on the others; writes nothing."""
+    data, model = prepare(settings, fold=fold, weight_decay=weight_decay)
+    trainer = Trainer(
+        max_epochs=settings.max_epochs,
+        check_val_every_n_epoch=settings.max_epochs,
+        num_sanity_val_steps=0,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        **ON_CPU,
+    )
+    trainer.fit(model, data)
+    return float(trainer.callback_metrics["val/loss"]), float(trainer.callback_metrics["val/acc"])
+
+
+def read_curves(run: Path, names: Sequence[str]) -> dict[str, list[float]]:
+    """What a training logged, epoch by epoch."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run)).Reload()
+    return {name: [event.value for event in events.Scalars(name)] for name in names}
