@@ -22,8 +22,8 @@ import math
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from activation_figures import draw_accuracies, draw_functions, draw_norms
 from command_line import cli
+from fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
 from study import Study
 
 import torch

@@ -17,6 +17,7 @@ from runs import find_config, is_rank_zero
 from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # `python experiments/x.py` puts only experiments/ there
 PACKAGES = ("experiments", "lit_modules", "datamodules", "callbacks")
 config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
 

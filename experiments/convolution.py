@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from command_line import cli
 from figures import COLOURS, new_figure
-from image_filters import KERNELS, LUMA, filtered, weighted_sum
-from layers import Layer, counted_by_torch, layers_of, output_size, transposed_size
+from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
+from fundamentals.layers import Layer, counted_by_torch, layers_of, output_size, transposed_size
 from study import Study
 
 import torch

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from command_line import cli
 from figures import COLOURS, new_figure
-from softmax_regression import (
+from fundamentals.softmax_regression import (
     check_labels,
     cross_entropy,
     naive_cross_entropy,

@@ -27,7 +27,7 @@ import math
 from typing import Any, NamedTuple
 
 from command_line import cli
-from himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
+from fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
 from study import Study
 
 import torch

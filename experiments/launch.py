@@ -17,8 +17,6 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # `python experiments/x.py` puts only experiments/ there
-
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
 from report import RunLogger, finish, num_parameters, write_layout

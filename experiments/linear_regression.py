@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from command_line import cli
-from line_descent import (
+from fundamentals.line_descent import (
     Descent,
     Points,
     default_rate,
@@ -34,7 +34,7 @@ from line_descent import (
     search,
     train_module,
 )
-from line_figures import draw_fit, draw_gradients, draw_losses, draw_paths, draw_search
+from fundamentals.line_figures import draw_fit, draw_gradients, draw_losses, draw_paths, draw_search
 from study import Study
 
 import numpy as np

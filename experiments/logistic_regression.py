@@ -26,10 +26,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from command_line import cli
+from fundamentals.two_class import Problem, linear_pair, predict, score, smoothness, to_the_minimum, train
+from fundamentals.two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
+from fundamentals.two_class_problems import CENTRES, blobs, read_table, xor
 from study import Study
-from two_class import Problem, linear_pair, predict, score, smoothness, to_the_minimum, train
-from two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
-from two_class_problems import CENTRES, blobs, read_table, xor
 
 import numpy as np
 import torch

@@ -1,8 +1,25 @@
 """Metric learning: digits embedded so that their neighbours are of their class, by one of six losses.
 
-python experiments/metric_learning.py                                     on scikit-learn's digits; no download
-python experiments/metric_learning.py --loss center --embedding_size 2    ten compact clusters in the plane
-python experiments/metric_learning.py --sample false --precision bf16-mixed        on the whole of MNIST
+    python experiments/metric_learning.py                                     on scikit-learn's digits; no download
+    python experiments/metric_learning.py --loss center --embedding_size 2    ten compact clusters in the plane
+    python experiments/metric_learning.py --sample false --precision bf16-mixed        on the whole of MNIST
+
+Of each test image's nearest training images the first is of its class (precision@1), and mean average precision
+(mAP), with 64 dimensions on the 360 test digits of the sample, seed 0, 20 epochs:
+
+                   precision@1      mAP
+    softmax              99.2 %    98.3 %
+    center              100.0 %    99.5 %
+    nca                  98.6 %    97.7 %
+    proxy_nca            99.4 %    98.7 %
+    triplet              99.7 %    98.6 %
+    contrastive          98.6 %    96.9 %
+    PCA                  99.2 %
+    linear NCA           98.9 %
+
+On MNIST, with 8 epochs, in bfloat16: proxy_nca has a precision@1 of 99.34 % and an mAP of 98.94 %, PCA of the pixels
+97.19 % and 46.3 %. In two dimensions center loss makes a ray of each class, and 98.82 % of the test images are nearest
+to the mean of theirs by angle.
 """
 
 from collections.abc import Sequence
@@ -11,10 +28,10 @@ from typing import Any
 
 from command_line import cli
 from figures import save_figures
+from fundamentals.linear_embeddings import fit_nca, fit_pca
+from fundamentals.retrieval_figures import Embedded, draw_maps, draw_neighbours, draw_recall, write_projector
 from launch import fit_and_test
-from linear_embeddings import fit_nca, fit_pca
 from report import write_json
-from retrieval_figures import Embedded, draw_maps, draw_neighbours, draw_recall, write_projector
 from runs import is_rank_zero
 
 import numpy as np

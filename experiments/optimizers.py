@@ -16,9 +16,9 @@ import math
 from typing import Any
 
 from command_line import cli
-from optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
+from fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
+from fundamentals.training_curves import Curves
 from study import Study
-from training_curves import Curves
 
 from lightning.pytorch import Trainer, seed_everything
 

@@ -28,11 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line import cli
-from few_images import PLAIN_NET, Settings, prepare, read_curves, train_in
 from figures import COLOURS, new_figure
+from fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_in
+from fundamentals.weight_decay_folds import check_folds, choose_weight_decay
 from processes import cores, in_processes
 from study import Study
-from weight_decay_folds import check_folds, choose_weight_decay
 
 from lit_modules.choose import choose
 

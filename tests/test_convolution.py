@@ -5,8 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from command_line import cli
-from image_filters import KERNELS, LUMA, filtered, weighted_sum
-from layers import counted_by_torch, layers_of, output_size, transposed_size
+from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
+from fundamentals.layers import counted_by_torch, layers_of, output_size, transposed_size
 
 import convolution
 import numpy as np

@@ -8,7 +8,14 @@ import pickle
 import struct
 
 from command_line import cli
-from softmax_regression import check_labels, cross_entropy, gradients, naive_cross_entropy, naive_softmax, softmax
+from fundamentals.softmax_regression import (
+    check_labels,
+    cross_entropy,
+    gradients,
+    naive_cross_entropy,
+    naive_softmax,
+    softmax,
+)
 
 import from_scratch
 import numpy as np

@@ -5,7 +5,7 @@ import re
 from itertools import pairwise
 
 from command_line import cli
-from line_descent import (
+from fundamentals.line_descent import (
     Points,
     default_rate,
     descend,

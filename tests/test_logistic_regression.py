@@ -3,9 +3,18 @@
 import json
 from functools import partial
 
-import two_class_problems
 from command_line import cli
-from two_class import Problem, Rows, best_threshold, linear_pair, predict, smoothness, to_the_minimum, train
+from fundamentals import two_class_problems
+from fundamentals.two_class import (
+    Problem,
+    Rows,
+    best_threshold,
+    linear_pair,
+    predict,
+    smoothness,
+    to_the_minimum,
+    train,
+)
 
 import logistic_regression
 import numpy as np

@@ -21,7 +21,7 @@ def run(tmp_path, *flags):
 
 
 def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
-    run(tmp_path, "--max_epochs", "6", "--embedding_size", "16", "--recall_at", "[1,4]")
+    run(tmp_path, "--max_epochs", "12", "--embedding_size", "16", "--recall_at", "[1,4]")
     metrics, folder = read_metrics(tmp_path)
     assert metrics["test/precision_at_1"] == metrics["test/recall_at_1"] > 0.93
     assert metrics["test/map"] > metrics["linear_nca/map"] > 0.5  # training draws the classes together

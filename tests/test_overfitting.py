@@ -3,7 +3,7 @@
 import json
 
 from command_line import cli
-from few_images import PLAIN_NET, FewImages, Settings, prepare, read_curves, train_in, validate_fold
+from fundamentals.few_images import PLAIN_NET, FewImages, Settings, prepare, read_curves, train_in, validate_fold
 
 import numpy as np
 import overfitting

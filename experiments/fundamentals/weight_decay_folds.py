@@ -3,8 +3,8 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from few_images import Settings, prepare, train_in, validate_fold
 from figures import COLOURS, new_figure
+from fundamentals.few_images import Settings, prepare, train_in, validate_fold
 from processes import cores, in_processes
 from study import Study
 

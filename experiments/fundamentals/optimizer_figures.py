@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from figures import COLOURS, new_figure
-from training_curves import Curves
+from fundamentals.training_curves import Curves
 
 import numpy as np
 

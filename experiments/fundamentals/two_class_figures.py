@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from figures import COLOURS, new_figure
-from two_class import Problem, Rows, TwoClass, predict
+from fundamentals.two_class import Problem, Rows, TwoClass, predict
 
 import numpy as np
 import torch

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from two_class import Problem, Rows
+from fundamentals.two_class import Problem, Rows
 
 import numpy as np
 import torch
