@@ -9,51 +9,26 @@ LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28
 32 x 32. Each output size in the table is that of the real layer, and equals the formula's.
 """
 
-from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from command_line import cli
 from figures import COLOURS, new_figure
 from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from fundamentals.layers import Layer, counted_by_torch, layers_of, output_size, transposed_size
+from fundamentals.layers import Layer, counted_by_torch, layers_of
+from fundamentals.output_sizes import draw_sizes, print_sizes
 from study import Study
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from datamodules.decode import decode_files
 from lit_modules.choose import choose
 from lit_modules.nets import build_net
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-CELLS = 8  # of the row that the operations below are shown on
-
-
-class Operation(NamedTuple):
-    """A layer along one axis, and the size that the formula says it makes of `CELLS`."""
-
-    name: str
-    layer: nn.Module
-    size: int
-    padding: int = 0
-
-
-ROUNDED_UP, TRANSPOSED = nn.MaxPool1d(3, 2, ceil_mode=True), nn.ConvTranspose1d(1, 1, 4, 2, 1)
-OPERATIONS = (
-    Operation("convolution of 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
-    Operation("padding 1", nn.Conv1d(1, 1, 3, padding=1), output_size(CELLS, 3, padding=1), 1),
-    Operation("padding 1, stride 2", nn.Conv1d(1, 1, 3, 2, 1), output_size(CELLS, 3, 2, 1), 1),
-    Operation("dilation 2", nn.Conv1d(1, 1, 3, dilation=2), output_size(CELLS, 3, dilation=2)),
-    Operation("pooling of 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
-    Operation("pooling of 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
-    Operation("upsampling by 2", nn.Upsample(scale_factor=2), 2 * CELLS),
-    Operation("transposed, of 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
-)
 
 
 def main(
@@ -85,7 +60,7 @@ def main(
     photograph = read_image(Path(image) if image else _sample_image(), image_size)
     layers, by_torch = _run_net(net, input_shape, num_outputs, net_args or {})
     study = Study("convolution", run_dir, net)
-    _print_sizes()
+    print_sizes()
     _print_layers(layers)
     totals = {
         "parameters": sum(layer.parameters for layer in layers),
@@ -94,7 +69,7 @@ def main(
     }
     figures = {
         "kernels": _draw_kernels(photograph, kernels),
-        "sizes": _draw_sizes(),
+        "sizes": draw_sizes(),
         "channels": _draw_channels(photograph),
         "layers": _draw_layers(net, layers),
     }
@@ -127,13 +102,6 @@ def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[
         return layers_of(model, input_shape), counted_by_torch(model, input_shape)
     except RuntimeError as error:
         raise ValueError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
-
-
-def _print_sizes() -> None:
-    print(f"\n{'along one axis':<40}{'formula':>12}{'layer':>8}")
-    for name, layer, size, _ in OPERATIONS:
-        made = layer(torch.zeros(1, 1, CELLS)).shape[-1]
-        print(f"{name:<40}{f'{CELLS} -> {size}':>12}{made:>8}")
 
 
 def _print_layers(layers: list[Layer]) -> None:
@@ -181,49 +149,6 @@ def _draw_channels(image: Tensor) -> "Figure":
         place.set_ylabel(sign, rotation=0, fontsize=18, va="center", labelpad=12)
     figure.suptitle("A 1x1 convolution is a weighted sum of channels; with these weights, the grey image")
     return figure
-
-
-def _draw_sizes() -> "Figure":
-    figure, axes = new_figure(4, 2, size=(9, 9))
-    for place, operation in zip(axes.flat, OPERATIONS, strict=True):
-        _draw_operation(place, operation)
-    figure.suptitle("Which cells of the input, above, each cell of the output comes from; white ones are padding")
-    return figure
-
-
-def _draw_operation(axes: "Axes", operation: Operation) -> None:
-    """Two rows of cells, with a line from each input to each output that it has a part in."""
-    name, _, size, padding = operation
-    reached, shown = taps(operation), size // 2
-    cells = torch.arange(-padding, CELLS + padding)  # (inputs,)
-    places = cells.float() @ reached.float() / reached.sum(0)  # (outputs,): each below the middle of its inputs
-    if size > CELLS:  # those of one input would lie on each other
-        places = torch.linspace(-0.25, CELLS - 0.75, size)
-    for output, place in enumerate(places.tolist()):
-        colour, width = (COLOURS[1], 2.5) if output == shown else ("0.7", 1)
-        for cell in cells[reached[:, output]].tolist():
-            axes.plot([cell, place], [1, 0], color=colour, linewidth=width, zorder=2 + (output == shown))
-        axes.scatter(place, 0, s=60 if size > CELLS else 130, marker="s", color=colour, edgecolor="0.3", zorder=4)
-    inside = (cells >= 0) & (cells < CELLS)
-    for marked, style in ((inside, dict(color=COLOURS[0])), (~inside, dict(color="white", edgecolor=COLOURS[0]))):
-        axes.scatter(cells[marked], [1] * int(marked.sum()), s=130, marker="s", zorder=4, **style)
-    axes.set(title=f"{name}: {CELLS} -> {size}", xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
-    axes.axis("off")
-
-
-def taps(operation: Operation) -> Tensor:
-    """Which inputs, the padding among them, have a part in which outputs, as the layer itself shows.
-
-    Returns:
-        Booleans, (inputs, outputs).
-    """
-    layer = deepcopy(operation.layer)
-    for parameter in layer.parameters():
-        nn.init.constant_(parameter, float(parameter.ndim > 1))  # weights of 1, no bias
-    if operation.padding:
-        layer.padding = (0,)  # its cells are inputs here
-    with torch.no_grad():
-        return layer(torch.eye(CELLS + 2 * operation.padding).unsqueeze(1))[:, 0] > 0
 
 
 def _draw_layers(net: str, layers: list[Layer]) -> "Figure":

@@ -2,10 +2,11 @@
 
     python experiments/overfitting.py                     nine variants of one network on generated shapes; no download
     python experiments/overfitting.py --variants '[baseline, augmentation]' --images 500
-    python experiments/overfitting.py --folds 5           chooses the weight decay by cross-validation, then tests once
+    python experiments/overfitting.py --folds 5           chooses the weight decay by cross-validation, then tests once:
+                                                          0.03, and 73.2 % of the test images
     tensorboard --logdir runs/overfitting/<run>           the curves of all variants on one chart
 
-Means of seeds 0, 1 and 2; the gap is between training and test images:
+45 s of one core, 80 s with the folds. Means of seeds 0, 1 and 2; the gap is between training and test images:
 
                      test accuracy    gap in points    gap in loss
     baseline             65.7 %            34.3            1.87
@@ -19,8 +20,8 @@ Means of seeds 0, 1 and 2; the gap is between training and test images:
     label_smoothing      62.3 %            37.7            1.15
 
 The baseline learns its images by heart. L1, L2, dropout and, far more, augmentation lessen the gap with each seed, in
-accuracy and in loss. Early stopping, batch norm and label smoothing lessen it in loss only: the net is less sure of
-what it gets wrong. A smaller net is no remedy: it learns nearly all of the images too, and less from them.
+accuracy and in loss. Early stopping, batch norm and label smoothing lessen it with each seed in loss, which punishes
+being sure of what is wrong, but not in accuracy. A smaller net is no remedy: its gap is larger.
 """
 
 from functools import partial
@@ -29,9 +30,8 @@ from typing import TYPE_CHECKING, Any
 
 from command_line import cli
 from figures import COLOURS, new_figure
-from fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_in
+from fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
 from fundamentals.weight_decay_folds import check_folds, choose_weight_decay
-from processes import cores, in_processes
 from study import Study
 
 from lit_modules.choose import choose
@@ -100,8 +100,7 @@ def main(
     study = Study("overfitting", run_dir, "variants")
     print(data.describe(), flush=True)
     tasks = [(name, study.run / name) for name in chosen]
-    workers = min(jobs or cores(), len(tasks))
-    results = dict(zip(chosen, in_processes(partial(_train, settings), tasks, workers, 0), strict=True))
+    results = dict(zip(chosen, train_all(partial(_train, settings), tasks, jobs), strict=True))
     _print_table(results)
     curves = {name: read_curves(study.run / name, CURVES) for name in chosen}
     figures = {

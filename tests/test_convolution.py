@@ -6,7 +6,8 @@ from pathlib import Path
 
 from command_line import cli
 from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from fundamentals.layers import counted_by_torch, layers_of, output_size, transposed_size
+from fundamentals.layers import counted_by_torch, layers_of
+from fundamentals.output_sizes import CELLS, OPERATIONS, output_size, taps, transposed_size
 
 import convolution
 import numpy as np
@@ -87,14 +88,14 @@ def test_sizes_are_those_of_real_layers():
             assert transposed_size(size, *settings, dilation, stride - 1) == extra
 
 
-@pytest.mark.parametrize("operation", convolution.OPERATIONS, ids=lambda operation: operation.name)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_each_operation_drawn_is_as_large_as_its_formula_says(operation):
-    assert operation.layer(torch.zeros(1, 1, convolution.CELLS)).shape[-1] == operation.size
-    assert convolution.taps(operation).shape == (convolution.CELLS + 2 * operation.padding, operation.size)
+    assert operation.layer(torch.zeros(1, 1, CELLS)).shape[-1] == operation.size
+    assert taps(operation).shape == (CELLS + 2 * operation.padding, operation.size)
 
 
 def test_taps_are_the_inputs_of_each_output():
-    by_name = {operation.name: convolution.taps(operation) for operation in convolution.OPERATIONS}
+    by_name = {operation.name: taps(operation) for operation in OPERATIONS}
     inputs = {
         name: [reached[:, output].nonzero().flatten().tolist() for output in (0, 1, -1)]
         for name, reached in by_name.items()

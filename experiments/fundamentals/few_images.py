@@ -1,14 +1,16 @@
 """Training a small network on few images: what overfitting.py and its cross-validation share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from launch import fit_in
+from processes import cores, in_processes
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from lightning.pytorch import Trainer, seed_everything
 
 from datamodules import CIFAR10
@@ -17,6 +19,8 @@ from datamodules.images import EVAL_BATCH_SIZE
 from datamodules.table_data import Fold, fold_indices
 from lit_modules import Classifier
 from lit_modules.classifier import num_correct
+
+T = TypeVar("T")
 
 VAL_IMAGES = 300
 PLAIN_NET: dict[str, Any] = {"widths": [8, 16, 64], "dropout": 0.0, "batch_norm": False}
@@ -99,7 +103,7 @@ def _measure_training(model: Classifier, data: FewImages) -> dict[str, float]:
     loss, correct = 0.0, 0
     for batch, its_labels in EvalBatches(Images(images, labels, model.device), data.train_indices, EVAL_BATCH_SIZE):
         logits = model(batch)
-        loss += float(torch.nn.functional.cross_entropy(logits, its_labels, reduction="sum"))
+        loss += float(F.cross_entropy(logits, its_labels, reduction="sum"))
         correct += int(num_correct(logits, its_labels))
     return {"train/acc": correct / len(data.train_indices), "train/loss": loss / len(data.train_indices)}
 
@@ -118,6 +122,14 @@ def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[
     )
     trainer.fit(model, data)
     return float(trainer.callback_metrics["val/loss"]), float(trainer.callback_metrics["val/acc"])
+
+
+def train_all(call: Callable[..., T], tasks: Sequence[tuple], jobs: int) -> list[T]:
+    """The results of `call(*task)`, from `jobs` processes at a time; 0: as many as there are cores."""
+    workers = min(jobs or cores(), len(tasks))
+    if workers == 1:
+        return [call(*task) for task in tasks]
+    return list(in_processes(call, tasks, workers, accelerators=0))
 
 
 def read_curves(run: Path, names: Sequence[str]) -> dict[str, list[float]]:

@@ -1,32 +1,12 @@
-"""What a network's layers make of an image: output sizes by formula, parameters, multiply-adds."""
+"""The layers of a network as an image goes through them: shapes, parameters, multiply-adds."""
 
 from collections.abc import Sequence
-from math import ceil, floor, prod
+from math import prod
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
-
-
-def output_size(
-    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
-) -> int:
-    """Of a convolution or pooling along one axis. Dumoulin and Visin 2016, "A guide to convolution arithmetic"."""
-    reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first to its last
-    places = (size + 2 * padding - reach) / stride
-    if not ceil_mode:
-        return floor(places) + 1
-    rounded_up = ceil(places) + 1
-    # The last place must begin in the image or in its left padding, not wholly beyond.
-    return rounded_up - ((rounded_up - 1) * stride >= size + padding)
-
-
-def transposed_size(
-    size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
-) -> int:
-    """Of a transposed convolution along one axis: the size that the convolution would make `size` of."""
-    return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
 
 
 class Layer(NamedTuple):

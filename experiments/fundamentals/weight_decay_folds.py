@@ -4,8 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from figures import COLOURS, new_figure
-from fundamentals.few_images import Settings, prepare, train_in, validate_fold
-from processes import cores, in_processes
+from fundamentals.few_images import Settings, prepare, train_all, train_in, validate_fold
 from study import Study
 
 import numpy as np
@@ -35,9 +34,9 @@ def choose_weight_decay(
     """
     weight_decays = sorted(weight_decays)
     tasks = [(value, Fold(number, folds, settings.seed)) for value in weight_decays for number in range(folds)]
-    workers = min(jobs or cores(), len(tasks))
-    results = list(in_processes(partial(validate_fold, settings), tasks, workers, 0))
-    scores = np.array(results).reshape(len(weight_decays), folds, 2)  # loss and accuracy
+    scores = np.array(train_all(partial(validate_fold, settings), tasks, jobs)).reshape(
+        len(weight_decays), folds, 2
+    )  # loss and accuracy
     means = scores.mean(1)
     errors = scores.std(1, ddof=1) / np.sqrt(folds)  # of the means
     chosen = weight_decays[int(means[:, 0].argmin())]

@@ -1,0 +1,57 @@
+"""Softmax and cross-entropy at logits that a float's exponential can and cannot hold: a table and a figure."""
+
+import math
+from typing import TYPE_CHECKING
+
+from figures import COLOURS, new_figure
+from fundamentals.softmax_regression import cross_entropy, naive_cross_entropy, naive_softmax, softmax
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Rows of logits whose label is class 0.
+EXTREMES = ([1.0, 0.0], [1000.0, 1000.0], [-1000.0, -1000.0], [1000.0, -1000.0], [-1000.0, 1000.0])
+
+
+def print_extremes() -> None:
+    """The loss of class 0, and its probability, at logits that a float's exponential can and cannot hold."""
+    print(f"{'logits':>16}{'softmax':>10}{'naive':>10}{'cross-entropy':>16}{'naive':>10}")
+    label = torch.tensor([0])
+    for pair in EXTREMES:
+        logits = torch.tensor([pair])
+        probabilities = f"{softmax(logits)[0, 0]:>10.4g}{naive_softmax(logits)[0, 0]:>10.4g}"
+        losses = f"{abs(cross_entropy(logits, label)):>16.4g}{naive_cross_entropy(logits, label):>10.4g}"  # no -0
+        print(f"{'({:g}, {:g})'.format(*pair):>16}{probabilities}{losses}")
+
+
+def draw_stability() -> "Figure":
+    """Softmax and cross-entropy of class 0 at the logits (z, 0), for z from -1000 to 1000."""
+    z = torch.linspace(-1000, 1000, 4001)
+    logits, label = torch.stack([z, torch.zeros_like(z)], dim=1), torch.tensor([0])  # (4001, 2)
+    figure, axes = new_figure(1, 2, size=(9, 4))
+    _compare(axes[0], z, softmax(logits)[:, 0], naive_softmax(logits)[:, 0])
+    losses = [torch.stack([loss(row[None], label) for row in logits]) for loss in (cross_entropy, naive_cross_entropy)]
+    _compare(axes[1], z, *losses)
+    axes[0].set(ylabel="softmax of class 0")
+    axes[1].set(ylabel="cross-entropy of class 0", yscale="symlog")
+    axes[0].legend(loc="upper left")
+    figure.suptitle("Logits (z, 0): exp(z) is infinite in float32 beyond 88.7, and 0 below -103.3")
+    return figure
+
+
+def _compare(axes: "Axes", z: Tensor, stable: Tensor, naive: Tensor) -> None:
+    axes.plot(z, stable, linewidth=5, alpha=0.5, label="largest logit taken off first")
+    axes.plot(z, naive, "--", linewidth=2, label="naive")
+    for kind, fails in {"infinite": naive.isinf(), "not a number": naive.isnan()}.items():
+        if fails.any():
+            nearest, farthest = sorted(z[fails][[0, -1]].tolist(), key=abs)
+            axes.axvspan(nearest, farthest, color=COLOURS[1], alpha=0.15, linewidth=0)
+            centre = math.copysign(math.sqrt(nearest * farthest), nearest)
+            place = dict(rotation=90, ha="center", va="center", transform=axes.get_xaxis_transform())
+            axes.text(centre, 0.5, f"naive: {kind}", **place)
+    axes.set(xscale="symlog", xlabel="z")
+    axes.grid(alpha=0.3)
