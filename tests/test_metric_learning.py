@@ -8,9 +8,10 @@ import pytest
 import torch
 from test_scripts import launch_script, read_metrics
 
-from datamodules import samples
+from datamodules import MNIST, samples
 from datamodules.arrays import write_arrays
 from lit_modules.embedder import Embedder
+from lit_modules.retrieval import retrieve
 
 SMALL = ["--net", "mlp", "--net_args.widths", "[32]", "--net_args.dropout", "0", "--accelerator", "cpu"]
 
@@ -31,6 +32,17 @@ def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
     assert len((next(folder.glob("*/test/metadata.tsv"))).read_text().split()) == metrics["test/samples"] == 360
     model = Embedder.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True)
     assert model.hparams.loss == "center"
+
+
+def test_linear_maps_score_as_the_header_says():
+    data = MNIST(sample=True)
+    data.setup()
+    labels, gallery_labels = (torch.tensor(part) for part in (data.arrays.test_labels, data.arrays.train_labels))
+    for name, average in (("PCA", 0.681), ("linear NCA", 0.686)):
+        gallery, queries = metric_learning.BASELINES[name](data, 64, 0)
+        sums = retrieve(queries, labels, gallery, gallery_labels).sums()
+        assert sums["precision_at_1"] / len(labels) == pytest.approx(0.992, abs=0.005)
+        assert sums["map"] / len(labels) == pytest.approx(average, abs=0.005)
 
 
 def last_weights(folder):

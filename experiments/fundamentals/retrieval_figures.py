@@ -53,7 +53,7 @@ def _plane(embedding: Tensor) -> tuple[np.ndarray, tuple[str, str]]:
     pca = PCA(2, random_state=0)
     points = pca.fit_transform(F.normalize(embedding).numpy())
     shares = pca.explained_variance_ratio_
-    first, second = (f"component {number} ({share:.0%})" for number, share in enumerate(shares, 1))
+    first, second = (f"principal component {number} ({share:.0%})" for number, share in enumerate(shares, 1))
     return points, (first, second)
 
 
