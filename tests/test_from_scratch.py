@@ -267,3 +267,9 @@ def test_script_trains_on_a_pickle(tmp_path):
 )
 def test_bad_flag_ends_with_one_line(tmp_path, capsys, flags, said):
     assert said in refusal(tmp_path, capsys, *flags)
+
+
+def test_script_runs_without_any_flag(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    metrics = cli(from_scratch.main, None, [])
+    assert metrics["test/acc"] > 0.95 and list(tmp_path.glob("runs/from_scratch/*/metrics.json"))
