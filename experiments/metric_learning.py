@@ -20,7 +20,9 @@ hardest queries lie between two digits.
 The whole of MNIST, seed 0, 8 epochs with --precision bf16-mixed, on two cores that had other work:
 
     --loss center --embedding_size 2    precision@1 97.82 %   mAP 0.985   nearest class mean 98.82 %
-    --loss proxy_nca                    precision@1 99.34 %   mAP 0.989   nearest class mean 99.37 %
+    --loss proxy_nca (*)                precision@1 99.34 %   mAP 0.989   nearest class mean 99.37 %
+
+(*) with --monitor val/precision_at_1 --max_epochs 8.
 """
 
 from collections.abc import Sequence
