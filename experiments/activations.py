@@ -24,11 +24,11 @@ from typing import Any, NamedTuple
 
 from command_line import cli
 from fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
-from study import Study
+from study import Study, quiet_trainer
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
 from callbacks.gradient_norms import gradient_norms
@@ -97,17 +97,7 @@ def study_network(
         "mlp", data.input_shape, data.num_classes, data.mean, data.std, options, lr, momentum=0.0, nesterov=False
     )
     initial = layer_norms(model, *batch)
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=-1,
-        max_steps=steps,
-        limit_val_batches=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=-1, max_steps=steps, limit_val_batches=0)
     trainer.fit(model, data)
     trainer.limit_val_batches = 1.0
     accuracy = trainer.validate(model, data, verbose=False)[0]["val/acc"]

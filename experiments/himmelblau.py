@@ -28,10 +28,10 @@ from typing import Any, NamedTuple
 
 from command_line import cli
 from fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
-from study import Study
+from study import Study, quiet_trainer
 
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
 from callbacks import LRDecay
@@ -122,16 +122,7 @@ def make_starts(side: int) -> Tensor:
 def descend(starts: Tensor, steps: int, lr_decay: str, **options: Any) -> Outcome:
     """Takes `steps` steps from the starts, (N, 2); the options are those of `Descent`."""
     model = Descent(starts, **options)
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=1,
-        callbacks=[LRDecay(lr_decay)],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = quiet_trainer(max_epochs=1, callbacks=[LRDecay(lr_decay)])
     trainer.fit(model, range(steps))
     minimum, distance = nearest(model.points.detach())
     return Outcome(torch.stack(model.path), minimum, distance, model.outside + 1, model.outside < steps)

@@ -18,9 +18,9 @@ from typing import Any
 from command_line import cli
 from fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
 from fundamentals.training_curves import Curves
-from study import Study
+from study import Study, quiet_trainer
 
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
 from callbacks import LRDecay
 from callbacks.lr_decay import SCHEDULES
@@ -64,17 +64,8 @@ def train(
         **options,
     )
     curves = Curves()
-    trainer = Trainer(
-        accelerator="cpu",
-        devices=1,
-        max_epochs=max_epochs,
-        callbacks=[LRDecay(lr_decay, patience=PATIENCE), curves],
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    callbacks = [LRDecay(lr_decay, patience=PATIENCE), curves]
+    trainer = quiet_trainer(max_epochs=max_epochs, callbacks=callbacks, num_sanity_val_steps=0)
     trainer.fit(model, data)
     return curves
 

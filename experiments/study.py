@@ -17,9 +17,23 @@ from report import git_commit, log_run, write_json
 from runs import new_run
 
 import torch
+from lightning.pytorch import Trainer
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def quiet_trainer(**options: Any) -> Trainer:
+    """A Trainer for a small problem: on one CPU device, writing and printing nothing."""
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
 
 
 class Study:

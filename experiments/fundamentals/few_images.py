@@ -7,11 +7,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from launch import fit_in
 from processes import cores, in_processes
+from study import quiet_trainer
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import seed_everything
 
 from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
@@ -111,15 +112,8 @@ def _measure_training(model: Classifier, data: FewImages) -> dict[str, float]:
 def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[float, float]:
     """Loss and accuracy on the fold, after a training on the others; writes nothing."""
     data, model = prepare(settings, fold=fold, weight_decay=weight_decay)
-    trainer = Trainer(
-        max_epochs=settings.max_epochs,
-        check_val_every_n_epoch=settings.max_epochs,
-        num_sanity_val_steps=0,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        **ON_CPU,
-    )
+    epochs = settings.max_epochs
+    trainer = quiet_trainer(max_epochs=epochs, check_val_every_n_epoch=epochs, num_sanity_val_steps=0)
     trainer.fit(model, data)
     return float(trainer.callback_metrics["val/loss"]), float(trainer.callback_metrics["val/acc"])
 

@@ -9,10 +9,12 @@ a valley thousands of times as long as wide, and a rate that its steep sides all
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from study import quiet_trainer
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
@@ -179,11 +181,7 @@ class Line(LightningModule):
 def train_module(points: Points, batch: int, lr: float, epochs: int, seed: int) -> Descent:
     """The same descent as a LightningModule in a Trainer."""
     line = Line(lr)
-    trainer = Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(line, batches(points, batch, seed))
+    quiet_trainer(max_epochs=epochs).fit(line, batches(points, batch, seed))
     return Descent(batch, torch.stack(line.path).numpy(), torch.stack(line.losses).numpy())
 
 

@@ -4,10 +4,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+from study import quiet_trainer
+
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule
 from sklearn.metrics import (
     accuracy_score,
     average_precision_score,
@@ -85,11 +87,9 @@ def train(net: nn.Module, make_optimizer: MakeOptimizer, rows: Rows, steps: int)
     """Trains a net by `steps` steps, each over all rows."""
     model = TwoClass(net, make_optimizer)
     everything = [slice(None)]  # each batch is all rows, sliced at once and not gathered row by row
-    trainer = Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False,
-        enable_progress_bar=False, enable_model_summary=False,
-    )  # fmt: skip
-    trainer.fit(model, DataLoader(TensorDataset(*rows), batch_size=None, sampler=everything * steps))
+    quiet_trainer(max_epochs=1).fit(
+        model, DataLoader(TensorDataset(*rows), batch_size=None, sampler=everything * steps)
+    )
     return model.eval()
 
 
