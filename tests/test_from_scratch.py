@@ -170,16 +170,6 @@ def test_pickle_of_python_2_is_read(tmp_path):
     assert_same(tmp_path / "mnist.pkl.gz", expected)
 
 
-def refusal(tmp_path, capsys, *flags):
-    """The line that the script ends with."""
-    with pytest.raises(SystemExit) as end:
-        cli(from_scratch.main, None, [*flags, "--run_dir", str(tmp_path / "runs")])
-    assert end.value.code == 2
-    assert not (tmp_path / "runs").exists()
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
 class Malicious:
     def __init__(self, function, *args):
         self.call = function, args
@@ -198,11 +188,11 @@ class Malicious:
         (np.ndarray.tofile, ("{}",), "getattr"),
     ],
 )
-def test_malicious_pickle_writes_nothing_and_is_named(tmp_path, capsys, protocol, function, args, named):
+def test_malicious_pickle_writes_nothing_and_is_named(tmp_path, refusal, protocol, function, args, named):
     written = tmp_path / "written"
     attack = Malicious(function, *(arg.format(written) if isinstance(arg, str) else arg for arg in args))
     path = write(tmp_path / "mnist.pkl.gz", [*splits()[:2], attack], protocol)
-    line = refusal(tmp_path, capsys, "--pickle", str(path))
+    line = refusal(from_scratch.main, "--pickle", str(path))
     assert line.startswith(f"error: {path}: asks for ")
     assert any(name in line for name in named.split("|")), line
     assert not written.exists()
@@ -236,19 +226,19 @@ def changed(place, change):
         (changed((0, 1), lambda labels: labels - 1), "train: label -1 at index 0; labels go from 0 to 9"),
     ],
 )  # fmt: skip
-def test_pickle_of_other_content_ends_with_one_line(tmp_path, capsys, content, said):
+def test_pickle_of_other_content_ends_with_one_line(tmp_path, refusal, content, said):
     path = write(tmp_path / "mnist.pkl.gz", content, protocol=4)
-    assert said in refusal(tmp_path, capsys, "--pickle", str(path))
+    assert said in refusal(from_scratch.main, "--pickle", str(path))
 
 
-def test_damaged_or_missing_pickle_ends_with_one_line(tmp_path, capsys):
+def test_damaged_or_missing_pickle_ends_with_one_line(tmp_path, refusal):
     path = write(tmp_path / "mnist.pkl.gz", splits())
     whole = path.read_bytes()
     for content in (whole[:-20], whole[: len(whole) // 2], whole[:5], b"", b"text", gzip.compress(b"no pickle")):
         path.write_bytes(content)
-        assert f"{path}: cut off, damaged or no pickle" in refusal(tmp_path, capsys, "--pickle", str(path))
+        assert f"{path}: cut off, damaged or no pickle" in refusal(from_scratch.main, "--pickle", str(path))
     missing = str(tmp_path / "other.pkl.gz")
-    assert refusal(tmp_path, capsys, "--pickle", missing) == f"error: {missing}: no such file"
+    assert refusal(from_scratch.main, "--pickle", missing) == f"error: {missing}: no such file"
 
 
 def test_script_trains_on_a_pickle(tmp_path):
@@ -265,8 +255,8 @@ def test_script_trains_on_a_pickle(tmp_path):
         (["--lr", "-1"], "lr -1.0: must be above 0"),
     ],
 )
-def test_bad_flag_ends_with_one_line(tmp_path, capsys, flags, said):
-    assert said in refusal(tmp_path, capsys, *flags)
+def test_bad_flag_ends_with_one_line(refusal, flags, said):
+    assert said in refusal(from_scratch.main, *flags)
 
 
 def test_script_runs_without_any_flag(tmp_path, monkeypatch):

@@ -123,7 +123,7 @@ def test_seeds_are_averaged(tmp_path):
     assert metrics["cv/log_rmse"] <= np.mean(metrics["cv/seed_log_rmse"])  # the square is convex
 
 
-def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys):
+def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys, refusal):
     run, metrics = run_houses(tmp_path, "--net", "linear", "--folds", "3", "--jobs", "1")
     submission = (run / "submission.csv").read_text()
     for name in ("metrics.json", "submission.csv", "fold1/predictions.npz"):  # killed within the second fold
@@ -136,7 +136,7 @@ def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys):
     assert (run / "submission.csv").read_text() == submission
     assert json.loads((run / "metrics.json").read_text())["cv/log_rmse"] == metrics["cv/log_rmse"]
     assert (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == kept
-    line = refused(capsys, house_prices.main, house_prices.RECIPES, ["--resume", str(run), "--lr", "0.5"])
+    line = refusal(house_prices.main, "--resume", str(run), "--lr", "0.5", recipes=house_prices.RECIPES)
     assert "--lr 0.5" in line
 
 
@@ -224,15 +224,6 @@ def test_rows_written_otherwise_get_the_same_predictions(cross_validated, tmp_pa
     assert output.read_text() == (run / "submission.csv").read_text()
 
 
-def refused(capsys, main, recipes, flags):
-    with pytest.raises(SystemExit) as stop:
-        cli(main, recipes, flags)
-    assert stop.value.code == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    return lines[0]
-
-
 @pytest.mark.parametrize(
     ("spoil", "named"),
     [
@@ -242,20 +233,20 @@ def refused(capsys, main, recipes, flags):
         (lambda cells: cells.assign(Id="7"), ["line 3", "'Id'", "'7'"]),
     ],
 )
-def test_spoilt_rows_are_one_line(cross_validated, tmp_path, capsys, spoil, named):
+def test_spoilt_rows_are_one_line(cross_validated, tmp_path, refusal, spoil, named):
     run, _ = cross_validated
     spoil(houses()[1].cells).to_csv(tmp_path / "new.csv", index=False)
     flags = [str(run), str(tmp_path / "new.csv"), "--output", str(tmp_path / "said.csv")]
-    line = refused(capsys, predict_table.main, None, flags)
+    line = refusal(predict_table.main, *flags)
     assert all(part in line for part in ["new.csv", *named]), line
     assert not (tmp_path / "said.csv").exists()
 
 
-def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, capsys):
+def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, refusal):
     run, _ = cross_validated
     output = tmp_path / "said.csv"
     output.write_text("mine")
-    assert "said.csv" in refused(capsys, predict_table.main, None, [str(run), "new.csv", "--output", str(output)])
+    assert "said.csv" in refusal(predict_table.main, str(run), "new.csv", "--output", str(output))
     assert output.read_text() == "mine"
 
 
@@ -278,14 +269,10 @@ def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, capsys
         (["--sample", "false", "--data_dir", "nowhere"], ["nowhere", "train.csv", "--sample"]),
     ],
 )
-def test_mistake_on_the_command_line_is_one_line(tmp_path, capsys, monkeypatch, flags, named):
+def test_mistake_on_the_command_line_is_one_line(monkeypatch, refusal, flags, named):
     monkeypatch.setattr("datamodules.house_prices.MIRROR", "http://127.0.0.1:9/")  # nobody listens there
-    monkeypatch.chdir(tmp_path)
-    line = refused(
-        capsys, house_prices.main, house_prices.RECIPES, [*QUICK, "--jobs", "1", "--run_dir", "runs", *flags]
-    )
+    line = refusal(house_prices.main, *QUICK, "--jobs", "1", *flags, recipes=house_prices.RECIPES)
     assert all(part in line for part in named), line
-    assert not list(tmp_path.glob("runs/house_prices/*"))
 
 
 @pytest.mark.parametrize(
@@ -299,15 +286,14 @@ def test_mistake_on_the_command_line_is_one_line(tmp_path, capsys, monkeypatch, 
         (["--csv", "wine.csv", "--target", "class", "--drop", "[ash,hues]"], ["'hues'", "'hue'"]),
     ],
 )
-def test_mistake_about_an_own_table_is_one_line(tmp_path, capsys, monkeypatch, flags, named):
+def test_mistake_about_an_own_table_is_one_line(tmp_path, refusal, flags, named):
     wine_files(tmp_path)
-    monkeypatch.chdir(tmp_path)
-    line = refused(capsys, table.main, table.RECIPES, [*QUICK[1:], *flags])
+    line = refusal(table.main, *QUICK[1:], *flags, recipes=table.RECIPES)
     assert all(part in line for part in named), line
 
 
-def test_image_checkpoint_is_no_table(tmp_path, capsys):
+def test_image_checkpoint_is_no_table(tmp_path, refusal):
     torch.save({"state_dict": {}, "hyper_parameters": {"net": "mlp"}}, tmp_path / "image.ckpt")
-    line = refused(capsys, predict_table.main, None, [str(tmp_path / "image.ckpt"), "new.csv"])
+    line = refusal(predict_table.main, str(tmp_path / "image.ckpt"), "new.csv")
     assert "image.ckpt" in line
     assert command_line.config["checkpoint"].endswith("image.ckpt")

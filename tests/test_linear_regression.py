@@ -31,15 +31,6 @@ def run(tmp_path, *flags):
     return cli(linear_regression.main, None, [*flags, "--run_dir", str(tmp_path / "runs")])
 
 
-def refusal(tmp_path, capsys, *flags):
-    with pytest.raises(SystemExit) as end:
-        run(tmp_path, *flags)
-    assert end.value.code == 2
-    assert not (tmp_path / "runs").exists()
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
 def write(tmp_path, text):
     (tmp_path / "points.csv").write_text(text)
     return str(tmp_path / "points.csv")
@@ -165,9 +156,9 @@ def test_a_point_far_out_slows_small_batches_down():
         ("x,y\n0.1,2\n0.1,3\n0.1,4\n", "column 'x': always '0.1'"),
     ],
 )
-def test_bad_file_is_one_line(tmp_path, capsys, text, words):
+def test_bad_file_is_one_line(tmp_path, refusal, text, words):
     csv = str(tmp_path / "points.csv") if text is None else write(tmp_path, text)
-    line = refusal(tmp_path, capsys, "--csv", csv)
+    line = refusal(linear_regression.main, "--csv", csv)
     assert words in line
     assert csv in line
 
@@ -188,5 +179,5 @@ def test_bad_file_is_one_line(tmp_path, capsys, text, words):
         (["--epochs", "0"], "--epochs 0: must be at least 1"),
     ],
 )
-def test_bad_flag_is_one_line(tmp_path, capsys, flags, words):
-    assert words in refusal(tmp_path, capsys, *flags)
+def test_bad_flag_is_one_line(refusal, flags, words):
+    assert words in refusal(linear_regression.main, *flags)

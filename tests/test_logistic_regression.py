@@ -32,15 +32,6 @@ def run(tmp_path, *flags):
     return cli(logistic_regression.main, None, [*flags, "--run_dir", str(tmp_path / "runs")])
 
 
-def refusal(tmp_path, capsys, *flags):
-    with pytest.raises(SystemExit) as end:
-        run(tmp_path, *flags)
-    assert end.value.code == 2
-    assert not (tmp_path / "runs").exists()
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
 def write(tmp_path, text):
     (tmp_path / "rows.csv").write_text(text)
     return str(tmp_path / "rows.csv")
@@ -191,18 +182,18 @@ GOOD = rows_of()
         ("\n".join([*GOOD, "1,3,A,maybe"]).replace("yes", "no"), "'maybe', in 1 rows, has none to train on"),
     ],
 )
-def test_bad_file_is_one_line(tmp_path, capsys, text, words):
+def test_bad_file_is_one_line(tmp_path, refusal, text, words):
     csv = str(tmp_path / "rows.csv") if text is None else write(tmp_path, text)
-    line = refusal(tmp_path, capsys, "--csv", csv, "--target", "bought")
+    line = refusal(logistic_regression.main, "--csv", csv, "--target", "bought")
     assert words in line
     assert csv in line
 
 
-def test_class_that_the_test_rows_lack_is_one_line(tmp_path, capsys):
+def test_class_that_the_test_rows_lack_is_one_line(tmp_path, refusal):
     answers = np.array(["yes", "no"] * 30)
     answers[fold_indices(60, Fold(0, 5))] = "no"
     csv = write(tmp_path, "size,bought\n" + "".join(f"{row % 9},{answer}\n" for row, answer in enumerate(answers)))
-    line = refusal(tmp_path, capsys, "--csv", csv, "--target", "bought")
+    line = refusal(logistic_regression.main, "--csv", csv, "--target", "bought")
     assert "column 'bought': 'yes' is in none of the 12 test rows; it takes more rows" in line
 
 
@@ -220,5 +211,5 @@ def test_class_that_the_test_rows_lack_is_one_line(tmp_path, capsys):
         (["--csv", "rows.csv", "--target", "bought", "--problem", "xor"], "--problem xor reads no file"),
     ],
 )
-def test_bad_flag_is_one_line(tmp_path, capsys, flags, words):
-    assert words in refusal(tmp_path, capsys, *flags)
+def test_bad_flag_is_one_line(refusal, flags, words):
+    assert words in refusal(logistic_regression.main, *flags)

@@ -133,10 +133,5 @@ def test_weight_decay_is_chosen_without_the_test_images(tmp_path):
         (["--lr", "-1"], "Invalid learning rate: -1.0"),
     ],
 )
-def test_bad_input_ends_with_one_line(tmp_path, capsys, flags, said):
-    with pytest.raises(SystemExit) as end:
-        run(tmp_path, *flags)
-    assert end.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert said in line
-    assert not (tmp_path / "runs").exists()
+def test_bad_input_ends_with_one_line(refusal, flags, said):
+    assert said in refusal(overfitting.main, *flags)

@@ -28,15 +28,6 @@ def trained(tmp_path_factory):
     return next(folder.glob("mnist/*"))
 
 
-def refused(capsys, *args):
-    """The one line that a wrong command line ends with."""
-    with pytest.raises(SystemExit) as stop:
-        cli(finetune.main, args=[*args])
-    assert stop.value.code == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    return line
-
-
 @pytest.mark.parametrize(
     "name", ["softmax", "mlp", "lenet5", "cnn", "resnet18", "vgg11", "densenet_bc_100_12", "speednet"]
 )
@@ -150,43 +141,41 @@ def test_torchvisions_networks_see_enlarged_colour_images(size):
     torch.testing.assert_close(x[:, :1], expected)
 
 
-def test_missing_checkpoint_is_one_line(tmp_path, capsys):
-    assert "no checkpoint at" in refused(capsys, str(tmp_path), *FLAGS)
+def test_missing_checkpoint_is_one_line(tmp_path, refusal):
+    assert "no checkpoint at" in refusal(finetune.main, str(tmp_path), *FLAGS)
 
 
-def test_truncated_checkpoint_is_one_line(tmp_path, trained, capsys):
+def test_truncated_checkpoint_is_one_line(tmp_path, trained, refusal):
     whole = (trained / "checkpoints" / "best.ckpt").read_bytes()
     for size in (0, 10, len(whole) // 2, len(whole) - 100):
         (tmp_path / "cut.ckpt").write_bytes(whole[:size])
-        assert f"{tmp_path / 'cut.ckpt'}: cut off" in refused(capsys, str(tmp_path / "cut.ckpt"), *FLAGS)
+        assert f"{tmp_path / 'cut.ckpt'}: cut off" in refusal(finetune.main, str(tmp_path / "cut.ckpt"), *FLAGS)
 
 
-def test_file_that_is_no_checkpoint_of_ours_is_one_line(tmp_path, capsys):
+def test_file_that_is_no_checkpoint_of_ours_is_one_line(tmp_path, refusal):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")
-    assert "no checkpoint of this project" in refused(capsys, str(tmp_path / "other.ckpt"), *FLAGS)
+    assert "no checkpoint of this project" in refusal(finetune.main, str(tmp_path / "other.ckpt"), *FLAGS)
 
 
-def test_checkpoint_with_code_in_it_is_not_run(tmp_path, capsys):
+def test_checkpoint_with_code_in_it_is_not_run(tmp_path, capsys, refusal):
     class Trap:
         def __reduce__(self):
             return (print, ("executed",))
 
     torch.save({"state_dict": {}, "hyper_parameters": {}, "trap": Trap()}, tmp_path / "trap.ckpt")
-    refused(capsys, str(tmp_path / "trap.ckpt"), *FLAGS)
+    refusal(finetune.main, str(tmp_path / "trap.ckpt"), *FLAGS)
     assert "executed" not in capsys.readouterr().out
 
 
-def test_unknown_data_set_or_torchvision_network_is_one_line(trained, capsys):
-    assert "did you mean cifar10" in refused(capsys, str(trained), "--data", "cifar", *FLAGS)
-    assert "resnet17" in refused(capsys, "torchvision:resnet17", *FLAGS)
+def test_unknown_data_set_or_torchvision_network_is_one_line(trained, refusal):
+    assert "did you mean cifar10" in refusal(finetune.main, str(trained), "--data", "cifar", *FLAGS)
+    assert "resnet17" in refusal(finetune.main, "torchvision:resnet17", *FLAGS)
 
 
-def test_resuming_from_another_network_or_class_count_is_one_line(tmp_path, trained, capsys):
+def test_resuming_from_another_network_or_class_count_is_one_line(tmp_path, trained, refusal):
     for flags, named in [
         (["--net", "mlp"], "missing there"),
         (["--net_args.widths", "[8, 8, 8]"], "(8, 1, 5, 5) here"),
     ]:
-        with pytest.raises(SystemExit):
-            cli(mnist.main, mnist.RECIPES, ["--resume", str(trained), *flags])
-        assert "holds another network" in (line := capsys.readouterr().err)
-        assert line.count("\n") == 1 and named in line
+        line = refusal(mnist.main, "--resume", str(trained), *flags, recipes=mnist.RECIPES)
+        assert "holds another network" in line and named in line
