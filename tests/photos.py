@@ -36,9 +36,6 @@ def colours(images):
     return Counter(map(tuple, images[:, 0, 0].tolist()))
 
 
-# Files of one colour, in every way a file can say it.
-
-
 def snapshot(folder):
     files = [path for path in folder.rglob("*") if path.is_file() and ".arrays" not in path.parts]
     return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
