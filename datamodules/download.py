@@ -109,32 +109,29 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
 
 
 def _fetch(path: Path, urls: Sequence[str], sha256: str, limit: int) -> None:
-    """Writes what the first of `urls` that has the file serves, and gives it its name when it is whole and checked."""
+    """Writes what the first of `urls` serves that has the file."""
+    for url in urls[:-1]:
+        with contextlib.suppress(OSError, HTTPException):
+            return _copy(url, path, sha256, limit)
+    return _copy(urls[-1], path, sha256, limit)
+
+
+def _copy(url: str, path: Path, sha256: str, limit: int) -> None:
+    """Writes what `url` serves, and gives it its name when it is whole and checked."""
     unfinished = path.with_name(f".{path.name}.unfinished")
+    digest, size = hashlib.sha256(), 0
     try:
-        for url in urls:
-            try:
-                if (got := _copy(url, unfinished, limit)) != sha256:
-                    raise OSError(f"{url}: SHA-256 {got} in place of {sha256}")
-                unfinished.replace(path)
-                return
-            except (OSError, HTTPException):
-                if url == urls[-1]:
-                    raise
+        with urlopen(url, timeout=TIMEOUT) as answer, unfinished.open("wb") as file:
+            while chunk := answer.read(CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise OSError(f"{url}: more than the {limit:,} bytes that it may have")
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if (got := digest.hexdigest()) != sha256:
+            raise OSError(f"{url}: SHA-256 {got} in place of {sha256}")
+        unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
-
-
-def _copy(url: str, path: Path, limit: int) -> str:
-    """Writes what `url` serves to `path`, and returns its SHA-256."""
-    digest, size = hashlib.sha256(), 0
-    with urlopen(url, timeout=TIMEOUT) as answer, path.open("wb") as file:
-        while chunk := answer.read(CHUNK):
-            size += len(chunk)
-            if size > limit:
-                raise OSError(f"{url}: more than the {limit:,} bytes that it may have")
-            digest.update(chunk)
-            file.write(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
