@@ -28,6 +28,7 @@ set_parsing_settings(
     import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
 )
 ALIASES = 20  # in a config file, at most: ten lines that each name the one before nine times are a billion values
+LONGEST = 500  # characters of a message
 _load_yaml = get_loader("yaml")
 
 
@@ -99,7 +100,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     if key and value and wanted:
         kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
         return f"--{key[1]} {value[1].strip()}: expected {kinds}"
-    return text
+    return text if len(text) < LONGEST else text[:LONGEST] + " ..."  # it may quote a whole file
 
 
 @contextmanager
