@@ -33,6 +33,19 @@ class EpochCheckpoint(ModelCheckpoint):
     def state_key(self) -> str:
         return self._key  # Lightning asks for it at every hook, and would format all options each time
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        # Files are deleted by these names, and a checkpoint may come from a stranger: none leaves the folder. So a
+        # directory may also be moved before it is resumed.
+        kept = {**state_dict, "dirpath": self.dirpath}
+        for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+            kept[name] = self._in_folder(state_dict[name])
+        kept["best_k_models"] = {self._in_folder(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict(kept)
+
+    def _in_folder(self, path: str) -> str:
+        name = Path(path).name
+        return str(Path(self.dirpath) / name) if name.endswith(".ckpt") else ""
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         ends = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
         if ends or (trainer.current_epoch + 1) % self.every == 0:

@@ -50,7 +50,7 @@ def decode_files(paths: Sequence[Path], size: int) -> Decoded:
 
     # Threads suffice: Pillow lets others run while it decodes and resizes.
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, on what it can read all the same
+        warnings.simplefilter("ignore")  # Pillow's, on what it can read all the same; twice its limit it refuses
         results = pool.map(decode_row, range(len(paths)))
         if sys.stderr.isatty():
             results = track(results, "decoding", len(paths), console=Console(stderr=True), transient=True)

@@ -1,10 +1,14 @@
-"""The official files of a data set: images through torchvision, as the arrays of `arrays.py`, and single files."""
+"""The official files of a data set, and single files: checked by SHA-256 before anything reads them.
+
+A file gets its name only when it is whole and checked; of several processes one downloads, and the others wait.
+"""
 
 import contextlib
 import hashlib
 import io
 import os
-import tempfile
+import shutil
+from collections.abc import Callable, Sequence
 from http.client import HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -15,78 +19,119 @@ from filelock import FileLock
 from datamodules.arrays import ImageArrays, write_arrays
 
 TIMEOUT = 30  # seconds without an answer
+CHUNK = 2**20  # bytes
+LIMIT = 2**28  # bytes of a download; the largest archive, CIFAR-10's, has 170 million
+REMEDY = "put it there, or use --sample"
+
+# torchvision itself knows only MD5, for which two files with one sum can be made.
+SHA256 = {
+    "MNIST": {
+        "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+        "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+        "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+        "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+    },
+    "FashionMNIST": {
+        "train-images-idx3-ubyte.gz": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+        "train-labels-idx1-ubyte.gz": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+        "t10k-images-idx3-ubyte.gz": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+        "t10k-labels-idx1-ubyte.gz": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+    },
+    "CIFAR10": {"cifar-10-python.tar.gz": "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"},
+    "CIFAR100": {"cifar-100-python.tar.gz": "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7"},
+}
 
 
 def download_arrays(folder: Path, torchvision_name: str) -> None:
-    """Downloads `torchvision.datasets.<torchvision_name>` and writes its arrays to `folder`.
+    """Downloads `torchvision.datasets.<torchvision_name>` and writes its arrays to `folder`, if it is not there.
 
-    Several processes may call this at once: one downloads, the others wait and find it done.
-    torchvision checks the MD5 of the archives; nothing of them is kept but the arrays.
+    Nothing of the archives is kept but the arrays.
 
     Raises:
-        FileNotFoundError: the files could not be fetched, or are not the official ones.
+        FileNotFoundError: the files could not be fetched or written, or are not the official ones.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.parent / f".{folder.name}.lock"):
-        if folder.exists():
-            return
-        print(f"{folder}: not there yet, downloading {torchvision_name} ...", flush=True)
-        try:
-            arrays = _fetch(torchvision_name, folder.parent)
-        except (
-            OSError,
-            RuntimeError,
-            EOFError,
-            HTTPException,
-        ) as error:  # no network, wrong checksum, no HTTP
-            raise FileNotFoundError(
-                f"{folder}: no data there, and {torchvision_name} could not be downloaded"
-                f" ({' '.join(str(error).split())}); put the arrays there, or use --sample"
-            ) from error
-        write_arrays(folder, arrays)
+    _make_once(folder, lambda: write_arrays(folder, _fetch_arrays(torchvision_name, folder)))
 
 
-def _fetch(torchvision_name: str, scratch: Path) -> ImageArrays:
+def _fetch_arrays(torchvision_name: str, folder: Path) -> ImageArrays:
     import torchvision  # here, because only a first run needs it
 
     dataset = getattr(torchvision.datasets, torchvision_name)
-    with tempfile.TemporaryDirectory(prefix=".download-", dir=scratch) as archives:
-        with contextlib.redirect_stdout(io.StringIO()):  # torchvision reports every mirror it tries
+    archives = folder.with_name(f".{folder.name}.download")  # one process at a time is here
+    shutil.rmtree(archives, ignore_errors=True)  # left by a process that was killed
+    place = archives / torchvision_name / "raw" if hasattr(dataset, "mirrors") else archives
+    try:
+        place.mkdir(parents=True)
+        for name, sha256 in SHA256[torchvision_name].items():
+            urls = [mirror + name for mirror in dataset.mirrors] if hasattr(dataset, "mirrors") else [dataset.url]
+            _fetch(place / name, urls, sha256, LIMIT)
+        # It finds the archives there, and unpacks and reads them; CIFAR's are pickles, which run what is in them.
+        with contextlib.redirect_stdout(io.StringIO()):
             train, test = (dataset(archives, train=is_train, download=True) for is_train in (True, False))
         return ImageArrays(
             np.asarray(train.data), np.asarray(train.targets, np.uint8),
             np.asarray(test.data), np.asarray(test.targets, np.uint8),
         )  # fmt: skip
+    finally:
+        shutil.rmtree(archives, ignore_errors=True)
 
 
-def download_file(path: Path, url: str, sha1: str) -> None:
+def download_file(path: Path, url: str, sha256: str, limit: int = LIMIT, remedy: str = REMEDY) -> None:
     """Downloads a file, if it is not there, and writes it whole or not at all.
 
-    Several processes may call this at once, as with `download_arrays`.
+    Args:
+        limit: bytes that it may have at most.
+        remedy: what the message of a failure advises.
 
     Raises:
-        FileNotFoundError: it could not be fetched, or is another one than `sha1` says.
+        FileNotFoundError: it could not be fetched or written, is larger, or another one than `sha256` says.
     """
-    if path.exists():
+    _make_once(path, lambda: _fetch(path, [url], sha256, limit), remedy)
+
+
+def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> None:
+    """Calls `make`, which downloads `target`, where that is not there; one process at a time.
+
+    Raises:
+        FileNotFoundError: it could not; the message has the reason.
+    """
+    if target.exists():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.parent / f".{path.name}.lock"):
-        if path.exists():
-            return
-        print(f"{path}: not there yet, downloading it ...", flush=True)
-        try:
-            with urlopen(url, timeout=TIMEOUT) as answer:
-                content = answer.read()
-            if (got := hashlib.sha1(content).hexdigest()) != sha1:
-                raise OSError(f"SHA-1 {got} in place of {sha1}")
-        except (OSError, HTTPException) as error:
-            raise FileNotFoundError(
-                f"{path}: not there, and could not be downloaded ({' '.join(str(error).split())});"
-                " put the file there, or use --sample"
-            ) from error
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        with unfinished.open("wb") as file:
-            file.write(content)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not target.exists():
+                print(f"{target}: not there yet, downloading it ...", flush=True)
+                make()
+    except (OSError, RuntimeError, HTTPException) as error:  # no network or disk, not the official files, no HTTP
+        reason = " ".join(str(error).split())
+        raise FileNotFoundError(f"{target}: not there, and could not be downloaded ({reason}); {remedy}") from error
+
+
+def _fetch(path: Path, urls: Sequence[str], sha256: str, limit: int) -> None:
+    """Writes what the first of `urls` serves that has the file."""
+    for url in urls[:-1]:
+        with contextlib.suppress(OSError, HTTPException):
+            return _copy(url, path, sha256, limit)
+    return _copy(urls[-1], path, sha256, limit)
+
+
+def _copy(url: str, path: Path, sha256: str, limit: int) -> None:
+    """Writes what `url` serves, and gives it its name when it is whole and checked."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    digest, size = hashlib.sha256(), 0
+    try:
+        with urlopen(url, timeout=TIMEOUT) as answer, unfinished.open("wb") as file:
+            while chunk := answer.read(CHUNK):
+                size += len(chunk)
+                if size > limit:
+                    raise OSError(f"{url}: more than the {limit:,} bytes that it may have")
+                digest.update(chunk)
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
+        if (got := digest.hexdigest()) != sha256:
+            raise OSError(f"{url}: SHA-256 {got} in place of {sha256}")
         unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -119,7 +119,12 @@ class ImageFolder(ImageData):
     @cached_property
     def skipped(self) -> dict[str, str]:
         """Files left out when the arrays were made, each with the reason."""
-        return {} if self.sample else json.loads((self.folder / SKIPPED).read_text())
+        if self.sample:
+            return {}
+        try:
+            return dict(json.loads((self.folder / SKIPPED).read_text()))
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{self.folder / SKIPPED}: damaged; remove {self.folder} to decode it anew") from error
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()

@@ -15,9 +15,9 @@ from datamodules.table_data import Fold, TableData
 from datamodules.tables import Kind, Table, check_unique, read_csv
 
 MIRROR = "http://d2l-data.s3-accelerate.amazonaws.com/"  # of Zhang et al., "Dive into deep learning"
-FILES = {  # with the mirror's name and SHA-1 of each
-    "train.csv": ("kaggle_house_pred_train.csv", "585e9cc93e70b39160e7921475f9bcd7d31219ce"),
-    "test.csv": ("kaggle_house_pred_test.csv", "fa19780a7b011d9b009e8bff8e99922a8ee2eb90"),
+FILES = {  # with the mirror's name and SHA-256 of each
+    "train.csv": ("kaggle_house_pred_train.csv", "1e18addf81e5e4d347cc17ee6075bbe4a42b7fa26b9e5b063e8f692a5f929d41"),
+    "test.csv": ("kaggle_house_pred_test.csv", "8fdd3d829d4d986b58f845c9553b225e67dd8383624d90fb6ca1d4bed5798c1e"),
 }
 
 QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; NA, where it is a level, means that there is none
@@ -120,8 +120,8 @@ class HousePrices(TableData):
         Raises:
             FileNotFoundError: they could not be fetched.
         """
-        for name, (mirrored, sha1) in {} if self.sample else FILES.items():
-            download_file(self.folder / name, MIRROR + mirrored, sha1)
+        for name, (mirrored, sha256) in {} if self.sample else FILES.items():
+            download_file(self.folder / name, MIRROR + mirrored, sha256)
 
     def read(self) -> Table:
         return houses()[0] if self.sample else read_csv(self.folder / "train.csv")

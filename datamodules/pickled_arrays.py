@@ -8,10 +8,11 @@ state, could read beyond its memory.
 import gzip
 import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
+LIMIT = 2**29  # bytes, unpacked; MNIST as float64 has 440 million
 SPLITS = ("train", "valid", "test")
 PIXELS = (784,)  # 28 x 28
 TYPES = ("f4", "f8", "u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8")
@@ -75,6 +76,25 @@ ALLOWED: dict[tuple[str, str], Any] = {
 }
 
 
+class _Limited:
+    """A file of which no more than `LIMIT` bytes are read: a few kilobytes of gzip may unpack to any size."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.left = file, LIMIT
+
+    def read(self, size: int) -> bytes:
+        return self._counted(self.file.read(min(size, self.left + 1)))
+
+    def readline(self) -> bytes:
+        return self._counted(self.file.readline(self.left + 1))
+
+    def _counted(self, content: bytes) -> bytes:
+        self.left -= len(content)
+        if self.left < 0:
+            raise _NotArraysError(f"unpacks to more than {LIMIT:,} bytes")
+        return content
+
+
 class _ArrayUnpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in ALLOWED:
@@ -93,7 +113,7 @@ def read_pickled_splits(path: Path) -> dict[str, Split]:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         with gzip.open(path) as file:
-            content = _ArrayUnpickler(file, encoding="latin1").load()  # Python 2's text may hold bytes
+            content = _ArrayUnpickler(_Limited(file), encoding="latin1").load()  # Python 2's text may hold bytes
     except _NotArraysError as error:
         raise ValueError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle raises errors of any kind

@@ -14,7 +14,8 @@ from typing import Any
 
 from runs import find_config, is_rank_zero
 
-from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
+from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
+from yaml import YAMLError
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python experiments/x.py` puts only experiments/ there
@@ -26,6 +27,18 @@ set_parsing_settings(
     import_path_denylist=["*"],
     import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
 )
+ALIASES = 20  # in a config file, at most: ten lines that each name the one before nine times are a billion values
+LONGEST = 500  # characters of a message
+_load_yaml = get_loader("yaml")
+
+
+def _load_yaml_without_bombs(text: str) -> Any:
+    if text.count("*") > ALIASES:
+        raise YAMLError(f"more than {ALIASES} aliases")
+    return _load_yaml(text)
+
+
+set_loader("yaml", _load_yaml_without_bombs, (YAMLError,))
 
 
 def cli(
@@ -56,6 +69,8 @@ def cli(
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error
+        except RecursionError as error:
+            raise ValueError("--config: lists or dicts in one another without an end") from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         config.clear()
@@ -85,7 +100,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     if key and value and wanted:
         kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
         return f"--{key[1]} {value[1].strip()}: expected {kinds}"
-    return text
+    return text if len(text) < LONGEST else text[:LONGEST] + " ..."  # it may quote a whole file
 
 
 @contextmanager

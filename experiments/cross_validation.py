@@ -11,6 +11,7 @@ from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from zipfile import BadZipFile
 
 from command_line import config
 from figures import draw_regression
@@ -131,8 +132,7 @@ def train_fold(
     """Trains one fold in the directory `run`, whose log.txt gets what it says; reads what it said if it has ended."""
     started, ended = time.perf_counter(), run / PREDICTIONS
     if ended.exists():
-        with np.load(ended, allow_pickle=False) as arrays:
-            return FoldResult(**arrays)
+        return _read_result(ended)
     shutil.rmtree(run, ignore_errors=True)  # what was interrupted begins again
     run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
@@ -150,6 +150,14 @@ def train_fold(
     score, seconds = metrics["test/log_rmse"], time.perf_counter() - started
     print(f"{run.name}: log_rmse {score:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
     return result
+
+
+def _read_result(path: Path) -> FoldResult:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return FoldResult(**arrays)
+    except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
+        raise ValueError(f"{path}: damaged, or no predictions; remove it to train the fold again") from error
 
 
 def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:

@@ -46,7 +46,9 @@ def main(
         net, net_args = "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
     else:
         trained = read_checkpoint(find_checkpoint(flags.get("resume") or checkpoint))["hyper_parameters"]
-        net, net_args = trained["net"], trained["net_args"]
+        net, net_args = trained.get("net"), trained.get("net_args")
+        if not isinstance(net, str) or not isinstance(net_args, dict | None):
+            raise ValueError(f"{checkpoint}: names no network")
     dataset = choose("data", data, DATA)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=image_size, skip_bad=skip_bad)

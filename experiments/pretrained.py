@@ -43,7 +43,7 @@ def _torchvision_weights(source: str) -> Mapping[str, Tensor]:
 
     arch = source.removeprefix(TORCHVISION)
     try:
-        weights = get_model_weights(arch).DEFAULT.get_state_dict(check_hash=True, progress=False)
+        weights = get_model_weights(arch).DEFAULT.get_state_dict(check_hash=True, progress=False, weights_only=True)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     except (OSError, RuntimeError) as error:  # no network, or another file than expected

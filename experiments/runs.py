@@ -34,9 +34,16 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
 def find_checkpoint(source: str) -> Path:
     """The file that holds a trained model: a run's best checkpoint, its last where none was chosen, or the file itself.
 
+    An address, such as https://host/best.ckpt#sha256=<64 digits>, is downloaded.
+
     Raises:
+        ValueError: the address has no SHA-256.
         FileNotFoundError: it is not there.
     """
+    if source.startswith(("http://", "https://")):
+        from remote_checkpoints import download_checkpoint  # here, because hardly a run needs it
+
+        return download_checkpoint(source)
     path = Path(source)
     checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
     if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
@@ -50,14 +57,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What the checkpoint holds, on the CPU. Nothing in the file is executed.
 
     Raises:
-        ValueError: it is truncated, or no checkpoint of this project.
+        ValueError: it is truncated, holds code, or is no checkpoint of this project.
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
         raise ValueError(f"{path}: cut off, damaged or no checkpoint") from error
-    if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
+    parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
+    if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
         raise ValueError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
+    for name in checkpoint["hyper_parameters"]:
+        if name.startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
+            raise ValueError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
     return checkpoint
 
 

@@ -1,6 +1,7 @@
 """What the LightningModules of all tasks share: metrics of each stage that are exact over samples and devices."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,6 +34,19 @@ class Stages(LightningModule, ABC):
             self.__dict__[name] = value
         else:
             super().__setattr__(name, value)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls, checkpoint_path: str | Path, *args: Any, weights_only: bool = True, **kwargs: Any
+    ) -> "Stages":
+        """Lightning's, of which nothing in the file is executed and no address is fetched.
+
+        Raises:
+            ValueError: it is an address, which Lightning would download unchecked.
+        """
+        if "://" in str(checkpoint_path):
+            raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
+        return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> None:

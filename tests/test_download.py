@@ -1,93 +1,20 @@
 """Downloads through torchvision, from a server on this machine that keeps count."""
 
-import gzip
 import hashlib
 import io
 import multiprocessing
 import pickle
 import tarfile
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from file_server import images_and_labels, md5, serve_as_official
 from torchvision import datasets
 
 from datamodules import MNIST
 from datamodules.arrays import read_arrays
 from datamodules.download import download_arrays
 from datamodules.house_prices import FILES, HousePrices
-
-SPLITS = (("train", 6), ("t10k", 4))  # MNIST's names of its files
-
-
-def images_and_labels(shape):
-    """Training images and labels, then those to test."""
-    rng = np.random.default_rng(0)
-    return [
-        rng.integers(top, size=size, dtype=np.uint8) for _, n in SPLITS for size, top in (((n, *shape), 256), (n, 10))
-    ]
-
-
-def idx(array):
-    """LeCun's format: type 8 is uint8, then the number of dimensions, then each as four bytes."""
-    return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.tobytes()
-
-
-def md5(content):
-    return hashlib.md5(content).hexdigest()
-
-
-class Server(ThreadingHTTPServer):
-    """Serves `files`, notes each path asked for, and misbehaves on request."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.requests, self.fault = {}, [], None
-        self.url = f"http://127.0.0.1:{self.server_port}/"
-
-
-class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.server.requests.append(self.path)
-        if self.server.fault == "garbled":
-            self.wfile.write(b"what?\r\n\r\n")
-            return
-        content = self.server.files.get(self.path[1:])
-        if content is None or self.server.fault == "absent":
-            self.send_error(404)
-            return
-        if self.server.fault == "corrupted":
-            content = content[:-1] + bytes([content[-1] ^ 1])
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content[:20] if self.server.fault == "truncated" else content)
-
-    def log_message(self, *args):
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def mnist(server, monkeypatch):
-    """Serves a tiny MNIST in the official format, and gives its arrays."""
-    arrays = images_and_labels((28, 28))
-    kinds = ["train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"]
-    server.files = {f"{kind}-ubyte.gz": gzip.compress(idx(array)) for kind, array in zip(kinds, arrays, strict=True)}
-    monkeypatch.setattr(datasets.MNIST, "mirrors", [server.url])
-    monkeypatch.setattr(datasets.MNIST, "resources", [(name, md5(data)) for name, data in server.files.items()])
-    return arrays
 
 
 @pytest.fixture
@@ -118,6 +45,7 @@ def cifar10(server, monkeypatch):
     monkeypatch.setattr(datasets.CIFAR10, "train_list", checks[:2])
     monkeypatch.setattr(datasets.CIFAR10, "test_list", checks[2:3])
     monkeypatch.setattr(datasets.CIFAR10, "meta", datasets.CIFAR10.meta | {"md5": checks[3][1]})
+    serve_as_official(monkeypatch, "CIFAR10", server)
     return arrays
 
 
@@ -125,11 +53,11 @@ def same(read, wanted):
     return all(np.array_equal(*pair) for pair in zip(read, wanted, strict=True))
 
 
-def test_mnist_is_downloaded_and_nothing_else_kept(tmp_path, mnist):
+def test_mnist_is_downloaded_and_nothing_else_kept(tmp_path, served_mnist):
     data = MNIST(str(tmp_path / "data"))
     data.prepare_data()
     data.setup()
-    assert same(data.arrays, mnist)
+    assert same(data.arrays, served_mnist)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mnist.lock", "mnist"]
 
 
@@ -146,14 +74,14 @@ def test_cifar10_is_downloaded_and_nothing_else_kept(tmp_path, cifar10):
         "garbled",
     ],
 )
-def test_failed_download_says_so_in_one_line_and_leaves_nothing(tmp_path, server, mnist, fault, monkeypatch):
+def test_failed_download_says_so_in_one_line_and_leaves_nothing(tmp_path, server, served_mnist, fault, monkeypatch):
     server.fault = fault
     if fault == "dead":
         monkeypatch.setattr(datasets.MNIST, "mirrors", ["http://127.0.0.1:9/"])  # the discard port: nobody listens
     with pytest.raises(FileNotFoundError) as caught:
         download_arrays(tmp_path / "mnist", "MNIST")
     (line,) = str(caught.value).splitlines()
-    assert line.startswith(f"{tmp_path / 'mnist'}: no data there, and MNIST could not be downloaded (")
+    assert line.startswith(f"{tmp_path / 'mnist'}: not there, and could not be downloaded (")
     assert line.endswith("use --sample")
     assert [path.name for path in tmp_path.iterdir()] == [".mnist.lock"]
 
@@ -163,7 +91,7 @@ def download_together(start, folder):
     download_arrays(folder, "MNIST")
 
 
-def test_four_processes_at_once_download_once(tmp_path, server, mnist):
+def test_four_processes_at_once_download_once(tmp_path, server, served_mnist):
     fork = multiprocessing.get_context("fork")  # the children keep the patched addresses
     start = fork.Barrier(4)  # all are forked before the server has anything to do
     processes = [fork.Process(target=download_together, args=(start, tmp_path / "mnist")) for _ in range(4)]
@@ -172,9 +100,8 @@ def test_four_processes_at_once_download_once(tmp_path, server, mnist):
     for process in processes:
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
-    assert same(read_arrays(tmp_path / "mnist", (28, 28), 10), mnist)
-    # torchvision asks for each file twice: for redirects, then for its content.
-    assert sorted(server.requests) == sorted(2 * [f"/{name}" for name in server.files])
+    assert same(read_arrays(tmp_path / "mnist", (28, 28), 10), served_mnist)
+    assert sorted(server.requests) == sorted(f"/{name}" for name in server.files)
 
 
 @pytest.fixture
@@ -182,7 +109,7 @@ def house_prices(server, monkeypatch):
     """Serves two small files in place of Kaggle's."""
     contents = {name: f"{name}\n".encode() * 9 for name in FILES}
     server.files = {f"mirrored_{name}": content for name, content in contents.items()}
-    files = {name: (f"mirrored_{name}", hashlib.sha1(content).hexdigest()) for name, content in contents.items()}
+    files = {name: (f"mirrored_{name}", hashlib.sha256(content).hexdigest()) for name, content in contents.items()}
     monkeypatch.setattr("datamodules.house_prices.FILES", files)
     monkeypatch.setattr("datamodules.house_prices.MIRROR", server.url)
     return contents
@@ -205,6 +132,6 @@ def test_failed_download_of_house_prices_leaves_nothing(tmp_path, server, house_
     server.fault = fault
     with pytest.raises(FileNotFoundError, match=r"train\.csv") as error:
         HousePrices(str(tmp_path)).prepare_data()
-    assert "put the file there" in str(error.value)
+    assert "put it there" in str(error.value)
     assert "\n" not in str(error.value)
     assert not list((tmp_path / "house-prices").glob("*.csv"))
