@@ -73,7 +73,7 @@ def most_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
 def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """The images, (n, C, H, W), with what they were taken for, (n, classes), and what they are, (n,)."""
     captions = [
-        ((f"{shortened(classes[guess], 12)} {share:.0%}", COLOURS[1]), (f"is {shortened(classes[label], 14)}", "black"))
+        ((f"{shortened(classes[guess], 14)} {share:.0%}", COLOURS[1]), (f"is {shortened(classes[label], 17)}", "black"))
         for share, guess, label in zip(*(part.tolist() for part in probabilities.max(1)), labels.tolist(), strict=True)
     ]
     return _sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")
@@ -81,7 +81,7 @@ def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: S
 
 def draw_augmented(images: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """Training images after augmentation and mixing."""
-    captions = [((shortened(classes[label], 12), "black"),) for label in labels[:SHEET].tolist()]
+    captions = [((shortened(classes[label], 14), "black"),) for label in labels[:SHEET].tolist()]
     return _sheet(images[:SHEET], COLUMNS, captions, "Training images as the net sees them")
 
 

@@ -6,7 +6,8 @@ during training (`--pictures_every`) from what validation said. Nothing random t
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,9 @@ LAYERS = 7  # whose feature maps are drawn
 def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
     """Pictures of the validation split, in training: in figures/epoch_N/, and by step in TensorBoard."""
     folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{trainer.current_epoch + 1}"
-    writer, step = trainer.logger.experiment, trainer.global_step
-    _try(lambda: publish(_draw(trainer, model, trainer.val_dataloaders, logits, labels), folder, writer, step))
+    with _reported():
+        figures = _draw(trainer, model, trainer.val_dataloaders, logits, labels)
+        publish(figures, folder, trainer.logger.experiment, trainer.global_step)
 
 
 def draw_final(
@@ -58,21 +60,26 @@ def draw_final(
         tested: logits, (N, C), and labels, (N,), of the test set; none where the task has no classes.
         best_step: how many steps were taken at the end of the best epoch; None where none was chosen.
     """
-    folder, step = run / "figures", trainer.global_step
-    _try(lambda: publish(draw_learning_curves(run, best_step), folder, writer, step))
+    folder, step, loader = run / "figures", trainer.global_step, trainer.test_dataloaders
+    with _reported():
+        publish(draw_learning_curves(run, best_step), folder, writer, step)
     for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
-        _try(lambda: publish({"histograms": draw_histograms(model, kept)}, folder, writer, step))  # noqa: B023
+        with _reported():
+            publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     for logits, labels in tested:
         model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
-        loader = trainer.test_dataloaders
-        _try(lambda: publish(_draw(trainer, model, loader, logits, labels), folder, writer, step))  # noqa: B023
-        _try(lambda: _add_curves_and_points(trainer, model, loader, logits, labels, writer, step))  # noqa: B023
+        with _reported():
+            publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
+        with _reported():
+            _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
+        model.cpu()
 
 
-def _try(draw: Callable[[], None]) -> None:
+@contextmanager
+def _reported() -> Iterator[None]:
     """A picture that fails is reported, and costs a run neither its training nor its figures."""
     try:
-        draw()
+        yield
     except Exception:
         print("a picture could not be drawn:", file=sys.stderr)
         traceback.print_exc()

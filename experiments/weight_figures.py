@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LAYERS, BINS = 20, 80
-LEAST = 1e-12  # of a gradient: what is below counts as this
 
 
 def draw_histograms(model: nn.Module, gradients: Mapping[str, Tensor]) -> "Figure":
@@ -24,20 +23,26 @@ def draw_histograms(model: nn.Module, gradients: Mapping[str, Tensor]) -> "Figur
         names = list(layers)
         layers = {names[place]: layers[names[place]] for place in np.linspace(0, len(names) - 1, LAYERS).astype(int)}
     weights = {name: _flat(p.detach()) for name, p in layers.items()}
-    sizes = {name: np.log10(abs(_flat(gradients[name])).clip(LEAST)) for name in layers if name in gradients}
+    sizes = {name: _magnitudes(_flat(gradients[name])) for name in layers if name in gradients}
     figure, panels = new_figure(1, 2, size=(9, 1.6 + 0.42 * len(layers)), sharey=True)
     _draw_hills(panels[0], weights, COLOURS[0])
     panels[0].set(xlabel="weight", title="weights of the best epoch")
     panels[0].set_yticks(range(len(layers)), [shortened(name, 28) for name in layers], fontsize=8)
     panels[0].set_ylim(len(layers) - 0.8, -1.05)
-    if sizes:
+    if any(map(len, sizes.values())):
         _draw_hills(panels[1], {name: sizes.get(name, np.zeros(0)) for name in layers}, COLOURS[1])
-    panels[1].set(xlabel="log10 of the gradient's absolute value", title="gradients of the last epoch's last step")
+    panels[1].set(
+        xlabel="log10 of the gradient's absolute value, where not 0", title="gradients of the last epoch's last step"
+    )
     return figure
 
 
 def _flat(tensor: Tensor) -> np.ndarray:
     return tensor.float().flatten().cpu().numpy()
+
+
+def _magnitudes(gradient: np.ndarray) -> np.ndarray:
+    return np.log10(abs(gradient[gradient != 0]))  # of dead units they are 0
 
 
 def _draw_hills(axes: "Axes", values: Mapping[str, np.ndarray], colour: str) -> None:

@@ -531,7 +531,8 @@ def test_mistake_is_one_line_and_costs_the_user_nothing(tmp_path, capsys, spoil,
 
 
 def run(tmp_path, *flags):
-    defaults = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--run_dir", str(tmp_path / "runs")]
+    defaults = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false"]
+    defaults += ["--run_dir", str(tmp_path / "runs")]
     cli(own_images.main, own_images.RECIPES, [*defaults, *flags])
     (metrics,) = tmp_path.glob("runs/own_images/*/metrics.json")
     return json.loads(metrics.read_text())
