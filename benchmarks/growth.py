@@ -45,6 +45,7 @@ def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> t
             data,
             max_epochs=epochs,
             channels_last=True,
+            pictures=False,
             run_dir=runs,
             accelerator=device,
             devices=1,

@@ -88,7 +88,15 @@ def ours(data: MNIST, epochs: int, device: str) -> float:
     model = Classifier("lenet5", data.input_shape, data.num_classes, data.mean, data.std, lr=LR, momentum=MOMENTUM)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(Terminal()):
         metrics = fit_and_test(
-            "bench", model, data, max_epochs=epochs, run_dir=runs, accelerator=device, devices=1, lr_decay="cosine"
+            "bench",
+            model,
+            data,
+            max_epochs=epochs,
+            run_dir=runs,
+            accelerator=device,
+            devices=1,
+            lr_decay="cosine",
+            pictures=False,
         )
     return metrics["seconds"]
 

@@ -170,6 +170,7 @@ def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
     model = Classifier(net, data.input_shape, 10, data.mean, data.std, lr=0.1)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
         flags = dict(max_epochs=1, channels_last=True, precision=precision, accelerator=accelerator, devices=1)
+        flags |= dict(pictures=False)
         return fit_and_test("bench", model, data, run_dir=runs, **flags)["samples_per_second"]
 
 

@@ -3,8 +3,10 @@
 from callbacks.averaging import weight_averaging
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.gradient_norms import GradientNorms
+from callbacks.histograms import Histograms
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
+from callbacks.predictions import Predictions
 from callbacks.progress import ProgressLine
 from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
@@ -12,8 +14,10 @@ from callbacks.throughput import Throughput
 __all__ = [
     "EpochCheckpoint",
     "GradientNorms",
+    "Histograms",
     "LRDecay",
     "MonitorCheck",
+    "Predictions",
     "ProgressLine",
     "StepCurves",
     "Throughput",

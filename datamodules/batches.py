@@ -145,6 +145,10 @@ class EvalBatches:
         for whole in self.indices.split(self.batch_size * self.world_size):
             yield self.data.take(whole[self.rank :: self.world_size])
 
+    def take(self, positions: Tensor) -> Batch:
+        """The samples at these positions of the order, (B,), whichever rank they belong to."""
+        return self.data.take(self.indices[positions])
+
 
 def reseed(seed: int, device: torch.device) -> None:
     """Seeds the generators that a batch on `device` draws from, the CPU's and the device's.

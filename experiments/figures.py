@@ -1,5 +1,6 @@
 """Pictures: what all of them share, and those of a regression."""
 
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
 
 # Told apart by the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -28,6 +30,25 @@ def save_figures(figures: dict[str, "Figure"], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=120)
+
+
+def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter", step: int) -> None:
+    """Writes each figure to `folder`/NAME.png and to TensorBoard's images; draws and encodes it once."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        canvas, png = FigureCanvasAgg(figure), BytesIO()
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        picture.save(png, "PNG")
+        (folder / f"{name}.png").write_bytes(png.getvalue())
+        image = Summary.Image(
+            width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
+        )
+        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)]), step)
 
 
 def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:

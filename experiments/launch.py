@@ -19,6 +19,7 @@ from typing import Any
 
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
+from pictures import draw_round
 from report import RunLogger, finish, num_parameters, write_layout
 from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
 
@@ -33,8 +34,10 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from callbacks import (
     EpochCheckpoint,
     GradientNorms,
+    Histograms,
     LRDecay,
     MonitorCheck,
+    Predictions,
     ProgressLine,
     StepCurves,
     Throughput,
@@ -121,6 +124,9 @@ def fit_in(
     compile: bool = False,
     find_lr: bool = False,
     save_every: int = 1,
+    pictures: bool = True,
+    pictures_every: int = 0,
+    histograms: bool = False,
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
@@ -143,6 +149,9 @@ def fit_in(
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        pictures: draw what was learnt, and where it is wrong, in figures/ and TensorBoard, at the end.
+        pictures_every: draw after every that many epochs too, from validation data; 0 is off.
+        histograms: add histograms of weights and gradients, by layer, for each epoch.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
@@ -150,6 +159,9 @@ def fit_in(
         raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
     callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss")]
     callbacks += [MonitorCheck(monitor)] if monitor else []
+    if writes and pictures:
+        callbacks += [Histograms()] if histograms else []
+        callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStopping(monitor, mode=monitor_mode(monitor), patience=early_stopping)] if early_stopping else []
@@ -172,7 +184,7 @@ def fit_in(
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
+    return finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
 
 
 def _trainer(

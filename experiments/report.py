@@ -10,12 +10,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from pictures import draw_final
+from runs import read_checkpoint
+
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
-from callbacks import Throughput
+from callbacks import Predictions, Throughput
 
 
 class RunLogger(TensorBoardLogger):
@@ -36,17 +40,22 @@ def finish(
     data: LightningDataModule,
     run: Path | None,
     flags: dict[str, Any],
+    pictures: bool = False,
 ) -> dict[str, Any]:
-    """Evaluates the best epoch on validation and test data, reports, and returns the metrics."""
+    """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics."""
     logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
-    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, WeightAveraging)]
+    ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
     # The best one; the last one where training ended before any validation, or without.
     saved = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.best_model_path]
     best = saved[0] if saved else None
     validates, metrics = bool(sum(trainer.num_val_batches)), {}
     if validates:
         metrics |= trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0]
+    tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
+    if run and pictures:
+        trainer.callbacks.append(Predictions(lambda _, __, logits, labels: tested.append((logits, labels))))
     metrics |= trainer.test(model, data, ckpt_path=None if validates else best, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     metrics["test/samples"] = int(metrics["test/samples"])
@@ -68,6 +77,11 @@ def finish(
             write_json(run / "metrics.json", metrics)
             _log_final(logger, type(model), best, flags, metrics)
         _print_table(metrics, model.metrics, run)
+        if run and pictures:
+            best_step = read_checkpoint(Path(best))["global_step"] if validates and best else None
+            draw_final(trainer, model, tested, run, logger.experiment, best_step)
+        if run:
+            logger.finalize("success")
     return metrics
 
 
@@ -88,7 +102,6 @@ def _log_final(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
         logger.experiment.add_graph(fresh.net, fresh.example_input_array)
-    logger.finalize("success")
 
 
 def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:

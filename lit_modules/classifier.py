@@ -87,12 +87,16 @@ class Classifier(Stages):
             return (self.net(images) + self.net(images.flip(-1))) / 2
         return self.net(images)
 
+    def mix(self, images: Tensor) -> tuple[Tensor, float]:
+        """Training images mixed with others, by mixup or CutMix, and the share of each image's own label."""
+        if not self.mixes:
+            return images, 1.0
+        mixed, alpha = self.mixes[int(torch.randint(len(self.mixes), ()))]
+        return mixed(images, alpha)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        share = 1.0  # of each image's own label
-        if self.mixes:
-            mixed, alpha = self.mixes[int(torch.randint(len(self.mixes), ()))]
-            images, share = mixed(images, alpha)
+        images, share = self.mix(images)
         logits = self(images)
         loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.mixes:
@@ -100,12 +104,13 @@ class Classifier(Stages):
         self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=num_correct(logits, labels))
         return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
 
-    def _evaluate(self, stage: str, batch: Batch) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
         # The sum, unlike the mean, is right for a batch of none, which a rank may get at the end.
         loss = F.cross_entropy(logits, labels, reduction="sum")
         self.means[stage].add(len(labels), loss=loss, acc=num_correct(logits, labels))
+        return logits
 
     # In a resume within an epoch, training starts without an epoch's start.
     def on_train_start(self) -> None:

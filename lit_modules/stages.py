@@ -49,8 +49,8 @@ class Stages(LightningModule, ABC):
         return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
 
     @abstractmethod
-    def _evaluate(self, stage: str, batch: Batch) -> None:
-        """Adds a batch, which may be empty on some ranks, to `means[stage]`."""
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor | None:
+        """Adds a batch, which may be empty on some ranks, to `means[stage]`; may return a row for each sample."""
 
     def _param_groups(self) -> list[Any]:
         """What the optimizer adjusts: parameters, or groups of them."""
@@ -66,11 +66,11 @@ class Stages(LightningModule, ABC):
         """The metrics, from the means of what was added."""
         return means
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        return self._evaluate("val", batch)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
+    def test_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        return self._evaluate("test", batch)
 
     def on_train_epoch_end(self) -> None:
         self._log_means("train")

@@ -57,3 +57,8 @@ def test_house_prices_puts_networks_beside_trees(tmp_path):
     rows = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+) \| [\d.]+, [\d.]+ \|", printed, re.M)
     assert [row[0] for row in rows[:3]] == ["linear", "hist_gradient_boosting", "hist_gradient_boosting"]
     assert all(0.05 < float(row[2]) < 0.3 for row in rows[1:])  # the noise is 0.08, and prices vary by 0.35
+
+
+def test_pictures_prints_their_share():
+    printed = benchmark("pictures", "--sample", "--epochs", "1", "--rounds", "1")
+    assert len(re.findall(r"^(?:pictures|drawing alone): -?[\d.]+% ", printed, re.M)) == 2

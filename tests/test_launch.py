@@ -21,7 +21,7 @@ from datamodules import samples
 from datamodules.arrays import write_arrays
 from lit_modules import Classifier
 
-QUICK = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu"]
+QUICK = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--pictures", "false"]
 
 
 def run_mnist(tmp_path, *flags):

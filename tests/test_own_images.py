@@ -10,7 +10,7 @@ import pytest
 from photos import photos, ready, save, snapshot, text
 from PIL import Image
 
-QUICK = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu"]
+QUICK = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false"]
 
 
 def cut_short(path):

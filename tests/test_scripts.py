@@ -24,7 +24,7 @@ SCRIPTS = {script.__name__: script for script in (mnist, fashion_mnist, cifar10,
 
 def launch_script(script, *flags):
     """Runs a script as a user does, from the root of the project, and returns what it printed."""
-    command = [sys.executable, f"experiments/{script}.py", "--accelerator", "cpu", *flags]
+    command = [sys.executable, f"experiments/{script}.py", "--accelerator", "cpu", "--pictures", "false", *flags]
     env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -51,6 +51,7 @@ def read_metrics(folder):
 )
 def test_net_learns_the_sample_on_one_process(tmp_path, script, net, epochs, at_least):
     flags = ["--sample", "--net", net, "--max_epochs", str(epochs), "--batch_size", "64", "--accelerator", "cpu"]
+    flags += ["--pictures", "false"]
     cli(SCRIPTS[script].main, SCRIPTS[script].RECIPES, [*flags, "--run_dir", str(tmp_path)])
     metrics, _ = read_metrics(tmp_path)
     assert metrics["test/acc"] >= at_least

@@ -17,7 +17,7 @@ from lit_modules.nets import build_net
 from lit_modules.transfer import head_of, load_backbone
 
 QUIET = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
-FLAGS = ["--sample", "--accelerator", "cpu"]
+FLAGS = ["--sample", "--accelerator", "cpu", "--pictures", "false"]
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ VAL_IMAGES = 300
 PLAIN_NET: dict[str, Any] = {"widths": [8, 16, 64], "dropout": 0.0, "batch_norm": False}
 NEVER = 10**9  # epochs: only a training's end is saved
 # Nets this small are faster on a CPU than on an accelerator.
-ON_CPU: dict[str, Any] = dict(accelerator="cpu", devices=1, enable_progress_bar=False)
+ON_CPU: dict[str, Any] = dict(accelerator="cpu", devices=1, enable_progress_bar=False, pictures=False)
 
 
 class Settings(NamedTuple):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from figures import COLOURS, new_figure
+from projector import add_to_projector
 from report import RunLogger
 
 import numpy as np
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ON_MAP, IN_PROJECTOR = 2000, 2000  # points that a picture of 800 pixels, and a browser, show well
+ON_MAP = 2000  # points that a picture of 800 pixels shows well
 NEIGHBOURS = 8
 PER_KIND = 4  # queries on the sheet that are drawn at random, and that are the hardest
 MARKERS = "os^Dv"
@@ -114,10 +115,9 @@ def _show(axes: "Axes", image: np.ndarray, name: str, colour: str, width: float)
 
 def write_projector(run: Path, test: Embedded, classes: Sequence[str], figures: Mapping[str, "Figure"]) -> None:
     """Shows the figures in TensorBoard, and the test images in its projector tab, by their embedding."""
-    embeddings, labels, images = (part[:IN_PROJECTOR] for part in test)
-    pixels = 1 - torch.from_numpy(images).unsqueeze(1) / 255  # (N, 1, H, W), dark on white
     logger = RunLogger(run, name="", version="")
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)
-    logger.experiment.add_embedding(F.normalize(embeddings), [classes[label] for label in labels], pixels, tag="test")
+    pixels = torch.from_numpy(test.images).unsqueeze(1) / 255  # (N, 1, H, W)
+    add_to_projector(logger.experiment, test.embeddings, [classes[label] for label in test.labels], pixels, "test")
     logger.finalize("success")

@@ -1,0 +1,74 @@
+"""What the pictures cost: LeNet-5 on MNIST for ten epochs with and without them, in turns.
+
+    python benchmarks/pictures.py                     about eight minutes on one core
+    python benchmarks/pictures.py --sample --epochs 1 --rounds 1
+
+Each turn is a whole run, from the data to the report, on one thread; the seconds are those of the processor, which
+other work on the machine disturbs less. The figures are medians of the rounds' shares: of what a run with pictures
+takes more than one without, and of what drawing them takes alone, which varies less. The aim: at most 2 %.
+"""
+
+import contextlib
+import io
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+import report
+from classification import classify
+from command_line import cli
+
+import torch
+
+from datamodules import MNIST
+
+drawing: list[float] = []  # seconds of each turn's
+
+
+def timed(draw, *args) -> None:
+    """Draws, and notes how long it took."""
+    start = time.process_time()
+    draw(*args)
+    drawing.append(time.process_time() - start)
+
+
+def seconds(pictures: bool, epochs: int, data_dir: str, sample: bool, seed: int) -> float:
+    """Of a run."""
+    with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
+        start = time.process_time()
+        classify(MNIST, "lenet5", max_epochs=epochs, batch_size=128, augment="rotate:10,zoom:0.1,crop:2",
+                 lr=0.1, lr_decay="onecycle", channels_last=True, weight_decay=1e-4, seed=seed, data_dir=data_dir,
+                 sample=sample, run_dir=runs, pictures=pictures, accelerator="cpu", devices=1)  # fmt: skip
+        return time.process_time() - start
+
+
+def main(data_dir: str = "data", epochs: int = 10, rounds: int = 3, sample: bool = False) -> None:
+    """Measures and prints.
+
+    Args:
+        data_dir: where MNIST is, or is downloaded to.
+        epochs: passes over the training images in each turn.
+        rounds: how often each takes its turn.
+        sample: use the embedded sample.
+    """
+    torch.set_num_threads(1)
+    original = report.draw_final
+    report.draw_final = lambda *args: timed(original, *args)
+    without, with_them = [], []
+    for turn in range(rounds):
+        without.append(seconds(False, epochs, data_dir, sample, turn))
+        with_them.append(seconds(True, epochs, data_dir, sample, turn))
+        print(f"{without[-1]:.1f} s without, {with_them[-1]:.1f} s with, {drawing[-1]:.2f} s drawing", flush=True)
+    shares = [ours / bare - 1 for bare, ours in zip(without, with_them, strict=True)]
+    alone = [drawn / bare for bare, drawn in zip(without, drawing, strict=True)]
+    print(f"pictures: {statistics.median(shares):.2%} of a run (rounds {min(shares):.2%} to {max(shares):.2%})")
+    print(f"drawing alone: {statistics.median(alone):.2%} (rounds {min(alone):.2%} to {max(alone):.2%})")
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,33 @@
+"""Histograms of weights and gradients, layer by layer, for TensorBoard."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+
+class Histograms(Callback):
+    """Adds `weights/<parameter>` and `gradients/<parameter>` after the last step of each epoch.
+
+    The gradients are that step's, after any clipping. The logger is TensorBoard's.
+
+    Attributes:
+        gradients: by the parameters' names, of the latest epoch; on the CPU.
+    """
+
+    def __init__(self) -> None:
+        self.gradients: dict[str, Tensor] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Not at the epoch's end: Lightning drops the gradients before it validates.
+        if batch_idx + 1 != trainer.num_training_batches or not trainer.is_global_zero:
+            return
+        parameters = dict(pl_module.named_parameters())
+        self.gradients = {name: p.grad.float().cpu() for name, p in parameters.items() if p.grad is not None}
+        for logger in trainer.loggers:
+            for name, parameter in parameters.items():
+                logger.experiment.add_histogram(f"weights/{name}", parameter.detach().float(), trainer.global_step)
+            for name, gradient in self.gradients.items():
+                logger.experiment.add_histogram(f"gradients/{name}", gradient, trainer.global_step)

@@ -1,0 +1,68 @@
+"""What goes on inside a network: its first kernels, the maps that its layers make, the features before its head."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+
+from torch import Tensor, nn
+
+from lit_modules.transfer import head_of
+
+
+def first_kernels(net: nn.Module, input_shape: Sequence[int]) -> tuple[str, Tensor] | None:
+    """The first layer's name and weights as images, (outputs, C, H, W); None where they cannot be seen as images.
+
+    The first convolution's, or those of a linear layer that gets the whole image.
+    """
+    channels, height, width = input_shape
+    for name, module in net.named_modules():
+        weight = getattr(module, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim not in (2, 4):
+            continue
+        weight = weight.detach().float().cpu()
+        if weight.ndim == 2:
+            return (name, weight.view(-1, *input_shape)) if weight.shape[1] == channels * height * width else None
+        return (name, weight) if weight.shape[1] == channels else None
+    return None
+
+
+def maps_of(net: nn.Module, call: Callable[[], Tensor], at_most: int) -> list[tuple[str, Tensor]]:
+    """Names of layers and the maps, (channels, H, W), that they make of the first image of a call.
+
+    They are all layers, all convolutions where that is more than `at_most`, or else some of these, evenly spread.
+    """
+    leaves = {name: module for name, module in net.named_modules() if not any(module.children())}
+    made = outputs_of(leaves, call)
+    maps = {name: parts[0][0] for name, parts in made.items() if parts[0].ndim == 4 and parts[0].shape[-1] > 1}
+    if len(maps) > at_most:
+        convolutions = [name for name in maps if isinstance(leaves[name], nn.Conv2d)]
+        maps = {name: maps[name] for name in convolutions} or maps
+    names = list(maps)
+    if len(names) > at_most:
+        names = [names[round(place * (len(names) - 1) / (at_most - 1))] for place in range(at_most)]
+    return [(name, maps[name]) for name in names]
+
+
+def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor:
+    """What the head, the last linear layer, gets in a call, (B, features)."""
+    return outputs_of({"head": head_of(net)}, call, inputs=True)["head"][0].flatten(1)
+
+
+def outputs_of(
+    layers: Mapping[str, nn.Module], call: Callable[[], Tensor], inputs: bool = False
+) -> dict[str, list[Tensor]]:
+    """What each of the layers that are reached puts out, or gets, each time in a call; on the CPU."""
+    made: dict[str, list[Tensor]] = {}
+
+    def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:
+        def hook(layer: nn.Module, given: tuple, output: Tensor) -> None:
+            tensor = given[0] if inputs else output
+            if isinstance(tensor, Tensor):
+                made.setdefault(name, []).append(tensor.detach().float().cpu())
+
+        return hook
+
+    with ExitStack() as hooks:
+        for name, layer in layers.items():
+            hooks.callback(layer.register_forward_hook(keep(name)).remove)
+        call()
+    return made

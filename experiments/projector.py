@@ -1,0 +1,28 @@
+"""TensorBoard's projector: images as points in the space of what a network makes of them."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch.nn.functional as F
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+IN_PROJECTOR = 2000  # points that a browser shows well
+SPRITE = 64  # pixels of an image's side at most; a browser takes no sprite sheet beyond 8,192
+
+
+def add_to_projector(
+    writer: "SummaryWriter", features: Tensor, names: Sequence[str], images: Tensor, tag: str, step: int = 0
+) -> None:
+    """Shows the first images, (N, C, H, W) in 0..1, by their features, (N, D), with the names of their classes.
+
+    The features are scaled to length 1, so that the distance that is shown is the cosine distance. Images of one
+    channel become dark on white.
+    """
+    features, names, images = features[:IN_PROJECTOR], names[:IN_PROJECTOR], images[:IN_PROJECTOR]
+    if max(images.shape[-2:]) > SPRITE:
+        images = F.interpolate(images, size=(SPRITE, SPRITE), mode="area")
+    sprites = 1 - images if images.shape[1] == 1 else images
+    writer.add_embedding(F.normalize(features), list(names), sprites, global_step=step, tag=tag)

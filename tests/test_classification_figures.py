@@ -1,0 +1,96 @@
+"""What the pictures of predictions show, against scikit-learn and torchmetrics."""
+
+from classification_figures import (
+    calibration,
+    confusion_matrix,
+    draw_confusion,
+    draw_pr,
+    draw_reliability,
+    pr_curve,
+    shortened,
+)
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import confusion_matrix as by_sklearn
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+
+@pytest.fixture(scope="module", params=[3, 10, 100])
+def predictions(request):
+    """Probabilities of 500 samples with ties among them, and labels, of which one class has none."""
+    classes, generator = request.param, torch.Generator().manual_seed(request.param)
+    labels = torch.randint(classes - 1, (500,), generator=generator)
+    logits = torch.randn(500, classes, generator=generator) + 2 * torch.nn.functional.one_hot(labels, classes)
+    return logits.mul(4).round().div(4).softmax(1), labels
+
+
+def test_confusion_matrix_is_that_of_sklearn(predictions):
+    probabilities, labels = predictions
+    classes, predicted = probabilities.shape[1], probabilities.argmax(1)
+    expected = by_sklearn(labels, predicted, labels=range(classes))
+    np.testing.assert_array_equal(confusion_matrix(predicted, labels, classes), expected)
+
+
+def test_pr_curve_and_its_average_are_those_of_sklearn(predictions):
+    probabilities, labels = predictions
+    for number in range(0, probabilities.shape[1] - 1, 7):
+        scores, hits = probabilities[:, number], labels == number
+        curve = pr_curve(scores, hits)
+        precision, recall, _ = precision_recall_curve(hits, scores)  # from the loosest threshold on, with a last point
+        np.testing.assert_allclose(curve.precision, precision[-2::-1])
+        np.testing.assert_allclose(curve.recall, recall[-2::-1])
+        assert curve.average == pytest.approx(average_precision_score(hits, scores))
+
+
+def test_calibration_error_is_that_of_torchmetrics(predictions):
+    probabilities, labels = predictions
+    found = calibration(probabilities, labels)
+    expected = multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=15)
+    assert found.error == pytest.approx(float(expected), abs=1e-6)
+    assert found.count.sum() == len(labels)
+
+
+def test_calibration_bins_by_hand():
+    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [1.0, 0.0]])
+    found = calibration(probabilities, torch.tensor([0, 0, 1, 0]))
+    np.testing.assert_array_equal(found.count[[8, 11, 13, 14]], 1)  # 0.55, 0.8, 0.9 and 1 in fifteenths
+    assert found.error == pytest.approx((0.1 + 0.8 + 0.55 + 0) / 4)
+
+
+def test_figures_say_what_they_were_given(predictions):
+    probabilities, labels = predictions
+    classes = [f"class {number}" for number in range(probabilities.shape[1])]
+    right = int((probabilities.argmax(1) == labels).sum())
+    figure = draw_confusion(probabilities, labels, classes)
+    assert f"{right} of 500 right" in figure.axes[0].get_title()
+    counts = confusion_matrix(probabilities.argmax(1), labels, len(classes))
+    if len(classes) <= 10:
+        cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
+        assert len(cells) == np.count_nonzero(counts)
+        for (column, row), text in cells.items():
+            share = 100 * counts[row, column] / counts[row].sum()
+            assert text.split("\n")[0] == str(counts[row, column])
+            assert float(text.split("\n")[1].removesuffix(" %")) == pytest.approx(share, abs=0.051)
+    else:
+        np.fill_diagonal(counts, 0)
+        true, guess = np.unravel_index(counts.argmax(), counts.shape)
+        first = figure.axes[1].get_yticklabels()[0].get_text().split(" → ")
+        assert counts[classes.index(first[0]), classes.index(first[1])] == counts[true, guess]
+    lines = draw_pr(probabilities, labels, classes).axes[0].lines
+    assert len(lines) == len(labels.unique())
+    assert draw_reliability(probabilities, labels).axes[0].get_title().startswith("Expected calibration error")
+
+
+def test_perfect_predictions_of_one_class_can_be_drawn():
+    probabilities, labels = torch.tensor([[1.0, 0.0]] * 5), torch.zeros(5, dtype=torch.long)
+    draw_confusion(probabilities, labels, ["a", "b"])
+    draw_pr(probabilities, labels, ["a", "b"])
+    assert calibration(probabilities, labels).error == 0
+
+
+def test_long_names_keep_both_ends():
+    assert shortened("golden retriever, a dog", 11) == "golde…a dog"
+    assert shortened("cat", 11) == "cat"

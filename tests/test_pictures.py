@@ -1,0 +1,173 @@
+"""Pictures of whole runs: what a run leaves, and that training does not notice."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pictures
+from command_line import cli
+
+import metric_learning
+import mnist
+import numpy as np
+import pytest
+import table
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from datamodules import MNIST
+from lit_modules import Classifier
+
+ROOT = Path(__file__).parents[1]
+OF_CLASSES = {"confusion", "precision_recall", "reliability"}
+OF_IMAGES = {"wrong", "augmented", "kernels", "feature_maps"}
+QUICK = ["--sample", "--max_epochs", "2", "--accelerator", "cpu", "--enable_progress_bar", "false"]
+
+
+def run_mnist(folder, *flags):
+    """Trains a small network with dropout and augmentation, and returns its run directory."""
+    net = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0.2", "--augment", "crop:2"]
+    cli(mnist.main, mnist.RECIPES, [*QUICK, *net, "--run_dir", str(folder), *flags])
+    return next(iter(folder.glob("mnist/*")))
+
+
+def names(folder):
+    return {path.stem for path in folder.glob("*.png")}
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A run with all pictures, also after its second epoch of three."""
+    flags = ["--pictures_every", "2", "--histograms", "--mixup", "0.2", "--max_epochs", "3"]
+    return run_mnist(tmp_path_factory.mktemp("drawn"), *flags)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """The same run without any."""
+    flags = ["--pictures", "false", "--mixup", "0.2", "--max_epochs", "3"]
+    return run_mnist(tmp_path_factory.mktemp("plain"), *flags)
+
+
+def test_a_run_leaves_every_picture_as_a_file_and_in_tensorboard(drawn):
+    figures = OF_CLASSES | (OF_IMAGES - {"feature_maps"})  # an MLP has no maps
+    assert names(drawn / "figures") == figures | {"learning_curves", "histograms"}
+    assert names(drawn / "figures" / "epoch_2") == figures
+    assert not (drawn / "figures" / "epoch_1").exists()
+    events = EventAccumulator(str(drawn), size_guidance={"images": 0}).Reload()
+    shown = {tag.removeprefix("pictures/"): events.Images(tag) for tag in events.Tags()["images"]}
+    assert set(shown) == figures | {"learning_curves", "histograms"}
+    assert [len(shown["confusion"]), len(shown["histograms"])] == [2, 1]
+    assert shown["confusion"][-1].encoded_image_string == (drawn / "figures" / "confusion.png").read_bytes()
+    assert {f"test/{digit}" for digit in range(10)} <= set(events.Tags()["tensors"])  # the PR tab
+
+
+def test_histograms_have_each_epoch_of_weights_and_gradients(drawn):
+    events = EventAccumulator(str(drawn), size_guidance={"histograms": 0}).Reload()
+    wanted = {f"{kind}/{name}" for kind in ("weights", "gradients") for name in weights(drawn)}
+    assert set(events.Tags()["histograms"]) == wanted
+    for name, weight in weights(drawn).items():
+        histograms = events.Histograms(f"weights/{name}")
+        assert len(histograms) == 3
+        assert histograms[-1].histogram_value.sum == pytest.approx(float(weight.double().sum()), abs=1e-4)
+
+
+def test_projector_has_test_images_with_sprites(drawn):
+    (points,) = drawn.glob("*/test/tensors.tsv")
+    features = np.loadtxt(points, delimiter="\t")
+    digits = MNIST(sample=True)
+    digits.setup()
+    model = Classifier.load_from_checkpoint(drawn / "checkpoints" / "best.ckpt", weights_only=True).eval()
+    images = (torch.from_numpy(digits.arrays.test_images).flatten(1) / 255 - digits.mean[0]) / digits.std[0]
+    with torch.no_grad():
+        hidden = model.net.hidden(images)
+    np.testing.assert_allclose(features, F.normalize(hidden), atol=1e-5)
+    assert (points.parent / "metadata.tsv").read_text().split() == [str(y) for y in digits.arrays.test_labels]
+    sprite = np.asarray(Image.open(points.parent / "sprite.png"))
+    assert sprite.shape == (19 * 28, 19 * 28, 3)  # 19 * 19 >= 360
+    np.testing.assert_allclose(sprite[:28, 28:56, 0], 255 - digits.arrays.test_images[1], atol=1)
+
+
+def test_training_and_figures_are_the_same_with_and_without_pictures(drawn, plain):
+    others = weights(plain)
+    assert all(torch.equal(weight, others[name]) for name, weight in weights(drawn).items())
+    metrics = [json.loads((run / "metrics.json").read_text()) for run in (drawn, plain)]
+    for name in ("val/loss", "val/acc", "test/loss", "test/acc", "test/samples"):
+        assert metrics[0][name] == metrics[1][name]
+    assert not (plain / "figures").exists()
+    assert not list(plain.glob("*/test"))
+
+
+def test_resumed_run_has_pictures_and_weights_of_the_uninterrupted_one(tmp_path, drawn):
+    flags = ["--pictures_every", "1", "--mixup", "0.2"]
+    run = run_mnist(tmp_path, *flags)
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(run), "--max_epochs", "3"])
+    others = weights(drawn)
+    assert all(torch.equal(weight, others[name]) for name, weight in weights(run).items())
+    assert names(run / "figures" / "epoch_3") == names(drawn / "figures" / "epoch_2")
+    for name in ("confusion", "wrong", "learning_curves"):
+        assert (run / "figures" / f"{name}.png").read_bytes() == (drawn / "figures" / f"{name}.png").read_bytes()
+
+
+def test_dry_run_draws_nothing(tmp_path):
+    cli(mnist.main, mnist.RECIPES, [*QUICK, "--fast_dev_run", "--pictures_every", "1", "--run_dir", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_every_must_be_an_epoch(tmp_path, capsys):
+    with pytest.raises(SystemExit) as end:
+        run_mnist(tmp_path, "--pictures_every", "-1")
+    assert end.value.code == 2
+    assert "pictures_every -1: must be at least 1 epoch" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.yaml"))
+
+
+def test_picture_that_fails_costs_no_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(pictures, "draw_reliability", lambda *args: 1 / 0)
+    run = run_mnist(tmp_path, "--pictures_every", "1")
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+    assert "a picture could not be drawn" in capsys.readouterr().err
+    assert names(run / "figures") == {"learning_curves"}
+
+
+def test_convolutional_network_shows_its_maps(tmp_path):
+    flags = ["--net", "lenet5", "--max_epochs", "1", "--run_dir", str(tmp_path)]
+    cli(mnist.main, mnist.RECIPES, [*QUICK, *flags])
+    (folder,) = tmp_path.glob("mnist/*/figures")
+    assert names(folder) == OF_CLASSES | OF_IMAGES | {"learning_curves"}
+
+
+def test_other_tasks_get_what_applies(tmp_path):
+    (tmp_path / "rows.csv").write_text("x,kind\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(60)))
+    flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "kind", "--task", "classification", *QUICK[1:]]
+    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--run_dir", str(tmp_path)])
+    (folder,) = tmp_path.glob("table/*/figures")
+    assert names(folder) == OF_CLASSES | {"learning_curves"}
+    flags = ["--max_epochs", "1", "--net", "softmax", "--baselines", "false", "--accelerator", "cpu"]
+    cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--run_dir", str(tmp_path)], chosen_by="loss")
+    (folder,) = tmp_path.glob("metric_learning/*/figures")
+    assert names(folder) == {"learning_curves", "embedding", "recall", "neighbours"}
+
+
+def test_two_processes_draw_what_one_does(tmp_path):
+    flags = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--pictures_every", "1"]
+    flags += ["--augment", "", "--lr_decay", "constant"]
+    runs = []
+    for devices, batch_size in (("1", "64"), ("2", "32")):
+        places = ["--devices", devices, "--batch_size", batch_size, "--run_dir", str(tmp_path / devices)]
+        command = [sys.executable, "experiments/mnist.py", *flags, *places]
+        env = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        runs += (tmp_path / devices).glob("mnist/*")
+    for name in ("figures/confusion", "figures/wrong", "figures/epoch_1/confusion"):
+        one, two = ((run / f"{name}.png").read_bytes() for run in runs)
+        assert one == two, name
