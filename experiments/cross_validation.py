@@ -112,7 +112,7 @@ def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> No
     for name, (value, lowest) in least.items():
         if value < lowest:
             raise ValueError(f"{name} {value}: must be at least {lowest}")
-    for check in ("fast_dev_run", "find_lr"):
+    for check in ("fast_dev_run", "find_lr", "doctor"):
         if flags.get(check):
             raise ValueError(f"{check}: is for a single training; add --folds 0")
 

@@ -80,6 +80,7 @@ def fit_and_test(
     *,
     run_dir: str = "runs",
     resume: str | None = None,
+    doctor: bool = False,
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains in a run directory, tests the best epoch once, and returns the metrics. The flags are those of `fit_in`.
@@ -87,7 +88,12 @@ def fit_and_test(
     Args:
         run_dir: where runs are kept.
         resume: run directory or checkpoint file to continue in place.
+        doctor: instead of training, look for what may be wrong with data, network and learning rate (see doctor.py).
     """
+    if doctor:
+        from examination import examine
+
+        return examine(name, model, data, flags)
     run, checkpoint = find_run(resume) if resume else (None, None)
     if checkpoint:
         check_fits(checkpoint, model)

@@ -15,15 +15,13 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
-SETTLING = 10  # steps until the tuner's smoothed loss means something; it begins at half of the loss
+SETTLING = 10  # steps until the smoothed loss is that of more than a few batches
+MEMORY = 0.98  # the share of its smoothed loss that the tuner keeps in each step
 
 
 def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path) -> dict[str, Any]:
     """Prints and returns the suggested learning rate, and draws the curve; the model stays as it was."""
-    finder = Tuner(trainer).lr_find(
-        model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=STEPS, update_attr=False
-    )
-    rates, losses = np.array(finder.results["lr"]), np.array(finder.results["loss"])
+    rates, losses = range_test(trainer, model, data)
     suggestion = steepest(rates, losses)
     if trainer.is_global_zero:
         path = run / "figures" / "find_lr.png"
@@ -32,9 +30,22 @@ def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule,
     return {"lr": suggestion}
 
 
+def range_test(
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, steps: int = STEPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The learning rate and the smoothed training loss of each step until it diverges."""
+    finder = Tuner(trainer).lr_find(
+        model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
+    )
+    rates, losses = np.array(finder.results["lr"]), np.array(finder.results["loss"])
+    steps_done = np.arange(1, len(losses) + 1)
+    # The tuner divides by the weights of one step more than it has added up, and so begins at half of the loss.
+    return rates, losses * (1 - MEMORY ** (steps_done + 1)) / (1 - MEMORY**steps_done)
+
+
 def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
     """The learning rate at which the loss falls fastest by order of magnitude; before the loss's minimum."""
-    end = max(int(np.nanargmin(losses)) + 1, SETTLING + 2)
+    end = SETTLING + max(int(np.nanargmin(losses[SETTLING:])) + 1, 2)
     slopes = np.gradient(losses[SETTLING:end], np.log(rates[SETTLING:end]))
     return float(rates[SETTLING + int(np.nanargmin(slopes))])
 

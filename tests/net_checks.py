@@ -24,8 +24,9 @@ def randomise_norms(net: nn.Module) -> None:
     """Gives each BatchNorm its own scales, shifts and running statistics: fresh ones do nothing, and all look alike."""
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for values in (module.weight.data, module.running_var):
-                values.uniform_(0.5, 1.5)
+            for values in (module.weight, module.running_var):
+                if values is not None:  # speednet's norm has no scale
+                    values.data.uniform_(0.5, 1.5)
             for values in (module.bias.data, module.running_mean):
                 values.normal_(0, 0.5)
 

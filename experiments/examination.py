@@ -1,0 +1,158 @@
+"""`--doctor`: data, network and learning rate looked at before a long run; nothing is trained or written.
+
+What to look at follows Karpathy 2019, "A recipe for training neural networks". Each line has what was found and what is
+usual; the limits are wide, so that a healthy run passes and a line that says `look here` is worth the look.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from data_checks import check_data
+from findings import Finding
+from lr_finder import SETTLING, STEPS, range_test, steepest
+from model_checks import (
+    LOSSES_OF,
+    check_initial_loss,
+    check_input,
+    check_learning,
+    check_range,
+    check_units,
+    twin_of,
+)
+from report import num_parameters
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+
+from datamodules import ImageData
+from datamodules.batch_module import BatchModule
+from lit_modules import Regressor
+from lit_modules.stages import Batch, Stages
+
+SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
+LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
+LR_RANGE = (1 / 100, 50.0)  # times the suggestion; schedules, warm-up and batch sizes leave as much room
+LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
+OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
+
+
+def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> dict[str, bool]:
+    """Prints the findings, and returns for each whether it is as expected; where one is not, exits with status 1."""
+    print(f"{name}: {model.hparams.net}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
+    findings = []
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(Path(folder), flags)
+        for finding in _findings(model, data, trainer, bool(flags.get("channels_last"))):
+            print(finding, flush=True)
+            findings.append(finding)
+    wrong = sum(not finding.ok for finding in findings)
+    print(f"{len(findings) - wrong} of {len(findings)} ok" + (f", {wrong} to look at" if wrong else ""))
+    if wrong:
+        sys.exit(1)
+    return {finding.what: finding.ok for finding in findings}
+
+
+def _trainer(folder: Path, flags: dict[str, Any]) -> Trainer:
+    chosen = {flag: flags[flag] for flag in signature(Trainer).parameters if flag in OURS and flag in flags}
+    return Trainer(
+        **chosen,
+        devices=1,
+        default_root_dir=folder,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=10**6,  # the range test is about training
+        use_distributed_sampler=False,
+    )
+
+
+def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
+    """First what the data say, then the network, then the learning rate and what the run costs."""
+    for finding in check_data(data, [] if isinstance(model, Regressor) else data.classes):
+        yield finding
+        if finding.what == "labels" and not finding.ok:
+            return  # no loss can be computed with them
+    data.trainer = trainer  # tells the data module the device, and how long the run is
+    model.to(trainer.strategy.root_device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    batches = _batches(data)
+    yield from _check_model(model, data, batches)
+    yield from _check_run(model, data, trainer, batches[0])
+    yield check_memory(trainer.strategy.root_device)
+
+
+def _batches(data: BatchModule) -> list[Batch]:
+    """Training batches, augmented, of `SAMPLES` together or the whole split."""
+    batches: list[Batch] = []
+    for batch in data.train_dataloader():
+        batches.append(batch)
+        if sum(len(labels) for _, labels in batches) >= SAMPLES:
+            break
+    return batches
+
+
+def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iterator[Finding]:
+    images = isinstance(data, ImageData)
+    if images:
+        yield check_range(batches[0])
+    if images or data.num_numbers:
+        inputs = next(iter(data.val_dataloader()))[0]  # not augmented
+        yield check_input(model, inputs, slice(None) if images else slice(data.num_numbers))
+    if type(model) in LOSSES_OF:  # those of pairs have no usual value
+        yield check_initial_loss(model, batches[0])
+    yield check_units(model, batches)
+    yield from check_learning(model, batches[0])
+
+
+def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch) -> Iterator[Finding]:
+    """The learning rate beside that of a range test, and the time of the whole run, by that of the test's steps."""
+    started = time.perf_counter()
+    twin_of(model).training_step(batch, 0).backward()
+    steps = round(min(STEPS, max(LR_STEPS, LR_SECONDS / (time.perf_counter() - started))))
+    started = time.perf_counter()
+    rates, losses = range_test(trainer, model, data, steps)
+    seconds = (time.perf_counter() - started) / len(losses)
+    yield check_rate(model.hparams.lr, rates, losses)
+    total = seconds * trainer.num_training_batches * trainer.max_epochs
+    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {trainer.max_epochs} epochs in {_duration(total)}"
+    yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")
+
+
+def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
+    """The run's learning rate beside where the loss falls fastest while the rate grows."""
+    if len(losses) < SETTLING + 2 or not np.isfinite(losses[SETTLING:]).any():
+        return Finding(
+            "learning rate", False, f"{lr:g}; the loss diverges from the first", f"a loss at rates {rates[0]:g}"
+        )
+    suggestion = steepest(rates, losses)
+    low, high = (factor * suggestion for factor in LR_RANGE)
+    found = f"{lr:g}, the range test suggests {suggestion:.2g}"
+    return Finding("learning rate", low <= lr <= high, found, f"{low:.2g} to {high:.2g}")
+
+
+def check_memory(device: torch.device) -> Finding:
+    """The most that the checks took, and so nearly the run: of the accelerator's memory, or of the machine's."""
+    if device.type == "cuda":
+        used, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = f"{used / 2**30:.1f} GiB of {total / 2**30:.1f}"
+    return Finding("memory", used <= LARGE * total, found, f"at most {LARGE:.0%}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"

@@ -1,0 +1,182 @@
+"""A trained network as one file that needs nothing of this project: ONNX, or torch.export.
+
+    python experiments/export.py runs/mnist/<run>                               its best.ckpt becomes best.onnx
+    python experiments/export.py runs/cifar10/<run> --format torch              best.pt2
+    python experiments/export.py model.ckpt --output model.onnx --force         over the one that is there
+
+    session = onnxruntime.InferenceSession("best.onnx")
+    probabilities, logits = session.run(None, {"images": images})     # torch.export.load("best.pt2").module()(images)
+
+The file takes any number of images as they are decoded, uint8: (B, H, W) grey or (B, H, W, 3) RGB, of the size the
+network was trained for. Scaling and normalisation are inside, and the mean over mirror images of `--test_flip`. It
+gives `probabilities` and `logits`, (B, classes), in float32; of metric_learning.py, `embeddings`, (B, size). Class
+names, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or metadata.json in the .pt2.
+
+Before it gets its name the file is loaded again and compared with the checkpoint on real images, in batches of several
+sizes: those of the run's test set where its data are at hand, else of the embedded sample. Where an output differs by
+more than 1e-4, the export is refused and no file is left.
+"""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from contextlib import redirect_stderr
+from pathlib import Path
+
+from command_line import cli
+from runs import find_checkpoint
+from trained import class_names, find_data, load_model, real_images
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import ExportedProgram
+
+from lit_modules import Classifier
+from lit_modules.choose import choose
+from lit_modules.stages import Stages
+
+TOLERANCE = 1e-4  # of each output
+OPSET = 20  # the newest that torch's exporter writes without converting
+BATCH = 64  # images to compare at a time, after batches of 1, 2 and 7
+
+logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of nets that cannot be traced
+Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
+
+
+class FromBytes(nn.Module):
+    """A model behind what scales images, uint8, (B, H, W) or (B, H, W, 3), and before the softmax."""
+
+    def __init__(self, model: Stages) -> None:
+        super().__init__()
+        self.model = model
+        self.outputs = ("probabilities", "logits") if isinstance(model, Classifier) else ("embeddings",)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
+        outputs = self.model(images.float() / 255)
+        return (outputs.softmax(1), outputs) if len(self.outputs) == 2 else (outputs,)
+
+
+def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = False, images: int = 1000) -> None:
+    """Writes a trained network to a file, with its preprocessing, and checks it against the checkpoint.
+
+    Args:
+        checkpoint: run directory, or checkpoint file.
+        format: onnx, or torch for torch.export.
+        output: the file to write; empty: beside the checkpoint, as .onnx or .pt2.
+        force: write over a file that is there.
+        images: how many to compare the outputs on.
+    """
+    suffix, write, load = choose("format", format, FORMATS)
+    if images < 1:
+        raise ValueError(f"images {images}: must be at least 1")
+    source = find_checkpoint(checkpoint)
+    target = Path(output) if output else source.with_suffix(suffix)
+    _check_target(target, source, force)
+    model = load_model(source)
+    data = find_data(source)
+    pixels, what = real_images(data, model.hparams.input_shape, images)
+    module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
+    metadata = _metadata(module, class_names(data, model.hparams.num_classes), source)
+
+    unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save wants to see .pt2
+    try:
+        write(_trace(module, examples), module.outputs, metadata, unfinished)
+        differences, same = compare(module, load(unfinished), examples)
+        for name, difference in zip(module.outputs, differences, strict=True):
+            if not difference <= TOLERANCE:  # nor where it is NaN
+                limit = f"more than {TOLERANCE:g}; no file is left"
+                raise ValueError(f"{target}: {name} differ from the checkpoint's by up to {difference:.2g}, {limit}")
+        unfinished.replace(target)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    apart = ", ".join(f"{name} {value:.2g}" for name, value in zip(module.outputs, differences, strict=True))
+    print(f"compared with {source} on {len(examples):,} {what}")
+    print(f"largest differences: {apart}; the largest output is the same one for {same:,}")
+    print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
+
+
+def _check_target(target: Path, source: Path, force: bool) -> None:
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}")
+    if target.is_dir() or (target.exists() and target.samefile(source)):
+        raise ValueError(f"--output {target}: is a folder, or the checkpoint itself")
+    if target.exists() and not force:
+        raise FileExistsError(f"{target}: is there already; --force writes over it")
+
+
+def _metadata(module: FromBytes, names: list[str], source: Path) -> dict[str, str]:
+    options = module.model.hparams
+    channels, height, width = options.input_shape
+    shape = f"(B, {height}, {width})" if channels == 1 else f"(B, {height}, {width}, {channels})"
+    return {
+        "net": options.net,
+        "net_args": json.dumps(options.net_args or {}),
+        "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
+        "outputs": ", ".join(module.outputs),
+        "classes": json.dumps(names),  # in the order of the outputs; empty: not known
+        "mean": json.dumps(options.mean),  # of the values in 0..1; inside, for information
+        "std": json.dumps(options.std),
+        "checkpoint": source.name,
+    }
+
+
+def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
+    """The computation as a graph, for any number of images."""
+    two = images[[0, -1]]  # of one, torch would take the number for a constant
+    try:
+        with redirect_stderr(io.StringIO()):  # where it fails, it prints the graph so far
+            return torch.export.export(module, (two,), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f"net {module.model.hparams.net}: torch.export cannot follow its forward ({reason})"
+        ) from error
+
+
+def _write_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
+    names = {"input_names": ["images"], "output_names": list(outputs)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of onnxscript, about itself
+        exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
+    exported.model.metadata_props.update(metadata)
+    exported.save(path, external_data=False)
+
+
+def _load_onnx(path: Path) -> Predict:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return lambda images: [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
+
+
+def _write_torch(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
+    torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata)})
+
+
+def _load_torch(path: Path) -> Predict:
+    module = torch.export.load(path).module()
+    return lambda images: list(module(images))
+
+
+FORMATS = {"onnx": (".onnx", _write_onnx, _load_onnx), "torch": (".pt2", _write_torch, _load_torch)}
+
+
+@torch.no_grad()
+def compare(module: FromBytes, exported: Predict, images: Tensor) -> tuple[list[float], int]:
+    """The largest difference of each output, and for how many images the same one of the outputs is largest."""
+    differences, same = np.zeros(len(module.outputs)), 0
+    edges = [1, 3, 10, *range(10 + BATCH, len(images), BATCH)]
+    for chunk in filter(len, images.tensor_split(edges)):
+        ours, theirs = module(chunk), exported(chunk)
+        apart = [float((our - their).abs().max()) for our, their in zip(ours, theirs, strict=True)]
+        differences = np.maximum(differences, apart)  # of NaN and a number, NaN
+        same += int((ours[0].argmax(1) == theirs[0].argmax(1)).sum())
+    return differences.tolist(), same
+
+
+if __name__ == "__main__":
+    cli(main)
