@@ -2,7 +2,7 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow lint format bench tensorboard clean
+.PHONY: help run test test-slow torture lint format bench tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,10 +13,13 @@ run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 test: .venv/ready  ## check the style and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture"
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+torture: .venv/ready  ## kill, signal and damage runs for half an hour; writes docs/reliability.md
+	$(BIN)/python -m pytest tests/reliability -m torture -s
 
 lint: .venv/ready  ## check the style only
 	$(BIN)/ruff check .

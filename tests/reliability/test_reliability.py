@@ -1,0 +1,80 @@
+"""Kills, signals, damage and full disks: each check a few times in `make test`, often in `make torture`.
+
+The long run writes docs/reliability.md. Linux only: it looks into /proc.
+"""
+
+import platform
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from checks import CHECKS, ROOT, Check
+from runs_to_kill import Lab
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+REPORT = ROOT / "docs" / "reliability.md"
+NAMES = [check.name for check in CHECKS]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="module")
+def rows():
+    """Collects the rows of the table, and writes it at the end if all checks ran."""
+    rows = []
+    yield rows
+    if len(rows) == len(CHECKS):
+        write_report(REPORT, rows)
+
+
+# What is not built yet; strict, so that a check that passes must be taken out.
+PENDING = {
+    "TensorBoard's curves after 2 kills": "the point at a checkpoint's own step is purged at a resume",
+    "kill in a save, TMPDIR on another file system": "Lightning writes to TMPDIR and copies",
+    "bit flips, truncations, empty files": "no checksum, no other checkpoint is tried",
+    "full disk": "a traceback, and the old checkpoint is cut off",
+    "TERM, INT to main, group, rank 1 of 1, 2 ranks": "SIGTERM ends with status 0",
+}
+
+
+def marked(check):
+    if check.name not in PENDING:
+        return check
+    return pytest.param(check, marks=pytest.mark.xfail(reason=PENDING[check.name], raises=AssertionError, strict=True))
+
+
+@pytest.mark.parametrize("check", [marked(check) for check in CHECKS if check.short], ids=lambda check: check.name)
+def test_short(lab, check):
+    check.function(lab, check.short)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_long(lab, rows, check):
+    started = time.monotonic()
+    print(f"\n{check.name}: {check.long} times", flush=True)
+    try:
+        found, error = check.function(lab, check.long), None
+    except AssertionError as failed:
+        found, error = f"FAILED: {str(failed).splitlines()[0][:300]}", failed
+    rows.append((check, found, time.monotonic() - started))
+    print(f"{found}, {time.monotonic() - started:.0f} s", flush=True)
+    if error:
+        raise error
+
+
+def write_report(path: Path, rows: list[tuple[Check, str, float]]) -> None:
+    lines = path.read_text().partition("| test |")[0] if path.exists() else ""
+    lines += "| test | passes if | result | seconds |\n| --- | --- | --- | ---: |\n"
+    for check, found, seconds in rows:
+        lines += f"| {check.name} | {check.criterion} | {found.replace('|', '/')} | {seconds:.0f} |\n"
+    about = Path("/proc/cpuinfo").read_text().splitlines()
+    cpu = next(line.partition(": ")[2] for line in about if line.startswith("model name"))
+    lines += f"\n`make torture`, in {sum(seconds for *_, seconds in rows) / 60:.0f} minutes, one thread to a process,"
+    lines += f" {cpu}, Python {platform.python_version()}, torch {torch.__version__}.\n"
+    path.write_text(lines)
