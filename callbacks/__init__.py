@@ -1,7 +1,9 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
 from callbacks.averaging import weight_averaging
-from callbacks.checkpoints import EpochCheckpoint
+from callbacks.checkpoints import EpochCheckpoint, LastCheckpoint
+from callbacks.early_stopping import EarlyStop
+from callbacks.finite import FiniteGuard
 from callbacks.gradient_norms import GradientNorms
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
@@ -10,9 +12,12 @@ from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
 
 __all__ = [
+    "EarlyStop",
     "EpochCheckpoint",
+    "FiniteGuard",
     "GradientNorms",
     "LRDecay",
+    "LastCheckpoint",
     "MonitorCheck",
     "ProgressLine",
     "StepCurves",
