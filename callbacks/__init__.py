@@ -1,7 +1,9 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
 from callbacks.averaging import weight_averaging
-from callbacks.checkpoints import EpochCheckpoint
+from callbacks.checkpoints import EpochCheckpoint, LastCheckpoint
+from callbacks.early_stopping import EarlyStop
+from callbacks.finite import FiniteGuard
 from callbacks.gradient_norms import GradientNorms
 from callbacks.histograms import Histograms
 from callbacks.lr_decay import LRDecay
@@ -12,10 +14,13 @@ from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
 
 __all__ = [
+    "EarlyStop",
     "EpochCheckpoint",
+    "FiniteGuard",
     "GradientNorms",
     "Histograms",
     "LRDecay",
+    "LastCheckpoint",
     "MonitorCheck",
     "Predictions",
     "ProgressLine",

@@ -6,18 +6,26 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class StepCurves(Callback):
-    """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device."""
+    """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device.
 
-    def __init__(self) -> None:
-        self._logged = 0  # a step of several accumulated batches is logged once
+    The first step has the number 0, as in Lightning's own curves: so all that was logged up to a checkpoint is below
+    its `global_step`, and what came after it is not. The curves are written before the checkpoint is.
+    """
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged = trainer.global_step  # a step of several accumulated batches is logged once
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         step = trainer.global_step
-        if step % trainer.log_every_n_steps == 0 and step != self._logged:
+        if trainer.log_every_n_steps and step % trainer.log_every_n_steps == 0 and step != self._logged:
             self._logged = step
             rate = trainer.optimizers[0].param_groups[-1]["lr"]  # where there are several, the head's
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
             for logger in trainer.loggers:
-                logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step)
+                logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step - 1)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        for logger in trainer.loggers:
+            logger.save()

@@ -54,8 +54,11 @@ class Throughput(Callback):
         self._in_epoch = False
         self._epoch_seconds += _now(trainer) - self._since
         self.samples, self.seconds = self.samples + self._epoch_samples, self.seconds + self._epoch_seconds
-        pl_module.log("train/samples_per_second", self._epoch_samples / self._epoch_seconds)
-        pl_module.log("train/seconds", self._epoch_seconds)
+        rate = self._epoch_samples / self._epoch_seconds
+        metrics = {"train/samples_per_second": rate, "train/seconds": self._epoch_seconds}
+        pl_module.log_dict(metrics, logger=False)
+        for logger in trainer.loggers:  # now: Lightning would after the epoch's checkpoint, and a kill may come between
+            logger.log_metrics(metrics, step=trainer.global_step - 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run_seconds = time.perf_counter() - self._started

@@ -1,6 +1,7 @@
 """What all data modules share: the size of the validation split, and whole batches for this rank's device."""
 
 import math
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -30,6 +31,11 @@ class BatchModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # it is there already
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to have in common with the one it continues."""
+        batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
+        return {"batch": batch, "step": batch * accumulated, "within_epoch": not self.trainer.is_last_batch}
 
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):

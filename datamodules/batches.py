@@ -96,8 +96,7 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
-        order = np.random.default_rng((self.seed, epoch)).permutation(self.indices)
-        order = torch.from_numpy(order).to(self.data.home)  # all that crosses the bus in this epoch
+        order = self._order(epoch).to(self.data.home)  # all that crosses the bus in this epoch
         seeds = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(len(self), np.uint64)
         start = self._resume_at["batches"] if self._resume_at.get("epoch") == epoch else 0
         self._resume_at = {}
@@ -111,6 +110,13 @@ class TrainBatches:
             for augmentation in self.augmentations:
                 images = augmentation(images, moment)
             yield images, labels
+
+    def samples(self, batch: int) -> list[int]:
+        """Which of the data are in this rank's part of a batch of the running epoch."""
+        return self._part(self._order(self.epoch()), batch).tolist()
+
+    def _order(self, epoch: int) -> Tensor:
+        return torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.indices))
 
     def _part(self, order: Tensor, batch: int) -> Tensor:
         """This rank's equal share of global batch number `batch`."""

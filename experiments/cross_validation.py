@@ -138,7 +138,7 @@ def train_fold(
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
-        model, metrics = train_table(data, net, run, monitor=None, devices=1, save_every=NEVER, **flags)
+        model, metrics = train_table(data, net, run, monitor=None, devices=1, checkpoint_epochs=NEVER, **flags)
     held_out, submission = (predict(model, rows) for rows in (data.rows[data.test_indices], data.submission_rows()[1]))
     result = FoldResult(
         data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)

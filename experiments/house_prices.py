@@ -79,7 +79,7 @@ def main(
     monitor: str | None = "val/log_rmse",
     run_dir: str = "runs",
     resume: str | None = None,
-    save_every: int = 1,
+    checkpoint_epochs: int = 1,
     **flags: Any,
 ) -> dict[str, Any]:
     """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices.
@@ -103,7 +103,7 @@ def main(
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         run_dir: where runs are kept.
         resume: run directory to continue in place; of folds, those that have ended are kept.
-        save_every: with --folds 0, epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
     """
     table = partial(
         HousePrices, data_dir, batch_size, features=features, log1p=log1p, clip=clip, scale=scale, rare=rare,
@@ -119,7 +119,7 @@ def main(
     data.setup()
     ids, rows = data.submission_rows()
     model, metrics = train_table(
-        data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, save_every=save_every, **flags
+        data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, checkpoint_epochs=checkpoint_epochs, **flags
     )
     if is_rank_zero() and not flags.get("fast_dev_run"):
         run, prices = Path(model.trainer.default_root_dir), predict(model, rows)

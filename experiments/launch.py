@@ -17,31 +17,34 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+from checkpoint_files import DurableCheckpointIO, remove_previous, remove_unfinished
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
 from pictures import draw_round
+from preflight import check_flags, check_position, check_reloads, check_room, check_splits
 from report import RunLogger, finish, num_parameters, write_layout
-from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
+from runs import check_fits, find_run, is_rank_zero, new_run, newest_intact, read_checkpoint
 
 import torch
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from callbacks import (
+    EarlyStop,
     EpochCheckpoint,
+    FiniteGuard,
     GradientNorms,
     Histograms,
+    LastCheckpoint,
     LRDecay,
     MonitorCheck,
     Predictions,
     ProgressLine,
     StepCurves,
     Throughput,
-    monitor_mode,
     weight_averaging,
 )
 
@@ -96,6 +99,7 @@ def fit_and_test(
         return examine(name, model, data, flags)
     run, checkpoint = find_run(resume) if resume else (None, None)
     if checkpoint:
+        checkpoint = newest_intact(checkpoint)
         check_fits(checkpoint, model)
     if not checkpoint and not flags.get("fast_dev_run"):
         run = new_run(name, run_dir, model.hparams.get("net", name))
@@ -129,7 +133,10 @@ def fit_in(
     channels_last: bool = False,
     compile: bool = False,
     find_lr: bool = False,
-    save_every: int = 1,
+    checkpoint_epochs: int = 1,
+    checkpoint_every: int = 0,
+    checkpoint_minutes: float = 0.0,
+    on_nonfinite: str = "stop",
     pictures: bool = True,
     pictures_every: int = 0,
     histograms: bool = False,
@@ -154,7 +161,10 @@ def fit_in(
         channels_last: keep images and weights with the channels innermost, which convolutions like.
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
-        save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        checkpoint_epochs: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        checkpoint_every: steps from one writing of last.ckpt to the next, within epochs; 0 is off.
+        checkpoint_minutes: the same in minutes.
+        on_nonfinite: stop, or skip the step, where the loss, a gradient or an input is infinite or not a number.
         pictures: draw what was learnt, and where it is wrong, in figures/ and TensorBoard, at the end.
         pictures_every: draw after every that many epochs too, from validation data; 0 is off.
         histograms: add histograms of weights and gradients, by layer, for each epoch.
@@ -170,13 +180,18 @@ def fit_in(
         callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
     callbacks += [GradientNorms()] if log_gradients else []
-    callbacks += [EarlyStopping(monitor, mode=monitor_mode(monitor), patience=early_stopping)] if early_stopping else []
+    callbacks += [EarlyStop(monitor, early_stopping)] if early_stopping else []
+    callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
     if writes:
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
-        callbacks += [EpochCheckpoint(checkpoints, "last", every=save_every)]
+        callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
+    check_flags(trainer, monitor, lr_patience)
+    check_splits(data, trainer, monitor)
+    if checkpoint:
+        check_position(checkpoint, data, trainer)
 
     if channels_last:
         model.to(memory_format=torch.channels_last)
@@ -185,12 +200,18 @@ def fit_in(
     if trainer.is_global_zero:
         _announce(name, model, data, run if writes else None)
         if writes:
+            check_reloads(model)
+            check_room(run, model)
+            remove_unfinished(run / "checkpoints")
             write_config(run)
             write_layout(trainer.logger, model.metrics)
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    return finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
+    metrics = finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
+    if writes and trainer.is_global_zero:
+        remove_previous(run / "checkpoints")
+    return metrics
 
 
 def _trainer(
@@ -200,6 +221,8 @@ def _trainer(
         flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
     if flags.get("profiler") is None:
         flags["profiler"] = _NoProfiler()
+    plugins = flags.get("plugins") or []
+    flags["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
     try:
         return Trainer(
             max_epochs=max_epochs,

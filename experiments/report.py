@@ -24,7 +24,8 @@ from callbacks import Predictions, Throughput
 
 class RunLogger(TensorBoardLogger):
     def save(self) -> None:
-        """Writes no hparams.yaml: config.yaml has the flags."""
+        """Hands the curves to the operating system, and writes no hparams.yaml: config.yaml has the flags."""
+        self.experiment.flush()
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:

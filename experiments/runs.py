@@ -6,8 +6,12 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+from checkpoint_files import PREVIOUS, verify
+
 import torch
 from torch import nn
+
+RESUMABLE = ("last.ckpt", *PREVIOUS.values(), "best.ckpt")  # a kill may come before the first one is written
 
 
 def is_rank_zero() -> bool:
@@ -57,8 +61,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What the checkpoint holds, on the CPU. Nothing in the file is executed.
 
     Raises:
-        ValueError: it is truncated, holds code, or is no checkpoint of this project.
+        ValueError: it is truncated or damaged, holds code, or is no checkpoint of this project.
     """
+    verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
@@ -99,10 +104,40 @@ def find_run(resume: str) -> tuple[Path, Path]:
         FileNotFoundError: there is no such run, or it has no checkpoint.
     """
     path = Path(resume)
-    checkpoint = path / "checkpoints" / "last.ckpt" if path.is_dir() else path
+    names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
+    checkpoint = next((name for name in names if name.is_file()), names[0])
     run = checkpoint.parent.parent
     if not resume or not checkpoint.is_file():
         raise FileNotFoundError(f"--resume {resume}: no checkpoint at {checkpoint}")
     if not (run / "config.yaml").is_file():
         raise FileNotFoundError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
     return run, checkpoint
+
+
+def newest_intact(checkpoint: Path) -> Path:
+    """The checkpoint itself, or where a run's last one is damaged, the newest other of this run, and says so.
+
+    Raises:
+        ValueError: there is none.
+    """
+    try:
+        read_checkpoint(checkpoint)
+        return checkpoint
+    except ValueError as error:
+        others = [checkpoint.with_name(name) for name in RESUMABLE]
+        steps = {path: steps for path in others if path != checkpoint and (steps := _steps(path)) is not None}
+        if checkpoint.name not in RESUMABLE or not steps:
+            raise
+        newest = max(steps, key=steps.get)
+        if is_rank_zero():  # aside: the next writing of last.ckpt is not to keep this one as its predecessor
+            checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
+            print(f"{error}; going on from {newest.name}, of step {steps[newest]:,}", flush=True)
+        return newest
+
+
+def _steps(path: Path) -> int | None:
+    """How many steps the checkpoint is from the run's start; None where it is missing or damaged."""
+    try:
+        return read_checkpoint(path).get("global_step")
+    except (ValueError, OSError):
+        return None

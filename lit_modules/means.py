@@ -17,17 +17,28 @@ class Means:
     def __init__(self) -> None:
         self.count = 0
         self.sums: dict[str, Tensor] = {}
+        self._last: tuple[int, dict[str, Tensor]] = (0, {})  # what was added last, which may yet be forgotten
         self._carried: dict[str, float] = {}  # from a checkpoint; joins the sums, whose device is not known before
 
     def add(self, count: int, **sums: Tensor) -> None:
-        """Adds the sums over `count` samples, each a tensor of one value."""
+        """Adds the sums over `count` samples, each a tensor of one value that does not change any more."""
+        self._settle()
+        self._last = count, {name: value.detach() for name, value in sums.items()}
+
+    def forget(self) -> None:
+        """Takes back what was added last."""
+        self._last = 0, {}
+
+    def _settle(self) -> None:
+        count, sums = self._last
+        self.forget()
         self.count += count
         for name, value in sums.items():
             if name in self.sums:
-                self.sums[name].add_(value.detach())
+                self.sums[name].add_(value)
             else:
                 carried = self._carried.pop(name, 0.0)
-                self.sums[name] = value.detach().to(widest(value.device), copy=True) + carried
+                self.sums[name] = value.to(widest(value.device), copy=True) + carried
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
         """Returns the means by name and the number of samples over all ranks, and starts anew.
@@ -41,6 +52,7 @@ class Means:
 
     def state_dict(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Any]:
         """The sums and the count over all ranks, as plain numbers; one rank is to load them."""
+        self._settle()
         if not self.sums:
             return {"count": self.count, "sums": dict(self._carried)}
         device = next(iter(self.sums.values())).device
@@ -49,7 +61,7 @@ class Means:
         return {"count": int(total), "sums": dict(zip(self.sums, sums, strict=True))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.count, self._carried, self.sums = state["count"], dict(state["sums"]), {}
+        self.count, self._carried, self.sums, self._last = state["count"], dict(state["sums"]), {}, (0, {})
 
 
 def widest(device: torch.device) -> torch.dtype:

@@ -73,7 +73,11 @@ class Stages(LightningModule, ABC):
         return self._evaluate("test", batch)
 
     def on_train_epoch_end(self) -> None:
-        self._log_means("train")
+        means, _ = self.means["train"].compute(self._sum_over_ranks)
+        metrics = {f"train/{name}": value for name, value in self.summarise(means).items()}
+        self.log_dict(metrics, logger=False)
+        for logger in self.loggers:  # now: Lightning would after the epoch's checkpoint, and a kill may come between
+            logger.log_metrics({**metrics, "epoch": self.current_epoch}, step=self.global_step - 1)
 
     def on_validation_epoch_end(self) -> None:
         self._log_means("val")
@@ -88,6 +92,10 @@ class Stages(LightningModule, ABC):
 
     def _sum_over_ranks(self, total: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(total, reduce_op="sum")
+
+    def forget_batch(self) -> None:
+        """Takes the last batch out of the training's means."""
+        self.means["train"].forget()
 
     # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
-from callbacks import EpochCheckpoint, LRDecay, weight_averaging
+from callbacks import LastCheckpoint, LRDecay, weight_averaging
 from datamodules import MNIST
 from lit_modules import Classifier
 
@@ -52,7 +52,7 @@ def train(folder, ema=0.0, swa=0.0, resume=None, extra=()):
     model = Classifier("softmax", data.input_shape, data.num_classes, data.mean, data.std, lr=0.05)
     weights, validated = Weights(), ValidatedWeights()
     callbacks = [weights, *weight_averaging(ema, swa), validated, LRDecay(), *extra]
-    callbacks.append(EpochCheckpoint(folder, "last"))
+    callbacks.append(LastCheckpoint(folder))
     Trainer(**QUIET, callbacks=callbacks).fit(model, data, ckpt_path=resume, weights_only=True)
     saved = torch.load(folder / "last.ckpt", weights_only=True)
     return model, weights.after, validated.seen, saved

@@ -265,7 +265,7 @@ def test_nothing_is_overwritten_by_predictions(cross_validated, tmp_path, refusa
         (["--net", "tabn"], ["tabn", "did you mean tabm"]),
         (["--net_args.embedding", "piecewise", "--net_args.bins", "0"], ["bins 0"]),
         (["--net", "tabn", "--jobs", "2"], ["tabn", "did you mean tabm"]),
-        (["--folds", "0", "--save_every", "0"], ["save_every 0"]),
+        (["--folds", "0", "--checkpoint_epochs", "0"], ["checkpoint_epochs 0"]),
         (["--sample", "false", "--data_dir", "nowhere"], ["nowhere", "train.csv", "--sample"]),
     ],
 )

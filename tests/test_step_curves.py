@@ -41,7 +41,7 @@ def curves_of(folder, lr, *callbacks, **flags):
 def test_rate_is_that_of_the_step(tmp_path):
     curves = curves_of(tmp_path, 0.1, LRDecay("cosine"), limit_train_batches=6, log_every_n_steps=2)
     assert set(curves) == {"step/loss", "step/lr"}
-    assert curves["step/loss"]["steps"] == curves["step/lr"]["steps"] == [2, 4, 6]
+    assert curves["step/loss"]["steps"] == curves["step/lr"]["steps"] == [1, 3, 5]  # from 0
     # The second, fourth and sixth of six steps down half a cosine: at 30, 90 and 150 degrees.
     degrees = [0.1 * (1 + math.cos(math.radians(angle))) / 2 for angle in (30, 90, 150)]
     assert curves["step/lr"]["values"] == pytest.approx(degrees)
@@ -52,4 +52,4 @@ def test_each_step_has_one_point_with_its_loss(tmp_path, accumulate):
     flags = dict(limit_train_batches=3 * accumulate, accumulate_grad_batches=accumulate, log_every_n_steps=1)
     loss = curves_of(tmp_path, 0.0, **flags)["step/loss"]
     assert loss["values"] == pytest.approx([math.log(10)] * len(loss["steps"]))  # equal logits, and no learning
-    assert loss["steps"] == [1, 2, 3]
+    assert loss["steps"] == [0, 1, 2]

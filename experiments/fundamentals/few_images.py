@@ -90,7 +90,7 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     run.mkdir()
     data, model = prepare(settings, **options)
     monitor = "val/loss" if early_stopping else None
-    flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, save_every=NEVER, **ON_CPU)
+    flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, checkpoint_epochs=NEVER, **ON_CPU)
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         metrics = fit_in(run, None, run.name, model, data, early_stopping=early_stopping, monitor=monitor, **flags)
     measured = {name: metrics[name] for name in ("val/acc", "val/loss", "test/acc", "test/loss", "epochs")}

@@ -1,0 +1,174 @@
+"""A stop, or a skipped step, where the loss, a gradient or an input is not a finite number."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+ACTIONS = ("stop", "skip")
+NAMED = 64  # samples, at most, in a message
+IN_A_ROW = 20  # skipped steps after which no better ones are to be expected
+
+
+class FiniteGuard(Callback):
+    """Keeps what is not finite out of the weights and the checkpoints, and names epoch, step and samples.
+
+    One process on a CPU looks at each loss before it goes backward, and at each gradient before the optimizer's step.
+    Where reading a number waits for a device, or several ranks have to agree, they are kept, and read every
+    `log_every_n_steps` steps, before validation, and before anything is saved: later, but naming the same step.
+
+    With `skip` the optimizer passes over such a step, buffers such as BatchNorm's statistics are put back, and a batch
+    with such a loss is left out of the epoch's means, if the module has `forget_batch`. All ranks skip the same steps.
+    The price is a look at each step, on a device too.
+
+    Under 16-mixed precision gradients are left to the scaler, for which infinite ones are part of the search.
+
+    Args:
+        action: stop or skip.
+        monitor: a metric of validation that is to be finite too.
+
+    Raises:
+        ValueError: a number is not finite, or `action` is neither of the two.
+    """
+
+    def __init__(self, action: str = "stop", monitor: str | None = None) -> None:
+        if action not in ACTIONS:
+            raise ValueError(f"on_nonfinite {action!r}: must be one of {', '.join(ACTIONS)}")
+        self.skips, self.monitor = action == "skip", monitor
+        self.skipped, self._in_a_row = 0, 0
+        self._noted: list[tuple[str, int, int, Tensor]] = []  # what, batch, step, value
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        device = trainer.strategy.root_device.type
+        self._at_once = self.skips or (device == "cpu" and trainer.world_size == 1)
+        self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        self._total = _sum if device == "cpu" else get_total_norm
+        self._found = ""  # in this step, where it is to be skipped
+        self._buffers: list[tuple[Tensor, Tensor]] = []  # and what they were before the step
+        if self.skips:
+            self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.buffers()]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._batch, self._batch_idx = batch, batch_idx
+        if self.skips and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._found = ""
+            for buffer, before in self._buffers:
+                before.copy_(buffer)
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if not self._at_once:
+            self._noted.append(("loss", self._batch_idx, trainer.global_step, loss.detach()))
+        elif not math.isfinite(value := loss.item()):
+            self._bad(trainer, "loss", value)
+            if hasattr(pl_module, "forget_batch"):
+                pl_module.forget_batch()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        if not self._scaled:
+            total = self._total([p.grad for p in pl_module.parameters() if p.grad is not None])
+            if not self._at_once:
+                self._noted.append(("gradient", self._batch_idx, trainer.global_step, total))
+            elif not math.isfinite(value := float(total)) and not self._found:
+                self._bad(trainer, "gradient", value)
+        if self.skips:
+            self._skip_if_found(trainer, pl_module)
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if len(self._noted) >= 2 * (trainer.log_every_n_steps or NAMED):
+            self._read(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._read(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        value = trainer.callback_metrics.get(self.monitor, 0.0)
+        if not self.skips and not trainer.sanity_checking and not math.isfinite(value):
+            raise ValueError(f"{_place(trainer, trainer.global_step)}: {self.monitor} is {float(value)}")
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._read(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        self._read(trainer)
+        for name, tensor in checkpoint["state_dict"].items():
+            if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
+                raise ValueError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
+
+    def _bad(self, trainer: Trainer, what: str, value: float) -> None:
+        """Raises, or keeps the message until the step is due."""
+        self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
+        if not self.skips:
+            raise ValueError(self._found)
+
+    def _describe(self, trainer: Trainer, what: str, batch_idx: int, step: int, value: float, batch: Any = None) -> str:
+        loader = trainer.train_dataloader
+        samples = loader.samples(batch_idx) if hasattr(loader, "samples") else []
+        if batch is not None and (spoilt := _spoilt(batch)):
+            what, samples = "input", [samples[row] for row in spoilt] if samples else spoilt
+        numbers = ", ".join(map(str, samples[:NAMED])) + f" and {len(samples) - NAMED} more" * (len(samples) > NAMED)
+        of = f", of training samples {numbers}" if samples else ""
+        return f"{_place(trainer, step + 1)}: the {what} is {value} in batch {batch_idx + 1} of the epoch{of}"
+
+    def _read(self, trainer: Trainer) -> None:
+        """Reads what was noted, on all ranks together, and raises if one of them has noted what is not finite."""
+        if not self._noted:
+            return
+        noted, self._noted = self._noted, []
+        values = torch.stack([value.float() for *_, value in noted]).tolist()
+        first = next((i for i, value in enumerate(values) if not math.isfinite(value)), len(noted))
+        message = self._describe(trainer, *noted[first][:3], values[first]) if first < len(noted) else ""
+        if message := _earliest(trainer, message, len(noted) - first):
+            raise ValueError(message)
+
+    def _skip_if_found(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        message = _earliest(trainer, self._found, int(bool(self._found)))
+        if not message:
+            self._in_a_row = 0
+            return
+        for parameter in pl_module.parameters():
+            parameter.grad = None  # the optimizer passes over it, its momentum included
+        for buffer, before in self._buffers:
+            buffer.copy_(before)
+        self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
+        if self._in_a_row == IN_A_ROW:
+            raise ValueError(f"{message}; {IN_A_ROW} steps in a row were skipped")
+        if trainer.is_global_zero:
+            print(f"{message}; the step is skipped", flush=True)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"skipped": self.skipped, "_in_a_row": self._in_a_row}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        vars(self).update(state)
+
+
+def _sum(gradients: Iterable[Tensor]) -> float:
+    """Not finite where a gradient is not; on a CPU a third of the price of a norm."""
+    return sum(gradient.sum().item() for gradient in gradients)
+
+
+def _spoilt(batch: Any) -> list[int]:
+    """The rows of a batch whose input has something that is not finite."""
+    inputs = batch[0] if isinstance(batch, tuple | list) else None
+    if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+        return []
+    return (~inputs.flatten(1).isfinite().all(1)).nonzero().flatten().tolist()
+
+
+def _place(trainer: Trainer, step: int) -> str:
+    return f"epoch {trainer.current_epoch + 1}, step {step}"
+
+
+def _earliest(trainer: Trainer, message: str, urgency: int) -> str:
+    """The message of the rank with the highest urgency, on all ranks; "" where it is 0 on all."""
+    if trainer.world_size == 1:
+        return message
+    code = urgency * trainer.world_size + trainer.world_size - 1 - trainer.global_rank if urgency else 0
+    highest = int(trainer.strategy.reduce(torch.tensor(code, device=trainer.strategy.root_device), reduce_op="max"))
+    rank = trainer.world_size - 1 - highest % trainer.world_size
+    return trainer.strategy.broadcast(message, src=rank) if highest else ""
