@@ -19,7 +19,8 @@ from typing import Any
 
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
-from report import RunLogger, finish, num_parameters, write_layout
+from report import RunLogger, finish, hardware, num_parameters, write_layout
+from run_texts import write_texts
 from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
 
 import torch
@@ -41,6 +42,7 @@ from callbacks import (
     monitor_mode,
     weight_averaging,
 )
+from lit_modules.choose import choose
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
@@ -121,6 +123,7 @@ def fit_in(
     compile: bool = False,
     find_lr: bool = False,
     save_every: int = 1,
+    curves_by: str = "step",
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
@@ -143,6 +146,7 @@ def fit_in(
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        curves_by: x-axis of the curves in TensorBoard: step, or epoch, with a point for each.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
@@ -158,7 +162,9 @@ def fit_in(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [EpochCheckpoint(checkpoints, "last", every=save_every)]
-    trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
+    trainer = build_trainer(
+        run, max_epochs, callbacks, _logger(run, checkpoint, curves_by) if writes else False, **flags
+    )
 
     if channels_last:
         model.to(memory_format=torch.channels_last)
@@ -169,15 +175,17 @@ def fit_in(
         if writes:
             write_config(run)
             write_layout(trainer.logger, model.metrics)
+            write_texts(trainer.logger, hardware(trainer))
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
     return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
 
 
-def _trainer(
+def build_trainer(
     run: Path | None, max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any
 ) -> Trainer:
+    """The Trainer of all scripts; what it refuses of its flags is a ValueError."""
     if flags.get("default_root_dir") is None:
         flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
     if flags.get("profiler") is None:
@@ -204,10 +212,20 @@ class _NoProfiler(PassThroughProfiler):
         return self.nothing
 
 
-def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:
+def _logger(run: Path, checkpoint: Path | None, curves_by: str) -> TensorBoardLogger:
+    by_epoch = choose("curves_by", curves_by, {"step": False, "epoch": True})
     # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
-    resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"]} if checkpoint else {}
-    return RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
+    resumed = {"purge_step": _first_point(read_checkpoint(checkpoint), by_epoch)} if checkpoint else {}
+    logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
+    logger.by_epoch = by_epoch
+    return logger
+
+
+def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
+    """Where on the curves' x-axis a resumed run begins."""
+    if by_epoch:
+        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
+    return checkpoint["global_step"]
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:
