@@ -54,7 +54,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's words for it run over several lines
         raise ValueError(f"{path}: cut off, damaged or no checkpoint") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", "hyper_parameters"} <= checkpoint.keys():
         raise ValueError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
