@@ -32,9 +32,11 @@ def centre(image: Image.Image, size: int) -> Image.Image:
     image = image.copy()
     image.thumbnail((LARGEST * size, LARGEST * size), Resampling.LANCZOS)
     ink = _ink(np.asarray(image))
-    rows, columns = (np.flatnonzero(_strokes(ink).any(axis)) for axis in (1, 0))
-    if not len(rows):
+    strokes = _strokes(ink)
+    if not strokes.any():
         return Image.new("L", (size, size))
+    rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
+    ink = _stretch(ink, ink[strokes].max())
     box = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
     scale = INK * size / max(box.size)
     sides = [max(1, round(scale * side)) for side in box.size]
@@ -44,7 +46,12 @@ def centre(image: Image.Image, size: int) -> Image.Image:
 def _ink(pixels: np.ndarray) -> np.ndarray:
     """How much ink there is in each place, from 0, the ground, to 255. (H, W) -> (H, W)"""
     above = pixels - _ground(pixels)
-    return (above / max(float(above.max()), 1) * 255).clip(0, 255).astype(np.uint8)
+    return _stretch(above, max(above.max(), 1))
+
+
+def _stretch(values: np.ndarray, most: float) -> np.ndarray:
+    """0 to `most` as 0 to 255."""
+    return (values * (255 / float(most))).clip(0, 255).astype(np.uint8)
 
 
 def _ground(pixels: np.ndarray) -> np.ndarray:
