@@ -1,6 +1,7 @@
 """What all data modules share: the size of the validation split, and whole batches for this rank's device."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,9 @@ from datamodules.batches import Batch
 
 class BatchModule(LightningDataModule):
     """A data module whose loaders make whole batches on the device (see `batches.py`).
+
+    Its own and a subclass's arguments are hyperparameters, and its name with them: each checkpoint of a training tells
+    what it was trained on, and `load_from_checkpoint` makes the data module again.
 
     Args:
         batch_size: training samples per device and step.
@@ -25,6 +29,8 @@ class BatchModule(LightningDataModule):
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
         super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.hparams.update({name: _plain(value) for name, value in self.hparams.items()}, name=self.name)
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size}: must be at least 1")
         self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
@@ -59,3 +65,10 @@ class BatchModule(LightningDataModule):
         if not self.trainer:
             return {}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+
+
+def _plain(value: Any) -> Any:
+    """The argument as a checkpoint can hold it: paths as text, named tuples as tuples, other things as they are."""
+    if isinstance(value, tuple):
+        return tuple(_plain(part) for part in value)
+    return str(value) if isinstance(value, Path) else value

@@ -4,15 +4,17 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
+
+S, T = TypeVar("S"), TypeVar("T")
 
 # Named, since among Pillow's others is EPS, for which it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -38,25 +40,37 @@ def decode_files(paths: Sequence[Path], size: int) -> Decoded:
     """Decodes all files in parallel, with a bar on stderr if that is a terminal. Nothing about a file raises."""
     images = np.empty((len(paths), size, size, 3), np.uint8)
 
-    def decode_row(row: int) -> Change | str:
+    def decode_row(row: int) -> Change:
+        images[row], change = decode(paths[row], size)
+        return change
+
+    results = list(with_bar(in_threads(decode_row, range(len(paths))), len(paths)))
+    bad = {row: result for row, result in enumerate(results) if isinstance(result, str)}
+    return Decoded(images, bad, _notes([result for result in results if isinstance(result, Change)], size))
+
+
+def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str]:
+    """The result of `read` for each source, in their order, or why Pillow could not read it."""
+
+    def guarded(source: S) -> T | str:
         try:
-            image, change = decode(paths[row], size)
+            return read(source)
         except UnidentifiedImageError:
             return "no image of a known format"
         except Exception as error:  # at a damaged file Pillow's readers raise errors of any kind
             return str(error) or type(error).__name__
-        images[row] = image
-        return change
 
     # Threads suffice: Pillow lets others run while it decodes and resizes.
     with ThreadPoolExecutor() as pool, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on what it can read all the same; twice its limit it refuses
-        results = pool.map(decode_row, range(len(paths)))
-        if sys.stderr.isatty():
-            results = track(results, "decoding", len(paths), console=Console(stderr=True), transient=True)
-        results = list(results)
-    bad = {row: result for row, result in enumerate(results) if isinstance(result, str)}
-    return Decoded(images, bad, _notes([result for result in results if isinstance(result, Change)], size))
+        yield from pool.map(guarded, sources)
+
+
+def with_bar(results: Iterable[T], total: int) -> Iterable[T]:
+    """The results, with a bar on stderr while they come if that is a terminal."""
+    if sys.stderr.isatty():
+        return track(results, "decoding", total, console=Console(stderr=True), transient=True)
+    return results
 
 
 def decode(path: Path, size: int) -> tuple[Image.Image, Change]:
@@ -65,14 +79,22 @@ def decode(path: Path, size: int) -> tuple[Image.Image, Change]:
     Raises:
         Exception: of any kind; the file cannot be read.
     """
+    image, change = open_upright(path, 2 * size)  # twice the size is left for a good resize
+    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS), change
+
+
+def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
+    """The file's first frame as 8-bit RGB; of a JPEG that is larger, at a half, a quarter or an eighth of its size.
+
+    Args:
+        least: pixels that each side keeps where it has them.
+    """
     if not path.is_file():  # a pipe would be waited for
         raise FileNotFoundError("no file, or a link to none")
     with Image.open(path, formats=FORMATS) as image:
         change = Change(_kind(image), image.size)
-        # A large JPEG is decoded at a half, a quarter or an eighth; twice the size is left for a good resize.
-        image.draft(None, (2 * size, 2 * size))
-        image = _rgb(ImageOps.exif_transpose(image))
-    return ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS), change
+        image.draft(None, (least, least))
+        return _rgb(ImageOps.exif_transpose(image)), change
 
 
 def _kind(image: Image.Image) -> str | None:

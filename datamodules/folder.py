@@ -16,11 +16,10 @@ from filelock import FileLock
 from datamodules import samples
 from datamodules.arrays import ImageArrays, write_arrays
 from datamodules.images import ImageData
-from datamodules.listing import Listing, list_images, readable_splits
+from datamodules.listing import Listing, list_images, naming, readable_splits
 
 LAYOUT = 1  # to be raised when files are decoded or split in another way: older arrays are then left alone
 SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
-NAMED = 10  # unreadable files in a message; more make it unreadable too
 
 
 class ImageFolder(ImageData):
@@ -102,7 +101,7 @@ class ImageFolder(ImageData):
         bad = dict.fromkeys(self.listing.stray, "in no class folder")
         bad |= {files[row]: reason for row, reason in bad_rows.items()}
         self._refuse_bad(bad)
-        for note in [*notes, f"{_naming(bad)}; left out"] if bad else notes:
+        for note in [*notes, f"{naming(bad)}; left out"] if bad else notes:
             print(f"{self.data_dir}: {note}", flush=True)
 
         splits, row = readable_splits(self.data_dir, self.listing, bad), {file: row for row, file in enumerate(files)}
@@ -114,7 +113,7 @@ class ImageFolder(ImageData):
 
     def _refuse_bad(self, bad: Mapping[str, str]) -> None:
         if bad and not self.skip_bad:
-            raise ValueError(f"{self.data_dir}: {_naming(bad)}; remove them, or leave them out by --skip_bad")
+            raise ValueError(f"{self.data_dir}: {naming(bad)}; remove them, or leave them out by --skip_bad")
 
     @cached_property
     def skipped(self) -> dict[str, str]:
@@ -155,9 +154,3 @@ class ImageFolder(ImageData):
         if self.skipped:
             lines.append(f"unreadable files left out: {len(self.skipped):,}, listed in {self.folder / SKIPPED}")
         return "\n".join(lines)
-
-
-def _naming(bad: Mapping[str, str]) -> str:
-    named = [f"{file} ({reason})" for file, reason in list(bad.items())[:NAMED]]
-    more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
-    return f"unreadable files: {len(bad):,}, namely {', '.join(named)}{more}"

@@ -18,6 +18,7 @@ from typing import NamedTuple
 SPLITS = ("train", "val", "test")
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
+NAMED = 10  # unreadable files in a message; more make it unreadable too
 
 
 class Listing(NamedTuple):
@@ -119,20 +120,34 @@ def _refuse(error: OSError) -> None:
 def _classes(root: Path, split: str) -> dict[str, list[str]]:
     """The files of each class in a split, by their names relative to `root`."""
     return {
-        name: [file.relative_to(root).as_posix() for file in _files(root / split / name, set())]
+        name: [file.relative_to(root).as_posix() for file in files_below(root / split / name)]
         for name in _visible(root / split)[0]
     }
 
 
-def _files(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """The files in `folder` and below it. A folder is read once: links are followed, and may lead in a circle."""
+def naming(bad: Mapping[str, str]) -> str:
+    """How many files cannot be read, the first of them, and why."""
+    named = [f"{file} ({reason})" for file, reason in list(bad.items())[:NAMED]]
+    more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
+    return f"unreadable files: {len(bad):,}, namely {', '.join(named)}{more}"
+
+
+def files_below(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """The files in `folder` and below it, but hidden ones and what desktops leave behind.
+
+    A folder is read once: links are followed, and may lead in a circle.
+
+    Args:
+        seen: folders read before.
+    """
+    seen = set() if seen is None else seen
     if folder.resolve() in seen:
         return
     seen.add(folder.resolve())
     folders, files = _visible(folder)
     yield from (folder / name for name in files)
     for name in folders:
-        yield from _files(folder / name, seen)
+        yield from files_below(folder / name, seen)
 
 
 def _check(folder: Path, found: dict[str, list[str]], classes: tuple[str, ...]) -> None:

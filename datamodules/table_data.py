@@ -49,7 +49,7 @@ class TableData(BatchModule, ABC):
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
-        self.fold = fold
+        self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.preprocessing: dict[str, Any] | None = None
         self.classes: list[str] = []  # of a classification
 

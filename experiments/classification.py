@@ -107,6 +107,7 @@ def classify(
         test_flip=test_flip,
         backbone_lr=backbone_lr,
         freeze_epochs=freeze_epochs,
+        classes=list(data.classes),
     )
     if init_from and not flags.get("resume"):
         load_weights(model.net, init_from)

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # `python experiments/x.py` puts only experiments/ there
 PACKAGES = ("experiments", "lit_modules", "datamodules", "callbacks")
 config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
+command: list[str] = []  # and the script and the arguments it was started with
 
 # A value on the command line or in a config file may name classes of these modules and nothing else.
 set_parsing_settings(
@@ -62,6 +63,8 @@ def cli(
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
                 action.nargs, action.const = "?", True
+            if not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `files...` on its own
+                action.nargs, action._typehint, action.metavar = "+", str, action.dest
         try:
             if recipes:
                 asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
@@ -73,6 +76,7 @@ def cli(
             raise ValueError("--config: lists or dicts in one another without an end") from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
+        command[:] = ["python", sys.modules[main.__module__].__file__, *args]
         config.clear()
         config.update(flags.as_dict())
         return main(**parser.instantiate(flags))

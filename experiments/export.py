@@ -27,13 +27,14 @@ from pathlib import Path
 
 from command_line import cli
 from runs import find_checkpoint
-from trained import class_names, find_data, load_model, real_images
+from trained import load_data, load_model, real_images
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from datamodules import ImageData
 from lit_modules import Classifier
 from lit_modules.choose import choose
 from lit_modules.stages import Stages
@@ -76,11 +77,10 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     source = find_checkpoint(checkpoint)
     target = Path(output) if output else source.with_suffix(suffix)
     _check_target(target, source, force)
-    model = load_model(source)
-    data = find_data(source)
-    pixels, what = real_images(data, model.hparams.input_shape, images)
+    model = _load_image_model(source)
+    pixels, what = real_images(_data_of(source), model.hparams.input_shape, images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
-    metadata = _metadata(module, class_names(data, model.hparams.num_classes), source)
+    metadata = _metadata(module, source)
 
     unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save wants to see .pt2
     try:
@@ -99,6 +99,21 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
 
 
+def _load_image_model(source: Path) -> Stages:
+    model = load_model(source).eval()
+    if "preprocessing" in model.hparams:
+        raise ValueError(f"{source}: was trained on a table, not on images; predict_table.py uses it")
+    return model
+
+
+def _data_of(source: Path) -> ImageData | None:
+    """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
+    try:
+        return load_data(source)
+    except ValueError:
+        return None
+
+
 def _check_target(target: Path, source: Path, force: bool) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"{target}: there is no folder {target.parent}")
@@ -108,7 +123,7 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
         raise FileExistsError(f"{target}: is there already; --force writes over it")
 
 
-def _metadata(module: FromBytes, names: list[str], source: Path) -> dict[str, str]:
+def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
     options = module.model.hparams
     channels, height, width = options.input_shape
     shape = f"(B, {height}, {width})" if channels == 1 else f"(B, {height}, {width}, {channels})"
@@ -117,7 +132,7 @@ def _metadata(module: FromBytes, names: list[str], source: Path) -> dict[str, st
         "net_args": json.dumps(options.net_args or {}),
         "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
         "outputs": ", ".join(module.outputs),
-        "classes": json.dumps(names),  # in the order of the outputs; empty: not known
+        "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
         "mean": json.dumps(options.mean),  # of the values in 0..1; inside, for information
         "std": json.dumps(options.std),
         "checkpoint": source.name,

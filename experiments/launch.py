@@ -22,7 +22,8 @@ from command_line import config
 from lr_finder import find_lr as run_lr_finder
 from pictures import draw_round
 from preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from report import RunLogger, finish, num_parameters, write_layout
+from report import RunLogger, finish, hardware, num_parameters, write_layout
+from run_texts import write_texts
 from runs import check_fits, find_run, is_rank_zero, new_run, newest_intact, read_checkpoint
 
 import torch
@@ -47,6 +48,7 @@ from callbacks import (
     Throughput,
     weight_averaging,
 )
+from lit_modules.choose import choose
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
@@ -140,6 +142,7 @@ def fit_in(
     pictures: bool = True,
     pictures_every: int = 0,
     histograms: bool = False,
+    curves_by: str = "step",
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
@@ -168,6 +171,7 @@ def fit_in(
         pictures: draw what was learnt, and where it is wrong, in figures/ and TensorBoard, at the end.
         pictures_every: draw after every that many epochs too, from validation data; 0 is off.
         histograms: add histograms of weights and gradients, by layer, for each epoch.
+        curves_by: x-axis of the curves in TensorBoard: step, or epoch, with a point for each.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
@@ -187,7 +191,8 @@ def fit_in(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
-    trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
+    logger = _logger(run, checkpoint, curves_by) if writes else False
+    trainer = build_trainer(run, max_epochs, callbacks, logger, **flags)
     check_flags(trainer, monitor, lr_patience)
     check_splits(data, trainer, monitor)
     if checkpoint:
@@ -205,6 +210,7 @@ def fit_in(
             remove_unfinished(run / "checkpoints")
             write_config(run)
             write_layout(trainer.logger, model.metrics)
+            write_texts(trainer.logger, hardware(trainer))
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
     trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
@@ -214,9 +220,10 @@ def fit_in(
     return metrics
 
 
-def _trainer(
+def build_trainer(
     run: Path | None, max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any
 ) -> Trainer:
+    """The Trainer of all scripts; what it refuses of its flags is a ValueError."""
     if flags.get("default_root_dir") is None:
         flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
     if flags.get("profiler") is None:
@@ -245,10 +252,20 @@ class _NoProfiler(PassThroughProfiler):
         return self.nothing
 
 
-def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:
+def _logger(run: Path, checkpoint: Path | None, curves_by: str) -> TensorBoardLogger:
+    by_epoch = choose("curves_by", curves_by, {"step": False, "epoch": True})
     # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
-    resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"]} if checkpoint else {}
-    return RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
+    resumed = {"purge_step": _first_point(read_checkpoint(checkpoint), by_epoch)} if checkpoint else {}
+    logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
+    logger.by_epoch = by_epoch
+    return logger
+
+
+def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
+    """Where on the curves' x-axis a resumed run begins."""
+    if by_epoch:
+        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
+    return checkpoint["global_step"]
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:

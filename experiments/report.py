@@ -4,13 +4,14 @@ import inspect
 import json
 import os
 import platform
-import subprocess
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pictures import draw_final
+from run_texts import git, write_texts
 from runs import read_checkpoint
 
 import torch
@@ -23,6 +24,25 @@ from callbacks import Predictions, Throughput
 
 
 class RunLogger(TensorBoardLogger):
+    """Has `by_epoch`: whether all curves have their points at the number of the epoch, from 1, in place of the step.
+
+    What is logged of single steps has then one point an epoch too, the last: a resumed run can only drop the points
+    beyond its checkpoint if all are on one axis.
+    """
+
+    by_epoch = False
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.by_epoch:
+            if "epoch" not in metrics:
+                self._of_steps = {**self._of_steps, **metrics}
+                return
+            metrics = {**self._of_steps, **metrics}
+            step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
+        super().log_metrics(metrics, step)
+
+    _of_steps: Mapping[str, float] = {}  # the last ones of the running epoch
+
     def save(self) -> None:
         """Hands the curves to the operating system, and writes no hparams.yaml: config.yaml has the flags."""
         self.experiment.flush()
@@ -51,15 +71,11 @@ def finish(
     # The best one; the last one where training ended before any validation, or without.
     saved = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.best_model_path]
     best = saved[0] if saved else None
-    validates, metrics = bool(sum(trainer.num_val_batches)), {}
-    if validates:
-        metrics |= trainer.validate(model, data, ckpt_path=best, weights_only=True, verbose=False)[0]
     tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
     if run and pictures:
-        trainer.callbacks.append(Predictions(lambda _, __, logits, labels: tested.append((logits, labels))))
-    metrics |= trainer.test(model, data, ckpt_path=None if validates else best, weights_only=True, verbose=False)[0]
-    metrics = {name: round(value, 6) for name, value in metrics.items()}
-    metrics["test/samples"] = int(metrics["test/samples"])
+        trainer.callbacks.append(Predictions(partial(_keep_test, tested)))
+    validates = bool(sum(trainer.num_val_batches))
+    metrics = evaluate(trainer, model, data, best, validates)
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
     metrics |= {
         "epochs": trainer.current_epoch,
@@ -74,16 +90,48 @@ def finish(
         "hardware": hardware(trainer),
     }
     if trainer.is_global_zero:
+        by_epoch = run and logger.by_epoch
         if run:
             write_json(run / "metrics.json", metrics)
             _log_final(logger, type(model), best, flags, metrics)
-        _print_table(metrics, model.metrics, run)
+        print_table(metrics, model.metrics)
+        print(
+            f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
+            f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
+        )
+        if run:
+            print(f"{run}")
         if run and pictures:
-            best_step = read_checkpoint(Path(best))["global_step"] if validates and best else None
-            draw_final(trainer, model, tested, run, logger.experiment, best_step)
+            draw_final(trainer, model, tested, run, logger.experiment, _place(best, by_epoch) if validates else None)
         if run:
             logger.finalize("success")
     return metrics
+
+
+def _keep_test(
+    tested: list[tuple[Tensor, Tensor]], trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor
+) -> None:
+    if trainer.testing:
+        tested.append((logits, labels))
+
+
+def _place(best: str | None, by_epoch: bool) -> int | None:
+    """Where on the x-axis of the curves the best epoch ended."""
+    saved = read_checkpoint(Path(best)) if best else {}
+    return saved["epoch"] + 1 if saved and by_epoch else saved.get("global_step")
+
+
+def evaluate(
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
+) -> dict[str, Any]:
+    """Metrics of the validation split, if there is one, and of the test set, with the checkpoint's weights if given."""
+    metrics = {}
+    if validates:
+        metrics |= trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+        checkpoint = None  # its weights are there now
+    metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+    metrics = {name: round(value, 6) for name, value in metrics.items()}
+    return metrics | {"test/samples": int(metrics["test/samples"])}
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -98,7 +146,9 @@ def _log_final(
 ) -> None:
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
-    logger.log_hyperparams(_worth_comparing(flags), final, step=metrics["steps"])
+    step = metrics["epochs" if logger.by_epoch else "steps"]
+    logger.by_epoch = False  # these come as they are
+    logger.log_hyperparams(_worth_comparing(flags), final, step=step)
     fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
@@ -108,6 +158,7 @@ def _log_final(
 def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
     """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
+    write_texts(logger, cpu())
     logger.log_hyperparams(_worth_comparing(flags), final)
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)
@@ -121,19 +172,14 @@ def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if name not in usual or value != usual[name]}
 
 
-def _print_table(metrics: dict[str, Any], names: Sequence[str], run: Path | None) -> None:
+def print_table(metrics: dict[str, Any], names: Sequence[str]) -> None:
+    """Prints a line of metrics for the validation split, if there is one, and for the test set."""
     widths = {name: max(10, len(name) + 2) for name in names}
     print("\nbest epoch" + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for stage in ("val", "test"):
         cells = {name: _cell(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
         if cells:
             print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
-    print(
-        f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
-        f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
-    )
-    if run:
-        print(f"{run}")
 
 
 def _cell(name: str, value: float) -> str:
@@ -149,20 +195,19 @@ def num_parameters(model: LightningModule) -> int:
 
 def git_commit() -> str | None:
     """The commit of the project's code, with "-dirty" where files differ from it; None outside a checkout."""
-    root = Path(__file__).resolve().parents[1]
-    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def hardware(trainer: Trainer) -> str:
-    """Such as "2 x NVIDIA H200", or "1 process on 2 cores of an AMD EPYC"."""
+    """Such as "2 x NVIDIA H200", or what `cpu` says."""
     if trainer.strategy.root_device.type == "cuda":
         return f"{trainer.world_size} x {torch.cuda.get_device_name(trainer.strategy.root_device)}"
-    processes = f"{trainer.world_size} process" + ("es" if trainer.world_size > 1 else "")
-    return f"{processes} on {os.cpu_count()} cores, {_cpu_name()}"
+    return cpu(trainer.world_size)
+
+
+def cpu(processes: int = 1) -> str:
+    """Such as "1 process on 2 cores, AMD EPYC"."""
+    return f"{processes} process{'es' if processes > 1 else ''} on {os.cpu_count()} cores, {_cpu_name()}"
 
 
 def _cpu_name() -> str:

@@ -66,13 +66,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's words for it run over several lines
         raise ValueError(f"{path}: cut off, damaged or no checkpoint") from error
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
     if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
         raise ValueError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
-    for name in checkpoint["hyper_parameters"]:
-        if name.startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
+    for name in [*checkpoint["hyper_parameters"], *checkpoint.get("datamodule_hyper_parameters", {})]:
+        if str(name).startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
             raise ValueError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
     return checkpoint
 

@@ -1,63 +1,86 @@
-"""What a checkpoint was trained to do, and the images it was trained for."""
+"""What a checkpoint holds besides weights: which model it is of, and which data it was trained on."""
 
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from finetune import DATA
-from runs import read_checkpoint
+from runs import check_fits, read_checkpoint
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 
-from datamodules import ImageData, ImageFolder, samples
-from lit_modules import Classifier
+import datamodules
+from datamodules import ImageData, samples
+from datamodules.batch_module import BatchModule
+from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.choose import choose
 from lit_modules.stages import Stages
 
-NEEDED = {"net", "input_shape", "num_classes", "mean", "std"}  # hyperparameters of a model of images
 
-
-def load_model(checkpoint: Path) -> Stages:
-    """The `Classifier` or `Embedder` of a checkpoint, in evaluation mode on the CPU.
+def load_model(path: Path) -> Stages:
+    """The trained model on the CPU, of the kind that its hyperparameters are of.
 
     Raises:
-        ValueError: it is no checkpoint of this project, or was trained on a table.
+        ValueError: the file is damaged, or no checkpoint of this project.
     """
-    options = read_checkpoint(checkpoint)["hyper_parameters"]
+    checkpoint = read_checkpoint(path)
+    options = checkpoint["hyper_parameters"]
+    kind = _kind(options)
+    try:
+        inspect.signature(kind).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
+    model = kind(**options)
+    check_fits(path, model)
+    if any(_channels_last(weight) for weight in checkpoint["state_dict"].values()):
+        model.to(memory_format=torch.channels_last)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model
+
+
+def _kind(options: dict[str, Any]) -> type[Stages]:
     if "preprocessing" in options:
-        raise ValueError(f"{checkpoint}: was trained on a table, not on images; predict_table.py uses it")
-    if missing := NEEDED - set(options):
-        raise ValueError(f"{checkpoint}: no checkpoint of this project; its hyperparameters lack {min(missing)}")
-    kind = Classifier
+        return RowClassifier if "num_classes" in options else Regressor
     if "embedding_size" in options:
-        from lit_modules.embedder import Embedder as kind  # noqa: N813  here, for its losses take a second to import
-    try:
-        return kind.load_from_checkpoint(checkpoint, map_location="cpu", weights_only=True).eval()
-    except (RuntimeError, TypeError, KeyError) as error:  # torch's words for it run over several lines
-        raise ValueError(f"{checkpoint}: its weights or hyperparameters are not those of {kind.__name__}") from error
+        from lit_modules.embedder import Embedder  # here, for its losses' library takes a second
+
+        return Embedder
+    return Classifier
 
 
-def find_data(checkpoint: Path) -> ImageData | None:
-    """The data set that the checkpoint's run directory tells of, not yet read; None where it tells of none."""
-    run = checkpoint.parent.parent
-    if not (run / "config.yaml").is_file():
-        return None
-    flags: dict[str, Any] = yaml.safe_load((run / "config.yaml").read_text())
-    dataset = DATA.get(flags.get("data", run.parent.name))
-    if dataset is None or "data_dir" not in flags:
-        return None
-    size = {"image_size": flags.get("image_size", 64)} if dataset is ImageFolder else {}
-    return dataset(flags["data_dir"], sample=flags.get("sample", False), **size)
+def _channels_last(weight: torch.Tensor) -> bool:
+    return weight.ndim == 4 and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def class_names(data: ImageData | None, num_classes: int) -> list[str]:
-    """Names of the classes in the order of the outputs; empty where they are not known."""
-    try:
-        names = list(data.classes) if data else []
-    except (ValueError, OSError):  # the folder of images is gone, or has changed
-        names = []
-    return names if len(names) == num_classes else []
+def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModule:
+    """The data module that the checkpoint was trained with, or with its arguments the one called `name`.
+
+    Args:
+        changes: arguments in place of the checkpoint's, where they are not None.
+
+    Raises:
+        ValueError: the checkpoint does not say what it was trained on, or there is no such data.
+    """
+    options = read_checkpoint(path).get("datamodule_hyper_parameters")
+    if options is None:
+        raise ValueError(f"{path}: is of an older version and does not name its data set")
+    kind = choose("data", name or options["name"], dict(_named(BatchModule)))
+    changes = {option: value for option, value in changes.items() if value is not None}
+    return kind.load_from_checkpoint(path, map_location="cpu", weights_only=True, **changes)
+
+
+def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:
+    """All data modules below `kind`, those of a user's own files in datamodules/ among them, by their names."""
+    for module in pkgutil.iter_modules(datamodules.__path__):
+        import_module(f"datamodules.{module.name}")
+    for subclass in kind.__subclasses__():
+        if subclass.name:
+            yield subclass.name, subclass
+        yield from _named(subclass)
 
 
 def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, str]:

@@ -34,6 +34,7 @@ class Classifier(Stages):
         test_flip: in evaluation, the logits are the mean over an image and its mirror image.
         backbone_lr: learning rate of all but the head, the last linear layer; None: `lr` too.
         freeze_epochs: epochs in which only the head learns.
+        classes: their names, in the order of the labels; kept for predictions.
 
     Raises:
         ValueError: a name is unknown or a number out of its range.
@@ -61,6 +62,7 @@ class Classifier(Stages):
         test_flip: bool = False,
         backbone_lr: float | None = None,
         freeze_epochs: int = 0,
+        classes: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)

@@ -100,6 +100,7 @@ class Stages(LightningModule, ABC):
     # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
+        checkpoint["precision"] = self.trainer.precision  # in which the figures are to be computed again
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank == 0:

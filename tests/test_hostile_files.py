@@ -18,9 +18,9 @@ from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
-import finetune
 from command_line import cli
 
+import finetune
 import from_scratch
 import mnist
 import numpy as np

@@ -2,9 +2,9 @@
 
 import json
 
-import finetune
 from command_line import cli
 
+import finetune
 import mnist
 import pytest
 import torch

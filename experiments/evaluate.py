@@ -1,0 +1,83 @@
+"""Validation and test figures of a trained model once more, on any number of devices.
+
+    python experiments/evaluate.py runs/mnist/<run>
+    python experiments/evaluate.py runs/cifar10/<run>/checkpoints/last.ckpt --devices 2 --accelerator cpu
+    python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another set of such images
+    python experiments/evaluate.py runs/own_images/<run> --data_dir elsewhere
+
+The checkpoint has the network, the data set with its splits, and the precision, so that the figures are those of
+metrics.json. It takes images, tables (of a cross-validated run each fold: runs/house_prices/<run>/fold0) and
+embeddings. Nothing is written.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from command_line import cli
+from launch import build_trainer
+from report import evaluate, print_table
+from runs import find_checkpoint, read_checkpoint
+from trained import load_data, load_model
+
+import numpy as np
+
+from datamodules import ImageData
+from datamodules.batch_module import BatchModule
+from lit_modules.stages import Stages
+
+
+def main(
+    checkpoint: str,
+    data: str | None = None,
+    data_dir: str | None = None,
+    sample: bool | None = None,
+    precision: str | None = None,
+    **flags: Any,
+) -> dict[str, Any]:
+    """Prints and returns the figures of a checkpoint.
+
+    Args:
+        checkpoint: run directory, whose best epoch is taken, or checkpoint file.
+        data: evaluate on another data set of such images and classes, by its name; null: that of the training.
+        data_dir: folder that holds it; null: that of the training.
+        sample: use the embedded sample; null: if the training did.
+        precision: of the computation, such as 32-true; null: that of the training.
+    """
+    path = find_checkpoint(checkpoint)
+    model = load_model(path)
+    samples = load_data(path, data, data_dir=data_dir, sample=sample)
+    samples.prepare_data()
+    samples.setup()
+    _check_fits(path, model, samples, chosen=(data, data_dir, sample) != (None, None, None))
+    flags["enable_progress_bar"] = False
+    precision = precision or read_checkpoint(path).get("precision")
+    trainer = build_trainer(None, 1, [], False, precision=precision, **flags)
+    metrics = evaluate(trainer, model, samples, None, validates=len(samples.val_indices) > 0)
+    if trainer.is_global_zero:
+        print(f"{path}\n{samples.name}: {model.hparams.net}\n{samples.describe()}")
+        print_table(metrics, model.metrics)
+        print(f"{metrics['test/samples']:,} test samples")
+    return metrics
+
+
+def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
+    """Raises ValueError where the model cannot take the data, or its data have changed and are not `chosen`."""
+    shape, classes = tuple(data.input_shape), len(data.classes)
+    wanted, known = tuple(model.hparams.input_shape), model.hparams.get("num_classes", classes)
+    if (shape, classes) != (wanted, known):
+        raise ValueError(
+            f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
+        )
+    images = isinstance(data, ImageData)
+    # Both follow from the training split, and from all that chooses it.
+    fitted, now = (model.hparams.mean, data.mean) if images else (model.hparams.preprocessing, data.preprocessing)
+    if not (np.allclose(fitted, now) or chosen if images else fitted == now):
+        raise ValueError(f"{path}: {data.name} has changed since the training{'; go on by --data' if images else ''}")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,191 @@
+"""Labels and probabilities for your own image files, from a checkpoint and nothing else.
+
+    python experiments/predict.py runs/own_images/<run> photo.jpg other.png
+    python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
+    python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
+
+Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them.
+The files may be of any size and kind that own_images.py takes, and become input as they do there. For a network of
+grey images, those with another ground than its training images are inverted; for one trained on MNIST each digit is
+brought to MNIST's size and place (datamodules/handwriting.py has the rules, and what they are worth).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from command_line import cli
+from cross_validation import write_predictions
+from figures import save_figures
+from prediction_sheet import SHOWN, draw_sheet
+from runs import find_checkpoint, read_checkpoint
+from trained import load_model
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from datamodules.decode import decode, in_threads, open_upright, with_bar
+from datamodules.handwriting import LARGEST, centre, is_inverted
+from datamodules.listing import files_below, naming
+from lit_modules import Classifier
+from lit_modules.choose import choose
+
+BATCH = 256  # files at a time
+PRINTED = 10  # of the rows
+SWITCH = {"auto": None, "yes": True, "no": False}
+
+
+class Predictions(NamedTuple):
+    """What the network says of the files that could be read."""
+
+    paths: list[Path]
+    probabilities: np.ndarray  # (N, C)
+    shown: dict[int, Image.Image]  # some of the images as the network sees them, by their row
+    bad: dict[str, str]  # the other files, and why
+
+
+def main(
+    checkpoint: str,
+    files: list[str],
+    output: str = "predictions.csv",
+    invert: str = "auto",
+    centred: str = "auto",
+    skip_bad: bool = False,
+    force: bool = False,
+) -> None:
+    """Writes a CSV file with the label and the classes' probabilities of each image, and a sheet of images.
+
+    Args:
+        checkpoint: run directory, or checkpoint file.
+        files: image files, and folders, whose files are taken to any depth.
+        output: the CSV file; the sheet is beside it, and ends in .png.
+        invert: exchange light and dark: yes, no, or auto: of grey images whose ground is not that of the training.
+        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST was the training.
+        skip_bad: leave out files that cannot be read as images, in place of refusing them.
+        force: write over the files of an earlier call.
+    """
+    invert, centred = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
+    table = Path(output)
+    sheet = table.with_suffix(".png")
+    _check_outputs(table, sheet, force)
+    path = find_checkpoint(checkpoint)
+    model = load_model(path)
+    if not isinstance(model, Classifier):
+        raise ValueError(f"{path}: holds a {type(model).__name__}, not a classifier of images")
+    if centred is None:
+        data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
+        centred = data.get("name") == "mnist" and not data["sample"]  # the sample's digits fill their square
+    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # each once
+    predictions = _predict(model, paths, partial(_read, model=model, invert=invert, centred=centred), skip_bad)
+    names = [str(name) for name in model.hparams.classes or range(model.hparams.num_classes)]
+    _write(table, sheet, names, predictions)
+    _print_table(names, predictions)
+    print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
+
+
+def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
+    if table == sheet:
+        raise ValueError(f"--output {table}: is the name of the sheet; let the table end in .csv")
+    for path in (table, sheet):
+        if path.is_dir() or (path.exists() and not force):
+            raise FileExistsError(
+                f"{path}: is there already; name another file by --output, or write over it by --force"
+            )
+    if not table.parent.is_dir():
+        raise FileNotFoundError(f"{table}: there is no folder {table.parent}")
+
+
+def _find(name: str) -> list[Path]:
+    """The file of that name, or those in the folder.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = Path(name)
+    found = list(files_below(path)) if path.is_dir() else [path]
+    if not found or not path.exists():
+        raise FileNotFoundError(f"{name}: {'no files in this folder' if path.is_dir() else 'no such file or folder'}")
+    return found
+
+
+def _read(path: Path, model: Classifier, invert: bool | None, centred: bool) -> Image.Image:
+    """The file as the network is to see it, grey or RGB."""
+    channels, size, _ = model.hparams.input_shape
+    if channels == 3:
+        image, _ = decode(path, size)
+        return ImageOps.invert(image) if invert else image
+    image = open_upright(path, LARGEST * size)[0].convert("L")
+    if is_inverted(np.asarray(image), model.hparams.mean[0]) if invert is None else invert:
+        image = ImageOps.invert(image)
+    return centre(image, size) if centred else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def _predict(
+    model: Classifier, paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
+) -> Predictions:
+    """Reads and classifies a batch of files after the other.
+
+    Raises:
+        ValueError: a file cannot be read and `skip_bad` is not set, or none can.
+    """
+    good, shares, shown, bad = [], [], {}, {}
+    wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    model = model.eval().to(device)
+    for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
+        images = dict(zip(batch, in_threads(read, batch), strict=True))
+        bad |= {str(path): image for path, image in images.items() if isinstance(image, str)}
+        if bad and not skip_bad:
+            raise ValueError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
+        images = {path: image for path, image in images.items() if not isinstance(image, str)}
+        if images:
+            shares.append(_probabilities(model, [*images.values()], device))
+        for path, image in images.items():
+            shown |= {len(good): image} if path in wanted else {}
+            good.append(path)
+    if not good:
+        raise ValueError(naming(bad))
+    return Predictions(good, np.concatenate(shares), shown, bad)
+
+
+@torch.inference_mode()
+def _probabilities(model: Classifier, images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
+    """Of the classes, (B, C)."""
+    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
+    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
+    return model(pixels.float() / 255).double().softmax(1).cpu().numpy()
+
+
+def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:
+    shares = predictions.probabilities
+    columns = {"label": np.array(names)[shares.argmax(1)], "probability": shares.max(1).round(6)}
+    columns |= {f"p({name})": share.round(6) for name, share in zip(names, shares.T, strict=True)}
+    files = [_printable(path) for path in predictions.paths]
+    write_predictions(table, "file", np.array(files), columns)
+    shown = {files[row]: (image, shares[row]) for row, image in predictions.shown.items()}
+    save_figures({sheet.stem: draw_sheet(shown, names, len(files))}, sheet.parent)
+
+
+def _printable(path: Path) -> str:
+    """The file's name, with what is no UTF-8 in it as an escape."""
+    return str(path).encode(errors="backslashreplace").decode()
+
+
+def _print_table(names: Sequence[str], predictions: Predictions) -> None:
+    files, shares = [_printable(path) for path in predictions.paths], predictions.probabilities
+    width, label = max(map(len, files[:PRINTED])), max(map(len, names))
+    for file, share in zip(files[:PRINTED], shares, strict=False):
+        print(f"{file:<{width}}  {names[share.argmax()]:<{label}}  {share.max():7.2%}")
+    if len(files) > PRINTED:
+        print(f"... and {len(files) - PRINTED:,} more")
+    counts = Counter(names[place] for place in shares.argmax(1))
+    print(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()))
+    if predictions.bad:
+        print(f"{naming(predictions.bad)}; left out")
+
+
+if __name__ == "__main__":
+    cli(main)

@@ -1,0 +1,193 @@
+"""Predictions for image files: what a network says of them, and one line for each mistake."""
+
+import csv
+
+from command_line import cli
+
+import cifar10
+import mnist
+import numpy as np
+import own_images
+import predict
+import pytest
+import table
+import torch
+from PIL import Image
+
+from datamodules.arrays import write_arrays
+from datamodules.handwriting import centre
+from datamodules.samples import SHAPES, digits, shapes
+from lit_modules import Classifier
+
+QUICK = ["--accelerator", "cpu", "--batch_size", "64"]
+
+
+def train(folder, script, *flags):
+    cli(script.main, script.RECIPES, [*QUICK, *flags, "--run_dir", str(folder)])
+    (run,) = folder.glob("*/*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def digit_run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("digits"), mnist, "--sample", "--net", "mlp", "--max_epochs", "4")
+
+
+@pytest.fixture(scope="module")
+def shape_run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("shapes"), cifar10, "--sample", "--net", "softmax", "--max_epochs", "1")
+
+
+def call(folder, run, *args):
+    """Predicts, and returns the rows of the table."""
+    output = folder / "predictions.csv"
+    cli(predict.main, None, [str(run), *map(str, args), "--output", str(output), "--force"])
+    assert Image.open(folder / "predictions.png").width > 300
+    with output.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def save(images, folder, inverted=False):
+    folder.mkdir(parents=True)
+    for number, image in enumerate(images):
+        Image.fromarray(255 - image if inverted else image).save(folder / f"{number:03d}.png")
+
+
+def shares_of(run, images):
+    """What the model says of arrays as they are."""
+    model = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")
+    pixels = torch.from_numpy(images).float() / 255
+    pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+    with torch.no_grad():
+        return model.eval()(pixels).softmax(1).numpy()
+
+
+def read_shares(rows, names):
+    return np.array([[float(row[f"p({name})"]) for name in names] for row in rows])
+
+
+def test_files_as_in_training_get_the_probabilities_of_the_arrays(tmp_path, shape_run, monkeypatch):
+    monkeypatch.setattr(predict, "BATCH", 16)  # three batches
+    images = shapes().test_images[:40]
+    save(images, tmp_path / "deep" / "er")
+    rows = call(tmp_path, shape_run, tmp_path / "deep")
+    names = cifar10.CIFAR10.classes
+    expected = shares_of(shape_run, images)
+    np.testing.assert_allclose(read_shares(rows, names), expected, atol=2e-6)  # six digits
+    assert [row["label"] for row in rows] == [names[place] for place in expected.argmax(1)]
+    assert [row["file"][-7:] for row in rows] == [f"{number:03d}.png" for number in range(40)]
+    np.testing.assert_allclose([float(row["probability"]) for row in rows], expected.max(1), atol=2e-6)
+
+
+def test_dark_ink_on_white_is_inverted_by_itself_and_by_flag(tmp_path, digit_run):
+    images = digits().test_images[:30]
+    expected = shares_of(digit_run, images)
+    for name, inverted, flags in [
+        ("as they are", False, []), ("white", True, []), ("white, said", True, ["--invert", "yes"]),
+    ]:  # fmt: skip
+        save(images, tmp_path / name, inverted)
+        np.testing.assert_allclose(
+            read_shares(call(tmp_path, digit_run, tmp_path / name, *flags), range(10)), expected, atol=2e-6
+        )
+    wrong = read_shares(call(tmp_path, digit_run, tmp_path / "white", "--invert", "no"), range(10))
+    np.testing.assert_allclose(wrong, shares_of(digit_run, 255 - images), atol=2e-6)
+
+
+def test_digits_of_any_place_are_centred_where_those_of_the_training_were(tmp_path):
+    arrays = digits()
+    train_images, images = (
+        np.stack([np.asarray(centre(Image.fromarray(image), 28)) for image in images])
+        for images in (arrays.train_images, arrays.test_images[:60])
+    )
+    write_arrays(tmp_path / "data" / "mnist", arrays._replace(train_images=train_images))
+    flags = ["--data_dir", str(tmp_path / "data"), "--net", "mlp", "--max_epochs", "4"]
+    run, labels = train(tmp_path / "runs", mnist, *flags), arrays.test_labels[:60]
+    pages = np.zeros((60, 90, 120), np.uint8)
+    pages[:, 50:78, 80:108] = images
+    save(pages, tmp_path / "pages", inverted=True)
+    right = [
+        np.mean([int(row["label"]) == label for row, label in zip(rows, labels, strict=True)])
+        for rows in (call(tmp_path, run, tmp_path / "pages", "--centred", value) for value in ("no", "auto"))
+    ]
+    assert right[0] < 0.35
+    assert right[1] > 0.85
+
+
+def test_any_kind_and_size_of_file(tmp_path, shape_run):
+    rng = np.random.default_rng(0)
+    grey = Image.fromarray(rng.integers(0, 255, (50, 70), np.uint8))
+    colour = grey.convert("RGB")
+    colour.save(tmp_path / "a.jpg")
+    colour.convert("CMYK").save(tmp_path / "b.tif")
+    grey.save(tmp_path / "c.png")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(tmp_path / "d.png")
+    clear = grey.convert("RGBA")
+    clear.putalpha(0)
+    clear.save(tmp_path / "e.png")
+    Image.new("RGB", (3, 900), "white").save(tmp_path / "f, with a comma.png")
+    rows = call(tmp_path, shape_run, *sorted(tmp_path.glob("[a-f]*")))
+    shares = read_shares(rows, cifar10.CIFAR10.classes)
+    np.testing.assert_allclose(shares[2], shares[3], atol=1e-6)  # 8 and 16 bits
+    np.testing.assert_allclose(shares[4], shares[5], atol=1e-6)  # transparent is white
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
+    assert rows[5]["file"].endswith("f, with a comma.png")
+
+
+def test_names_of_own_classes_and_numbers_of_an_older_checkpoint(tmp_path, capsys):
+    run = train(tmp_path / "runs", own_images, "--sample", "--net", "softmax", "--max_epochs", "1")
+    save(shapes().test_images[:3], tmp_path / "new")
+    rows = call(tmp_path, run, tmp_path / "new")
+    assert list(rows[0])[3:] == [f"p({name})" for name in SHAPES]
+    older = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    del older["hyper_parameters"]["classes"], older["datamodule_hyper_parameters"]
+    torch.save(older, tmp_path / "older.ckpt")
+    numbers = call(tmp_path, tmp_path / "older.ckpt", tmp_path / "new")
+    assert [SHAPES[int(row["label"])] for row in numbers] == [row["label"] for row in rows]
+    out = capsys.readouterr().out
+    assert "3 predictions by softmax" in out
+    assert all(row["label"] in out for row in rows)
+
+
+def refusal(capsys, *flags):
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        cli(predict.main, None, [*map(str, flags)])
+    assert stop.value.code == 2
+    line = capsys.readouterr().err
+    assert line.count("\n") == 1
+    return line
+
+
+def test_bad_files_are_one_line_or_left_out(tmp_path, capsys, shape_run):
+    save(shapes().test_images[:3], tmp_path / "mixed")
+    (tmp_path / "mixed" / "001.png").write_bytes((tmp_path / "mixed" / "001.png").read_bytes()[:200])
+    (tmp_path / "mixed" / "labels.txt").write_text("cat\n")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "labels.txt").write_text("cat\n")
+    output = ["--output", tmp_path / "p.csv"]
+    line = refusal(capsys, shape_run, tmp_path / "mixed", *output)
+    assert all(part in line for part in ("001.png", "labels.txt (no image of a known format)", "--skip_bad"))
+    assert "no files in this folder" in refusal(capsys, shape_run, tmp_path / "empty", *output)
+    assert "labels.txt" in refusal(capsys, shape_run, tmp_path / "text", "--skip_bad", *output)
+    assert "nothing.png" in refusal(capsys, shape_run, tmp_path / "nothing.png", "--skip_bad", *output)
+    assert not (tmp_path / "p.csv").exists()
+    rows = call(tmp_path, shape_run, tmp_path / "mixed", "--skip_bad")
+    assert [row["file"][-7:] for row in rows] == ["000.png", "002.png"]
+    assert "001.png" in capsys.readouterr().out
+
+
+def test_nothing_is_overwritten_and_mistaken_flags_are_one_line(tmp_path, capsys, shape_run):
+    save(shapes().test_images[:1], tmp_path / "new")
+    (tmp_path / "there.png").write_text("mine")
+    start = (shape_run, tmp_path / "new", "--output")
+    assert "there.png" in refusal(capsys, *start, tmp_path / "there.csv")
+    assert (tmp_path / "there.png").read_text() == "mine"
+    assert "name of the sheet" in refusal(capsys, *start, tmp_path / "other.png")
+    assert "no folder" in refusal(capsys, *start, tmp_path / "none" / "p.csv")
+    assert "did you mean auto?" in refusal(capsys, *start, tmp_path / "p.csv", "--invert", "aut")
+    run = train(tmp_path / "runs", table, "--sample", "--net", "linear", "--max_epochs", "1")
+    assert "a Regressor, not a classifier of images" in refusal(
+        capsys, run, tmp_path / "new", *start[2:], tmp_path / "p.csv"
+    )
+    assert "no checkpoint" in refusal(capsys, tmp_path / "new", tmp_path / "new", *start[2:], tmp_path / "p.csv")
