@@ -54,10 +54,10 @@ def test_calibration_error_is_that_of_torchmetrics(predictions):
 
 
 def test_calibration_bins_by_hand():
-    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [1.0, 0.0]])
+    probabilities = torch.tensor([[0.9, 0.1], [0.21, 0.79], [0.55, 0.45], [1.0, 0.0]])
     found = calibration(probabilities, torch.tensor([0, 0, 1, 0]))
-    np.testing.assert_array_equal(found.count[[8, 11, 13, 14]], 1)  # 0.55, 0.8, 0.9 and 1 in fifteenths
-    assert found.error == pytest.approx((0.1 + 0.8 + 0.55 + 0) / 4)
+    np.testing.assert_array_equal(found.count[[8, 11, 13, 14]], 1)  # 0.55, 0.79, 0.9 and 1 in fifteenths
+    assert found.error == pytest.approx((0.1 + 0.79 + 0.55 + 0) / 4)
 
 
 def test_figures_say_what_they_were_given(predictions):

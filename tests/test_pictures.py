@@ -30,7 +30,18 @@ QUICK = ["--sample", "--max_epochs", "2", "--accelerator", "cpu", "--enable_prog
 
 def run_mnist(folder, *flags):
     """Trains a small network with dropout and augmentation, and returns its run directory."""
-    net = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0.2", "--augment", "crop:2"]
+    net = [
+        "--net",
+        "mlp",
+        "--net_args.widths",
+        "[16]",
+        "--net_args.dropout",
+        "0.2",
+        "--augment",
+        "crop:2",
+        "--lr_decay",
+        "constant",
+    ]
     cli(mnist.main, mnist.RECIPES, [*QUICK, *net, "--run_dir", str(folder), *flags])
     return next(iter(folder.glob("mnist/*")))
 
