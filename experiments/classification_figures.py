@@ -68,9 +68,13 @@ def _percent(rate: float) -> str:
 
 
 def shortened(name: str, length: int = 18) -> str:
-    """The name, cut to `length` characters by an ellipsis in its middle: both ends tell names apart."""
+    """The name, cut to `length` characters by an ellipsis in its middle: both ends tell names apart.
+
+    Dollars are escaped, between which matplotlib would read a formula.
+    """
     half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"
+    short = name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"
+    return short.replace("$", r"\$")
 
 
 def _draw_large_confusion(counts: np.ndarray, rates: np.ndarray, classes: Sequence[str], title: str) -> "Figure":
@@ -124,15 +128,15 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         axes.step(*curves[name][:2], where="pre", color="0.85", linewidth=0.6)
     for place, name in enumerate(worst_first[:CURVES]):
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
-        label = f"{shortened(name)}  {curve.average:.4f}"
+        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out what begins with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
     start = _corner(curves.values())
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))
     mean = np.mean([curve.average for curve in curves.values()])
     axes.set(xlabel="recall: share of the class that is found", ylabel="precision: share of the found that is right")
     axes.set_title(f"Precision and recall by class; mean average precision {mean:.4f}")
-    worst = f"the {CURVES} lowest of {len(curves)} classes" if len(curves) > CURVES else "class"
-    axes.legend(title=f"{worst},\naverage precision", loc="center left", bbox_to_anchor=(1, 0.5))
+    worst = f"the {CURVES} lowest of {len(curves)}" if len(curves) > CURVES else "all"
+    axes.legend(title=f"{worst} classes,\nby average precision", loc="center left", bbox_to_anchor=(1, 0.5))
     axes.grid(alpha=0.3)
     return figure
 

@@ -86,6 +86,8 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
         axes.plot(*curves.rate, color=COLOURS[2])
         axes.set(title="learning rate", xlabel="epoch")
         axes.grid(alpha=0.3)
+    panels.flat[0].set_xlim(left=0)
+    panels.flat[0].locator_params(axis="x", integer=True)
     for axes in panels.flat[count:]:
         axes.axis("off")
     return {"learning_curves": figure}

@@ -1,5 +1,7 @@
 """What the pictures of predictions show, against scikit-learn and torchmetrics."""
 
+from io import BytesIO
+
 from classification_figures import (
     calibration,
     confusion_matrix,
@@ -54,10 +56,10 @@ def test_calibration_error_is_that_of_torchmetrics(predictions):
 
 
 def test_calibration_bins_by_hand():
-    probabilities = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.55, 0.45], [1.0, 0.0]])
+    probabilities = torch.tensor([[0.9, 0.1], [0.21, 0.79], [0.55, 0.45], [1.0, 0.0]])
     found = calibration(probabilities, torch.tensor([0, 0, 1, 0]))
-    np.testing.assert_array_equal(found.count[[8, 11, 13, 14]], 1)  # 0.55, 0.8, 0.9 and 1 in fifteenths
-    assert found.error == pytest.approx((0.1 + 0.8 + 0.55 + 0) / 4)
+    np.testing.assert_array_equal(found.count[[8, 11, 13, 14]], 1)  # 0.55, 0.79, 0.9 and 1 in fifteenths
+    assert found.error == pytest.approx((0.1 + 0.79 + 0.55 + 0) / 4)
 
 
 def test_figures_say_what_they_were_given(predictions):
@@ -94,3 +96,12 @@ def test_perfect_predictions_of_one_class_can_be_drawn():
 def test_long_names_keep_both_ends():
     assert shortened("golden retriever, a dog", 11) == "golde…a dog"
     assert shortened("cat", 11) == "cat"
+
+
+def test_names_are_shown_as_they_are():
+    probabilities, labels = torch.eye(3).clamp(0.1), torch.arange(3)
+    names = ["_other", "$1 or $2", "a$b$c^{"]
+    figure = draw_confusion(probabilities, labels, names)
+    figure.savefig(BytesIO())  # a formula would be read now, and refused
+    legend = draw_pr(probabilities, labels, names).axes[0].get_legend().get_texts()
+    assert len(legend) == 3

@@ -84,13 +84,13 @@ def test_curves_are_read_by_epochs_from_all_event_files(tmp_path):
             values = {"epoch": epoch, "train/seconds": 1, "train/loss": 1 / (epoch + 1), "val/loss": 2 / (epoch + 1)}
             for name, value in values.items():
                 writer.add_scalar(name, value, 5 * epoch + 4)
-            writer.add_scalar("step/lr", 0.1, 5 * epoch + 5)
+            writer.add_scalar("step/lr", 0.1, 5 * epoch + 3)
         writer.close()
     curves = read_curves(tmp_path)
     assert curves.metrics.keys() == {"loss"}
     assert curves.metrics["loss"]["val"].epochs == [1, 2, 3, 4]
     assert curves.metrics["loss"]["val"].values == pytest.approx([2, 1, 2 / 3, 1 / 2])
-    assert curves.rate.epochs == [1, 2, 3, 4]
+    assert curves.rate.epochs == pytest.approx([0.6, 1.6, 2.6, 3.6])
 
 
 def test_there_are_no_curves_before_the_first_epoch_ends(tmp_path):

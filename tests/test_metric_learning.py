@@ -14,6 +14,7 @@ from lit_modules.embedder import Embedder
 from lit_modules.retrieval import retrieve
 
 SMALL = ["--net", "mlp", "--net_args.widths", "[32]", "--net_args.dropout", "0", "--accelerator", "cpu"]
+PICTURES = {"embedding.png", "recall.png", "neighbours.png", "learning_curves.png"}
 
 
 def run(tmp_path, *flags):
@@ -27,7 +28,7 @@ def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
     assert metrics["test/precision_at_1"] == metrics["test/recall_at_1"] > 0.93
     assert metrics["test/map"] > metrics["linear_nca/map"] > 0.5  # training draws the classes together
     assert metrics["pca/precision_at_1"] > 0.93
-    assert {path.name for path in folder.glob("figures/*")} == {"embedding.png", "recall.png", "neighbours.png"}
+    assert {path.name for path in folder.glob("figures/*")} == PICTURES
     assert (folder / "projector_config.pbtxt").exists()
     assert len((next(folder.glob("*/test/metadata.tsv"))).read_text().split()) == metrics["test/samples"] == 360
     model = Embedder.load_from_checkpoint(folder / "checkpoints" / "best.ckpt", weights_only=True)
