@@ -20,7 +20,8 @@ from callbacks import Throughput
 
 class RunLogger(TensorBoardLogger):
     def save(self) -> None:
-        """Writes no hparams.yaml: config.yaml has the flags."""
+        """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
+        self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:

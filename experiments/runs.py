@@ -4,10 +4,10 @@ import os
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def is_rank_zero() -> bool:
@@ -52,6 +52,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is truncated, or no checkpoint of this project.
     """
+    import torch  # here, for its import takes seconds, and tools that only look at runs need none
+
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, EOFError, UnpicklingError) as error:  # torch's words for it run over several lines
@@ -61,7 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_fits(checkpoint: Path, model: nn.Module) -> None:
+def check_fits(checkpoint: Path, model: "nn.Module") -> None:
     """Raises ValueError where the checkpoint holds other weights than `model` has."""
     theirs = {name: tuple(tensor.shape) for name, tensor in read_checkpoint(checkpoint)["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
