@@ -23,7 +23,6 @@ from command_line import cli
 from compare import compare
 from run_files import read_runs
 from scripts import (
-    OURS,
     check_flags,
     find_script,
     finished,
@@ -36,8 +35,6 @@ from scripts import (
 )
 
 from filelock import FileLock, Timeout
-
-OWN = (*OURS, "--seed")
 
 
 def main(
@@ -62,9 +59,7 @@ def main(
         if value < 1:
             raise ValueError(f"{name} {value}: must be at least 1")
     path = find_script(script)
-    check_flags(path, arguments, OWN)
-    if "seed" not in check_flags(path, [*arguments, "--seed", str(first_seed)]):
-        raise ValueError(f"{path.name}: has no --seed")
+    check_flags(path, arguments, {"--seed": first_seed})
     folder = Path(run_dir) / "repeat" / label(path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -77,7 +72,8 @@ def main(
         compare(read_runs([folder]), None, "table", None, folder / "compare.png")
     for seed in failed:
         print(f"seed {seed} failed: {last_line(folders[seed] / 'log.txt')}", file=sys.stderr)
-    sys.exit(1 if failed else 0)
+    if failed:
+        sys.exit(1)
 
 
 def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:

@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from multiprocessing.process import BaseProcess
@@ -67,21 +67,25 @@ def find_script(name: str) -> Path:
     raise FileNotFoundError(f"{name}: no such script; did you mean {nearest[0]}?")
 
 
-def check_flags(script: Path, arguments: Sequence[str], reserved: Collection[str] = OURS) -> dict[str, Any]:
+def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
     """The script's flags as these arguments, and its recipes, set them; nothing is run.
 
+    Args:
+        own: flags that the tool adds, with examples of their values.
+
     Raises:
-        ValueError: the script refuses the arguments, or they have a flag that is not theirs to set.
+        ValueError: the script refuses one of all these, or the arguments have a flag that is the tool's.
     """
     for flag in (arg.partition("=")[0] for arg in arguments):
-        if flag in reserved:
-            raise ValueError(f"{flag}: is set for each run here, and cannot be the script's")
+        if flag in (*OURS, *own):
+            raise ValueError(f"{flag}: is set for each run here, and cannot be among the script's flags")
+    added = [f"{flag}={value}" for flag, value in own.items()]
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
-        process = _process(script, [*arguments, "--print_config"], out, err, (0, 1))
+        process = _process(script, [*arguments, *added, "--print_config"], out, err, (0, 1))
         process.join()
         if process.exitcode:
-            raise ValueError(last_line(err).removeprefix("error: ") or f"{script.name}: status {process.exitcode}")
+            raise ValueError(last_line(err).removeprefix("error: "))
         return yaml.safe_load(out.read_text())
 
 
@@ -127,7 +131,7 @@ def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
         if str(HERE) not in paths:  # that process finds the modules by this alone before Python 3.13
             os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, paths)])
-        context.set_forkserver_preload(["classification"])
+        context.set_forkserver_preload(["classification", "torch.utils.tensorboard"])
     process = context.Process(target=_run, args=(str(script), list(arguments), out, err, share))
     process.start()
     return process
