@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from command_line import cli
 from run_files import read_runs
 from scripts import split_command
 from sweep_space import Between, OneOf, parse_vary
+from trials import Sweep, open_study
 
 import optuna
 import pytest
@@ -41,7 +43,7 @@ def trials_of(folder):
 
 def start_worker(tmp_path, trials, *args):
     command = [sys.executable, "experiments/sweep.py", "--run_dir", str(tmp_path), "--heartbeat", "1", *MNIST, *args]
-    command += ["--vary", "lr=1e-4..1:log", "batch_size=32,64,128", "--trials", str(trials)]
+    command += ["--vary", "lr=1e-4..1:log", "batch_size=64,128", "--trials", str(trials)]
     with (tmp_path / f"worker{time.monotonic_ns()}").open("w") as log:
         return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
 
@@ -89,11 +91,11 @@ def check_all_is_done_once(tmp_path, count, killed):
 
 @pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, count):
-    flags = ["--max_epochs", "60"]
+    flags = ["--max_epochs", "30"]
     victim = start_worker(tmp_path, count, *flags)
     killed = kill_in_mid_trial(victim, tmp_path)
     workers = [start_worker(tmp_path, count, *flags) for _ in range(2)]  # the victim again, and another
-    assert [worker.wait(250) for worker in workers] == [0, 0]
+    assert [worker.wait(800) for worker in workers] == [0, 0]
     check_all_is_done_once(tmp_path, count, killed)
 
 
@@ -107,21 +109,20 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
         "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
         '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
     )
-    folder = run_sweep(tmp_path, "--trials", "6", str(script), "--vary", "x=2,3,4")
+    folder = run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3")
     trials = trials_of(folder)
-    assert len(trials) == 6
+    assert len(trials) == 4
     for trial in trials:
         x = int(trial.params["x"])
         assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
         assert trial.user_attrs.get("failure", "").endswith("RuntimeError: two is unlucky" if x == 2 else "")
         assert trial.value == (None if x == 2 else (x - 3) ** 2)
-    assert min(trial.value for trial in trials if trial.value is not None) == 0
     ran = len(read_runs([folder]))
-    run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3,4")  # as many are there already
+    run_sweep(tmp_path, "--trials", "3", str(script), "--vary", "x=2,3")  # as many are there already
     assert len(read_runs([folder])) == ran
-    run_sweep(tmp_path, "--trials", "7", "--jobs", "2", str(script), "--vary", "x=2,3,4")
+    run_sweep(tmp_path, "--trials", "6", "--jobs", "2", str(script), "--vary", "x=2,3")
     counted = [trial for trial in trials_of(folder) if trial.state != TrialState.FAIL or "failure" in trial.user_attrs]
-    assert len(counted) == 7
+    assert len(counted) == 6
 
 
 def test_runs_that_fall_behind_are_pruned(tmp_path):
@@ -204,24 +205,15 @@ def test_mistake_is_one_line_before_any_trial(tmp_path, capsys, args, named):
 
 def take_trials(url, name, count, results):
     """Takes waiting trials as fast as it can."""
-    from trials import open_study
-
-    sweep_of = sweep_with(url, name)
-    study = open_study(sweep_of)
+    study = open_study(sweep_with(url, name))
     results.put([study.ask().number for _ in range(count)])
 
 
 def sweep_with(url, folder):
-    from trials import Sweep
-
     return Sweep(Path("x.py"), [], {}, "val/acc", 10, Path(folder), url, 10, 0)
 
 
 def test_no_waiting_trial_is_taken_twice(tmp_path):
-    import multiprocessing
-
-    from trials import open_study
-
     url = f"sqlite:///{tmp_path / 'study.db'}"
     study = open_study(sweep_with(url, tmp_path))
     for _ in range(60):
