@@ -8,8 +8,8 @@ Runs that differ in nothing but the seed are one line: n, mean and standard devi
 Runs that are unfinished or broken are listed below the table. The figure, compare.png in the first directory, has the
 mean curves of the best configurations, with a band of one standard deviation over the seeds.
 
-Reads only metrics.json, config.yaml and event files: 200 runs with their curves in 2 s and 91 MB, on two cores of an AMD
-EPYC with other work.
+Reads only metrics.json, config.yaml and event files: 200 runs with their curves in 2 s and 91 MB, on two cores of an
+AMD EPYC that have other work too.
 """
 
 import sys

@@ -3,7 +3,6 @@
 import csv
 import json
 import multiprocessing
-import signal
 import subprocess
 import sys
 import time
@@ -41,14 +40,33 @@ def trials_of(folder):
     return optuna.load_study(study_name=folder.name, storage=storage).trials
 
 
-def start_worker(tmp_path, trials, *args):
-    command = [sys.executable, "experiments/sweep.py", "--run_dir", str(tmp_path), "--heartbeat", "1", *MNIST, *args]
-    command += ["--vary", "lr=1e-4..1:log", "batch_size=64,128", "--trials", str(trials)]
-    with (tmp_path / f"worker{time.monotonic_ns()}").open("w") as log:
-        return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+@pytest.fixture
+def start_worker(tmp_path):
+    """Starts `sweep.py` with these flags in a process, which ends with the test at the latest."""
+    workers = []
+
+    def start(*args):
+        command = [
+            sys.executable,
+            "experiments/sweep.py",
+            "--run_dir",
+            str(tmp_path),
+            "--heartbeat",
+            "1",
+            *MNIST,
+            *args,
+        ]
+        with (tmp_path / f"worker{len(workers)}.txt").open("w") as log:
+            workers.append(subprocess.Popen([*command, *MNIST, *args], cwd=ROOT, stdout=log, stderr=log))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=120):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
@@ -57,12 +75,12 @@ def wait_for(condition, seconds=60):
 
 
 def kill_in_mid_trial(worker, tmp_path):
-    """Kills the worker while the one trial that runs has a checkpoint and is not finished; returns its folder."""
+    """Kills the worker while its trial has a checkpoint and is not finished; returns the trial's folder."""
     checkpoint = wait_for(lambda: next(tmp_path.glob("sweep/*/trial*/mnist/*/checkpoints/last.ckpt"), None))
+    worker.kill()
+    worker.wait()
     run = checkpoint.parents[1]
     assert not (run / "metrics.json").exists()
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
     return run.parents[1]
 
 
@@ -90,11 +108,11 @@ def check_all_is_done_once(tmp_path, count, killed):
 
 
 @pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.slow)])
-def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, count):
-    flags = ["--max_epochs", "30"]
-    victim = start_worker(tmp_path, count, *flags)
+def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_worker, count):
+    flags = ["--max_epochs", "30", "--vary", "lr=1e-4..1:log", "batch_size=64,128", "--trials", str(count)]
+    victim = start_worker(*flags)
     killed = kill_in_mid_trial(victim, tmp_path)
-    workers = [start_worker(tmp_path, count, *flags) for _ in range(2)]  # the victim again, and another
+    workers = [start_worker(*flags) for _ in range(2)]  # the victim again, and another
     assert [worker.wait(800) for worker in workers] == [0, 0]
     check_all_is_done_once(tmp_path, count, killed)
 
