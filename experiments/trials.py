@@ -123,16 +123,21 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event) -> None:
 
 
 def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event) -> None:
-    taken: list[Trial] = []
+    faults: list[Exception] = []
 
     def objective(trial: Trial) -> float:
-        taken.append(trial)
-        return _run_trial(study, trial, sweep, share, stopped)
+        try:
+            return _run_trial(study, trial, sweep, share, stopped)
+        except optuna.exceptions.UpdateFinishedTrialError as error:
+            raise NotCountedError("taken over") from error
+        except (RuntimeError, ValueError) as error:
+            faults.append(error)
+            raise
 
     try:
         study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError))
-    except (RuntimeError, ValueError):  # what Optuna raises where the trial has been taken over
-        if not taken or _state(study, taken[0]) == TrialState.RUNNING:
+    except (RuntimeError, ValueError):  # also what Optuna says to the result of a trial that has been taken over
+        if faults:
             raise
 
 
@@ -210,10 +215,11 @@ def _run(
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
     for run in folder.glob("*/*/config.yaml"):
-        for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
-            if epoch > reported and math.isfinite(value):
-                trial.report(value, epoch)
-                reported = epoch
+        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+            for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
+                if epoch > reported and math.isfinite(value):
+                    trial.report(value, epoch)
+                    reported = epoch
     return reported
 
 
