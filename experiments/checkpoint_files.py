@@ -14,6 +14,8 @@ import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from runs import PREVIOUS
+
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
@@ -27,7 +29,6 @@ COMMENT = len(MARK) + 2 * hashlib.sha256().digest_size
 END, END_SIZE = b"PK\5\6", 22  # how the last part of a zip archive begins, and its bytes without the comment
 EMPTY = b"\0\0"  # the length of an empty comment, the last two of these bytes
 UNFINISHED = ".unfinished"
-PREVIOUS = {"last.ckpt": "last-1.ckpt"}  # what becomes of a file that is replaced
 
 
 class DurableCheckpointIO(TorchCheckpointIO):

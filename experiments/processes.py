@@ -9,8 +9,6 @@ from typing import Any, TypeVar
 
 from command_line import config, is_ours
 
-import torch
-
 T = TypeVar("T")
 
 
@@ -27,7 +25,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     """
     # A forked process has everything imported; but CUDA does not survive it.
     context = multiprocessing.get_context("spawn" if accelerators or os.name != "posix" else "fork")
-    start = max(1, cores() // workers), accelerators, dict(config), context.Value("i", 0)
+    start = workers, accelerators, dict(config), context.Value("i", 0)
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         for refusal, result in pool.map(partial(_guarded, call), tasks):
             if refusal:
@@ -35,15 +33,23 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
             yield result
 
 
-def _start_worker(threads: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
-    """Gives a new process its share of the cores, and one of the accelerators."""
-    torch.set_num_threads(threads)
+def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
     config.update(flags)
     with counter.get_lock():
         number, counter.value = counter.value, counter.value + 1
+    take_share(number, workers, accelerators)
+
+
+def take_share(number: int, workers: int, accelerators: int) -> None:
+    """Leaves this process the part of cores and accelerators that is due to number `number` of so many workers."""
+    import torch  # here, for its import takes seconds, and who only starts processes needs none
+
+    torch.set_num_threads(max(1, cores() // workers))
     if accelerators:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))
-        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[number % accelerators]  # CUDA starts after this
+        visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))).split(",")
+        share = max(1, len(visible) // workers)
+        first = number * share % len(visible)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
 
 
 def _guarded(call: Callable[..., T], task: tuple) -> tuple[str, T | None]:

@@ -44,8 +44,8 @@ class RunLogger(TensorBoardLogger):
     _of_steps: Mapping[str, float] = {}  # the last ones of the running epoch
 
     def save(self) -> None:
-        """Hands the curves to the operating system, and writes no hparams.yaml: config.yaml has the flags."""
-        self.experiment.flush()
+        """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
+        self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:

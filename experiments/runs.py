@@ -4,12 +4,12 @@ import os
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from checkpoint_files import PREVIOUS, verify
+if TYPE_CHECKING:
+    from torch import nn
 
-import torch
-from torch import nn
+PREVIOUS = {"last.ckpt": "last-1.ckpt"}  # what becomes of a checkpoint that is replaced
 
 RESUMABLE = ("last.ckpt", *PREVIOUS.values(), "best.ckpt")  # a kill may come before the first one is written
 
@@ -63,6 +63,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is truncated or damaged, holds code, or is no checkpoint of this project.
     """
+    from checkpoint_files import verify
+
+    import torch  # here, for its import takes seconds, and tools that only look at runs need none
+
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
@@ -77,7 +81,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def check_fits(checkpoint: Path, model: nn.Module) -> None:
+def check_fits(checkpoint: Path, model: "nn.Module") -> None:
     """Raises ValueError where the checkpoint holds other weights than `model` has."""
     theirs = {name: tuple(tensor.shape) for name, tensor in read_checkpoint(checkpoint)["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}

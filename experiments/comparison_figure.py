@@ -1,0 +1,88 @@
+"""Validation curves of groups of runs: means over seeds, with a band of one standard deviation."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from comparison import Group, format_mean, short_labels
+from events import read_curve
+from figures import COLOURS, new_figure
+from run_files import Run, lower_is_better
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # beside the colours, for those who see none
+
+
+class Curve(NamedTuple):
+    """Mean and standard deviation over runs, after each epoch that all of them have, (E,) each."""
+
+    epochs: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def read_curves(groups: Sequence[Group], tag: str) -> tuple[list[Curve], list[tuple[Run, str]]]:
+    """The curve of each group, with no epochs where its runs have logged none; and the runs that cannot be read."""
+    unreadable: list[tuple[Run, str]] = []
+
+    def values(run: Run) -> dict[int, float]:
+        try:
+            return dict(zip(*read_curve(run.path, tag), strict=True))
+        except (ValueError, OSError) as error:
+            unreadable.append((run, f"no curve: {error}"))
+            return {}
+
+    return [_mean([its for run in group.runs if (its := values(run))]) for group in groups], unreadable
+
+
+def _mean(values: list[dict[int, float]]) -> Curve:
+    """Of values by epoch, one dict for each run."""
+    epochs = sorted(set.intersection(*map(set, values))) if values else []
+    table = np.array([[its[epoch] for epoch in epochs] for its in values]).reshape(len(values), len(epochs))
+    empty = np.zeros(len(epochs))
+    std = table.std(axis=0, ddof=1) if len(values) > 1 else empty
+    return Curve(np.array(epochs), table.mean(axis=0) if values else empty, std)
+
+
+def draw_curves(groups: Sequence[Group], curves: Sequence[Curve], tag: str, by: str) -> "Figure":
+    """The curves of the best groups in colours, of all others in grey."""
+    figure, axes = new_figure(size=(8, 5.5))
+    all_drawn = zip(groups, short_labels(groups), curves, strict=True)
+    drawn = [(group, label, curve) for group, label, curve in all_drawn if len(curve.epochs)]
+    for _, _, curve in drawn[len(COLOURS) :]:
+        axes.plot(curve.epochs, curve.mean, color="0.8", linewidth=0.8, zorder=1)
+    for (group, label, curve), colour, style in zip(drawn, COLOURS, STYLES, strict=False):
+        result = format_mean(by, group.mean(by), group.std(by))
+        label = f"{_shortened(label)}   {by} {result}, n = {len(group.runs)}"
+        marker = "o" if len(curve.epochs) == 1 else ""
+        axes.plot(curve.epochs, curve.mean, color=colour, linestyle=style, marker=marker, label=label, zorder=3)
+        axes.fill_between(curve.epochs, curve.mean - curve.std, curve.mean + curve.std, color=colour, alpha=0.2, lw=0)
+    if len(drawn) > len(COLOURS):
+        axes.plot([], [], color="0.8", label=f"{len(drawn) - len(COLOURS)} others")
+    _label(axes, [curve for *_, curve in drawn[: len(COLOURS)]], tag)
+    figure.legend(loc="outside lower center", fontsize=8, frameon=False)
+    return figure
+
+
+def _label(axes: "Axes", curves: Sequence[Curve], tag: str) -> None:
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    values = np.concatenate([curve.mean for curve in curves])
+    if lower_is_better(tag) and values.min() > 0 and values.max() > 10 * values.min():
+        axes.set_yscale("log")
+    elif not lower_is_better(tag):  # the first epochs of the best, and failures, would flatten the rest
+        low, high = np.quantile(values, 0.05), values.max()
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low)) if high > low else None
+    if tag.endswith("acc"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set(xlabel="epoch", ylabel=tag, title="Validation: mean over seeds, and one standard deviation")
+    axes.grid(alpha=0.3)
+
+
+def _shortened(label: str, length: int = 60) -> str:
+    return label if len(label) <= length else label[: length - 3] + "..."

@@ -1,0 +1,77 @@
+"""Curves out of TensorBoard's event files, quickly and without torch.
+
+TensorBoard's own readers sum up each record byte by byte in Python, pictures and graphs too, which takes seconds for a
+few runs with pictures. Here only the records that can hold a wanted scalar are checked; the rest is skipped.
+"""
+
+import struct
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+LARGEST_SCALAR = 1024  # bytes of a record; pictures and graphs are larger
+NO_TAG = 64  # bytes that a record has at most which is to be read without a tag: "from this step on again"
+
+
+def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
+    """Epochs, the first being 1, and the values of `tag` after them; nothing where the run has logged none.
+
+    Raises:
+        ValueError: a file is damaged, or no event file.
+    """
+    points = read_scalars(folder, (tag, "epoch"))
+    steps = sorted(points[tag])
+    epochs = [round(points["epoch"].get(step, number)) + 1 for number, step in enumerate(steps)]
+    return epochs, [points[tag][step] for step in steps]
+
+
+def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, float]]:
+    """The values by step of each of the tags, from the event files directly in `folder`.
+
+    Where a resumed run goes on from a step, what had been logged from there on is dropped. A record that is cut off,
+    as the last one of a killed run may be, ends its file.
+
+    Raises:
+        ValueError: a file is damaged, or no event file.
+    """
+    from google.protobuf.message import DecodeError
+    from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+
+    wanted = [tag.encode() for tag in tags]
+    points: dict[str, dict[int, float]] = {tag: {} for tag in tags}
+    for path in sorted(folder.glob("events.out.tfevents.*")):
+        for record, checksum in _small_records(path):
+            if len(record) > NO_TAG and not any(tag in record for tag in wanted):
+                continue
+            _check(record, checksum, path)
+            try:
+                event = Event.FromString(record)
+            except DecodeError as error:
+                raise ValueError(f"{path}: no event file") from error
+            if event.session_log.status == SessionLog.START:
+                points = {tag: {s: v for s, v in of.items() if s < event.step} for tag, of in points.items()}
+            for value in event.summary.value:
+                if value.tag in points:
+                    points[value.tag][event.step] = value.simple_value
+    return points
+
+
+def _small_records(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Content and checksum of the records of a scalar's size."""
+    with path.open("rb") as file:
+        while len(header := file.read(12)) == 12:  # the length, and its checksum
+            (length,) = struct.unpack_from("<Q", header)
+            if length > LARGEST_SCALAR:
+                _check(header[:8], header[8:], path)
+                file.seek(length + 4, 1)
+                continue
+            record = file.read(length + 4)
+            if len(record) < length + 4:
+                return
+            yield record[:-4], record[-4:]
+
+
+def _check(content: bytes, checksum: bytes, path: Path) -> None:
+    from tensorboard.summary.writer.record_writer import masked_crc32c
+
+    if struct.pack("<I", masked_crc32c(content)) != checksum:
+        raise ValueError(f"{path}: damaged, or no event file")

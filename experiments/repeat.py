@@ -1,0 +1,113 @@
+"""One run over several seeds, and what comes out of it on average.
+
+    python experiments/repeat.py --seeds 5 mnist.py --net lenet5
+    python experiments/repeat.py --seeds 3 --jobs 2 cifar10.py --sample     two at a time, which share the cores
+
+What stands before the script's name are the flags of this tool, what follows is passed on. Each seed is a run directory
+as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, beside log.txt with what it said; TensorBoard shows them as
+
+    tensorboard --logdir runs/repeat/<script>_<flags>_<code>
+
+The same command again goes on where it was interrupted: seeds that have finished are not run again, one with a
+checkpoint is resumed, and more --seeds are added. It ends with the table and the figure of compare.py. Where a run has
+failed the others go on; its last line is shown at the end, and the exit status is 1.
+"""
+
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from command_line import cli
+from compare import compare
+from run_files import read_runs
+from scripts import (
+    check_flags,
+    find_script,
+    finished,
+    interruptible,
+    label,
+    last_line,
+    split_command,
+    start,
+    stop,
+)
+
+from filelock import FileLock, Timeout
+
+
+def main(
+    script: str,
+    seeds: int = 5,
+    first_seed: int = 0,
+    jobs: int = 1,
+    run_dir: str = "runs",
+    arguments: list[str] = [],  # noqa: B006  read only; jsonargparse shows it in --help
+) -> None:
+    """Runs a script with several seeds, each in a process of its own, and compares the runs.
+
+    Args:
+        script: such as mnist.py.
+        seeds: how many.
+        first_seed: the first of them, which the others follow.
+        jobs: runs at a time, which share cores and accelerators.
+        run_dir: where runs are kept.
+        arguments: of the script; they are what follows its name.
+    """
+    for name, value in {"seeds": seeds, "jobs": jobs}.items():
+        if value < 1:
+            raise ValueError(f"{name} {value}: must be at least 1")
+    path = find_script(script)
+    check_flags(path, arguments, {"--seed": first_seed})
+    folder = Path(run_dir) / "repeat" / label(path, arguments)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
+            failed = run_seeds(path, arguments, folders, jobs)
+    except Timeout as error:
+        raise ValueError(f"{folder}: the same command is at work there") from error
+    if any(finished(its) for its in folders.values()):
+        compare(read_runs([folder]), None, "table", None, folder / "compare.png")
+    for seed in failed:
+        print(f"seed {seed} failed: {last_line(folders[seed] / 'log.txt')}", file=sys.stderr)
+    if failed:
+        sys.exit(1)
+
+
+def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
+    """Runs the seeds that have not finished, so many at a time; returns those that have failed."""
+    waiting = [seed for seed in folders if not finished(folders[seed])]
+    if len(waiting) < len(folders):
+        print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
+    print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
+    running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among those that share the machine
+    failed = []
+    try:
+        while waiting or running:
+            for place in [place for place in range(jobs) if place not in running][: len(waiting)]:
+                seed = waiting.pop(0)
+                running[place] = seed, start(script, [*arguments, "--seed", str(seed)], folders[seed], (place, jobs))
+            wait([process.sentinel for _, process in running.values()])
+            for place, (seed, process) in list(running.items()):
+                if not process.is_alive():
+                    failed += [] if _ended(seed, process, folders[seed]) else [seed]
+                    del running[place]
+    finally:
+        for _, process in running.values():
+            stop(process)
+    return failed
+
+
+def _ended(seed: int, process: BaseProcess, folder: Path) -> bool:
+    """Says how the run went; whether it has finished."""
+    stop(process, 0)  # what it may have left behind
+    run = finished(folder)
+    print(f"seed {seed}: {run}" if run else f"seed {seed}: failed, see {folder / 'log.txt'}", flush=True)
+    return run is not None
+
+
+if __name__ == "__main__":
+    with interruptible():
+        cli(main, None, split_command(sys.argv[1:]))

@@ -1,0 +1,112 @@
+"""A search for good flags of a script: an Optuna study, whose trials are runs in processes of their own.
+
+    python experiments/sweep.py cifar10.py --net speednet --vary lr=1e-3..1e-1:log batch_size=128,256,512 --trials 30
+    python experiments/sweep.py --jobs 2 mnist.py --sample --net lenet5 --vary lr=0.001..1:log --trials 20
+    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on as many machines as there are
+
+What is not a flag of this tool is passed on to the script. `--vary` (sweep_space.py) says which values a flag may have.
+The sampler is TPE (Bergstra et al. 2011), and a run that is worse after some epochs than the median of the others is
+ended. What is optimised is a validation figure of each run's best epoch; the test set decides nothing.
+
+All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and log.txt;
+in the end trials.csv and sweep.png. The same command again, also at the same time, is one more worker of the study.
+Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
+whose script fails is one of the --trials, and stops nothing.
+"""
+
+import json
+import sys
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+from command_line import cli
+from scripts import check_flags, find_script, interruptible, label, split_command
+from sweep_report import report
+from sweep_space import Between, OneOf, parse_vary
+from trials import Sweep, open_study, work
+
+OWN = ("--vary", "--trials", "--metric", "--storage", "--prune", "--heartbeat")  # after the script's name too
+
+
+def main(
+    script: str,
+    vary: list[str] = [],  # noqa: B006  read only; jsonargparse shows it in --help
+    trials: int = 20,
+    metric: str | None = None,
+    prune: bool = True,
+    storage: str | None = None,
+    jobs: int = 1,
+    heartbeat: int = 10,
+    run_dir: str = "runs",
+    arguments: list[str] = [],  # noqa: B006
+) -> None:
+    """Tries values of a script's flags, and shows which are good.
+
+    Args:
+        script: such as cifar10.py.
+        vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
+        trials: how many, by all workers of the study together; more than before adds to it.
+        metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
+        prune: end runs that fall behind.
+        storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
+        jobs: trials at a time in this process, which share cores and accelerators.
+        heartbeat: seconds from one sign of life to the next; a worker that gives none for six times as long is dead.
+        run_dir: where runs are kept.
+        arguments: of the script; they are what follows its name.
+    """
+    for name, value in {"trials": trials, "jobs": jobs, "heartbeat": heartbeat}.items():
+        if value < 1:
+            raise ValueError(f"{name} {value}: must be at least 1")
+    space, path = parse_vary(vary), find_script(script)
+    flags = check_space(path, arguments, space)
+    metric = _choose_metric(flags, metric)
+    folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
+    folder.mkdir(parents=True, exist_ok=True)
+    storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
+    warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
+    sweep = Sweep(path, arguments, space, metric, trials, folder, storage, heartbeat, warmup)
+    open_study(sweep)
+    print(f"{folder}: {trials} trials", flush=True)
+    stopped = Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        try:
+            for worker in as_completed([pool.submit(work, sweep, (place, jobs), stopped) for place in range(jobs)]):
+                worker.result()
+        finally:
+            stopped.set()
+    report(open_study(sweep), metric, folder)
+
+
+def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:
+    """The script's flags, which has been shown each choice and both ends of each range.
+
+    Raises:
+        ValueError: it refuses one, or a flag is both fixed and varied.
+    """
+    for row in range(max(len(its.examples) for its in space.values())):
+        examples = {f"--{name}": its.examples[min(row, len(its.examples) - 1)] for name, its in space.items()}
+        flags = check_flags(script, arguments, examples)
+    return flags
+
+
+def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
+    chosen = metric or ("cv/log_rmse" if flags.get("folds") else flags.get("monitor"))
+    if not chosen:
+        raise ValueError("metric: the script monitors none; name one of its validation figures by --metric")
+    if str(chosen).startswith("test/"):
+        raise ValueError(f"--metric {chosen}: the test set must not choose; take a validation figure, such as val/acc")
+    return chosen
+
+
+def join_vary(args: list[str]) -> list[str]:
+    """`--vary a b` as the one value that the flag takes."""
+    at = args.index("--vary") if "--vary" in args else len(args)
+    end = next((i for i in range(at + 1, len(args)) if args[i].startswith("--")), len(args))
+    return [*args[:at], *([f"--vary={json.dumps(args[at + 1 : end])}"] if at < len(args) else []), *args[end:]]
+
+
+if __name__ == "__main__":
+    with interruptible():
+        cli(main, None, join_vary(split_command(sys.argv[1:], OWN)))

@@ -1,0 +1,269 @@
+"""sweep.py: trials by several workers of which one is killed, crashes, pruning, --vary, and mistakes."""
+
+import csv
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Event, Thread
+
+from command_line import cli
+from run_files import read_runs
+from scripts import split_command
+from sweep_space import Between, OneOf, parse_vary
+from trials import Sweep, open_study, work
+
+import optuna
+import pytest
+import sweep
+import yaml
+from optuna.trial import TrialState
+
+ROOT = Path(__file__).parents[1]
+MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu"]
+ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@pytest.fixture(autouse=True)
+def one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # of the scripts
+
+
+def run_sweep(tmp_path, *args):
+    cli(sweep.main, None, sweep.join_vary(split_command(["--run_dir", str(tmp_path), *args], sweep.OWN)))
+    return next((tmp_path / "sweep").iterdir())
+
+
+def trials_of(folder):
+    storage = optuna.storages.RDBStorage(f"sqlite:///{folder / 'study.db'}")
+    return optuna.load_study(study_name=folder.name, storage=storage).trials
+
+
+@pytest.fixture
+def start_worker(tmp_path):
+    """Starts `sweep.py` with these flags in a process, which ends with the test at the latest."""
+    workers = []
+
+    def start(*args):
+        command = [
+            sys.executable,
+            "experiments/sweep.py",
+            "--run_dir",
+            str(tmp_path),
+            "--heartbeat",
+            "1",
+            *MNIST,
+            *args,
+        ]
+        with (tmp_path / f"worker{len(workers)}.txt").open("w") as log:
+            workers.append(subprocess.Popen([*command, *MNIST, *args], cwd=ROOT, stdout=log, stderr=log))
+        return workers[-1]
+
+    yield start
+    for worker in workers:
+        worker.kill()
+        worker.wait()
+
+
+def wait_for(condition, seconds=120):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
+def kill_in_mid_trial(worker, tmp_path):
+    """Kills the worker while its trial has a checkpoint and is not finished; returns the trial's folder."""
+    checkpoint = wait_for(lambda: next(tmp_path.glob("sweep/*/trial*/mnist/*/checkpoints/last.ckpt"), None))
+    worker.kill()
+    worker.wait()
+    run = checkpoint.parents[1]
+    assert not (run / "metrics.json").exists()
+    return run.parents[1]
+
+
+def check_all_is_done_once(tmp_path, count, killed):
+    (folder,) = (tmp_path / "sweep").iterdir()
+    trials = trials_of(folder)
+    ended = [trial for trial in trials if trial.state in ENDED]
+    assert len(ended) == count
+    assert all(trial.state in (*ENDED, TrialState.FAIL) for trial in trials)  # nothing waits or runs
+    names = [trial.user_attrs["folder"] for trial in ended]
+    assert len(set(names)) == count
+    assert killed.name in names
+    for trial in ended:
+        trial_folder = folder / trial.user_attrs["folder"]
+        (run,) = trial_folder.glob("mnist/*")  # one run directory: nothing began anew
+        starts = (trial_folder / "log.txt").read_text().count("run directory:")
+        assert starts == (2 if trial_folder == killed else 1)
+        config = yaml.safe_load((run / "config.yaml").read_text())
+        assert (config["lr"], str(config["batch_size"])) == (trial.params["lr"], trial.params["batch_size"])
+        if trial.state == TrialState.COMPLETE:
+            assert trial.value == json.loads((run / "metrics.json").read_text())["val/acc"]
+    with (folder / "trials.csv").open() as file:
+        assert sorted(row["trial"] for row in csv.DictReader(file)) == sorted(names)
+    assert (folder / "sweep.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_worker, count):
+    flags = ["--max_epochs", "30", "--vary", "lr=1e-4..1:log", "batch_size=64,128", "--trials", str(count)]
+    victim = start_worker(*flags)
+    killed = kill_in_mid_trial(victim, tmp_path)
+    workers = [start_worker(*flags) for _ in range(2)]  # the victim again, and another
+    assert [worker.wait(800) for worker in workers] == [0, 0]
+    check_all_is_done_once(tmp_path, count, killed)
+
+
+def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
+    script = tmp_path / "odd.py"
+    script.write_text(
+        "from pathlib import Path\n\nfrom command_line import cli\nfrom launch import write_config\n"
+        "from report import write_json\nfrom runs import new_run\n\n\n"
+        'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
+        '    run = new_run("odd", run_dir, "x")\n    write_config(run)\n'
+        "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
+        '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
+    )
+    folder = run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3")
+    trials = trials_of(folder)
+    assert len(trials) == 4
+    for trial in trials:
+        x = int(trial.params["x"])
+        assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
+        assert trial.user_attrs.get("failure", "").endswith("RuntimeError: two is unlucky" if x == 2 else "")
+        assert trial.value == (None if x == 2 else (x - 3) ** 2)
+    ran = len(read_runs([folder]))
+    run_sweep(tmp_path, "--trials", "3", str(script), "--vary", "x=2,3")  # as many are there already
+    assert len(read_runs([folder])) == ran
+    run_sweep(tmp_path, "--trials", "6", "--jobs", "2", str(script), "--vary", "x=2,3")
+    counted = [trial for trial in trials_of(folder) if trial.state != TrialState.FAIL or "failure" in trial.user_attrs]
+    assert len(counted) == 6
+
+
+@pytest.fixture
+def slow_script(tmp_path):
+    """Logs a point in each tenth of a second, as a training does: many and low ones from the sixth trial on."""
+    script = tmp_path / "slow.py"
+    script.write_text(
+        "import time\n\nfrom command_line import cli\nfrom launch import write_config\n"
+        "from report import RunLogger, write_json\nfrom runs import new_run\n\n\n"
+        'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
+        '    run = new_run("slow", run_dir, "x")\n    write_config(run)\n'
+        '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'
+        "    bad = len(list(run.parents[2].glob('trial*'))) > 5\n"
+        "    for epoch in range(1000 if bad else max_epochs):\n"
+        '        logger.log_metrics({"val/acc": 0.1 if bad else 0.9, "epoch": epoch}, step=10 * epoch)\n'
+        "        logger.save()\n        time.sleep(0.1)\n"
+        '    write_json(run / "metrics.json", {"val/acc": 0.9})\n\n\ncli(main)\n'
+    )
+    return script
+
+
+def test_runs_that_fall_behind_are_pruned(tmp_path, slow_script):
+    folder = run_sweep(tmp_path, "--trials", "6", str(slow_script), "--vary", "x=a,b")
+    *others, last = trials_of(folder)
+    assert {trial.state for trial in others} == {TrialState.COMPLETE}
+    assert set(others[0].intermediate_values) <= set(range(1, 9))
+    assert last.state == TrialState.PRUNED
+    assert last.value == pytest.approx(0.1)
+    assert last.last_step < 100
+    assert ",PRUNED," in (folder / "trials.csv").read_text()
+
+
+def test_trial_that_others_took_over_is_left_and_an_interrupted_one_is_queued_again(tmp_path, slow_script):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    wanted = Sweep(slow_script, ["--max_epochs", "3000"], {}, "val/acc", 10, tmp_path, url, 10, 0)
+    study, stopped = open_study(wanted), Event()
+    worker = Thread(target=work, args=(wanted, (0, 1), stopped))
+    worker.start()
+    wait_for(lambda: list(tmp_path.glob("trial0000/slow/*/config.yaml")))
+    study.tell(0, state=TrialState.FAIL)  # as another worker does that takes the first for dead
+    wait_for(lambda: list(tmp_path.glob("trial0001/slow/*/config.yaml")))
+    stopped.set()
+    worker.join(60)
+    assert not worker.is_alive()
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "WAITING"]
+    assert study.trials[2].user_attrs == {"folder": "trial0001"}
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+def test_vary_says_ranges_and_choices():
+    assert parse_vary(["lr=1e-3..1e-1:log", "momentum=0.8..0.99", "max_epochs=5..20", "net=a,b"]) == {
+        "lr": Between(1e-3, 1e-1, log=True, whole=False),
+        "momentum": Between(0.8, 0.99, log=False, whole=False),
+        "max_epochs": Between(5, 20, log=False, whole=True),
+        "net": OneOf(["a", "b"]),
+    }
+    assert parse_vary(["augment=flip|crop:4,flip"])["augment"] == OneOf(["flip", "crop:4,flip"])
+
+
+def test_suggestions_keep_to_the_ranges():
+    space = parse_vary(["a=1e-3..1e-1:log", "b=-2..3", "c=x,y"])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    drawn = [{name: its.suggest(study.ask(), name) for name, its in space.items()} for _ in range(200)]
+    assert all(1e-3 <= draw["a"] <= 1e-1 for draw in drawn)
+    assert 60 < sum(draw["a"] < 1e-2 for draw in drawn) < 140  # half of the orders of magnitude
+    assert {draw["b"] for draw in drawn} == set(range(-2, 4))
+    assert {draw["c"] for draw in drawn} == {"x", "y"}
+
+
+VARY = ["--vary", "lr=0.1..1"]
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ([*MNIST], "--vary"),
+        ([*MNIST, "--vary", "lr"], "--vary lr"),
+        ([*MNIST, "--vary", "lr=1..0.1"], "not below"),
+        ([*MNIST, "--vary", "lr=0..1:log"], "above 0"),
+        ([*MNIST, "--vary", "lr=1..2:lgo"], "lr=1..2:lgo"),
+        ([*MNIST, "--vary", "lr=1,1"], "two values"),
+        ([*MNIST, "--vary", "lr=0.1,1", "lr=2,3"], "twice"),
+        ([*MNIST, "--vary", "lrr=0.1,1"], "did you mean --lr"),
+        ([*MNIST, "--vary", "max_epochs=3,many"], "many"),
+        ([*MNIST, "--lr", "3", *VARY], "--lr"),
+        ([*MNIST, "--lrr", "3", *VARY], "did you mean --lr"),
+        ([*MNIST, *VARY, "--metric", "test/acc"], "test/acc"),
+        ([*MNIST, *VARY, "--monitor", "null"], "--metric"),
+        ([*MNIST, *VARY, "--trials", "0"], "trials 0"),
+        ([*MNIST, *VARY, "--storage", "nosql://x"], "--storage nosql://x"),
+        (["mnst.py", *VARY], "did you mean mnist.py"),
+    ],
+)
+def test_mistake_is_one_line_before_any_trial(tmp_path, capsys, args, named):
+    with pytest.raises(SystemExit) as stop:
+        run_sweep(tmp_path, *args)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    assert named in line
+    assert not list(tmp_path.glob("sweep/*/trial*"))
+
+
+def take_trials(url, name, count, results):
+    """Takes waiting trials as fast as it can."""
+    study = open_study(sweep_with(url, name))
+    results.put([study.ask().number for _ in range(count)])
+
+
+def sweep_with(url, folder):
+    return Sweep(Path("x.py"), [], {}, "val/acc", 10, Path(folder), url, 10, 0)
+
+
+def test_no_waiting_trial_is_taken_twice(tmp_path):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = open_study(sweep_with(url, tmp_path))
+    for _ in range(60):
+        study.enqueue_trial({})
+    context = multiprocessing.get_context("fork")
+    results = context.Queue()
+    takers = [context.Process(target=take_trials, args=(url, tmp_path, 20, results)) for _ in range(3)]
+    for taker in takers:
+        taker.start()
+    taken = [number for _ in takers for number in results.get(timeout=60)]
+    assert sorted(taken) == list(range(60))
