@@ -44,10 +44,9 @@ class FiniteGuard(Callback):
         self._noted: list[tuple[str, int, int, Tensor]] = []  # what, batch, step, value
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        device = trainer.strategy.root_device.type
-        self._at_once = self.skips or (device == "cpu" and trainer.world_size == 1)
+        self._at_once = self.skips or self._is_free(trainer)
+        self._total = _sum if self._is_free(trainer) else get_total_norm
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        self._total = _sum if device == "cpu" else get_total_norm
         self._found = ""  # in this step, where it is to be skipped
         self._buffers: list[tuple[Tensor, Tensor]] = []  # and what they were before the step
         if self.skips:
@@ -98,6 +97,11 @@ class FiniteGuard(Callback):
         for name, tensor in checkpoint["state_dict"].items():
             if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
                 raise ValueError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
+
+    @staticmethod
+    def _is_free(trainer: Trainer) -> bool:
+        """Whether a number can be read without waiting, and be judged without asking another rank."""
+        return trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
 
     def _bad(self, trainer: Trainer, what: str, value: float) -> None:
         """Raises, or keeps the message until the step is due."""

@@ -21,7 +21,7 @@ from checkpoint_files import DurableCheckpointIO, remove_previous, remove_unfini
 from command_line import config
 from lr_finder import find_lr as run_lr_finder
 from preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from report import RunLogger, finish, num_parameters, write_layout
+from report import RunLogger, finish, num_parameters, wait_for_order, write_layout
 from runs import check_fits, find_run, is_rank_zero, new_run, newest_intact, read_checkpoint
 
 import torch
@@ -228,8 +228,10 @@ class _NoProfiler(PassThroughProfiler):
 
 
 def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:
-    # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
-    resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"]} if checkpoint else {}
+    resumed = {}
+    if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
+        resumed["purge_step"] = read_checkpoint(checkpoint)["global_step"]
+        wait_for_order(run)
     return RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
 
 

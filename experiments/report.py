@@ -5,6 +5,7 @@ import json
 import os
 import platform
 import subprocess
+import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,16 @@ class RunLogger(TensorBoardLogger):
     def save(self) -> None:
         """Hands the curves to the operating system, and writes no hparams.yaml: config.yaml has the flags."""
         self.experiment.flush()
+
+
+def wait_for_order(run: Path) -> None:
+    """Waits, for a second at most, until the next event file's name is after those of the run that is resumed.
+
+    TensorBoard reads them in the order of their names, in which the second of their beginning comes first.
+    """
+    begun = max((int(path.name.split(".")[3]) for path in run.glob("events.out.tfevents.*")), default=0)
+    while begun <= time.time() < begun + 1:
+        time.sleep(0.02)
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
