@@ -47,7 +47,7 @@ class FiniteGuard(Callback):
         self._at_once = self.skips or self._is_free(trainer)
         self._total = _sum if self._is_free(trainer) else get_total_norm
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        self._found = ""  # in this step, where it is to be skipped
+        self._found, self._urgency = "", 0  # in this step, where it is to be skipped
         self._buffers: list[tuple[Tensor, Tensor]] = []  # and what they were before the step
         if self.skips:
             self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.buffers()]
@@ -55,7 +55,7 @@ class FiniteGuard(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._batch, self._batch_idx = batch, batch_idx
         if self.skips and batch_idx % trainer.accumulate_grad_batches == 0:
-            self._found = ""
+            self._found, self._urgency = "", 0
             for buffer, before in self._buffers:
                 before.copy_(buffer)
 
@@ -106,6 +106,7 @@ class FiniteGuard(Callback):
     def _bad(self, trainer: Trainer, what: str, value: float) -> None:
         """Raises, or keeps the message until the step is due."""
         self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
+        self._urgency = 2 if what == "loss" else 1  # one rank's loss spoils the gradients of all
         if not self.skips:
             raise ValueError(self._found)
 
@@ -130,7 +131,7 @@ class FiniteGuard(Callback):
             raise ValueError(message)
 
     def _skip_if_found(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        message = _earliest(trainer, self._found, int(bool(self._found)))
+        message = _earliest(trainer, self._found, self._urgency)
         if not message:
             self._in_a_row = 0
             return
