@@ -44,11 +44,10 @@ class FiniteGuard(Callback):
         self._noted: list[tuple[str, int, int, Tensor]] = []  # what, batch, step, value
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        device = trainer.strategy.root_device.type
-        self._at_once = self.skips or (device == "cpu" and trainer.world_size == 1)
+        self._at_once = self.skips or self._is_free(trainer)
+        self._total = _sum if self._is_free(trainer) else get_total_norm
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
-        self._total = _sum if device == "cpu" else get_total_norm
-        self._found = ""  # in this step, where it is to be skipped
+        self._found, self._urgency = "", 0  # in this step, where it is to be skipped
         self._buffers: list[tuple[Tensor, Tensor]] = []  # and what they were before the step
         if self.skips:
             self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.buffers()]
@@ -56,7 +55,7 @@ class FiniteGuard(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._batch, self._batch_idx = batch, batch_idx
         if self.skips and batch_idx % trainer.accumulate_grad_batches == 0:
-            self._found = ""
+            self._found, self._urgency = "", 0
             for buffer, before in self._buffers:
                 before.copy_(buffer)
 
@@ -99,9 +98,15 @@ class FiniteGuard(Callback):
             if tensor.is_floating_point() and not math.isfinite(tensor.sum()) and not tensor.isfinite().all():
                 raise ValueError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
 
+    @staticmethod
+    def _is_free(trainer: Trainer) -> bool:
+        """Whether a number can be read without waiting, and be judged without asking another rank."""
+        return trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
+
     def _bad(self, trainer: Trainer, what: str, value: float) -> None:
         """Raises, or keeps the message until the step is due."""
         self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
+        self._urgency = 2 if what == "loss" else 1  # one rank's loss spoils the gradients of all
         if not self.skips:
             raise ValueError(self._found)
 
@@ -126,7 +131,7 @@ class FiniteGuard(Callback):
             raise ValueError(message)
 
     def _skip_if_found(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        message = _earliest(trainer, self._found, int(bool(self._found)))
+        message = _earliest(trainer, self._found, self._urgency)
         if not message:
             self._in_a_row = 0
             return

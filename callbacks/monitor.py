@@ -11,7 +11,8 @@ def monitor_mode(monitor: str) -> str:
 class MonitorCheck(Callback):
     """Stops before the first step where the monitored metric is not among those that validation logs.
 
-    It looks at what Lightning's sanity check logged, so it is idle with `--num_sanity_val_steps 0`.
+    It looks at what Lightning's sanity check logged, or where there is none, as in a resumed run, at the names that the
+    module has in `metrics`.
 
     Raises:
         ValueError: validation does not log `monitor`.
@@ -21,7 +22,13 @@ class MonitorCheck(Callback):
         self.monitor = monitor
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        logged = sorted(trainer.callback_metrics)
+        self._check(trainer, sorted(trainer.callback_metrics))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if names := getattr(pl_module, "metrics", ()):
+            self._check(trainer, sorted(f"val/{name}" for name in names))
+
+    def _check(self, trainer: Trainer, logged: list[str]) -> None:
         if self.monitor not in logged:
             raise ValueError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
         # Done; each callback in the list costs time in every step.

@@ -22,7 +22,7 @@ from command_line import config
 from lr_finder import find_lr as run_lr_finder
 from pictures import draw_round
 from preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from report import RunLogger, finish, hardware, num_parameters, write_layout
+from report import RunLogger, finish, hardware, num_parameters, wait_for_order, write_layout
 from run_texts import write_texts
 from runs import check_fits, find_run, is_rank_zero, new_run, newest_intact, read_checkpoint
 
@@ -253,9 +253,10 @@ class _NoProfiler(PassThroughProfiler):
 
 
 def _logger(run: Path, checkpoint: Path | None, curves_by: str) -> TensorBoardLogger:
-    by_epoch = choose("curves_by", curves_by, {"step": False, "epoch": True})
-    # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
-    resumed = {"purge_step": _first_point(read_checkpoint(checkpoint), by_epoch)} if checkpoint else {}
+    by_epoch, resumed = choose("curves_by", curves_by, {"step": False, "epoch": True}), {}
+    if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
+        resumed["purge_step"] = _first_point(read_checkpoint(checkpoint), by_epoch)
+        wait_for_order(run)
     logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
     logger.by_epoch = by_epoch
     return logger
@@ -265,7 +266,7 @@ def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
     """Where on the curves' x-axis a resumed run begins."""
     if by_epoch:
         return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
-    return checkpoint["global_step"]
+    return checkpoint["global_step"] + 1
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:

@@ -4,6 +4,7 @@ import inspect
 import json
 import os
 import platform
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -46,6 +47,16 @@ class RunLogger(TensorBoardLogger):
     def save(self) -> None:
         """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
         self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
+
+
+def wait_for_order(run: Path) -> None:
+    """Waits, for a second at most, until the next event file's name is after those of the run that is resumed.
+
+    TensorBoard reads them in the order of their names, in which the second of their beginning comes first.
+    """
+    begun = max((int(path.name.split(".")[3]) for path in run.glob("events.out.tfevents.*")), default=0)
+    while begun <= time.time() < begun + 1:
+        time.sleep(0.02)
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
