@@ -13,7 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,15 @@ def in_saving(run: Run) -> Callable[[], bool]:
     return run.saving
 
 
+@contextmanager
+def noting(failures: list[str]) -> Iterator[None]:
+    """Goes on after a failure, of which the first line is kept."""
+    try:
+        yield
+    except AssertionError as error:
+        failures.append(str(error).splitlines()[0][:200])
+
+
 def kills_at_random_steps(lab: Lab, count: int) -> str:
     """kill -9 at a random step, then --resume."""
     base = ["--max_epochs", str(EPOCHS), "--lr_decay", "cosine"]
@@ -69,25 +79,30 @@ def kills_at_random_steps(lab: Lab, count: int) -> str:
         for augment in AUGMENT
         for cadence in cadences()
     ]
+    failures: list[str] = []
     for number in range(count):
         flags = axes[number % len(axes)]
         run = lab.run(flags)
-        killed(run, after_batches(lab.random.randrange(1, EPOCHS * BATCHES)))
-        same(run.start().end(), lab.whole(flags))
+        with noting(failures):
+            killed(run, after_batches(lab.random.randrange(1, EPOCHS * BATCHES)))
+            same(run.start().end(), lab.whole(flags))
+    assert not failures, f"{len(failures)} of {count} are not: {failures[0]}"
     return f"{count} of {count} identical; cadences: {', '.join(' '.join(c) or 'every epoch' for c in cadences())}"
 
 
 def several_kills(lab: Lab, count: int) -> str:
     """One to four kills in one run, at random steps, in validation and while a checkpoint is written."""
     flags = ["--max_epochs", "6", "--lr_decay", "cosine", "--augment", "crop:2", *cadences()[0]]
-    kills = 0
+    kills, failures = 0, []
     for number in range(count):
         run = lab.run(flags)
-        for kill in range(1 + number % 4):
-            moments = [after_batches(run.lines("train") + lab.random.randrange(10, 40)), in_validation, in_saving]
-            killed(run, moments[(number + kill) % 3])
-            kills += 1
-        same(run.start().end(), lab.whole(flags))
+        with noting(failures):
+            for kill in range(1 + number % 4):
+                moments = [after_batches(run.lines("train") + lab.random.randrange(10, 40)), in_validation, in_saving]
+                killed(run, moments[(number + kill) % 3])
+                kills += 1
+            same(run.start().end(), lab.whole(flags))
+    assert not failures, f"{len(failures)} of {count} are not: {failures[0]}"
     return f"{count} of {count} identical after {kills} kills"
 
 
@@ -184,7 +199,7 @@ def full_disk(lab: Lab, count: int) -> str:
             while not run.last.exists():
                 assert run.processes[0].exitcode is None, run.log[-500:]
             if mounted:
-                _wait(lambda run=run: _mount(run.folder / "runs", "40m,remount"))  # two of 15 MB are there
+                _wait(lambda run=run: not run.saving() and _shrink(run.folder / "runs"))
             else:
                 resource.prlimit(run.processes[0].pid, resource.RLIMIT_FSIZE, (2**20, 2**20))
             (status,) = run.wait()
@@ -203,6 +218,11 @@ def _mount(folder: Path, size: str) -> bool:
     folder.mkdir(exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     return subprocess.run(command, capture_output=True).returncode == 0
+
+
+def _shrink(folder: Path) -> bool:
+    """Leaves 4 MB free."""
+    return _mount(folder, f"{shutil.disk_usage(folder).used + 2**22},remount")
 
 
 def signals(lab: Lab, count: int) -> str:

@@ -133,6 +133,7 @@ class Run:
         while not moment():
             if all(process.exitcode is not None for process in self.processes):
                 return False
+            time.sleep(0.0005)
         self.kill()
         return True
 
