@@ -4,7 +4,6 @@ The fork server is Python's own (`multiprocessing`). It has imported torch, Ligh
 nothing, so a child is as a new process is; it has a process group of its own.
 """
 
-import hashlib
 import multiprocessing
 import os
 import random
@@ -133,6 +132,7 @@ class Run:
         while not moment():
             if all(process.exitcode is not None for process in self.processes):
                 return False
+            time.sleep(0.0005)
         self.kill()
         return True
 
@@ -173,38 +173,6 @@ class Run:
         events = EventAccumulator(str(self.directory)).Reload()
         names = [name for name in events.Tags()["scalars"] if "second" not in name]
         return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}
-
-
-def same(run: Run, reference: Run) -> None:
-    """Raises AssertionError where the run did not end as the one that was never interrupted."""
-    ours, theirs = run.trace(), reference.trace()
-    wrong = [key for key in theirs if ours.get(key) != theirs[key]]
-    assert ours == theirs, f"{len(wrong)} of {len(theirs)} batches differ, the first {wrong[:1]}"
-    for name in ("last.ckpt", "best.ckpt"):
-        one, other = (fingerprint(it.last.with_name(name)) for it in (run, reference))
-        differing = [key for key in other if one.get(key) != other[key]]
-        assert one == other, f"{name} differs in {differing[:5]}"
-
-
-def fingerprint(checkpoint: Path) -> dict[str, str]:
-    """What a checkpoint holds, by place: SHA-256 of tensors, other values as text; no times and no file names."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    return dict(_leaves({key: content[key] for key in ("state_dict", "optimizer_states", "callbacks", "global_step")}))
-
-
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key in value:
-            # The last is what Lightning saw last, which it does not load, nor ever use.
-            if not re.search(r"Throughput|Timer|path|best_k_models|current_score", str(key)):
-                yield from _leaves(value[key], f"{place}/{key}")
-    elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):
-            yield from _leaves(item, f"{place}/{number}")
-    elif isinstance(value, torch.Tensor):
-        yield place, hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
-    else:
-        yield place, repr(value)
 
 
 @contextmanager
@@ -253,6 +221,12 @@ def members(session: int) -> list[int]:
             if int(its_session) == session and state != "Z":
                 found.append(int(stat.parent.name))
     return found
+
+
+def wait_for(moment: Callable[[], bool], seconds: float = LIMIT) -> None:
+    deadline = time.monotonic() + seconds
+    while not moment() and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 class Lab:
