@@ -280,3 +280,39 @@ def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path):
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2  # the third
     assert find_checkpoint(str(run)) == run / "checkpoints" / "last.ckpt"
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
+
+
+def test_curves_by_epoch_have_a_point_for_each_also_where_a_run_was_interrupted(tmp_path):
+    flags = ["--curves_by", "epoch", "--log_every_n_steps", "4", "--save_every", "2"]
+    run = run_mnist(tmp_path, *flags, "--max_epochs", "3", "--limit_train_batches", "5")
+    before = json.loads((run / "metrics.json").read_text())["test/acc"]
+    checkpoint = run / "checkpoints" / "last.ckpt"
+    events = EventAccumulator(str(run)).Reload()
+    names = ("train/loss", "val/loss", "step/loss", "step/lr")
+    assert all([event.step for event in events.Scalars(name)] == [1, 2, 3] for name in names)
+    assert [(e.step, e.value) for e in events.Scalars("test/acc")] == [(3, pytest.approx(before))]
+    content = torch.load(checkpoint, weights_only=True)
+    assert (content["epoch"], content["datamodule_hyper_parameters"]["name"]) == (2, "mnist")
+    run_mnist(tmp_path, "--resume", str(run), "--max_epochs", "5")
+    events = EventAccumulator(str(run)).Reload()
+    assert all([event.step for event in events.Scalars(name)] == [1, 2, 3, 4, 5] for name in names)
+
+
+def test_text_tab_has_command_config_environment_and_code(tmp_path):
+    run = run_mnist(tmp_path, "--lr", "0.034")
+    texts = {
+        name: EventAccumulator(str(run))
+        .Reload()
+        .Tensors(f"run/{name}/text_summary")[0]
+        .tensor_proto.string_val[0]
+        .decode()
+        for name in ("command", "config", "environment", "code")
+    }
+    assert texts["command"].strip().startswith("python experiments/mnist.py --sample")
+    assert texts["command"].strip().endswith("--lr 0.034")
+    assert yaml.safe_load(texts["config"])["lr"] == 0.034
+    assert f"| torch | {torch.__version__}" in texts["environment"]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(mnist.__file__).parent, capture_output=True, text=True
+    )
+    assert commit.stdout.strip() in texts["code"]

@@ -1,0 +1,97 @@
+"""TensorBoard on a run's directory, in a browser: each tab shows this run's data."""
+
+import json
+
+from command_line import cli
+
+import mnist
+import numpy as np
+import pytest
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from datamodules.samples import digits
+
+pytest.importorskip("selenium", reason="selenium, which drives the browser, is not installed")
+from tensorboard_page import missing_programs, tensorboard_page
+
+pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+FLAGS = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--log_every_n_steps", "2"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    cli(mnist.main, mnist.RECIPES, [*FLAGS, "--run_dir", str(folder)])
+    (run,) = folder.glob("mnist/*")
+    return run
+
+
+@pytest.fixture(scope="module")
+def pictures(run):
+    """Writes to the run what its tabs for pictures show."""
+    images, labels = (torch.from_numpy(part[:50]) for part in (digits().test_images, digits().test_labels))
+    with SummaryWriter(str(run)) as writer:
+        writer.add_image("pictures/sheet", images[:4].reshape(1, 112, 28), 22)
+        writer.add_pr_curve("precision and recall/3", labels == 3, torch.rand(50), 22)
+        writer.add_embedding(images.flatten(1).float(), labels.tolist(), 1 - images[:, None] / 255, 22, tag="test")
+
+
+@pytest.fixture(scope="module")
+def page(run, pictures):
+    with tensorboard_page(run) as page:
+        yield page
+
+
+def test_curves(page, run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    page.open("timeseries", "tagFilter=test/acc")
+    page.wait_for("/acc", f"{metrics['test/acc']:.4g}")
+    page.open("scalars")
+    page.wait_for("step/loss", "step/lr", "test", "train", "val")
+    page.each("button.heading:not([open-button])", "element.click()")
+    page.wait_for("tag: train/loss", "tag: val/loss", "tag: val/acc", "tag: test/acc")
+
+
+def test_custom_scalars_have_training_and_validation_on_one_chart(page):
+    page.open("custom_scalars")
+    text = page.wait_for("training and validation", "train/loss", "val/acc", "step/lr", "Matches (1)")
+    assert text.count("Matches (2)") == 2  # loss and accuracy
+    assert "Matches (0)" not in text
+
+
+def test_text_says_how_the_run_was_started(page):
+    page.open("text")
+    text = page.wait_for("run/command", "run/config", "run/environment", "run/code")
+    assert "python experiments/mnist.py " + " ".join(FLAGS) in text
+    for part in ("net: softmax", "batch_size: 128", f"torch {torch.__version__}", "lightning 2."):
+        assert part in text
+
+
+def test_hparams_have_the_flags_and_the_final_figures(page, run):
+    metrics = json.loads((run / "metrics.json").read_text())
+    page.open("hparams")
+    page.wait_for("label_smoothing", "lr_decay", f"{metrics['test/acc']:#.5g}", "360.00")
+
+
+def test_graph_has_the_network(page):
+    page.open("graphs")
+    page.wait_for("Main Graph", "Softmax", "input", "2\u00d71\u00d728\u00d728")
+
+
+def test_images_and_precision_recall_curves(page):
+    page.open("images")
+    page.wait_for("pictures/sheet", "step 22")
+    page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28], "an image of 28 pixels")
+    page.open("pr_curves")
+    page.wait_for("tag: precision and recall/3", "at step 22")
+
+
+def test_projector_draws_the_points(page):
+    page.open("projector")
+    page.wait_for("Points: 50", "Dimension: 784", "test:00022", "Total variance described")
+    page.wait_until(lambda: dark_pixels(page) > 500, "the digits' ink")
+
+
+def dark_pixels(page):
+    return (np.asarray(page.screenshot().convert("L"))[150:750, 400:1000] < 60).sum()
