@@ -63,12 +63,8 @@ def cli(
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
                 action.nargs, action.const = "?", True
-            elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:
-                action.nargs, action._typehint, action.metavar = (
-                    "+",
-                    str,
-                    action.dest,
-                )  # `script a b`, not `script [a,b]`
+            elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
+                action.nargs, action._typehint, action.metavar = "+", str, action.dest
         try:
             if recipes:
                 asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
