@@ -3,6 +3,7 @@
 from callbacks.averaging import weight_averaging
 from callbacks.checkpoints import EpochCheckpoint
 from callbacks.gradient_norms import GradientNorms
+from callbacks.interruption import Interruption
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
 from callbacks.progress import ProgressLine
@@ -12,6 +13,7 @@ from callbacks.throughput import Throughput
 __all__ = [
     "EpochCheckpoint",
     "GradientNorms",
+    "Interruption",
     "LRDecay",
     "MonitorCheck",
     "ProgressLine",

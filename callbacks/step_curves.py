@@ -8,8 +8,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device."""
 
-    def __init__(self) -> None:
-        self._logged = 0  # a step of several accumulated batches is logged once
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._logged = trainer.global_step  # a step of several accumulated batches is logged once
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from exits import listening
 from runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, set_parsing_settings
@@ -44,7 +45,7 @@ def cli(
         chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
-    with _one_line_errors():
+    with listening(), _one_line_errors():
         parser = auto_parser(main, exit_on_error=False, default_config_files=_config_of_resumed_run(args))
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):

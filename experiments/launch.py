@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import config
+from exits import watching
 from lr_finder import find_lr as run_lr_finder
 from report import RunLogger, finish, num_parameters, write_layout
 from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
@@ -33,6 +34,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from callbacks import (
     EpochCheckpoint,
     GradientNorms,
+    Interruption,
     LRDecay,
     MonitorCheck,
     ProgressLine,
@@ -121,6 +123,7 @@ def fit_in(
     compile: bool = False,
     find_lr: bool = False,
     save_every: int = 1,
+    stall_timeout: float = 1800.0,
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
@@ -143,6 +146,7 @@ def fit_in(
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
+        stall_timeout: seconds without the end of a batch after which the run ends with an error; 0: never.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
@@ -154,6 +158,8 @@ def fit_in(
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStopping(monitor, mode=monitor_mode(monitor), patience=early_stopping)] if early_stopping else []
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
+    interruption = Interruption(run / "checkpoints" / "last.ckpt" if writes else None)
+    callbacks += [interruption]
     if writes:
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
@@ -171,8 +177,10 @@ def fit_in(
             write_layout(trainer.logger, model.metrics)
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
-    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
+    with watching(interruption, stall_timeout):
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        interruption.end_training()
+        return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
 
 
 def _trainer(
@@ -206,7 +214,7 @@ class _NoProfiler(PassThroughProfiler):
 
 def _logger(run: Path, checkpoint: Path | None) -> TensorBoardLogger:
     # What an interrupted run logged beyond its checkpoint is logged again, so the old points are dropped.
-    resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"]} if checkpoint else {}
+    resumed = {"purge_step": read_checkpoint(checkpoint)["global_step"] + 1} if checkpoint else {}
     return RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
 
 
