@@ -8,7 +8,6 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.trainer.states import TrainerFn
 
 # The counters of a validation in its first batch, in Lightning's words.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
@@ -111,31 +110,6 @@ class Interruption(Callback):
             # Where a validation was in its first batch, Lightning begins it again; elsewhere it would pass over it.
             validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             validation.update(total=dict(IN_FIRST_BATCH), current=dict(IN_FIRST_BATCH))
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        for number, process in enumerate(getattr(trainer.strategy.launcher, "procs", ()), 1):
-            if (process.poll() or 0) < 0:
-                print(f"\nrank {number} was killed by signal {-process.returncode}", file=sys.stderr, flush=True)
-
-    def progress(self) -> tuple[int, ...]:
-        """Changes with each batch of training, validation and test, and with the checkpoint."""
-        trainer = self.trainer
-        if trainer is None:
-            return ()
-        loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop)
-        return self.saving, trainer.fit_loop.total_batch_idx, *(loop.batch_progress.total.ready for loop in loops)
-
-    def where(self) -> str:
-        """What the trainer is at, for a message."""
-        trainer = self.trainer
-        if trainer is None:
-            return "before training"
-        place = f"rank {trainer.global_rank}"
-        place += f", {trainer.state.stage.value}" if trainer.state.stage else ""
-        if trainer.state.fn != TrainerFn.FITTING:
-            return place
-        epoch, batch = trainer.current_epoch + 1, trainer.fit_loop.batch_idx + 1
-        return f"{place}, epoch {epoch}, batch {batch}, after step {trainer.global_step}"
 
 
 def _nothing(*args: Any) -> None:

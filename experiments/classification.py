@@ -108,6 +108,6 @@ def classify(
         backbone_lr=backbone_lr,
         freeze_epochs=freeze_epochs,
     )
-    if init_from and not flags.get("resume"):
+    if init_from and flags.get("resume") in (None, "auto"):
         load_weights(model.net, init_from)
     return fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=seed, **flags)

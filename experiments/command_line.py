@@ -68,8 +68,9 @@ def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
     """The flags a resumed run was started with become the defaults."""
     for arg, value in zip(args, [*args[1:], ""], strict=False):  # of no flags there is none
         name, equals, inline = arg.partition("=")
-        if name == "--resume":
-            return [str(find_config(inline if equals else value))]
+        run = inline if equals else value
+        if name == "--resume" and run != "auto":  # that one has these flags already
+            return [str(find_config(run))]
     return []
 
 

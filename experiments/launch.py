@@ -21,7 +21,8 @@ from command_line import config
 from exits import watching
 from lr_finder import find_lr as run_lr_finder
 from report import RunLogger, finish, num_parameters, write_layout
-from runs import check_fits, find_run, is_rank_zero, new_run, read_checkpoint
+from resume import opened_run, same_on_all_ranks
+from runs import check_fits, read_checkpoint
 
 import torch
 import yaml
@@ -85,19 +86,13 @@ def fit_and_test(
 
     Args:
         run_dir: where runs are kept.
-        resume: run directory or checkpoint file to continue in place.
+        resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
     """
-    run, checkpoint = find_run(resume) if resume else (None, None)
-    if checkpoint:
-        check_fits(checkpoint, model)
-    if not checkpoint and not flags.get("fast_dev_run"):
-        run = new_run(name, run_dir, model.hparams.get("net", name))
-    try:
+    label, writes = model.hparams.get("net", name), not flags.get("fast_dev_run")
+    with opened_run(name, run_dir, label, resume, writes) as (run, checkpoint):
+        if checkpoint:
+            check_fits(checkpoint, model)
         return fit_in(run, checkpoint, name, model, data, **flags)
-    except ValueError:
-        if run and not checkpoint and is_rank_zero() and not any(run.iterdir()):
-            run.rmdir()
-        raise
 
 
 def fit_in(
@@ -177,7 +172,8 @@ def fit_in(
             write_layout(trainer.logger, model.metrics)
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
-    with watching(interruption, stall_timeout):
+    checkpoint = same_on_all_ranks(checkpoint, trainer)
+    with watching(trainer, interruption, stall_timeout):
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
         return finish(trainer, model, data, run if writes else None, {"seed": seed, **config})
