@@ -6,6 +6,7 @@ from callbacks.early_stopping import EarlyStop
 from callbacks.finite import FiniteGuard
 from callbacks.gradient_norms import GradientNorms
 from callbacks.histograms import Histograms
+from callbacks.interruption import Interruption
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
 from callbacks.predictions import Predictions
@@ -19,6 +20,7 @@ __all__ = [
     "FiniteGuard",
     "GradientNorms",
     "Histograms",
+    "Interruption",
     "LRDecay",
     "LastCheckpoint",
     "MonitorCheck",

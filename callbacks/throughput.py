@@ -44,7 +44,8 @@ class Throughput(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._in_epoch:
-            self._epoch_seconds += _now(trainer) - self._since
+            now = _now(trainer)
+            self._epoch_seconds, self._since = self._epoch_seconds + now - self._since, now
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._in_epoch:

@@ -109,6 +109,6 @@ def classify(
         freeze_epochs=freeze_epochs,
         classes=list(data.classes),
     )
-    if init_from and not flags.get("resume"):
+    if init_from and flags.get("resume") in (None, "auto"):
         load_weights(model.net, init_from)
     return fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=seed, **flags)

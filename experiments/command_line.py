@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from exits import listening
 from runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
@@ -58,7 +59,7 @@ def cli(
         chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
-    with _one_line_errors():
+    with listening(), _one_line_errors():
         parser = auto_parser(main, exit_on_error=False, default_config_files=_config_of_resumed_run(args))
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
@@ -86,8 +87,9 @@ def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
     """The flags a resumed run was started with become the defaults."""
     for arg, value in zip(args, [*args[1:], ""], strict=False):  # of no flags there is none
         name, equals, inline = arg.partition("=")
-        if name == "--resume":
-            return [str(find_config(inline if equals else value))]
+        run = inline if equals else value
+        if name == "--resume" and run != "auto":  # that one has these flags already
+            return [str(find_config(run))]
     return []
 
 

@@ -45,7 +45,8 @@ def main(
     if checkpoint.startswith(TORCHVISION):
         net, net_args = "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
     else:
-        trained = read_checkpoint(find_checkpoint(flags.get("resume") or checkpoint))["hyper_parameters"]
+        resumed = flags.get("resume") if flags.get("resume") != "auto" else None
+        trained = read_checkpoint(find_checkpoint(resumed or checkpoint))["hyper_parameters"]
         net, net_args = trained.get("net"), trained.get("net_args")
         if not isinstance(net, str) or not isinstance(net_args, dict | None):
             raise ValueError(f"{checkpoint}: names no network")

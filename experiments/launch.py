@@ -19,12 +19,14 @@ from typing import Any
 
 from checkpoint_files import DurableCheckpointIO, remove_previous, remove_unfinished
 from command_line import config
+from exits import watching
 from lr_finder import find_lr as run_lr_finder
 from pictures import draw_round
 from preflight import check_flags, check_position, check_reloads, check_room, check_splits
 from report import RunLogger, finish, hardware, num_parameters, wait_for_order, write_layout
+from resume import opened_run, same_on_all_ranks
 from run_texts import write_texts
-from runs import check_fits, find_run, is_rank_zero, new_run, newest_intact, read_checkpoint
+from runs import check_fits, newest_intact, read_checkpoint
 
 import torch
 import yaml
@@ -39,6 +41,7 @@ from callbacks import (
     FiniteGuard,
     GradientNorms,
     Histograms,
+    Interruption,
     LastCheckpoint,
     LRDecay,
     MonitorCheck,
@@ -92,25 +95,19 @@ def fit_and_test(
 
     Args:
         run_dir: where runs are kept.
-        resume: run directory or checkpoint file to continue in place.
+        resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
         doctor: instead of training, look for what may be wrong with data, network and learning rate (see doctor.py).
     """
     if doctor:
         from examination import examine
 
         return examine(name, model, data, flags)
-    run, checkpoint = find_run(resume) if resume else (None, None)
-    if checkpoint:
-        checkpoint = newest_intact(checkpoint)
-        check_fits(checkpoint, model)
-    if not checkpoint and not flags.get("fast_dev_run"):
-        run = new_run(name, run_dir, model.hparams.get("net", name))
-    try:
+    label, writes = model.hparams.get("net", name), not flags.get("fast_dev_run")
+    with opened_run(name, run_dir, label, resume, writes) as (run, checkpoint):
+        if checkpoint:
+            checkpoint = newest_intact(checkpoint)
+            check_fits(checkpoint, model)
         return fit_in(run, checkpoint, name, model, data, **flags)
-    except ValueError:
-        if run and not checkpoint and is_rank_zero() and not any(run.iterdir()):
-            run.rmdir()
-        raise
 
 
 def fit_in(
@@ -143,6 +140,7 @@ def fit_in(
     pictures_every: int = 0,
     histograms: bool = False,
     curves_by: str = "step",
+    stall_timeout: float = 1800.0,
     **flags: Any,
 ) -> dict[str, Any]:
     """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
@@ -172,6 +170,7 @@ def fit_in(
         pictures_every: draw after every that many epochs too, from validation data; 0 is off.
         histograms: add histograms of weights and gradients, by layer, for each epoch.
         curves_by: x-axis of the curves in TensorBoard: step, or epoch, with a point for each.
+        stall_timeout: seconds without the end of a batch after which the run ends with an error; 0: never.
     """
     _keep_freed_memory()
     writes = not flags.get("fast_dev_run")
@@ -187,6 +186,8 @@ def fit_in(
     callbacks += [EarlyStop(monitor, early_stopping)] if early_stopping else []
     callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
+    interruption = Interruption(run / "checkpoints" / "last.ckpt" if writes else None)
+    callbacks += [interruption]
     if writes:
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
@@ -213,8 +214,11 @@ def fit_in(
             write_texts(trainer.logger, hardware(trainer))
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
-    trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
-    metrics = finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
+    checkpoint = same_on_all_ranks(checkpoint, trainer)
+    with watching(trainer, interruption, stall_timeout):
+        trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
+        interruption.end_training()
+        metrics = finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
     if writes and trainer.is_global_zero:
         remove_previous(run / "checkpoints")
     return metrics
@@ -266,7 +270,7 @@ def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
     """Where on the curves' x-axis a resumed run begins."""
     if by_epoch:
         return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
-    return checkpoint["global_step"] + 1
+    return checkpoint["global_step"]
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:

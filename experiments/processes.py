@@ -2,12 +2,19 @@
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from command_line import config, is_ours
+from exits import die_with_parent
+from watch import SIGNALS
 
 T = TypeVar("T")
 
@@ -17,23 +24,52 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _native_threads() -> int:
+    """How many threads libraries have started, such as those that share the work of a tensor operation."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) - threading.active_count() if tasks.exists() else 0
+
+
+NATIVE_THREADS = _native_threads()  # of the imports
+
+
 def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, accelerators: int) -> Iterator[T]:
-    """The results of `call(*task)` for each task, in their order, from `workers` processes.
+    """The results of `call(*task)` for each task, in their order, from `workers` processes, which end with this one.
 
     Raises:
         ValueError: what a process refused.
+        ChildProcessError: a process was killed.
     """
-    # A forked process has everything imported; but CUDA does not survive it.
-    context = multiprocessing.get_context("spawn" if accelerators or os.name != "posix" else "fork")
+    # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
+    # operation here: the first one over there would wait for them for ever.
+    forks = (
+        sys.platform == "linux"
+        and not accelerators
+        and (cores() // workers <= 1 or _native_threads() <= NATIVE_THREADS)
+    )
+    context = multiprocessing.get_context("fork" if forks else "spawn")
     start = workers, accelerators, dict(config), context.Value("i", 0)
+    others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
-        for refusal, result in pool.map(partial(_guarded, call), tasks):
-            if refusal:
-                raise ValueError(refusal)
-            yield result
+        try:
+            for refusal, result in pool.map(partial(_guarded, call), tasks):
+                if refusal:
+                    raise ValueError(refusal)
+                yield result
+        except BrokenProcessPool as error:
+            raise ChildProcessError("one of the processes was killed; the others were ended") from error
+        except SystemExit:  # a signal; the pool would wait for what is at work
+            for worker in set(multiprocessing.active_children()) - set(others):
+                worker.kill()
+            raise
 
 
 def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
+    """Gives a new process its share of the cores, and of the accelerators."""
+    die_with_parent()
+    signal.set_wakeup_fd(-1)  # a forked one has its parent's
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
     config.update(flags)
     with counter.get_lock():
         number, counter.value = counter.value, counter.value + 1

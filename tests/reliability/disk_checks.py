@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from comparison import fingerprint
+from fingerprints import fingerprint
 from kill_checks import after_batches, killed
 from runs_to_kill import BATCHES, Lab, wait_for
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from launch import fit_in
 
-from comparison import fingerprint, same
+from fingerprints import fingerprint, same
 from runs_to_kill import BATCHES, Lab, Run
 
 EPOCHS = 4

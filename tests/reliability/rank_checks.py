@@ -7,7 +7,7 @@ import time
 
 import numpy as np
 import torch
-from comparison import fingerprint, same
+from fingerprints import fingerprint, same
 from kill_checks import after_batches, cadences, killed
 from runs_to_kill import Lab, Run, members, started, wait_for
 from traced_mnist import RAISED

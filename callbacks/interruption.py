@@ -1,0 +1,138 @@
+"""An orderly end at a signal: after the step it came in, on all ranks at once, with all saved that a resume needs."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+
+# The counters of a validation in its first batch, in Lightning's words.
+IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
+
+
+class Interruption(Callback):
+    """Ends a training by SystemExit once `interrupt` was called on any rank; a resume continues it exactly.
+
+    On one process it costs nothing: it is in the trainer's list only from the signal on. On several all must end after
+    the same batch, so at each batch's end the ranks' flags are sent off, and read at the end of the next one: no rank
+    waits for another, and none for its device. It is to come after all callbacks that change the weights.
+
+    Args:
+        checkpoint: the file to save; None saves nothing.
+
+    Attributes:
+        active: whether an end of a batch is to come, at which a signal is looked at.
+        saving: whether the checkpoint is being written.
+    """
+
+    def __init__(self, checkpoint: Path | None = None) -> None:
+        self.checkpoint, self.trainer = checkpoint, None
+        self.active, self.saving = False, False
+        self._signal, self._agreed, self._sent = 0, 0, None
+
+    def interrupt(self, signal: int) -> bool:
+        """Takes note of the signal with this number; False where there is no training that could end in order."""
+        if not self.active:
+            return False
+        self._signal = signal
+        if self not in self.trainer.callbacks:
+            self.trainer.callbacks = [*self.trainer.callbacks, self]
+        return True
+
+    def end_training(self) -> None:
+        """To be called after `fit`, for a signal that came behind its last batch: all is saved then."""
+        self.active = False
+        if self._signal:
+            raise SystemExit(128 + self._signal)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self.trainer = trainer
+        # Lightning has a handler of SIGTERM that broadcasts, whatever the ranks are at, and a broadcast in each step
+        # whose result it reads from the device; this callback takes their place. Neither has a switch.
+        trainer._signal_connector.register_signal_handlers = _nothing
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing
+        if trainer.world_size > 1:
+            self._flag = torch.zeros(1, dtype=torch.int32)
+            self._group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        validation = trainer.fit_loop.epoch_loop.val_loop.batch_progress
+        if validation.total.processed < validation.total.started:  # the resume of `_in_validation`, already noted
+            validation.total.reset()
+        self.active = True
+        if trainer.world_size == 1:
+            trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if self._agree(trainer) and not _more_follows(trainer, batch_idx) and _stepped(trainer, batch_idx):
+            self._end(trainer)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if not self.active:  # in the sanity check, or after training
+            return
+        if self._agree(trainer) and not _run_ends(trainer) and _stepped(trainer, trainer.fit_loop.batch_idx):
+            for callback in trainer.callbacks:
+                if isinstance(callback, WeightAveraging):  # the average is validated; the current weights go back
+                    callback.on_validation_epoch_end(trainer, pl_module)
+            self._end(trainer)
+
+    def _agree(self, trainer: Trainer) -> int:
+        """The signal that all ranks know of, with each rank's call of the same number."""
+        if trainer.world_size == 1:
+            return self._signal
+        if self._sent:
+            self._sent.wait()
+            self._agreed = int(self._flag)
+        if not self._agreed:
+            self._flag.fill_(self._signal)
+            self._sent = dist.all_reduce(self._flag, dist.ReduceOp.MAX, self._group, async_op=True)
+        return self._agreed
+
+    def _end(self, trainer: Trainer) -> None:
+        if self.checkpoint:
+            self.saving = True
+            trainer.save_checkpoint(self.checkpoint)
+            self.saving = False
+            if trainer.is_global_zero:
+                step, run = trainer.global_step, self.checkpoint.parent.parent
+                print(f"\nsaved after step {step:,}; --resume {run} goes on", file=sys.stderr, flush=True)
+        raise SystemExit(128 + (self._agreed or self._signal))
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if self.saving and trainer.validating:
+            # Where a validation was in its first batch, Lightning begins it again; elsewhere it would pass over it.
+            validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
+            validation.update(total=dict(IN_FIRST_BATCH), current=dict(IN_FIRST_BATCH))
+
+
+def _nothing(*args: Any) -> None:
+    """Takes the place of what is not wanted."""
+
+
+def _stepped(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether no gradients are kept for a later step."""
+    batches = batch_idx + 1
+    return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
+
+
+def _run_ends(trainer: Trainer) -> bool:
+    """Whether nothing but a last validation is to come, which a resumed run would leave out."""
+    return trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step
+
+
+def _more_follows(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether validation or the end of the epoch follow, before which Lightning cannot be stopped exactly."""
+    batches = batch_idx + 1
+    if batches == trainer.num_training_batches or _run_ends(trainer):
+        return True
+    every_n_epochs, every = trainer.check_val_every_n_epoch, trainer.val_check_batch
+    if not trainer.enable_validation or not every or (trainer.current_epoch + 1) % (every_n_epochs or 1):
+        return False
+    return (batches if every_n_epochs else trainer.fit_loop.total_batch_idx + 1) % every == 0

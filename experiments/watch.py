@@ -1,0 +1,158 @@
+"""The thread of `exits.py` that stands beside the main one, and ends the process where that one cannot.
+
+The main thread hears of no signal while it is inside a library's call, and such a call may wait for ever: for a rank
+that has gone, or one that has stopped.
+"""
+
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from lightning.pytorch import Trainer
+
+    from callbacks import Interruption
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+LOOK_EVERY = 0.5  # seconds; Lightning looks at the ranks it has started every five, and kills all by -9
+PATIENCE = 10.0  # seconds without the end of a batch that a training has after a signal
+LITTLE = 3.0  # the same, where there is nothing to save
+SAME = 1.0  # seconds within which signals are one: a terminal and a launcher may both send it
+
+
+class Training(NamedTuple):
+    """What is watched."""
+
+    trainer: "Trainer"
+    interruption: "Interruption"
+    stall_timeout: float
+
+
+class Watch(threading.Thread):
+    """Looks for signals, for the ranks that Lightning has started, and for the progress of a training.
+
+    Args:
+        launcher: of a further rank, the process that started it, with which it ends; else 0.
+
+    Attributes:
+        training: what is watched, if anything is.
+        inlet: where Python is to write the number of each signal, by `signal.set_wakeup_fd`.
+    """
+
+    def __init__(self, launcher: int) -> None:
+        super().__init__(name="watch", daemon=True)
+        self.launcher = launcher
+        self.training: Training | None = None
+        self.inlet, self._outlet = socket.socketpair()
+        self.inlet.setblocking(False)
+        self._ranks: list[subprocess.Popen] = []
+        self._signal, self._heard_at = 0, 0.0  # the first one
+        self._failed_at = 0.0  # when a rank did
+        self._progress, self._progressed_at = (), 0.0
+        self._ends = False
+
+    def run(self) -> None:
+        while not self._ends:
+            ready, _, _ = select.select([self._outlet], [], [], LOOK_EVERY)
+            now, training = time.monotonic(), self.training
+            for number in self._outlet.recv(64) if ready else b"":
+                if number in SIGNALS:
+                    self._hear(number, now, training)
+            if self.launcher and os.getppid() != self.launcher:
+                os._exit(1)
+            if training:
+                self._look_at_ranks(training.trainer, now)
+                self._look_at_progress(training, now)
+            elif self._signal and now - self._heard_at > PATIENCE:
+                self._leave(128 + self._signal)
+
+    def end(self) -> None:
+        self._ends = True
+        self.inlet.send(b"\0")
+        self.join()
+        self.inlet.close()
+        self._outlet.close()
+
+    def _hear(self, number: int, now: float, training: Training | None) -> None:
+        if not self._signal:
+            self._signal, self._heard_at, self._progressed_at = number, now, now
+            if training and training.interruption.active and training.trainer.is_global_zero:
+                _say(f"\n{signal.Signals(number).name}: ends after this step; a second one ends at once\n")
+        elif now - self._heard_at > SAME:
+            self._leave(128 + number)
+
+    def _look_at_ranks(self, trainer: "Trainer", now: float) -> None:
+        """Ends the run with the first rank that fails, and by the signal that ended it before it could handle any."""
+        launched = getattr(trainer.strategy.launcher, "procs", [])
+        self._ranks += launched
+        launched.clear()  # an empty list leaves Lightning's own observer nothing to do
+        for number, process in enumerate(self._ranks, 1):
+            status = process.poll()
+            if not status or self._signal:
+                continue
+            if ended_by := [number for number in SIGNALS if status in (-number, 128 + number)]:
+                os.kill(os.getpid(), ended_by[0])
+            elif not self._failed_at:
+                self._failed_at = now
+                _say(f"\nrank {number} " + (f"was killed by signal {-status}" if status < 0 else "failed") + "\n")
+            elif now - self._failed_at > PATIENCE:  # the main thread waits for it
+                self._leave(max(1, status))
+
+    def _look_at_progress(self, training: Training, now: float) -> None:
+        trainer, interruption, stall_timeout = training
+        progress = _progress(trainer), interruption.active, interruption.saving
+        if progress != self._progress:
+            self._progress, self._progressed_at = progress, now
+        idle = now - self._progressed_at
+        if self._signal and not interruption.saving and idle > (PATIENCE if interruption.active else LITTLE):
+            self._leave(128 + self._signal)
+        if 0 < stall_timeout < idle:
+            self._end_stalled(trainer, stall_timeout)
+
+    def _end_stalled(self, trainer: "Trainer", seconds: float) -> None:
+        stack = "".join(traceback.format_stack(sys._current_frames()[threading.main_thread().ident]))
+        _say(f"\nerror: no batch has ended for {seconds:g} s, {_where(trainer)}; the main thread is at\n{stack}")
+        if self.launcher:  # which may be the one that stalls, or be stopped
+            time.sleep(LITTLE)  # for its own message
+            os.kill(self.launcher, signal.SIGKILL)
+        self._leave(1)
+
+    def _leave(self, status: int) -> None:
+        self.kill_ranks()
+        os._exit(status)
+
+    def kill_ranks(self) -> None:
+        """Ends the processes that Lightning has started."""
+        for process in self._ranks:
+            process.kill()
+
+    def await_ranks(self) -> None:
+        """Gives them the time to say why they have failed, if it was one of them."""
+        deadline = time.monotonic() + LITTLE
+        for process in self._ranks:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _progress(trainer: "Trainer") -> tuple[int, ...]:
+    """Changes with each batch of training, validation and test."""
+    loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop)
+    return trainer.fit_loop.total_batch_idx, *(loop.batch_progress.total.ready for loop in loops)
+
+
+def _where(trainer: "Trainer") -> str:
+    state, epoch, batch = trainer.state, trainer.current_epoch + 1, trainer.fit_loop.batch_idx + 1
+    place = f"rank {trainer.global_rank}, {state.stage.value if state.stage else 'between stages'}"
+    return f"{place}, epoch {epoch}, batch {batch}, after step {trainer.global_step}"
+
+
+def _say(text: str) -> None:
+    os.write(2, text.encode())  # whole, also where several ranks speak
