@@ -90,7 +90,7 @@ def fit_and_test(
     if doctor:
         from examination import examine
 
-        return examine(name, model, data, flags)
+        examine(name, model, data, flags)  # ends the process
     run, checkpoint = find_run(resume) if resume else (None, None)
     if checkpoint:
         check_fits(checkpoint, model)
