@@ -12,11 +12,11 @@ import time
 from collections.abc import Iterator
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from data_checks import check_data
 from findings import Finding
-from lr_finder import SETTLING, STEPS, range_test, steepest
+from lr_finder import STEPS, range_test, steepest
 from model_checks import (
     LOSSES_OF,
     check_initial_loss,
@@ -39,25 +39,23 @@ from lit_modules.stages import Batch, Stages
 
 SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
 LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
-LR_RANGE = (1 / 100, 50.0)  # times the suggestion; schedules, warm-up and batch sizes leave as much room
+# Times the rate where the loss falls fastest, and where it diverges: schedules and warm-up leave as much room.
+LOWEST_SHARE, BEYOND = 0.01, 3.0
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 
 
-def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> dict[str, bool]:
-    """Prints the findings, and returns for each whether it is as expected; where one is not, exits with status 1."""
+def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> NoReturn:
+    """Prints the findings, and ends the process: with status 0 where all are as expected, else with 1."""
     print(f"{name}: {model.hparams.net}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
-    findings = []
+    count = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(Path(folder), flags)
         for finding in _findings(model, data, trainer, bool(flags.get("channels_last"))):
             print(finding, flush=True)
-            findings.append(finding)
-    wrong = sum(not finding.ok for finding in findings)
-    print(f"{len(findings) - wrong} of {len(findings)} ok" + (f", {wrong} to look at" if wrong else ""))
-    if wrong:
-        sys.exit(1)
-    return {finding.what: finding.ok for finding in findings}
+            count, wrong = count + 1, wrong + (not finding.ok)
+    print(f"{wrong} of {count} to look at" if wrong else f"all {count} ok")
+    sys.exit(1 if wrong else 0)
 
 
 def _trainer(folder: Path, flags: dict[str, Any]) -> Trainer:
@@ -130,15 +128,13 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
 
 
 def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
-    """The run's learning rate beside where the loss falls fastest while the rate grows."""
-    if len(losses) < SETTLING + 2 or not np.isfinite(losses[SETTLING:]).any():
-        return Finding(
-            "learning rate", False, f"{lr:g}; the loss diverges from the first", f"a loss at rates {rates[0]:g}"
-        )
+    """The run's learning rate beside that at which the loss falls fastest, and that at which it leaves its start."""
     suggestion = steepest(rates, losses)
-    low, high = (factor * suggestion for factor in LR_RANGE)
-    found = f"{lr:g}, the range test suggests {suggestion:.2g}"
-    return Finding("learning rate", low <= lr <= high, found, f"{low:.2g} to {high:.2g}")
+    diverged = (np.arange(len(losses)) > losses.argmin()) & (losses > losses[0])
+    end = rates[diverged.argmax()] if diverged.any() else rates[-1]
+    low, high = LOWEST_SHARE * suggestion, BEYOND * end
+    found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and diverges at {end:.2g}"
+    return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.1g}")
 
 
 def check_memory(device: torch.device) -> Finding:

@@ -15,8 +15,8 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
-SETTLING = 10  # steps until the smoothed loss is that of more than a few batches
-MEMORY = 0.98  # the share of its smoothed loss that the tuner keeps in each step
+MEMORY = 0.98  # share of its mean loss that the tuner keeps at each step
+WIDTH = 0.05  # of the smoothing, as a share of the steps; 0.3 orders of magnitude
 
 
 def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path) -> dict[str, Any]:
@@ -37,22 +37,35 @@ def range_test(
     finder = Tuner(trainer).lr_find(
         model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
     )
-    rates, losses = np.array(finder.results["lr"]), np.array(finder.results["loss"])
-    steps_done = np.arange(1, len(losses) + 1)
-    # The tuner divides by the weights of one step more than it has added up, and so begins at half of the loss.
-    return rates, losses * (1 - MEMORY ** (steps_done + 1)) / (1 - MEMORY**steps_done)
+    return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
+
+
+def single_losses(averaged: np.ndarray) -> np.ndarray:
+    """The loss of each step, from the tuner's running means.
+
+    Those lag by dozens of steps, and hang on few batches at first: what chance does there looks like a fall.
+    """
+    means = averaged * (1 - MEMORY ** np.arange(2, len(averaged) + 2))  # as they were before its correction
+    return (means - MEMORY * np.append(0.0, means[:-1])) / (1 - MEMORY)
+
+
+def smooth(losses: np.ndarray, width: float) -> np.ndarray:
+    """Means under a Gaussian of `width` steps; what diverges counts as twice the first loss."""
+    losses = np.fmin(losses, 2 * losses[0])
+    steps = np.arange(len(losses))
+    weights = np.exp(-((steps[:, None] - steps) ** 2) / (2 * width**2))  # (N, N)
+    return weights @ losses / weights.sum(1)
 
 
 def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
     """The learning rate at which the loss falls fastest by order of magnitude; before the loss's minimum."""
-    end = SETTLING + max(int(np.nanargmin(losses[SETTLING:])) + 1, 2)
-    slopes = np.gradient(losses[SETTLING:end], np.log(rates[SETTLING:end]))
-    return float(rates[SETTLING + int(np.nanargmin(slopes))])
+    end = max(int(np.nanargmin(losses)) + 1, 2)
+    slopes = np.gradient(losses[:end], np.log(rates[:end]))
+    return float(rates[int(np.nanargmin(slopes))])
 
 
 def _draw(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
     figure, axes = new_figure()
-    rates, losses = rates[SETTLING:], losses[SETTLING:]
     axes.plot(rates, losses)
     axes.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggestion {suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title="Learning-rate range test")

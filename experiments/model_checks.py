@@ -15,16 +15,24 @@ from torch.overrides import TorchFunctionMode
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.stages import Batch, Stages
 
-MEAN, STD = 0.5, (0.5, 2.0)  # of the network's input; near 0 and 1 is what initial weights are made for
+# Of the network's input; initial weights are made for 0 and 1. Columns of a table are often 0 in most rows.
+MEAN, STD = 0.5, {"images": (0.5, 2.0), "rows": (0.2, 3.0)}
 LOSS = 1.5  # beyond ln C; logits of standard deviation s, instead of 0, make it s^2 / 2 larger
+ERROR = 10.0  # squared, in variances of the target
 LOSSES_OF = (Classifier, RowClassifier, Regressor)  # whose loss has a usual start, and can come to 0
 DEAD = 0.2  # share of units
 RECTIFIERS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
 
-SMALL, STEPS, ADAM_LR = 32, 100, 1e-3  # samples to learn by heart, steps at most, and their learning rate
+# What is learnt by heart: images or rows, of which a linear function of few columns can fit only few, and Adam's rate.
+SMALL = {"images": (32, 1e-3), "rows": (8, 1e-2)}
+STEPS = 100  # at most
 LEARNT_ACC, LEARNT_LOSS = 0.95, 0.1  # accuracy, or share of the initial loss where there is none
 FIRST = 3  # steps in which each parameter is to get a gradient; what starts at 0 may hold back others in the first
+
+
+def _kind(inputs: Tensor) -> str:
+    return "images" if inputs.ndim == 4 else "rows"
 
 
 def check_range(batch: Batch) -> Finding:
@@ -45,16 +53,17 @@ def check_input(model: Stages, inputs: Tensor, columns: slice) -> Finding:
     channels = given.transpose(0, 1).flatten(1) if given.ndim == 4 else given[:, columns].reshape(1, -1)  # (C, values)
     means, stds = channels.mean(1), channels.std(1)
     worst_mean, worst_std = means[means.abs().argmax()], stds[stds.log().abs().argmax()]
-    ok = bool(worst_mean.abs() <= MEAN and STD[0] <= worst_std <= STD[1])
+    low, high = STD[_kind(inputs)]
+    ok = bool(worst_mean.abs() <= MEAN and low <= worst_std <= high)
     found = f"mean {worst_mean:.2f}, std {worst_std:.2f}" + (" of the worst channel" if len(channels) > 1 else "")
-    return Finding("network's input", ok, found, f"mean within {MEAN:g} of 0, std {STD[0]:g} to {STD[1]:g}")
+    return Finding("network's input", ok, found, f"mean within {MEAN:g} of 0, std {low:g} to {high:g}")
 
 
 def check_initial_loss(model: Stages, batch: Batch) -> Finding:
     """The loss before any step beside that of knowing nothing: ln C, or the variance of standardised targets."""
     loss = _loss_and_acc(twin_of(model), batch)[1]
     if isinstance(model, Regressor):
-        return Finding("initial loss", loss <= 1 + LOSS, f"{loss:.2f}", f"at most {1 + LOSS:g}; always the mean has 1")
+        return Finding("initial loss", loss <= ERROR, f"{loss:.2f}", f"at most {ERROR:g}; always the mean has 1")
     usual = math.log(count := model.hparams.num_classes)
     ok = 0.5 * usual <= loss <= usual + LOSS
     return Finding("initial loss", ok, f"{loss:.2f}", f"{0.5 * usual:.2f} to {usual + LOSS:.2f}; chance has ln {count}")
@@ -103,8 +112,9 @@ class _Rectifiers(TorchFunctionMode):
 
 def check_learning(model: Stages, batch: Batch) -> Iterator[Finding]:
     """Whether gradients come through, and one small batch can be learnt by heart, without regularisation, by Adam."""
-    twin, small = twin_of(model), (batch[0][:SMALL], batch[1][:SMALL])
-    optimizer = torch.optim.Adam(twin.parameters(), ADAM_LR)
+    count, lr = SMALL[_kind(batch[0])]
+    twin, small = twin_of(model), (batch[0][:count], batch[1][:count])
+    optimizer = torch.optim.Adam(twin.parameters(), lr)
     reached, broken = {name for name, p in twin.named_parameters() if not p.requires_grad}, set()
     losses = []
     for step in range(STEPS):
