@@ -283,7 +283,7 @@ def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path):
 
 
 def test_curves_by_epoch_have_a_point_for_each_also_where_a_run_was_interrupted(tmp_path):
-    flags = ["--curves_by", "epoch", "--log_every_n_steps", "4", "--save_every", "2"]
+    flags = ["--curves_by", "epoch", "--log_every_n_steps", "4", "--checkpoint_epochs", "2"]
     run = run_mnist(tmp_path, *flags, "--max_epochs", "3", "--limit_train_batches", "5")
     before = json.loads((run / "metrics.json").read_text())["test/acc"]
     checkpoint = run / "checkpoints" / "last.ckpt"
