@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from command_line import cli
-from launch import build_trainer
 from report import evaluate, print_table
 from runs import find_checkpoint, read_checkpoint
 from trained import load_data, load_model
+from trainer import build_trainer
 
 import numpy as np
 

@@ -9,31 +9,25 @@
 Functions to call, and nothing to inherit from.
 """
 
-import ctypes
-import logging
-import sys
-import warnings
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from checkpoint_files import DurableCheckpointIO, remove_previous, remove_unfinished
+from checkpoint_files import remove_previous, remove_unfinished
 from command_line import config
 from exits import watching
 from lr_finder import find_lr as run_lr_finder
 from pictures import draw_round
 from preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from report import RunLogger, finish, hardware, num_parameters, wait_for_order, write_layout
+from report import finish, hardware, num_parameters
 from resume import opened_run, same_on_all_ranks
+from run_logger import open_logger, write_layout
 from run_texts import write_texts
-from runs import check_fits, newest_intact, read_checkpoint
+from runs import check_fits, newest_intact
+from trainer import build_trainer, keep_freed_memory
 
 import torch
 import yaml
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import LightningDataModule, LightningModule
 
 from callbacks import (
     EarlyStop,
@@ -51,34 +45,6 @@ from callbacks import (
     Throughput,
     weight_averaging,
 )
-from lit_modules.choose import choose
-
-for _library in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
-for _expected in (
-    ".*smaller than the logging interval.*",  # epochs of few steps
-    ".*exists and is not empty.*",  # checkpoints of a run that is resumed
-    ".*sync_dist=True.*",  # what we log is reduced over the ranks already
-    ".*LeafSpec.*",  # Lightning's own use of torch
-    ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
-    ".*Total length of `list` across ranks is zero.*",  # a training without validation
-    ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
-):
-    warnings.filterwarnings("ignore", message=_expected)
-
-
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from malloc.h
-
-
-def _keep_freed_memory() -> None:
-    """Lets glibc keep the memory that tensors free, for the next ones.
-
-    As it comes, it returns every large one to the system, which then clears each page again: a third of the time of
-    a convolutional network on a CPU.
-    """
-    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        libc.mallopt(M_MMAP_MAX, 0)
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def fit_and_test(
@@ -172,7 +138,7 @@ def fit_in(
         curves_by: x-axis of the curves in TensorBoard: step, or epoch, with a point for each.
         stall_timeout: seconds without the end of a batch after which the run ends with an error; 0: never.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     writes = not flags.get("fast_dev_run")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
         raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
@@ -192,7 +158,7 @@ def fit_in(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
-    logger = _logger(run, checkpoint, curves_by) if writes else False
+    logger = open_logger(run, checkpoint, curves_by) if writes else False
     trainer = build_trainer(run, max_epochs, callbacks, logger, **flags)
     check_flags(trainer, monitor, lr_patience)
     check_splits(data, trainer, monitor)
@@ -222,55 +188,6 @@ def fit_in(
     if writes and trainer.is_global_zero:
         remove_previous(run / "checkpoints")
     return metrics
-
-
-def build_trainer(
-    run: Path | None, max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any
-) -> Trainer:
-    """The Trainer of all scripts; what it refuses of its flags is a ValueError."""
-    if flags.get("default_root_dir") is None:
-        flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
-    if flags.get("profiler") is None:
-        flags["profiler"] = _NoProfiler()
-    plugins = flags.get("plugins") or []
-    flags["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
-    try:
-        return Trainer(
-            max_epochs=max_epochs,
-            callbacks=callbacks,
-            logger=logger,
-            use_distributed_sampler=False,  # our loaders know their rank
-            enable_model_summary=False,
-            **flags,
-        )
-    except (ValueError, TypeError, MisconfigurationException) as error:
-        raise ValueError(str(error)) from error
-
-
-class _NoProfiler(PassThroughProfiler):
-    """Lightning enters its profiler some sixty times a step; this one makes that nearly free."""
-
-    nothing = nullcontext()
-
-    def profile(self, action_name: str) -> AbstractContextManager:
-        return self.nothing
-
-
-def _logger(run: Path, checkpoint: Path | None, curves_by: str) -> TensorBoardLogger:
-    by_epoch, resumed = choose("curves_by", curves_by, {"step": False, "epoch": True}), {}
-    if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
-        resumed["purge_step"] = _first_point(read_checkpoint(checkpoint), by_epoch)
-        wait_for_order(run)
-    logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
-    logger.by_epoch = by_epoch
-    return logger
-
-
-def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
-    """Where on the curves' x-axis a resumed run begins."""
-    if by_epoch:
-        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
-    return checkpoint["global_step"]
 
 
 def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:

@@ -4,14 +4,14 @@ import inspect
 import json
 import os
 import platform
-import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pictures import draw_final
+from run_logger import RunLogger
 from run_texts import git, write_texts
 from runs import read_checkpoint
 
@@ -22,48 +22,6 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from callbacks import Predictions, Throughput
-
-
-class RunLogger(TensorBoardLogger):
-    """Has `by_epoch`: whether all curves have their points at the number of the epoch, from 1, in place of the step.
-
-    What is logged of single steps has then one point an epoch too, the last: a resumed run can only drop the points
-    beyond its checkpoint if all are on one axis.
-    """
-
-    by_epoch = False
-
-    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self.by_epoch:
-            if "epoch" not in metrics:
-                self._of_steps = {**self._of_steps, **metrics}
-                return
-            metrics = {**self._of_steps, **metrics}
-            step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
-        super().log_metrics(metrics, step)
-
-    _of_steps: Mapping[str, float] = {}  # the last ones of the running epoch
-
-    def save(self) -> None:
-        """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
-        self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
-
-
-def wait_for_order(run: Path) -> None:
-    """Waits, for a second at most, until the next event file's name is after those of the run that is resumed.
-
-    TensorBoard reads them in the order of their names, in which the second of their beginning comes first.
-    """
-    begun = max((int(path.name.split(".")[3]) for path in run.glob("events.out.tfevents.*")), default=0)
-    while begun <= time.time() < begun + 1:
-        time.sleep(0.02)
-
-
-def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
-    """Lays out TensorBoard's custom scalars: training and validation on one chart for each of the metrics."""
-    pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in names}
-    speed = {name: ["Multiline", [f"{name}$"]] for name in ("train/samples_per_second", "step/lr")}
-    logger.experiment.add_custom_scalars({"training and validation": pairs, "speed": speed})
 
 
 def finish(

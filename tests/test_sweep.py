@@ -150,7 +150,7 @@ def slow_script(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(
         "import time\n\nfrom command_line import cli\nfrom launch import write_config\n"
-        "from report import RunLogger, write_json\nfrom runs import new_run\n\n\n"
+        "from report import write_json\nfrom run_logger import RunLogger\nfrom runs import new_run\n\n\n"
         'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
         '    run = new_run("slow", run_dir, "x")\n    write_config(run)\n'
         '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from figures import COLOURS, new_figure
 from projector import add_to_projector
-from report import RunLogger
+from run_logger import RunLogger
 
 import numpy as np
 import torch
