@@ -39,11 +39,12 @@ LAYERS = 7  # whose feature maps are drawn
 
 
 def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
-    """Pictures of the validation split, in training: in figures/epoch_N/, and by step in TensorBoard."""
-    folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{trainer.current_epoch + 1}"
+    """Pictures of the validation split, in training: in figures/epoch_N/, and in TensorBoard beside the curves."""
+    epoch = trainer.current_epoch + 1
+    folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{epoch}"
     with _reported():
         figures = _draw(trainer, model, trainer.val_dataloaders, logits, labels)
-        publish(figures, folder, trainer.logger.experiment, trainer.global_step)
+        publish(figures, folder, trainer.logger.experiment, epoch if trainer.logger.by_epoch else trainer.global_step)
 
 
 def draw_final(

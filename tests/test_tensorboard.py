@@ -8,9 +8,7 @@ import mnist
 import numpy as np
 import pytest
 import torch
-from torch.utils.tensorboard import SummaryWriter
-
-from datamodules.samples import digits
+from PIL import Image
 
 pytest.importorskip("selenium", reason="selenium, which drives the browser, is not installed")
 from tensorboard_page import missing_programs, tensorboard_page
@@ -28,17 +26,7 @@ def run(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def pictures(run):
-    """Writes to the run what its tabs for pictures show."""
-    images, labels = (torch.from_numpy(part[:50]) for part in (digits().test_images, digits().test_labels))
-    with SummaryWriter(str(run)) as writer:
-        writer.add_image("pictures/sheet", images[:4].reshape(1, 112, 28), 22)
-        writer.add_pr_curve("precision and recall/3", labels == 3, torch.rand(50), 22)
-        writer.add_embedding(images.flatten(1).float(), labels.tolist(), 1 - images[:, None] / 255, 22, tag="test")
-
-
-@pytest.fixture(scope="module")
-def page(run, pictures):
+def page(run):
     with tensorboard_page(run) as page:
         yield page
 
@@ -79,17 +67,22 @@ def test_graph_has_the_network(page):
     page.wait_for("Main Graph", "Softmax", "input", "2\u00d71\u00d728\u00d728")
 
 
-def test_images_and_precision_recall_curves(page):
+def test_images_are_the_figures_of_the_run(page, run):
     page.open("images")
-    page.wait_for("pictures/sheet", "step 22")
-    page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28], "an image of 28 pixels")
+    page.wait_for("confusion", "wrong", "reliability", "step 22")
+    page.each("button.heading:not([open-button])", "element.click()")
+    sizes = {Image.open(path).width for path in run.glob("figures/*.png")}
+    page.wait_until(lambda: set(page.each("img", "element.naturalWidth")) == sizes, f"images {sizes} pixels wide")
+
+
+def test_precision_and_recall_of_each_class(page):
     page.open("pr_curves")
-    page.wait_for("tag: precision and recall/3", "at step 22")
+    page.wait_for("tag: test/3", "at step 22")
 
 
-def test_projector_draws_the_points(page):
+def test_projector_draws_the_test_images(page):
     page.open("projector")
-    page.wait_for("Points: 50", "Dimension: 784", "test:00022", "Total variance described")
+    page.wait_for("Points: 360", "Dimension: 784", "Total variance described")
     page.wait_until(lambda: dark_pixels(page) > 500, "the digits' ink")
 
 
