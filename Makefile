@@ -2,10 +2,10 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test lint format bench tensorboard clean
+.PHONY: help run test test-slow lint format bench tensorboard clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 	$(BIN)/python experiments/mnist.py --net lenet5 --sample
@@ -13,7 +13,10 @@ run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 test: .venv/ready  ## check the style and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
+
+test-slow: .venv/ready  ## run the tests that take minutes: signals, several machines
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
 lint: .venv/ready  ## check the style only
 	$(BIN)/ruff check .

@@ -137,7 +137,7 @@ def fit_in(
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
         swa: share of the run after which the weights are averaged, and the average is the model; 0 is off.
         log_gradients: log the gradient norm of each layer.
-        channels_last: keep images and weights with the channels innermost, which convolutions like.
+        channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         save_every: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
@@ -159,6 +159,10 @@ def fit_in(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [EpochCheckpoint(checkpoints, "last", every=save_every)]
+    if flags.get("strategy") == "fsdp":
+        from sharding import fully_sharded  # only here, for its imports take time
+
+        flags["strategy"], channels_last = fully_sharded(ema=ema, swa=swa), False  # it cuts contiguous weights
     trainer = _trainer(run, max_epochs, callbacks, _logger(run, checkpoint) if writes else False, **flags)
 
     if channels_last:
