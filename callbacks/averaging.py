@@ -5,7 +5,7 @@ a resumed run goes on. BatchNorm's statistics are averaged like the weights.
 """
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, WeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
 
@@ -25,7 +25,9 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
     if ema and swa:
         raise ValueError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
     if ema:
-        return [EMAWeightAveraging(decay=ema)]
+        # Lightning's EMAWeightAveraging takes ema * average + (1 - ema) * current, whose rounding alters constants such
+        # as the normalisation of the input; no checkpoint has these, so that a resumed run would differ.
+        return [WeightAveraging(avg_fn=lambda average, current, steps: average + (1 - ema) * (current - average))]
     return [EqualAveraging(swa)] if swa else []
 
 

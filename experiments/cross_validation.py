@@ -18,6 +18,7 @@ from figures import draw_regression
 from launch import write_config
 from processes import cores, in_processes
 from report import git_commit, log_run, num_parameters, write_json
+from resume import AUTO, claimed, unfinished_run
 from runs import new_run
 from tabular import predict, train_table
 
@@ -74,7 +75,7 @@ def cross_validate(
         jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
         seed: of the first training.
         run_dir: where runs are kept.
-        resume: run directory of an interrupted run, whose finished folds are kept.
+        resume: run directory of an interrupted run, whose finished folds are kept; or auto, see `resume.py`.
     """
     started = time.perf_counter()
     _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
@@ -84,6 +85,7 @@ def cross_validate(
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # all files are checked before anything is trained
+    resume = unfinished_run(data.name, run_dir) if resume == AUTO else resume
     run = _reopened(Path(resume)) if resume else new_run(data.name, run_dir, net)
     write_config(run)
     tasks = [
@@ -95,10 +97,11 @@ def cross_validate(
     accelerators = 0 if flags.get("accelerator") == "cpu" else torch.cuda.device_count()
     workers = min(jobs or accelerators or cores(), len(tasks))
     try:
-        if workers == 1:
-            results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
-        else:
-            results = list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
+        with claimed(run):
+            if workers == 1:
+                results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
+            else:
+                results = list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
     except ValueError:
         if not any(run.rglob("*.ckpt")):  # refused before anything was trained
             shutil.rmtree(run)

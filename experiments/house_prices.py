@@ -102,7 +102,7 @@ def main(
         sample: use a generated table, which needs no files.
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         run_dir: where runs are kept.
-        resume: run directory to continue in place; of folds, those that have ended are kept.
+        resume: run directory to continue in place, or auto; of folds, those that have ended are kept.
         checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
     """
     table = partial(

@@ -125,7 +125,7 @@ def fit_in(
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
         swa: share of the run after which the weights are averaged, and the average is the model; 0 is off.
         log_gradients: log the gradient norm of each layer.
-        channels_last: keep images and weights with the channels innermost, which convolutions like.
+        channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
         compile: compile the network with torch.compile.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         checkpoint_epochs: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
@@ -158,6 +158,10 @@ def fit_in(
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
+    if flags.get("strategy") == "fsdp":
+        from sharding import fully_sharded  # only here, for its imports take time
+
+        flags["strategy"], channels_last = fully_sharded(ema=ema, swa=swa), False  # it cuts contiguous weights
     logger = open_logger(run, checkpoint, curves_by) if writes else False
     trainer = build_trainer(run, max_epochs, callbacks, logger, **flags)
     check_flags(trainer, monitor, lr_patience)
