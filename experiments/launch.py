@@ -90,6 +90,7 @@ def fit_and_test(
     if doctor:
         from examination import examine
 
+        _keep_freed_memory()  # as in training, whose time it tells
         examine(name, model, data, flags)  # ends the process
     run, checkpoint = find_run(resume) if resume else (None, None)
     if checkpoint:
