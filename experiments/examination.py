@@ -129,6 +129,8 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
 
 def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
     """The run's learning rate beside that at which the loss falls fastest, and that at which it leaves its start."""
+    if not np.isfinite(losses).all():
+        return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
     suggestion = steepest(rates, losses)
     diverged = (np.arange(len(losses)) > losses.argmin()) & (losses > losses[0])
     end = rates[diverged.argmax()] if diverged.any() else rates[-1]

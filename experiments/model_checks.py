@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from findings import Finding
 
@@ -110,46 +110,52 @@ class _Rectifiers(TorchFunctionMode):
         return result
 
 
+class Lesson(NamedTuple):
+    """What came of learning a batch by heart."""
+
+    losses: list[float]
+    acc: float | None  # at the end, where the task has one
+    missing: list[str]  # parameters without a gradient
+    broken: list[str]  # parameters with one that is not finite
+
+
 def check_learning(model: Stages, batch: Batch) -> Iterator[Finding]:
     """Whether gradients come through, and one small batch can be learnt by heart, without regularisation, by Adam."""
     count, lr = SMALL[_kind(batch[0])]
-    twin, small = twin_of(model), (batch[0][:count], batch[1][:count])
+    losses, acc, missing, broken = _learn(twin_of(model), (batch[0][:count], batch[1][:count]), lr)
+    faults = {"none": missing, "not finite": broken}
+    found = "; ".join(f"{fault} at {', '.join(names[:3])}" for fault, names in faults.items() if names)
+    total = f"{len(missing) + len(broken)} of {len(list(model.parameters()))} parameters"
+    goal = f"finite and not 0 at each parameter within {FIRST} steps"
+    yield Finding("gradients", not found, f"{found}; {total}" if found else "at all parameters", goal)
+    if type(model) in LOSSES_OF:
+        found = f"loss {losses[0]:.2f} to {losses[-1]:.2f}" + (f", accuracy {acc:.0%}" if acc is not None else "")
+        goal = f"accuracy {LEARNT_ACC:.0%}" if acc is not None else f"loss down to {LEARNT_LOSS:.0%}"
+        found, goal = f"{found} in {len(losses)} steps", f"{goal} within {STEPS} steps of Adam"
+        yield Finding(f"{min(count, len(batch[1]))} samples by heart", _is_learnt(losses, acc), found, goal)
+
+
+def _learn(twin: Stages, batch: Batch, lr: float) -> Lesson:
     optimizer = torch.optim.Adam(twin.parameters(), lr)
-    reached, broken = {name for name, p in twin.named_parameters() if not p.requires_grad}, set()
-    losses = []
+    named = {name: parameter for name, parameter in twin.named_parameters() if parameter.requires_grad}
+    reached, broken, losses = set(), set(), []
     for step in range(STEPS):
         optimizer.zero_grad()
-        objective, loss, acc = _loss_and_acc(twin, small)
+        objective, loss, acc = _loss_and_acc(twin, batch)
         objective.backward()
-        for name, parameter in twin.named_parameters() if step < FIRST else ():
-            if parameter.grad is not None and parameter.grad.any():
-                reached.add(name)
-                broken |= set() if parameter.grad.isfinite().all() else {name}
+        gradients = {name: parameter.grad for name, parameter in named.items() if parameter.grad is not None}
+        if step < FIRST:
+            reached |= {name for name, gradient in gradients.items() if gradient.any()}
+            broken |= {name for name, gradient in gradients.items() if not gradient.isfinite().all()}
         optimizer.step()
         losses.append(loss)
         if step >= FIRST and _is_learnt(losses, acc):
             break
-    missing = [name for name, _ in twin.named_parameters() if name not in reached]
-    yield _gradients(len(list(twin.parameters())), missing, sorted(broken))
-    if type(model) not in LOSSES_OF:
-        return
-    goal = f"accuracy {LEARNT_ACC:.0%}" if acc is not None else f"loss down to {LEARNT_LOSS:.0%}"
-    found = f"loss {losses[0]:.2f} to {losses[-1]:.2f}" + (f", accuracy {acc:.0%}" if acc is not None else "")
-    found, expected = f"{found} in {len(losses)} steps", f"{goal} within {STEPS} steps of Adam"
-    yield Finding(f"{len(small[1])} samples by heart", _is_learnt(losses, acc), found, expected)
+    return Lesson(losses, acc, [name for name in named if name not in reached], sorted(broken))
 
 
 def _is_learnt(losses: list[float], acc: float | None) -> bool:
     return acc >= LEARNT_ACC if acc is not None else losses[-1] <= LEARNT_LOSS * losses[0]
-
-
-def _gradients(count: int, missing: list[str], broken: list[str]) -> Finding:
-    faults = [f"none at {', '.join(missing[:3])}"] * bool(missing) + [f"not finite at {', '.join(broken[:3])}"] * bool(
-        broken
-    )
-    faults += [f"{len(missing) + len(broken)} of {count} parameters"] * bool(faults)
-    found = "; ".join(faults) or f"{count} parameters, all reached"
-    return Finding("gradients", not faults, found, f"finite and not 0 at each parameter within {FIRST} steps")
 
 
 def twin_of(model: Stages) -> Stages:

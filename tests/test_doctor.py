@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import data_checks
+from examination import check_rate
 from lr_finder import MEMORY, single_losses, smooth
 from model_checks import check_input, check_units, twin_of
 
@@ -275,6 +276,14 @@ def test_smoothing_keeps_lines_and_bounds_what_diverges():
     line = np.linspace(3, 2, 41)
     np.testing.assert_allclose(smooth(line, 2.0)[10:-10], line[10:-10], atol=1e-6)
     assert smooth(np.array([2.0, 1.0, np.nan, 1e9]), 0.01).tolist() == [2.0, 1.0, 4.0, 4.0]
+
+
+def test_rates_that_are_ok_lie_between_next_to_nothing_and_divergence():
+    rates = np.logspace(-5, 1, 101)
+    losses = 2.3 / (1 + (rates / 0.01) ** 2) + np.where(rates > 0.5, 100 * (rates - 0.5), 0)  # falls at 0.01
+    ok = [check_rate(lr, rates, losses).ok for lr in (5e-5, 5e-4, 0.01, 0.5, 3.0)]
+    assert ok == [False, True, True, True, False]
+    assert not check_rate(0.1, rates, losses * np.nan).ok
 
 
 @pytest.mark.parametrize(
