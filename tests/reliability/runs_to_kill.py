@@ -148,9 +148,12 @@ class Run:
         return bool(self.leftovers())
 
     def leftovers(self) -> list[Path]:
-        """Files that are neither checkpoints nor what belongs to one, beside them and in TMPDIR."""
-        tmpdir, kept = Path(self.env["TMPDIR"]), re.compile(r".*\.ckpt(\.sha256)?|log\..*|trace\..*|runs|torch.*")
-        beside = [path for path in self.folder.glob("runs/*/*/checkpoints/*") if path.exists()]
+        """Files that are no checkpoints, beside those that the run went on from, and in TMPDIR.
+
+        A run that is killed in its first save has none; what it leaves is in a directory that nothing goes on in.
+        """
+        tmpdir, kept = Path(self.env["TMPDIR"]), re.compile(r".*\.ckpt|log\..*|trace\..*|runs|torch.*")
+        beside = [path for path in self.last.parent.glob("*") if path.exists()]
         return [path for path in [*beside, *tmpdir.iterdir()] if not kept.fullmatch(path.name)]
 
     def trace(self) -> dict[str, str]:

@@ -32,23 +32,7 @@ def rows():
         write_report(REPORT, rows)
 
 
-# What is not built yet; strict, so that a check that passes must be taken out.
-PENDING = {
-    "TensorBoard's curves after 2 kills": "the point at a checkpoint's own step is purged at a resume",
-    "kill in a save, TMPDIR on another file system": "Lightning writes to TMPDIR and copies",
-    "bit flips, truncations, empty files": "no checksum, no other checkpoint is tried",
-    "full disk": "a traceback, and the old checkpoint is cut off",
-    "TERM, INT to main, group, rank 1 of 1, 2 ranks": "SIGTERM ends with status 0",
-}
-
-
-def marked(check):
-    if check.name not in PENDING:
-        return check
-    return pytest.param(check, marks=pytest.mark.xfail(reason=PENDING[check.name], raises=AssertionError, strict=True))
-
-
-@pytest.mark.parametrize("check", [marked(check) for check in CHECKS if check.short], ids=lambda check: check.name)
+@pytest.mark.parametrize("check", [check for check in CHECKS if check.short], ids=lambda check: check.name)
 def test_short(lab, check):
     check.function(lab, check.short)
 
