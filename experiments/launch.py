@@ -67,7 +67,7 @@ def fit_and_test(
     if doctor:
         from examination import examine
 
-        _keep_freed_memory()  # as in training, whose time it tells
+        keep_freed_memory()  # as in training, whose time it tells
         examine(name, model, data, flags)  # ends the process
     label, writes = model.hparams.get("net", name), not flags.get("fast_dev_run")
     with opened_run(name, run_dir, label, resume, writes) as (run, checkpoint):
