@@ -7,6 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from callbacks.boundaries import validation_follows
 from callbacks.monitor import monitor_mode
 
 ASK_EVERY = 10  # steps between two looks at the clock, where several ranks have to agree
@@ -86,7 +87,7 @@ class LastCheckpoint(EpochCheckpoint):
             return
         self._step = trainer.global_step
         self._due = self._due or self._is_due(trainer)
-        if self._due and not trainer.is_last_batch and not _validation_follows(trainer, batch_idx):
+        if self._due and not trainer.is_last_batch and not validation_follows(trainer, batch_idx):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -112,13 +113,3 @@ class LastCheckpoint(EpochCheckpoint):
 
     def _saved(self, trainer: Trainer) -> None:
         self._due, self._saved_at = False, time.monotonic()
-
-
-def _validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether validation within the epoch comes right after this batch; not known where it goes by the clock."""
-    if not trainer.enable_validation or not isinstance(trainer.val_check_batch, int):
-        return False
-    if trainer.check_val_every_n_epoch is None:
-        return (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
-    in_this_epoch = (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0
-    return in_this_epoch and (batch_idx + 1) % trainer.val_check_batch == 0

@@ -9,6 +9,8 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
+from callbacks.boundaries import validation_follows
+
 # The counters of a validation in its first batch, in Lightning's words.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
@@ -129,10 +131,5 @@ def _run_ends(trainer: Trainer) -> bool:
 
 def _more_follows(trainer: Trainer, batch_idx: int) -> bool:
     """Whether validation or the end of the epoch follow, before which Lightning cannot be stopped exactly."""
-    batches = batch_idx + 1
-    if batches == trainer.num_training_batches or _run_ends(trainer):
-        return True
-    every_n_epochs, every = trainer.check_val_every_n_epoch, trainer.val_check_batch
-    if not trainer.enable_validation or not every or (trainer.current_epoch + 1) % (every_n_epochs or 1):
-        return False
-    return (batches if every_n_epochs else trainer.fit_loop.total_batch_idx + 1) % every == 0
+    ends = batch_idx + 1 == trainer.num_training_batches or _run_ends(trainer)
+    return ends or validation_follows(trainer, batch_idx)
