@@ -12,7 +12,7 @@ import psutil
 import pytest
 from interrupt import SMALL, assert_same_weights, only_run, start
 
-FLAGS = [*SMALL, "--max_epochs", "60", "--devices", "1", "--num_nodes", "2", "--resume"]
+FLAGS = [*SMALL, "--max_epochs", "60", "--devices", "1", "--num_nodes", "2"]
 LAUNCHER = "--master_addr=10.77.0.1 --master_port={port} --nnodes=2 --nproc_per_node=1 --node_rank={rank}"
 PORTS = count(29700)
 
@@ -60,16 +60,18 @@ def start_on(hosts, folder, launcher, resume="auto"):
             command += ["-m", "torch.distributed.run", *LAUNCHER.format(port=port, rank=rank).split()]
         else:
             env |= {"MASTER_ADDR": "10.77.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
-        flags = [*FLAGS, resume, "--run_dir", str(folder)]
+        flags = [*FLAGS, "--run_dir", str(folder), *(["--resume", resume] if resume else [])]
         processes.append(start("mnist", *flags, command=command, **env))
     return processes
 
 
 def wait_for(process, text):
+    output = ""
     for line in process.stdout:
+        output += line
         if text in line:
             return
-    raise AssertionError(f"{text!r} did not come")
+    raise AssertionError(f"{text!r} is not in {output}")
 
 
 def end_of(processes):
@@ -94,12 +96,12 @@ def test_run_over_two_hosts_goes_on_exactly_after_the_loss_of_one(tmp_path, host
 
 
 def test_script_started_on_each_host_ends_by_a_signal_to_one_and_goes_on(tmp_path, hosts):
-    processes = start_on(hosts, tmp_path / "part", "itself", resume="null")
+    processes = start_on(hosts, tmp_path / "part", "itself", resume=None)
     wait_for(processes[0], "epoch 5")
     psutil.Process(processes[1].pid).send_signal(signal.SIGTERM)
     outputs = [process.communicate(timeout=60)[0] for process in processes]
     assert [process.returncode for process in processes] == [143, 143], outputs
     run = only_run(tmp_path / "part")
     end_of(start_on(hosts, tmp_path / "part", "itself", resume=str(run)))
-    end_of(start_on(hosts, tmp_path / "whole", "itself", resume="null"))
+    end_of(start_on(hosts, tmp_path / "whole", "itself", resume=None))
     assert_same_weights(run, only_run(tmp_path / "whole"))
