@@ -200,7 +200,6 @@ def test_signal_while_ranks_start(tmp_path, number, status, target, delay):
 def test_second_signal_ends_at_once(tmp_path, devices):
     flags = [*LONG, "--devices", devices, "--batch_size", "2", "--accumulate_grad_batches", "600"]  # a long step
     process = start("mnist", *flags, "--run_dir", str(tmp_path), "--val_size", "2")
-    os.set_blocking(process.stdout.fileno(), True)
     for line in process.stdout:
         if "steps:" in line:
             break
@@ -208,7 +207,8 @@ def test_second_signal_ends_at_once(tmp_path, devices):
     os.killpg(process.pid, signal.SIGINT)
     time.sleep(1.5)
     ended = interrupt(process, "", signal.SIGINT, "group")
-    assert (ended.status, ended.survivors) == (130, []), ended.output
+    assert ended.status in (130, -signal.SIGINT)  # the same to a shell; the latter once Python itself ends
+    assert ended.survivors == []
     assert ended.seconds < 3
 
 
