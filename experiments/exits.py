@@ -72,11 +72,10 @@ def listening() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if _signal:  # another rank may have ended first, which was an error then
+        # Where another rank has ended first, that was an error here.
+        if number := _signal or (0 if isinstance(error, SystemExit) else _watch.await_ranks()):
             _watch.kill_ranks()
-            raise SystemExit(128 + _signal) from error
-        if not isinstance(error, SystemExit):
-            _watch.await_ranks()
+            raise SystemExit(128 + number) from error
         raise
     finally:
         signal.set_wakeup_fd(descriptor)

@@ -98,11 +98,11 @@ class Watch(threading.Thread):
             status = process.poll()
             if not status or self._signal:
                 continue
-            if ended_by := [number for number in SIGNALS if status in (-number, 128 + number)]:
-                os.kill(os.getpid(), ended_by[0])
+            if ended_by := _signal_of(status):
+                os.kill(os.getpid(), ended_by)
             elif not self._failed_at:
                 self._failed_at = now
-                _say(f"\nrank {number} " + (f"was killed by signal {-status}" if status < 0 else "failed") + "\n")
+                _say_failed(number, status)
             elif now - self._failed_at > PATIENCE:  # the main thread waits for it
                 self._leave(max(1, status))
 
@@ -134,12 +134,26 @@ class Watch(threading.Thread):
         for process in self._ranks:
             process.kill()
 
-    def await_ranks(self) -> None:
-        """Gives them the time to say why they have failed, if it was one of them."""
-        deadline = time.monotonic() + LITTLE
-        for process in self._ranks:
+    def await_ranks(self) -> int:
+        """Gives them the time to say why they failed, if they did; the number of the signal that ended one, or 0."""
+        deadline, ended_by = time.monotonic() + LITTLE, 0
+        for number, process in enumerate(self._ranks, 1):
             with suppress(subprocess.TimeoutExpired):
-                process.wait(max(0.0, deadline - time.monotonic()))
+                status = process.wait(max(0.0, deadline - time.monotonic()))
+                ended_by = ended_by or _signal_of(status)
+                if status and not _signal_of(status) and not self._failed_at:
+                    self._failed_at = time.monotonic()
+                    _say_failed(number, status)
+        return ended_by
+
+
+def _signal_of(status: int) -> int:
+    """The signal of ours by which a process with this status has ended; 0 for any other end."""
+    return next((int(number) for number in SIGNALS if status in (-number, 128 + number)), 0)
+
+
+def _say_failed(number: int, status: int) -> None:
+    _say(f"\nrank {number} " + (f"was killed by signal {-status}" if status < 0 else "failed") + "\n")
 
 
 def _progress(trainer: "Trainer") -> tuple[int, ...]:

@@ -25,8 +25,9 @@ class Ended(NamedTuple):
 
 
 def start(script, *flags, command=(), **env):
-    """Starts experiments/`script`.py as the leader of a process group of its own."""
-    words = [*(command or [sys.executable]), f"experiments/{script}.py", *flags]
+    """Starts experiments/`script`.py, or the file `script`, as the leader of a process group of its own."""
+    path = script if isinstance(script, Path) else f"experiments/{script}.py"
+    words = [*(command or [sys.executable]), str(path), *flags]
     env = {**os.environ, "OMP_NUM_THREADS": "1", **env}
     return subprocess.Popen(
         words, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

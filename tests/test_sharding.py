@@ -1,0 +1,58 @@
+"""`--strategy fsdp`: any net trains as without it, and its checkpoint is a plain one."""
+
+import json
+import subprocess
+import sys
+
+from command_line import cli
+
+import mnist
+import pytest
+import torch
+from interrupt import ROOT, only_run
+
+from lit_modules import Classifier
+
+# In a process of their own, for the process group stays. TabM is an ensemble, whose `members` are called.
+ALL = """
+import sys
+sys.path[:0] = ["{root}/experiments"]
+from command_line import cli
+import torch, house_prices, mnist
+torch.set_num_threads(1)
+quick = ["--sample", "--accelerator", "cpu", "--devices", "1", "--strategy", "fsdp", "--enable_progress_bar", "false"]
+for net in ("lenet5", "residual_mnist"):
+    cli(mnist.main, mnist.RECIPES, [*quick, "--fast_dev_run", "--net", net, "--batch_size", "8"])
+cli(house_prices.main, {{}}, [*quick, "--fast_dev_run", "--net", "tabm", "--folds", "0"])
+cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:]])
+cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:], "--resume", "auto"])
+"""
+FLAGS = ["--net", "mlp", "--net_args.widths", "[32]", "--max_epochs", "2"]
+
+
+def test_sharded_run_equals_the_plain_one(tmp_path):
+    flags = [*FLAGS, "--run_dir", str(tmp_path / "sharded")]
+    command = [sys.executable, "-c", ALL.format(root=ROOT), *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 0, done.stderr
+    plain = [*FLAGS, "--sample", "--accelerator", "cpu", "--run_dir", str(tmp_path / "plain")]
+    cli(mnist.main, mnist.RECIPES, plain)
+    runs = sorted((tmp_path / "sharded" / "mnist").iterdir())
+    assert len(runs) == 2  # the first was finished, so that the second one is new
+    other = only_run(tmp_path / "plain")
+    model = Classifier.load_from_checkpoint(other / "checkpoints" / "best.ckpt", weights_only=True)
+    for run in runs:
+        sharded = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", weights_only=True)
+        for name, weight in model.state_dict().items():
+            torch.testing.assert_close(sharded.state_dict()[name], weight, rtol=0, atol=1e-6)
+        metrics = [json.loads((folder / "metrics.json").read_text())["test/loss"] for folder in (run, other)]
+        assert metrics[0] == pytest.approx(metrics[1], abs=2e-6)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5")])
+def test_averages_of_sharded_weights_are_refused(tmp_path, capsys, flag, value):
+    with pytest.raises(SystemExit) as stop:
+        cli(mnist.main, {}, ["--sample", "--strategy", "fsdp", f"--{flag}", value, "--run_dir", str(tmp_path)])
+    assert stop.value.code == 2
+    assert f"--{flag}" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mnist/*"))
