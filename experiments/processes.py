@@ -31,6 +31,7 @@ def _native_threads() -> int:
 
 
 NATIVE_THREADS = _native_threads()  # of the imports
+_has_forked = False  # which alters that number
 
 
 def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, accelerators: int) -> Iterator[T]:
@@ -40,13 +41,9 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
         ValueError: what a process refused.
         ChildProcessError: a process was killed.
     """
-    # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
-    # operation here: the first one over there would wait for them for ever.
-    forks = (
-        sys.platform == "linux"
-        and not accelerators
-        and (cores() // workers <= 1 or _native_threads() <= NATIVE_THREADS)
-    )
+    fresh = not _has_forked and _native_threads() <= NATIVE_THREADS
+    forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
+    _has_forked = _has_forked or forks
     context = multiprocessing.get_context("fork" if forks else "spawn")
     start = workers, accelerators, dict(config), context.Value("i", 0)
     others = multiprocessing.active_children()

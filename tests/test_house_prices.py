@@ -1,6 +1,8 @@
 """Cross-validation and prediction as a user meets them: scores, files, and one line for each mistake."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import command_line
@@ -297,3 +299,30 @@ def test_image_checkpoint_is_no_table(tmp_path, refusal):
     line = refusal(predict_table.main, str(tmp_path / "image.ckpt"), "new.csv")
     assert "image.ckpt" in line
     assert command_line.config["checkpoint"].endswith("image.ckpt")
+
+
+AGAIN = """
+import sys
+sys.path[:0] = ["{root}/experiments"]
+import processes, torch
+from few import number
+
+if __name__ == "__main__":
+    processes.cores = lambda: 4  # two threads for each of two processes
+    torch.set_num_threads(2)
+    torch.ones(1000, 1000).exp()  # starts threads that a forked process would wait for
+    print(list(processes.in_processes(number, [(1,), (2,)], workers=2, accelerators=0)))
+"""
+FEW = """
+import torch
+
+def number(power):
+    return float((10.0 ** torch.full((1000, 1000), float(power))).mean())
+"""
+
+
+def test_processes_do_not_wait_for_threads_of_an_earlier_computation(tmp_path):
+    (tmp_path / "few.py").write_text(FEW)
+    (tmp_path / "again.py").write_text(AGAIN.format(root=Path(__file__).parents[1]))
+    done = subprocess.run([sys.executable, tmp_path / "again.py"], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "[10.0, 100.0]", done.stderr
