@@ -41,6 +41,9 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
         ValueError: what a process refused.
         ChildProcessError: a process was killed.
     """
+    global _has_forked
+    # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
+    # operation here: the first one over there would wait for them for ever.
     fresh = not _has_forked and _native_threads() <= NATIVE_THREADS
     forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
     _has_forked = _has_forked or forks
