@@ -41,9 +41,9 @@ class TracedClassifier(Classifier):
         self._fail(batch_idx)
         return loss
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         self._note("sanity" if self.trainer.sanity_checking else "val", batch, batch_idx)
-        super().validation_step(batch, batch_idx)
+        return super().validation_step(batch, batch_idx)
 
     def _note(self, stage: str, batch: tuple[Tensor, Tensor], batch_idx: int, *values: str) -> None:
         content = [zlib.crc32(part.numpy().tobytes()) for part in batch]  # which images, and what became of them
@@ -63,11 +63,9 @@ class TracedClassifier(Classifier):
         time.sleep(10_000)
 
 
-classification.Classifier = TracedClassifier
-
-
 def main(net: str = "mlp", **flags: Any) -> None:
     """See experiments/mnist.py."""
+    classification.Classifier = TracedClassifier  # not on import: tests of other things run in the same process
     classify(MNIST, net, **flags)
 
 
