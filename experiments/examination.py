@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from data_checks import check_data
 from findings import Finding
-from lr_finder import STEPS, range_test, steepest
+from lr_finder import HIGHEST, STEPS, range_test, steepest
 from model_checks import (
     LOSSES_OF,
     check_initial_loss,
@@ -40,7 +40,7 @@ from lit_modules.stages import Batch, Stages
 SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
 LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
 # Times the rate where the loss falls fastest, and where it diverges: schedules and warm-up leave as much room.
-LOWEST_SHARE, BEYOND = 0.01, 3.0
+LOWEST_SHARE, BEYOND = 0.01, 10.0
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 
@@ -133,10 +133,11 @@ def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
         return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
     suggestion = steepest(rates, losses)
     diverged = (np.arange(len(losses)) > losses.argmin()) & (losses > losses[0])
-    end = rates[diverged.argmax()] if diverged.any() else rates[-1]
-    low, high = LOWEST_SHARE * suggestion, BEYOND * end
-    found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and diverges at {end:.2g}"
-    return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.1g}")
+    end = rates[diverged.argmax()] if diverged.any() else np.inf
+    low, high = LOWEST_SHARE * suggestion, min(BEYOND * end, HIGHEST)
+    ends = f"diverges at {end:.2g}" if diverged.any() else f"does not diverge up to {rates[-1]:.2g}"
+    found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and {ends}"
+    return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.2g}")
 
 
 def check_memory(device: torch.device) -> Finding:
