@@ -177,7 +177,7 @@ def fit_in(
     if trainer.is_global_zero:
         _announce(name, model, data, run if writes else None)
         if writes:
-            check_reloads(model, trainer)
+            check_reloads(model)
             check_room(run, model)
             remove_unfinished(run / "checkpoints")
             write_config(run)

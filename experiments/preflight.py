@@ -60,7 +60,7 @@ def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer
     )
 
 
-def check_reloads(model: LightningModule, trainer: Trainer) -> None:
+def check_reloads(model: LightningModule) -> None:
     """Raises ValueError where the model's checkpoint could not be read again, without executing what is in it."""
     for name, value in model.hparams.items():
         try:
@@ -71,7 +71,6 @@ def check_reloads(model: LightningModule, trainer: Trainer) -> None:
             raise ValueError(_no_plain_data(model, name, value))
     kind = type(model)
     checkpoint = {"state_dict": {}, "hyper_parameters": dict(model.hparams), "pytorch-lightning_version": __version__}
-    model.trainer = trainer  # which will be asked about the precision
     model.on_save_checkpoint(checkpoint)
     # The random state is the one that training is to start from.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():

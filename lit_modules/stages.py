@@ -1,6 +1,7 @@
 """What the LightningModules of all tasks share: metrics of each stage that are exact over samples and devices."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ class Stages(LightningModule, ABC):
     # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
-        checkpoint["precision"] = self.trainer.precision  # in which the figures are to be computed again
+        with suppress(RuntimeError):  # of a module that no Trainer has
+            checkpoint["precision"] = self.trainer.precision  # in which the figures are to be computed again
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank == 0:

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 from command_line import cli
 from preflight import check_reloads
-from study import quiet_trainer
 
 import mnist
 import numpy as np
@@ -106,16 +105,16 @@ class Forgetful(Classifier):
 @pytest.mark.parametrize("extra", [np.float64(0.5), torch.nn.ReLU(), lambda: 1, object()])
 def test_hyperparameter_that_cannot_be_read_back_is_named(extra):
     with pytest.raises(ValueError, match=r"Stubborn: its hyperparameter 'extra', a .* cannot be read back"):
-        check_reloads(Stubborn(extra), quiet_trainer())
+        check_reloads(Stubborn(extra))
 
 
 def test_network_that_its_hyperparameters_do_not_make_is_named():
     with pytest.raises(ValueError, match=r"Forgetful: its hyperparameters make another network; net\."):
-        check_reloads(Forgetful("lenet5"), quiet_trainer())
+        check_reloads(Forgetful("lenet5"))
 
 
 def test_check_leaves_the_random_state(tmp_path):
     model = Classifier("lenet5", (1, 28, 28), 10)
     before = torch.get_rng_state()
-    check_reloads(model, quiet_trainer())
+    check_reloads(model)
     assert torch.equal(torch.get_rng_state(), before)
