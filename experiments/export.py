@@ -26,7 +26,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 from command_line import cli
-from runs import find_checkpoint
+from runs import find_checkpoint, read_checkpoint
 from trained import load_data, load_model, real_images
 
 import numpy as np
@@ -100,10 +100,9 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 
 
 def _load_image_model(source: Path) -> Stages:
-    model = load_model(source).eval()
-    if "preprocessing" in model.hparams:
+    if "preprocessing" in read_checkpoint(source)["hyper_parameters"]:
         raise ValueError(f"{source}: was trained on a table, not on images; predict_table.py uses it")
-    return model
+    return load_model(source).eval()
 
 
 def _data_of(source: Path) -> ImageData | None:
