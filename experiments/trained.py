@@ -78,7 +78,7 @@ def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:
     for module in pkgutil.iter_modules(datamodules.__path__):
         import_module(f"datamodules.{module.name}")
     for subclass in kind.__subclasses__():
-        if subclass.name:
+        if subclass.name and subclass.__module__.startswith(datamodules.__name__):  # a study's own goes by other rules
             yield subclass.name, subclass
         yield from _named(subclass)
 
