@@ -40,7 +40,8 @@ from lit_modules.stages import Batch, Stages
 SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
 LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
 # Times the rate where the loss falls fastest, and where it diverges: schedules and warm-up leave as much room.
-LOWEST_SHARE, BEYOND = 0.01, 10.0
+LOWEST_SHARE, BEYOND = 0.01, 5.0
+DIVERGED = 1.5  # times the first loss
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 
@@ -128,14 +129,14 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
 
 
 def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
-    """The run's learning rate beside that at which the loss falls fastest, and that at which it leaves its start."""
+    """The run's learning rate beside that at which the loss falls fastest, and that at which it diverges."""
     if not np.isfinite(losses).all():
         return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
     suggestion = steepest(rates, losses)
-    diverged = (np.arange(len(losses)) > losses.argmin()) & (losses > losses[0])
-    end = rates[diverged.argmax()] if diverged.any() else np.inf
+    blown, stopped = losses > DIVERGED * losses[0], rates[-1] < 0.9 * HIGHEST  # the tuner stops before the end, too
+    end = rates[blown.argmax()] if blown.any() else rates[-1] if stopped else np.inf
     low, high = LOWEST_SHARE * suggestion, min(BEYOND * end, HIGHEST)
-    ends = f"diverges at {end:.2g}" if diverged.any() else f"does not diverge up to {rates[-1]:.2g}"
+    ends = f"diverges at {end:.2g}" if end < np.inf else f"does not diverge up to {HIGHEST:g}"
     found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and {ends}"
     return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.2g}")
 

@@ -34,9 +34,12 @@ def range_test(
     trainer: Trainer, model: LightningModule, data: LightningDataModule, steps: int = STEPS
 ) -> tuple[np.ndarray, np.ndarray]:
     """The learning rate and the smoothed training loss of each step until it diverges."""
+    epochs = trainer.max_epochs
+    trainer.fit_loop.max_epochs = max(epochs, steps)  # else a short run on few batches ends the test
     finder = Tuner(trainer).lr_find(
         model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
     )
+    trainer.fit_loop.max_epochs = epochs
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 
 

@@ -4,12 +4,13 @@ import re
 
 from command_line import cli
 from launch import fit_and_test
-from lr_finder import steepest
+from lr_finder import range_test, steepest
 
 import mnist
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 
 from datamodules import MNIST
 from lit_modules import Classifier
@@ -33,6 +34,18 @@ def test_suggestion_trains_well(tmp_path, capsys):
     flags = [*FLAGS, "--net", "softmax", "--max_epochs", "5", "--lr", rate, "--run_dir", str(tmp_path)]
     cli(mnist.main, mnist.RECIPES, flags)
     assert float(re.search(r"\ntest .*? ([\d.]+)%", capsys.readouterr().out)[1]) > 80
+
+
+def test_test_goes_on_when_the_epochs_of_a_short_run_are_over(tmp_path):
+    data = MNIST(sample=True, batch_size=512)  # 3 batches
+    data.setup()
+    model = Classifier("softmax", data.input_shape, data.num_classes, data.mean, data.std)
+    trainer = Trainer(
+        max_epochs=2, accelerator="cpu", logger=False, enable_progress_bar=False, default_root_dir=tmp_path
+    )
+    rates, _ = range_test(trainer, model, data, steps=20)
+    assert len(rates) > 6
+    assert trainer.max_epochs == 2
 
 
 def test_figure_is_saved_and_nothing_is_trained(tmp_path, capsys):
