@@ -31,10 +31,10 @@ class ImageData(BatchModule):
     """
 
     name: str  # the folder below data_dir
-    torchvision_name: str  # the class in torchvision.datasets that downloads it
+    torchvision_name: str | None = None  # the class in torchvision.datasets that downloads it; None: nothing does
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
     classes: tuple[str, ...]
-    make_sample: Callable[[], ImageArrays]  # a staticmethod
+    make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
 
     def __init__(
         self,
@@ -67,7 +67,11 @@ class ImageData(BatchModule):
         return self.data_dir / self.name
 
     def prepare_data(self) -> None:
+        if self.sample and self.make_sample is None:
+            raise ValueError(f"--sample: {self.name} has none")
         if not self.sample and not self.folder.exists():
+            if self.torchvision_name is None:
+                raise FileNotFoundError(f"{self.folder}: not there; it is to hold train_images.npy and the like")
             download_arrays(self.folder, self.torchvision_name)
 
     def setup(self, stage: str | None = None) -> None:

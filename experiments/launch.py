@@ -22,7 +22,7 @@ from report import finish, hardware, num_parameters
 from resume import opened_run, same_on_all_ranks
 from run_logger import open_logger, write_layout
 from run_texts import write_texts
-from runs import check_fits, newest_intact
+from runs import check_fits, newest_intact, read_checkpoint
 from trainer import build_trainer, keep_freed_memory
 
 import torch
@@ -175,7 +175,7 @@ def fit_in(
     if compile:
         model.net.compile()  # in place, so that checkpoints keep the plain names
     if trainer.is_global_zero:
-        _announce(name, model, data, run if writes else None)
+        _announce(name, model, data, run if writes else None, checkpoint)
         if writes:
             check_reloads(model)
             check_room(run, model)
@@ -195,10 +195,14 @@ def fit_in(
     return metrics
 
 
-def _announce(name: str, model: LightningModule, data: LightningDataModule, run: Path | None) -> None:
+def _announce(
+    name: str, model: LightningModule, data: LightningDataModule, run: Path | None, checkpoint: Path | None
+) -> None:
     print(f"{name}: {model.hparams.get('net', type(model).__name__)}, {num_parameters(model):,} parameters")
     print(data.describe())
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
+    if checkpoint:
+        print(f"goes on after step {read_checkpoint(checkpoint)['global_step']:,}, from {checkpoint.name}", flush=True)
 
 
 def write_config(run: Path) -> None:

@@ -5,6 +5,8 @@ own suggestion is where the loss falls fastest by learning rate, which is nearly
 where the loss falls fastest by order of magnitude.
 """
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +38,10 @@ def range_test(
     """The learning rate and the smoothed training loss of each step until it diverges."""
     epochs = trainer.max_epochs
     trainer.fit_loop.max_epochs = max(epochs, steps)  # else a short run on few batches ends the test
-    finder = Tuner(trainer).lr_find(
-        model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
-    )
+    with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
+        finder = Tuner(trainer).lr_find(
+            model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
+        )
     trainer.fit_loop.max_epochs = epochs
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 

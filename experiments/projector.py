@@ -22,7 +22,10 @@ def add_to_projector(
     channel become dark on white.
     """
     features, names, images = features[:IN_PROJECTOR], names[:IN_PROJECTOR], images[:IN_PROJECTOR]
-    if max(images.shape[-2:]) > SPRITE:
+    side = max(images.shape[-2:])
+    bottom, right = (side - length for length in images.shape[-2:])
+    images = F.pad(images, (0, right, 0, bottom))  # the projector takes squares only
+    if side > SPRITE:
         images = F.interpolate(images, size=(SPRITE, SPRITE), mode="area")
     sprites = 1 - images if images.shape[1] == 1 else images
     writer.add_embedding(F.normalize(features), list(names), sprites, global_step=step, tag=tag)

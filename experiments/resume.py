@@ -41,6 +41,8 @@ def opened_run(
     """
     if resume == AUTO:
         resume = unfinished_run(name, run_dir) if writes and is_rank_zero() else None
+        if writes and is_rank_zero() and not resume:
+            print("no unfinished run with these flags: this is a new one", flush=True)
     run, checkpoint = find_run(str(resume)) if resume else (None, None)
     if not run and writes:
         run = new_run(name, run_dir, label)

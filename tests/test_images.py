@@ -151,3 +151,14 @@ def test_real_mnist_has_its_published_size_mean_and_std():
     assert (len(arrays.train_images), len(arrays.test_images)) == (60_000, 10_000)
     (mean,), (std,) = channel_mean_std(arrays.train_images, np.arange(60_000))
     assert (mean, std) == pytest.approx((0.1307, 0.3081), abs=5e-5)
+
+
+class Bare(MNIST):
+    name, torchvision_name, make_sample = "bare", None, None
+
+
+def test_data_set_without_download_or_sample_says_so(tmp_path):
+    with pytest.raises(FileNotFoundError, match="bare: not there; it is to hold train_images"):
+        Bare(str(tmp_path)).prepare_data()
+    with pytest.raises(ValueError, match="--sample: bare has none"):
+        Bare(str(tmp_path), sample=True).prepare_data()

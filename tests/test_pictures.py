@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pictures
 from command_line import cli
+from projector import add_to_projector
 
 import metric_learning
 import mnist
@@ -18,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.tensorboard import SummaryWriter
 
 from datamodules import MNIST
 from lit_modules import Classifier
@@ -94,6 +96,17 @@ def test_projector_has_test_images_with_sprites(drawn):
     sprite = np.asarray(Image.open(points.parent / "sprite.png"))
     assert sprite.shape == (19 * 28, 19 * 28, 3)  # 19 * 19 >= 360
     np.testing.assert_allclose(sprite[:28, 28:56, 0], 255 - digits.arrays.test_images[1], atol=1)
+
+
+def test_projector_takes_images_that_are_not_square(tmp_path):
+    images = torch.rand(4, 3, 20, 24)
+    with SummaryWriter(str(tmp_path)) as writer:
+        add_to_projector(writer, torch.rand(4, 2), ["a", "b", "a", "b"], images, "test")
+    (path,) = tmp_path.glob("*/test/sprite.png")
+    sprite = np.asarray(Image.open(path))
+    assert sprite.shape == (48, 48, 3)
+    np.testing.assert_allclose(sprite[:20, 24:48], 255 * images[1].permute(1, 2, 0), atol=1)
+    assert not sprite[20:24].any()
 
 
 def test_training_and_figures_are_the_same_with_and_without_pictures(drawn, plain):
