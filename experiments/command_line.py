@@ -105,6 +105,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
     if key and value and wanted:
         kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
+        kinds = re.sub(r"Literal\[(.*?)\]", lambda choices: "one of " + choices[1].replace("'", ""), kinds)
         return f"--{key[1]} {value[1].strip()}: expected {kinds}"
     return text if len(text) < LONGEST else text[:LONGEST] + " ..."  # it may quote a whole file
 

@@ -10,7 +10,13 @@ from typing import Any, NamedTuple
 
 from run_files import Run, lower_is_better, number
 
-ASIDE = ("seed", "run_dir")  # flags that make no configuration
+# Flags that make no configuration: the seed, and what changes neither weights nor metrics. `FREE` of resume.py is not
+# the same: a run is resumed only with the checkpoints and pictures that were asked for.
+ASIDE = {
+    "seed", "run_dir", "resume", "jobs", "doctor", "enable_progress_bar", "stall_timeout",
+    "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps", "log_gradients",
+    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+}  # fmt: skip
 
 
 class Group(NamedTuple):
@@ -49,15 +55,15 @@ def choose_metric(runs: Sequence[Run]) -> str:
         votes.update([monitored] if monitored in tests else (tests + scores)[:1])
         others += names[:1]
     if not votes and not others:
-        raise ValueError("no run has finished")
+        paths = [str(run.path) for run in runs[:3]] + ["..."] * (len(runs) > 3)
+        raise ValueError(f"{', '.join(paths)}: no run has finished")
     return votes.most_common(1)[0][0] if votes else others[0]
 
 
 def group_runs(runs: Sequence[Run], metric: str) -> list[Group]:
     """The groups of runs that differ in nothing but the seed, the best mean of `metric` first."""
-    flags = [{"script": run.script} | run.flags for run in runs]
-    texts = [{name: as_text(value) for name, value in its.items() if name not in ASIDE} for its in flags]
-    names = list(dict.fromkeys(name for its in texts for name in its))
+    texts = [{name: as_text(value) for name, value in _configuration(run).items()} for run in runs]
+    names = sorted(dict.fromkeys(name for its in texts for name in its), key=lambda name: name != "net")  # that first
     differing = [name for name in names if len({its.get(name) for its in texts}) > 1]
     members: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
     for its, run in zip(texts, runs, strict=True):
@@ -66,15 +72,25 @@ def group_runs(runs: Sequence[Run], metric: str) -> list[Group]:
     return sorted(groups, key=lambda group: group.mean(metric), reverse=not lower_is_better(metric))
 
 
+def _configuration(run: Run) -> dict[str, Any]:
+    """The flags that may change what comes out of a run; the data set's place does so only where it is the data set."""
+    is_data = "own_images" in (run.script, run.flags.get("data"))
+    aside = ASIDE if is_data else ASIDE | {"data_dir"}
+    return {"script": run.script} | {name: value for name, value in run.flags.items() if name not in aside}
+
+
 def as_text(value: Any) -> str:
     """A flag's value as one would type it."""
     return (value or "''") if isinstance(value, str) else json.dumps(value)
 
 
 def short_labels(groups: Sequence[Group]) -> list[str]:
-    """Such as "lr=0.1 batch_size=64", with no more flags than tell the groups apart, for a recipe sets many."""
+    """Such as "lr=0.1 batch_size=64", with no more flags than tell the groups apart, for a recipe sets many.
+
+    The net is always among them, for the recipe's other flags follow from it.
+    """
     names = list(groups[0].flags)
-    for name in reversed(names):
+    for name in [name for name in reversed(names) if name != "net"]:
         fewer = [other for other in names if other != name]
         if len({tuple(group.flags[other] for other in fewer) for group in groups}) == len(groups):
             names = fewer
@@ -115,7 +131,9 @@ def align(rows: Sequence[Sequence[str]], left: int = 0) -> str:
 def _plain(group: Group, metrics: Sequence[str]) -> dict[str, Any]:
     figures = {metric: {"mean": group.mean(metric), "std": group.std(metric)} for metric in metrics}
     paths = [str(run.path) for run in group.runs]
-    return {"flags": group.flags, "n": len(group.runs), "seeds": seeds_of(group.runs), **figures, "runs": paths}
+    configuration = _configuration(group.runs[0])
+    flags = {name: configuration.get(name) for name in group.flags}
+    return {"flags": flags, "n": len(group.runs), "seeds": seeds_of(group.runs), **figures, "runs": paths}
 
 
 def _write_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:

@@ -73,15 +73,36 @@ def _label(axes: "Axes", curves: Sequence[Curve], tag: str) -> None:
 
     values = np.concatenate([curve.mean for curve in curves])
     if lower_is_better(tag) and values.min() > 0 and values.max() > 10 * values.min():
+        lows, highs = (np.concatenate([curve.mean + side * curve.std for curve in curves]) for side in (-1, 1))
         axes.set_yscale("log")
-    elif not lower_is_better(tag):  # the first epochs of the best, and failures, would flatten the rest
-        low, high = np.quantile(values, 0.05), values.max()
-        axes.set_ylim(low - 0.05 * (high - low), high + 0.1 * (high - low)) if high > low else None
+        axes.set_ylim(np.maximum(lows, values / 2).min() / 1.1, 1.1 * highs.max())  # a band may reach below 0
+    else:
+        low, high = limits(curves)
+        axes.set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low)) if high > low else None
     if tag.endswith("acc"):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(xlabel="epoch", ylabel=tag, title="Validation: mean over seeds, and one standard deviation")
     axes.grid(alpha=0.3)
+
+
+def limits(curves: Sequence[Curve]) -> tuple[float, float]:
+    """Between them are all curves with their bands, but for first epochs that would flatten the rest.
+
+    The first tenth of each curve's epochs is left out where it would take more than two thirds of the height.
+    """
+    low, high = _extent(curves, 0)
+    later_low, later_high = _extent(curves, 0.1)
+    flattened = 0 < 3 * (later_high - later_low) < high - low
+    return (later_low, later_high) if flattened else (low, high)
+
+
+def _extent(curves: Sequence[Curve], share: float) -> tuple[float, float]:
+    """Lowest and highest value of the curves and bands after this share of each curve's epochs."""
+    later = [(curve, curve.epochs > share * curve.epochs[-1]) for curve in curves]
+    lows = np.concatenate([(curve.mean - curve.std)[chosen] for curve, chosen in later])
+    highs = np.concatenate([(curve.mean + curve.std)[chosen] for curve, chosen in later])
+    return float(lows.min()), float(highs.max())
 
 
 def _shortened(label: str, length: int = 60) -> str:

@@ -81,7 +81,8 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
     waiting = [seed for seed in folders if not finished(folders[seed])]
     if len(waiting) < len(folders):
         print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
-    print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
+    if waiting:
+        print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
     running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among those that share the machine
     failed = []
     try:

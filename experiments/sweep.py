@@ -9,7 +9,8 @@ The sampler is TPE (Bergstra et al. 2011), and a run that is worse after some ep
 ended. What is optimised is a validation figure of each run's best epoch; the test set decides nothing.
 
 All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and log.txt;
-in the end trials.csv and sweep.png. The same command again, also at the same time, is one more worker of the study.
+in the end trials.csv and sweep.png. Each trial is a line when it ends; the last lines are the best one's run directory
+and the command that repeats it. The same command again, also at the same time, is one more worker of the study.
 Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
 whose script fails is one of the --trials, and stops nothing.
 """
@@ -17,13 +18,14 @@ whose script fails is one of the --trials, and stops nothing.
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 from command_line import cli
 from scripts import check_flags, find_script, interruptible, label, split_command
-from sweep_report import report
+from sweep_report import report, say_best, say_ended
 from sweep_space import Between, OneOf, parse_vary
 from trials import Sweep, open_study, work
 
@@ -69,14 +71,18 @@ def main(
     sweep = Sweep(path, arguments, space, metric, trials, folder, storage, heartbeat, warmup)
     open_study(sweep)
     print(f"{folder}: {trials} trials", flush=True)
-    stopped = Event()
+    stopped, told = Event(), [partial(say_ended, metric)]
     with ThreadPoolExecutor(jobs) as pool:
         try:
-            for worker in as_completed([pool.submit(work, sweep, (place, jobs), stopped) for place in range(jobs)]):
+            for worker in as_completed(
+                [pool.submit(work, sweep, (place, jobs), stopped, told) for place in range(jobs)]
+            ):
                 worker.result()
         finally:
             stopped.set()
-    report(open_study(sweep), metric, folder)
+    study = open_study(sweep)
+    report(study, metric, folder)
+    say_best(study, sweep)
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:

@@ -3,13 +3,16 @@
 import csv
 import itertools
 import math
+import os
+import shlex
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comparison import align, format_mean
 from figures import COLOURS, new_figure, save_figures
-from trials import counts
+from scripts import finished
+from trials import Sweep, counts
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
@@ -48,6 +51,23 @@ def report(study: optuna.Study, metric: str, folder: Path) -> None:
     if drawn:
         save_figures({"sweep": draw(drawn, names, importances, metric, sign)}, folder)
         print(folder / "sweep.png")
+
+
+def say_ended(metric: str, study: optuna.Study, trial: FrozenTrial) -> None:
+    """Prints a line of a trial that has ended, unless another is in its place."""
+    if counts(trial):
+        values = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
+        print(f"{_name(trial)}  {format_mean(metric, trial.value)}  {values}  {trial.state.name.lower()}", flush=True)
+
+
+def say_best(study: optuna.Study, sweep: Sweep) -> None:
+    """Prints the run directory of the best trial, and the command that repeats it; nothing where none has finished."""
+    if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        best = study.best_trial
+        flags = [f"--{name}={value}" for name, value in best.params.items()]
+        folder = sweep.folder / _name(best)
+        print(f"best: {finished(folder) or folder}")
+        print(shlex.join(["python", os.path.relpath(sweep.script), *sweep.arguments, *flags]))
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:

@@ -13,6 +13,7 @@ killed at any moment, and none of it is lost or done twice:
 import json
 import math
 import warnings
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -107,8 +108,15 @@ def counts(trial: FrozenTrial) -> bool:
     return trial.state != TrialState.FAIL or "failure" in trial.user_attrs
 
 
-def work(sweep: Sweep, share: tuple[int, int], stopped: Event) -> None:
-    """Runs trials until as many as are wanted have ended, by whichever worker, or until `stopped` is set."""
+Told = Callable[[optuna.Study, FrozenTrial], None]
+
+
+def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told] = ()) -> None:
+    """Runs trials until as many as are wanted have ended, by whichever worker, or until `stopped` is set.
+
+    Args:
+        told: are called with each trial that this worker has ended.
+    """
     study = open_study(sweep)
     while not stopped.is_set():
         optuna.storages.fail_stale_trials(study)
@@ -117,12 +125,12 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event) -> None:
         if sum(trial.state.is_finished() for trial in counted) >= sweep.trials:
             return
         if len(counted) < sweep.trials or any(trial.state == TrialState.WAITING for trial in counted):
-            _work_once(study, sweep, share, stopped)
+            _work_once(study, sweep, share, stopped, told)
         else:  # the last ones are in other hands
             stopped.wait(LOOK_SECONDS)
 
 
-def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event) -> None:
+def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told]) -> None:
     faults: list[Exception] = []
 
     def objective(trial: Trial) -> float:
@@ -135,7 +143,7 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
             raise
 
     try:
-        study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError))
+        study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError), callbacks=list(told))
     except (RuntimeError, ValueError):  # also what Optuna says to the result of a trial that has been taken over
         if faults:
             raise

@@ -12,11 +12,13 @@ from pathlib import Path
 
 import compare
 from command_line import cli
-from comparison import format_mean, seeds_of
+from comparison import format_mean, group_runs, seeds_of, short_labels
+from comparison_figure import Curve, draw_curves
 from events import read_curve, read_scalars
 from run_files import Run, lower_is_better, read_runs
 
 import mnist
+import numpy as np
 import pytest
 import yaml
 from matplotlib.image import imread
@@ -115,6 +117,52 @@ def test_groups_are_ordered_and_have_mean_and_sample_deviation(runs, capsys):
     assert imread(runs / "compare.png").shape[1] > 700
 
 
+def run_with(script="mnist", accuracy=0.9, **flags):
+    return Run(Path("runs") / script / "run", script, flags, {"test/acc": accuracy}, "")
+
+
+def test_net_comes_first_and_is_in_the_label():
+    nets = {"lenet5": 30, "softmax": 20, "cnn": 10}
+    runs = [run_with(max_epochs=epochs, net=net, lr=0.1) for net, epochs in nets.items()]
+    groups = group_runs(runs, "test/acc")
+    assert [list(group.flags) for group in groups] == [["net", "max_epochs"]] * 3
+    assert short_labels(groups) == ["net=lenet5", "net=softmax", "net=cnn"]
+    runs = [run_with(max_epochs=epochs, net=net) for epochs, net in ((1, "cnn"), (2, "cnn"), (3, "softmax"))]
+    assert short_labels(group_runs(runs, "test/acc"))[0] == "net=cnn max_epochs=1"
+
+
+def test_flags_that_change_no_figure_make_no_groups():
+    changes = {"pictures": False, "histograms": True, "checkpoint_every": 5, "stall_timeout": 0.0, "data_dir": "there"}
+    runs = [run_with(lr=0.1, data_dir="data"), *(run_with(lr=0.1, **{name: its}) for name, its in changes.items())]
+    assert [len(group.runs) for group in group_runs(runs, "test/acc")] == [6]
+    for script, flags in (("own_images", {}), ("finetune", {"data": "own_images"})):  # there it is the data set
+        runs = [run_with(script, data_dir=folder, **flags) for folder in ("cats", "dogs")]
+        assert len(group_runs(runs, "test/acc")) == 2
+
+
+@pytest.mark.parametrize("tag", ["val/acc", "val/loss"])
+def test_curves_and_bands_are_within_the_figure(tag):
+    epochs = np.arange(1, 4)
+    curves = [
+        Curve(epochs, np.array([0.3, 0.8, 0.9]), np.array([0.05, 0.01, 0.08])),
+        Curve(epochs, np.array([0.05, 0.2, 0.4]), np.full(3, 0.01)),
+    ]
+    groups = group_runs([run_with(lr=0.1), run_with(lr=0.2)], "test/acc")
+    (axes,) = draw_curves(groups, curves, tag, "test/acc").axes
+    low, high = axes.get_ylim()
+    assert -0.01 < low < 0.04
+    assert high > 0.98
+
+
+def test_first_epochs_that_flatten_the_rest_are_cut():
+    epochs = np.arange(1, 31)
+    curve = Curve(epochs, np.where(epochs == 1, 0.1, 0.95 + epochs / 1000), np.full(30, 0.002))
+    (axes,) = draw_curves(group_runs([run_with()], "test/acc"), [curve], "val/acc", "test/acc").axes
+    low, high = axes.get_ylim()
+    assert 0.94 < low < 0.952
+    assert 0.982 < high < 0.99
+
+
 def test_losses_are_better_when_lower(runs, capsys):
     groups, _ = run_compare(capsys, runs, "--by", "test/loss")
     means = [group.mean("test/loss") for group in groups]
@@ -133,7 +181,8 @@ def test_csv_and_json_have_the_same_figures(runs, capsys, tmp_path):
     rows = list(csv.DictReader(io.StringIO(text)))
     run_compare(capsys, runs, "--format", "json", "--output", tmp_path / "out.json")
     groups = json.loads((tmp_path / "out.json").read_text())
-    assert [row["lr"] for row in rows] == [group["flags"]["lr"] for group in groups] == ["0.1", "0.01", "1.0"]
+    assert [row["lr"] for row in rows] == ["0.1", "0.01", "1.0"]
+    assert [group["flags"] for group in groups] == [{"lr": 0.1}, {"lr": 0.01}, {"lr": 1.0}]  # numbers, no text
     for row, group in zip(rows, groups, strict=True):
         assert float(row["test/acc"]) == group["test/acc"]["mean"]
     assert [int(row["n"]) for row in rows] == [3, 2, 1]
@@ -144,6 +193,14 @@ def test_markdown_is_a_table(runs, capsys):
     lines = run_compare(capsys, runs, "--format", "markdown")[1].splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + 3
+
+
+def test_choices_are_named_in_plain_words_and_a_folder_without_finished_runs_by_its_name(tmp_path, capsys):
+    expected = {"latex": "one of table, csv, markdown, json", "csv": f"{tmp_path}: no run has finished"}
+    for kind, said in expected.items():
+        with pytest.raises(SystemExit):
+            run_compare(capsys, tmp_path, "--format", kind)
+        assert said in capsys.readouterr().err
 
 
 def test_nothing_is_overwritten_without_force(runs, capsys, tmp_path):

@@ -131,6 +131,15 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     folder = run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3")
     trials = trials_of(folder)
     assert len(trials) == 4
+    lines = capsys.readouterr().out.splitlines()
+    for trial in trials:
+        result = "0.0000  x=3  complete" if trial.params["x"] == "3" else "-  x=2  fail"
+        assert f"trial{trial.number:04d}  {result}" in lines
+    if any(trial.params["x"] == "3" for trial in trials):
+        best, command = lines[-2:]
+        assert json.loads((Path(best.removeprefix("best: ")) / "metrics.json").read_text())["val/loss"] == 0
+        assert command.startswith("python ")
+        assert command.endswith("odd.py --x=3")
     for trial in trials:
         x = int(trial.params["x"])
         assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
