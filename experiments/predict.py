@@ -64,8 +64,8 @@ def main(
         files: image files, and folders, whose files are taken to any depth.
         output: the CSV file; the sheet is beside it, and ends in .png.
         invert: exchange light and dark: yes, no, or auto: of grey images whose ground is not that of the training.
-        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST or its sample was the
-            training; for the sample, to the size of its digits.
+        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST or its sample was
+            the training; for the sample, to the size of its digits.
         skip_bad: leave out files that cannot be read as images, in place of refusing them.
         force: write over the files of an earlier call.
     """
