@@ -10,3 +10,4 @@ class CIFAR10(ImageData):
     image_shape = (32, 32, 3)
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     make_sample = staticmethod(samples.shapes)
+    stand_in = "generated shapes in place of photographs"

@@ -19,3 +19,4 @@ class CIFAR100(ImageData):
         tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm""".split()
     )
     make_sample = staticmethod(samples.shapes_by_hue)
+    stand_in = "generated shapes in place of photographs"

@@ -10,3 +10,4 @@ class FashionMNIST(ImageData):
     image_shape = (28, 28)
     classes = ("t-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
     make_sample = staticmethod(samples.digits)
+    stand_in = "digits in place of clothing"

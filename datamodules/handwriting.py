@@ -6,13 +6,16 @@ its proportions, and placed in a square of 28 with the centre of mass of its ink
 LeNet-5, trained for 4 epochs on the whole of MNIST, on 1,000 of its test images as dark ink of any size and place on
 paper that is lit unevenly and noisy: 12 % as they are, 99 % centred; on 210 digits of printed fonts 11 and 99 %, on
 the enlarged ones of scikit-learn 82 and 95 %, on MNIST's own test images, which are centred already, 98.5 and 98.7 %.
+
+The digits of the embedded sample fill their square. LeNet-5, trained on them for 20 epochs: on 60 digits of printed
+fonts 15 % as they are, 58 % with ink of 20 pixels and 68 % of 28; on the sample's test images 98.9, 66 and 99.2 %.
 """
 
 import numpy as np
 from PIL import Image
 from PIL.Image import Resampling
 
-INK = 20 / 28  # share of the square that the character fills
+INK = 20 / 28  # share of the square that a character of MNIST fills
 BORDER = 0.05  # of the shorter side: where there is ground and hardly any ink
 LARGEST = 10  # times the square's side; the noise of larger images is averaged out
 
@@ -27,8 +30,11 @@ def is_inverted(pixels: np.ndarray, mean: float) -> bool:
     return bool(ground_is_light == (mean < 0.5))
 
 
-def centre(image: Image.Image, size: int) -> Image.Image:
-    """The ink of a grey image, light on dark, in MNIST's size and place in a square of `size`; none stays none."""
+def centre(image: Image.Image, size: int, share: float = INK) -> Image.Image:
+    """The ink of a grey image, light on dark, in MNIST's place in a square of `size`; none stays none.
+
+    Its longer side is a `share` of the square's.
+    """
     image = image.copy()
     image.thumbnail((LARGEST * size, LARGEST * size), Resampling.LANCZOS)
     ink = _ink(np.asarray(image))
@@ -38,7 +44,7 @@ def centre(image: Image.Image, size: int) -> Image.Image:
     rows, columns = (np.flatnonzero(strokes.any(axis)) for axis in (1, 0))
     ink = _stretch(ink, ink[strokes].max())
     box = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1])
-    scale = INK * size / max(box.size)
+    scale = share * size / max(box.size)
     sides = [max(1, round(scale * side)) for side in box.size]
     return _place(box.resize(sides, Resampling.BOX if scale < 1 else Resampling.BICUBIC), size)
 

@@ -35,6 +35,7 @@ class ImageData(BatchModule):
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
     classes: tuple[str, ...]
     make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
+    stand_in: str = ""  # what the sample shows in place of what the classes name
 
     def __init__(
         self,
@@ -97,10 +98,11 @@ class ImageData(BatchModule):
         counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
         rare, common = counts.argmin(), counts.argmax()
         channels, height, width = self.input_shape
+        stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.arrays.test_labels):,} test images of {height} x {width} x {channels}"
-            f"{', from the embedded sample' if self.sample else ''}\n"
+            f"{f', from the embedded sample{stand_in}' if self.sample else ''}\n"
             f"{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
             f" to {counts[common]:,} ({self.classes[common]}) training images"
         )

@@ -155,7 +155,9 @@ def _write_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: di
     names = {"input_names": ["images"], "output_names": list(outputs)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of onnxscript, about itself
-        exported = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
+        exported = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=({0: "batch"},), **names
+        )
     exported.model.metadata_props.update(metadata)
     exported.save(path, external_data=False)
 
@@ -168,7 +170,9 @@ def _load_onnx(path: Path) -> Predict:
 
 
 def _write_torch(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
-    torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata)})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "No complete tensor found")  # of tensors that are views
+        torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata)})
 
 
 def _load_torch(path: Path) -> Predict:

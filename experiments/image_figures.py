@@ -73,7 +73,10 @@ def most_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
 def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """The images, (n, C, H, W), with what they were taken for, (n, classes), and what they are, (n,)."""
     captions = [
-        ((f"{shortened(classes[guess], 14)} {share:.0%}", COLOURS[1]), (f"is {shortened(classes[label], 17)}", "black"))
+        (
+            (f"said {shortened(classes[guess], 10)}, {share:.0%}", COLOURS[1]),
+            (f"is {shortened(classes[label], 17)}", "black"),
+        )
         for share, guess, label in zip(*(part.tolist() for part in probabilities.max(1)), labels.tolist(), strict=True)
     ]
     return _sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")

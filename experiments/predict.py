@@ -7,7 +7,8 @@
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them.
 The files may be of any size and kind that own_images.py takes, and become input as they do there. For a network of
 grey images, those with another ground than its training images are inverted; for one trained on MNIST each digit is
-brought to MNIST's size and place (datamodules/handwriting.py has the rules, and what they are worth).
+brought to MNIST's size and place, or, of `--sample`, to the size of the sample's (datamodules/handwriting.py has the
+rules, and what they are worth).
 """
 
 from collections import Counter
@@ -21,14 +22,14 @@ from cross_validation import write_predictions
 from figures import save_figures
 from prediction_sheet import SHOWN, draw_sheet
 from runs import find_checkpoint, read_checkpoint
-from trained import load_model
+from trained import load_data, load_model
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
 from datamodules.decode import decode, in_threads, open_upright, with_bar
-from datamodules.handwriting import LARGEST, centre, is_inverted
+from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
 from lit_modules import Classifier
 from lit_modules.choose import choose
@@ -63,7 +64,8 @@ def main(
         files: image files, and folders, whose files are taken to any depth.
         output: the CSV file; the sheet is beside it, and ends in .png.
         invert: exchange light and dark: yes, no, or auto: of grey images whose ground is not that of the training.
-        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST was the training.
+        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST or its sample was
+            the training; for the sample, to the size of its digits.
         skip_bad: leave out files that cannot be read as images, in place of refusing them.
         force: write over the files of an earlier call.
     """
@@ -75,15 +77,25 @@ def main(
     model = load_model(path)
     if not isinstance(model, Classifier):
         raise ValueError(f"{path}: holds a {type(model).__name__}, not a classifier of images")
-    if centred is None:
-        data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
-        centred = data.get("name") == "mnist" and not data["sample"]  # the sample's digits fill their square
+    data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
+    digits = data.get("name") == "mnist"
+    ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
+    share = ink if centred or (centred is None and digits) else None
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # each once
-    predictions = _predict(model, paths, partial(_read, model=model, invert=invert, centred=centred), skip_bad)
+    predictions = _predict(model, paths, partial(_read, model=model, invert=invert, share=share), skip_bad)
     names = [str(name) for name in model.hparams.classes or range(model.hparams.num_classes)]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
+    if digits and data["sample"]:
+        print(_warn_of_sample(path))
     print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
+
+
+def _warn_of_sample(path: Path) -> str:
+    data = load_data(path)
+    data.setup()
+    count = f"{len(data.train_indices):,} digits"
+    return f"trained on the embedded sample of {count}; train on MNIST for digits of your own"
 
 
 def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
@@ -111,8 +123,8 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, model: Classifier, invert: bool | None, centred: bool) -> Image.Image:
-    """The file as the network is to see it, grey or RGB."""
+def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+    """The file as the network is to see it, grey or RGB; grey ink fills a `share` of the square, or stays as it is."""
     channels, size, _ = model.hparams.input_shape
     if channels == 3:
         image, _ = decode(path, size)
@@ -120,7 +132,7 @@ def _read(path: Path, model: Classifier, invert: bool | None, centred: bool) -> 
     image = open_upright(path, LARGEST * size)[0].convert("L")
     if is_inverted(np.asarray(image), model.hparams.mean[0]) if invert is None else invert:
         image = ImageOps.invert(image)
-    return centre(image, size) if centred else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+    return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
 
 def _predict(

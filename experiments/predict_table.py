@@ -22,16 +22,17 @@ from datamodules.tables import check_unique, read_csv
 from lit_modules import Regressor, RowClassifier
 
 
-def main(checkpoint: str, rows: str, output: str = "predictions.csv") -> None:
+def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: bool = False) -> None:
     """Writes a CSV file with a prediction for each row.
 
     Args:
         checkpoint: run directory, or checkpoint file.
         rows: CSV file with the columns of the training table.
-        output: the file to write; it must not be there.
+        output: the file to write.
+        force: write over the file of an earlier call.
     """
-    if Path(output).exists():
-        raise FileExistsError(f"{output}: is there already; name another file by --output")
+    if Path(output).is_dir() or (Path(output).exists() and not force):
+        raise FileExistsError(f"{output}: is there already; name another file by --output, or write over it by --force")
     if not Path(output).parent.is_dir():
         raise FileNotFoundError(f"{output}: there is no folder {Path(output).parent}")
     folds = sorted(Path(checkpoint).glob("fold*")) or [checkpoint]

@@ -114,6 +114,8 @@ def test_a_run_is_compared_on_its_own_test_images_and_says_what_it_is(trained, c
     said = {prop.key: prop.value for prop in model.metadata_props}
     assert json.loads(said["classes"]) == list("0123456789")
     assert said["net"] == "softmax"
+    for value in (*model.graph.input, *model.graph.output):
+        assert value.type.tensor_type.shape.dim[0].dim_param == "batch"
     assert said["input"] == "images: uint8, (B, 28, 28), grey, 0 to 255"
 
 
@@ -123,6 +125,7 @@ def test_run_without_its_data_is_compared_on_the_sample(tmp_path, capsys):
     assert "on 9 images of the embedded sample" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("error:No complete tensor")
 def test_torch_export_gives_the_same_and_says_what_it_is(tmp_path):
     model = make_model("cnn", COLOUR)
     cli(export.main, None, [str(save(model, tmp_path / "model.ckpt")), "--format", "torch", "--images", "24"])

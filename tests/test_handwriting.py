@@ -26,6 +26,12 @@ def test_box_of_any_place_and_size_is_in_the_middle_with_20_pixels(left, top, wi
         assert (places[0] + places[-1]) / 2 == pytest.approx(13.5, abs=0.5)
 
 
+def test_ink_takes_the_share_of_the_square_that_is_asked_for():
+    result = np.asarray(centre(drawing(7, 5, 40, 100), 28, share=1)) > 127
+    assert result.any(1).all()
+    assert result.any(0).sum() == 11  # 0.4 * 28
+
+
 def test_centre_of_mass_and_not_of_the_box_is_in_the_middle():
     triangle = Image.new("L", (100, 100))
     ImageDraw.Draw(triangle).polygon([(10, 10), (10, 90), (90, 90)], fill=255)

@@ -90,6 +90,11 @@ def test_submission_is_kaggles_format_and_the_mean_of_log_prices(cross_validated
     np.testing.assert_allclose(submission["SalePrice"], np.exp(np.mean(logs, axis=0)), rtol=1e-6)
     cli(predict_table.main, None, [str(run), str(new), "--output", str(tmp_path / "all.csv")])
     assert (tmp_path / "all.csv").read_text() == (run / "submission.csv").read_text()
+    with pytest.raises(SystemExit):
+        cli(predict_table.main, None, [str(run), str(new), "--output", str(output)])
+    assert len(pd.read_csv(output)) == len(submission)
+    cli(predict_table.main, None, [str(run), str(new), "--output", str(output), "--force"])
+    assert output.read_text() == (run / "submission.csv").read_text()
 
 
 def test_run_leaves_the_promised_files(cross_validated):

@@ -129,6 +129,8 @@ def test_description_of_the_sample_says_so():
     # 1,797 digits, of which 360 to test, of which a tenth, 143.7, to validate
     sizes = "1,293 training, 144 validation and 360 test images of 28 x 28 x 1, from the embedded sample"
     assert ready(MNIST, sample=True).describe().splitlines()[0] == sizes
+    clothing = ready(FashionMNIST, sample=True).describe().splitlines()[0]
+    assert clothing == f"{sizes}: digits in place of clothing"
 
 
 def test_sample_needs_and_touches_no_folder(tmp_path):

@@ -87,9 +87,11 @@ def test_dark_ink_on_white_is_inverted_by_itself_and_by_flag(tmp_path, digit_run
     ]:  # fmt: skip
         save(images, tmp_path / name, inverted)
         np.testing.assert_allclose(
-            read_shares(call(tmp_path, digit_run, tmp_path / name, *flags), range(10)), expected, atol=2e-6
+            read_shares(call(tmp_path, digit_run, tmp_path / name, "--centred", "no", *flags), range(10)),
+            expected,
+            atol=2e-6,
         )
-    wrong = read_shares(call(tmp_path, digit_run, tmp_path / "white", "--invert", "no"), range(10))
+    wrong = read_shares(call(tmp_path, digit_run, tmp_path / "white", "--centred", "no", "--invert", "no"), range(10))
     np.testing.assert_allclose(wrong, shares_of(digit_run, 255 - images), atol=2e-6)
 
 
@@ -111,6 +113,21 @@ def test_digits_of_any_place_are_centred_where_those_of_the_training_were(tmp_pa
     ]
     assert right[0] < 0.35
     assert right[1] > 0.85
+
+
+def test_network_of_the_sample_reads_digits_of_any_place_and_says_so(tmp_path, digit_run, capsys):
+    arrays = digits()
+    pages = np.full((60, 90, 120), 255, np.uint8)
+    pages[:, 50:78, 80:108] = 255 - arrays.test_images[:60]
+    save(pages, tmp_path / "pages")
+    right = [
+        np.mean([int(row["label"]) == label for row, label in zip(rows, arrays.test_labels[:60], strict=True)])
+        for rows in (call(tmp_path, digit_run, tmp_path / "pages", "--centred", value) for value in ("no", "auto"))
+    ]
+    assert right[0] < 0.35
+    assert right[1] > 0.85
+    said = "trained on the embedded sample of 1,293 digits; train on MNIST for digits of your own\n"
+    assert capsys.readouterr().out.count(said) == 2
 
 
 def test_any_kind_and_size_of_file(tmp_path, shape_run):
