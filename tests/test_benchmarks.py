@@ -34,6 +34,7 @@ def test_growth_prints_both_tables():
     assert re.search(r"\| softmax \| 16 \| \d+", printed)
 
 
+@pytest.mark.slow
 def test_race_trains_both_networks(tmp_path):
     printed = benchmark("recipes", "race", "--sample", "true", "--seeds", "1", "--run_dir", str(tmp_path))
     assert re.findall(r"^\| (speednet|resnet18) \| 0 \| 1 ", printed, re.M) == ["speednet", "resnet18"]

@@ -98,13 +98,10 @@ def test_auto_takes_the_newest_unfinished_run_with_the_same_flags(tmp_path, run_
     assert len(list((tmp_path / "runs" / "mnist").iterdir())) == 4  # a new one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "target", "status"),
-    [
-        (signal.SIGTERM, "group", 143),
-        pytest.param(signal.SIGTERM, "rank1", 143, marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, "main", 130, marks=pytest.mark.slow),
-    ],
+    [(signal.SIGTERM, "group", 143), (signal.SIGTERM, "rank1", 143), (signal.SIGINT, "main", 130)],
 )
 def test_two_ranks_end_together_and_resume_exactly(tmp_path, number, target, status):
     flags = [*SMALL, *TWO, "--max_epochs", "40", "--run_dir"]

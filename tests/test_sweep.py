@@ -108,7 +108,8 @@ def check_all_is_done_once(tmp_path, count, killed):
     assert (folder / "sweep.png").stat().st_size > 10_000
 
 
-@pytest.mark.parametrize("count", [5, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 20])
 def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_worker, count):
     flags = ["--max_epochs", "30", "--vary", "lr=1e-4..1:log", "batch_size=64,128", "--trials", str(count)]
     victim = start_worker(*flags)
