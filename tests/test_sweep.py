@@ -47,18 +47,10 @@ def start_worker(tmp_path):
     workers = []
 
     def start(*args):
-        command = [
-            sys.executable,
-            "experiments/sweep.py",
-            "--run_dir",
-            str(tmp_path),
-            "--heartbeat",
-            "1",
-            *MNIST,
-            *args,
-        ]
+        own = ["--run_dir", str(tmp_path), "--heartbeat", "1"]
+        command = [sys.executable, "experiments/sweep.py", *own, *MNIST, *args]
         with (tmp_path / f"worker{len(workers)}.txt").open("w") as log:
-            workers.append(subprocess.Popen([*command, *MNIST, *args], cwd=ROOT, stdout=log, stderr=log))
+            workers.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
         return workers[-1]
 
     yield start
