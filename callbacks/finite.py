@@ -45,6 +45,7 @@ class FiniteGuard(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._at_once = self.skips or self._is_free(trainer)
+        self._parameters = list(pl_module.parameters())
         self._total = _sum if self._is_free(trainer) else get_total_norm
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
@@ -70,7 +71,7 @@ class FiniteGuard(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not self._scaled:
-            total = self._total([p.grad for p in pl_module.parameters() if p.grad is not None])
+            total = self._total([p.grad for p in self._parameters if p.grad is not None])
             if not self._at_once:
                 self._noted.append(("gradient", self._batch_idx, trainer.global_step, total))
             elif not math.isfinite(value := float(total)) and not self._found:
@@ -79,6 +80,7 @@ class FiniteGuard(Callback):
             self._skip_if_found(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        self._batch = None  # its memory is the next one's
         if len(self._noted) >= 2 * (trainer.log_every_n_steps or NAMED):
             self._read(trainer)
 
