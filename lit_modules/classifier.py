@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lit_modules import mix
 from lit_modules.nets import build_net
+from lit_modules.normalise import Normalise
 from lit_modules.stages import Batch, Stages
 from lit_modules.transfer import head_of
 
@@ -73,8 +74,7 @@ class Classifier(Stages):
             if value < 0:
                 raise ValueError(f"{option} {value}: must not be negative")
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
-        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
         self.label_smoothing, self.l1, self.test_flip = label_smoothing, l1, test_flip
         self.mixes = [(function, alpha) for function, alpha in ((mix.mixup, mixup), (mix.cutmix, cutmix)) if alpha]
@@ -84,7 +84,7 @@ class Classifier(Stages):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
-        images = (images - self.mean) * self.scale
+        images = self.normalise(images)
         if self.test_flip and not self.training:
             return (self.net(images) + self.net(images.flip(-1))) / 2
         return self.net(images)

@@ -13,6 +13,7 @@ from torch import Tensor
 from lit_modules.losses import build_loss
 from lit_modules.means import widest
 from lit_modules.nets import build_net
+from lit_modules.normalise import Normalise
 from lit_modules.retrieval import nearest_mean, retrieve
 from lit_modules.stages import Batch, Stages
 
@@ -68,8 +69,7 @@ class Embedder(Stages):
             raise ValueError(f"embedding_size {embedding_size}: must be at least 1")
         self.net = build_net(net, input_shape, embedding_size, **(net_args or {}))
         self.loss = build_loss(loss, embedding_size, num_classes, **(loss_args or {}))
-        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
-        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
         self.embeddings: dict[str, Batch] = {}  # and labels, of "val", "test" and "gallery"; on the CPU
         self.seen: list[Batch] = []  # of the running evaluation, this rank's part
@@ -77,7 +77,7 @@ class Embedder(Stages):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); of any length."""
-        return self.net((images - self.mean) * self.scale).float()
+        return self.net(self.normalise(images)).float()
 
     def _param_groups(self) -> list[Any]:
         return [*self.net.parameters(), *self.loss.parameters()]

@@ -67,6 +67,7 @@ def test_each_flipped_bit_and_each_cut_is_found(tmp_path):
 def test_file_without_a_checksum_is_read(tmp_path, legacy):
     torch.save(CONTENT, tmp_path / "other.ckpt", _use_new_zipfile_serialization=not legacy)
     verify(tmp_path / "other.ckpt")
+    assert DurableCheckpointIO().load_checkpoint(tmp_path / "other.ckpt")["global_step"] == 7
 
 
 def damage(path):

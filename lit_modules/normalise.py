@@ -1,0 +1,22 @@
+"""The normalisation of a network's input, which belongs to the module: so a checkpoint is all it takes to use it."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """Subtracts the mean and divides by the standard deviation, per channel.
+
+    Both are hyperparameters of the module that has it, so that no checkpoint holds them twice.
+    """
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Images with values in 0..1, (B, C, H, W) -> (B, C, H, W)."""
+        return (images - self.mean) * self.scale
