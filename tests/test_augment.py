@@ -1,5 +1,6 @@
 """Augmentations against torchvision, numpy and closed forms."""
 
+import math
 import re
 
 import numpy as np
@@ -12,7 +13,7 @@ from torchvision.transforms import functional as vision
 from datamodules import augment
 from datamodules.augment import Moment, parse_augmentations
 
-ALL = ["flip", "vflip", "rotate:30", "rotate90", "zoom:0.2", "crop:4", "shift:2", "noise:0.1", "cutout:8", "erase:0.5"]
+ALL = "flip vflip rotate:30 rotate90 zoom:0.2 elastic:2 crop:4 shift:2 noise:0.1 cutout:8 erase:0.5".split()
 
 
 def batch(*shape, seed=0):
@@ -126,6 +127,21 @@ def test_cutout_blackens_one_square_that_only_the_border_cuts(side):
     assert np.mean(sizes) == pytest.approx(np.mean(lengths) ** 2, rel=0.05)  # rows and columns are independent
 
 
+@pytest.mark.parametrize("axis", [2, 3])
+def test_elastic_moves_points_by_a_field_as_smooth_as_in_its_paper(axis):
+    shape = (4000, 1, 24, 36)
+    ramp = torch.linspace(0, 1, shape[axis]).view([-1 if i == axis else 1 for i in range(4)]).expand(shape)
+    pixels = 0.8
+    inside = (slice(None), 0, slice(8, 16), slice(8, 28))  # farther from the border than points ever move
+    moved = ((draw(f"elastic:{pixels}", ramp) - ramp) * (shape[axis] - 1))[inside] / pixels  # (4000, 8, 20)
+    assert moved.mean(0).abs().max() < 0.08  # five standard deviations of 4000 normal numbers
+    assert moved.var(0).sub(1).abs().max() < 0.11
+    for apart in (1, 4, 7):  # white noise, blurred by a Gaussian of 4 pixels
+        for a, b in ((moved[:, apart:], moved[:, :-apart]), (moved[..., apart:], moved[..., :-apart])):
+            assert (a * b).mean() == pytest.approx(math.exp(-((apart / 4) ** 2) / 4), abs=0.02)
+    assert (moved[:, 0, 0] * moved[:, 0, -1]).mean().abs() < 0.08  # far points know nothing of one another
+
+
 @pytest.mark.parametrize("shape", [(6, 1, 28, 28), (6, 3, 32, 32)])
 @pytest.mark.parametrize("spec", ALL)
 def test_shape_dtype_and_input_are_kept_in_either_memory_format(spec, shape):
@@ -208,7 +224,9 @@ def test_erase_fills_a_rectangle_of_some_images_with_noise():
     assert kstest(filled.double().numpy()[:5000], "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize("spec", ["rotate:10", "zoom:0.1", "crop:4", "shift:2", "noise:0.05", "cutout:8", "erase:0.5"])
+@pytest.mark.parametrize(
+    "spec", ["rotate:10", "zoom:0.1", "elastic:1", "crop:4", "shift:2", "noise:0.05", "cutout:8", "erase:0.5"]
+)
 def test_amount_has_a_default(spec):
     images = batch(4, 1, 28, 28)
     assert torch.equal(draw(spec.split(":")[0], images), draw(spec, images))
