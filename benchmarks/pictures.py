@@ -22,9 +22,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
 
-import report
 from classification import classify
 from command_line import cli
+from running import report
 
 import torch
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from launch import fit_and_test
-from pretrained import load_weights
+from running.pretrained import load_weights
 
 from lightning.pytorch import seed_everything
 

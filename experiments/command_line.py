@@ -12,8 +12,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from exits import listening
-from runs import find_config, is_rank_zero
+from running.exits import listening
+from running.runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Literal
 
 from command_line import cli
-from comparison import Group, choose_metric, group_runs, write_table
-from comparison_figure import draw_curves, read_curves
-from figures import save_figures
-from run_files import Run, number, read_runs
+from comparing.comparison import Group, choose_metric, group_runs, write_table
+from comparing.comparison_figure import draw_curves, read_curves
+from comparing.run_files import Run, number, read_runs
+from drawing.figures import save_figures
 
 SHOWN = 30  # of the runs that cannot be compared
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line import cli
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
 from fundamentals.layers import Layer, counted_by_torch, layers_of
 from fundamentals.output_sizes import draw_sizes, print_sizes

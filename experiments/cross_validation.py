@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 from zipfile import BadZipFile
 
 from command_line import config
-from figures import draw_regression
+from drawing.figures import draw_regression
 from launch import write_config
-from processes import cores, in_processes
-from report import git_commit, log_run, num_parameters, write_json
-from resume import AUTO, claimed, unfinished_run
-from runs import new_run
+from running.processes import cores, in_processes
+from running.report import git_commit, log_run, num_parameters, write_json
+from running.resume import AUTO, claimed, unfinished_run
+from running.runs import new_run
 from tabular import predict, train_table
 
 import numpy as np

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from command_line import cli
-from report import evaluate, print_table
-from runs import find_checkpoint, read_checkpoint
-from trained import load_data, load_model
-from trainer import build_trainer
+from running.report import evaluate, print_table
+from running.runs import find_checkpoint, read_checkpoint
+from running.trained import load_data, load_model
+from running.trainer import build_trainer
 
 import numpy as np
 

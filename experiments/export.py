@@ -26,8 +26,8 @@ from contextlib import redirect_stderr
 from pathlib import Path
 
 from command_line import cli
-from runs import find_checkpoint, read_checkpoint
-from trained import load_data, load_model, real_images
+from running.runs import find_checkpoint, read_checkpoint
+from running.trained import load_data, load_model, real_images
 
 import numpy as np
 import torch

@@ -13,8 +13,8 @@ from typing import Any
 
 from classification import classify
 from command_line import cli
-from pretrained import TORCHVISION
-from runs import find_checkpoint, read_checkpoint
+from running.pretrained import TORCHVISION
+from running.runs import find_checkpoint, read_checkpoint
 
 from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
 from lit_modules.choose import choose

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from command_line import cli
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
 from fundamentals.stability import draw_stability, print_extremes
 from study import Study

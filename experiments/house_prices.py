@@ -18,7 +18,7 @@ from typing import Any
 
 from command_line import cli
 from cross_validation import cross_validate, write_predictions
-from runs import is_rank_zero
+from running.runs import is_rank_zero
 from tabular import predict, train_table
 
 from datamodules.house_prices import HousePrices

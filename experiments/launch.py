@@ -12,18 +12,18 @@ Functions to call, and nothing to inherit from.
 from pathlib import Path
 from typing import Any
 
-from checkpoint_files import remove_previous, remove_unfinished
 from command_line import config
-from exits import watching
-from lr_finder import find_lr as run_lr_finder
-from pictures import draw_round
-from preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from report import finish, hardware, num_parameters
-from resume import opened_run, same_on_all_ranks
-from run_logger import open_logger, write_layout
-from run_texts import write_texts
-from runs import check_fits, newest_intact, read_checkpoint
-from trainer import build_trainer, keep_freed_memory
+from drawing.pictures import draw_round
+from running.checkpoint_files import remove_previous, remove_unfinished
+from running.exits import watching
+from running.lr_finder import find_lr as run_lr_finder
+from running.preflight import check_flags, check_position, check_reloads, check_room, check_splits
+from running.report import finish, hardware, num_parameters
+from running.resume import opened_run, same_on_all_ranks
+from running.run_logger import open_logger, write_layout
+from running.run_texts import write_texts
+from running.runs import check_fits, newest_intact, read_checkpoint
+from running.trainer import build_trainer, keep_freed_memory
 
 import torch
 import yaml
@@ -65,7 +65,7 @@ def fit_and_test(
         doctor: instead of training, look for what may be wrong with data, network and learning rate (see doctor.py).
     """
     if doctor:
-        from examination import examine
+        from checking.examination import examine
 
         keep_freed_memory()  # as in training, whose time it tells
         examine(name, model, data, flags)  # ends the process
@@ -160,7 +160,7 @@ def fit_in(
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     if flags.get("strategy") == "fsdp":
-        from sharding import fully_sharded  # only here, for its imports take time
+        from running.sharding import fully_sharded  # only here, for its imports take time
 
         flags["strategy"], channels_last = fully_sharded(ema=ema, swa=swa), False  # it cuts contiguous weights
     logger = open_logger(run, checkpoint, curves_by) if writes else False

@@ -30,12 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from command_line import cli
-from figures import save_figures
+from drawing.figures import save_figures
 from fundamentals.linear_embeddings import fit_nca, fit_pca
 from fundamentals.retrieval_figures import Embedded, draw_maps, draw_neighbours, draw_recall, write_projector
 from launch import fit_and_test
-from report import write_json
-from runs import is_rank_zero
+from running.report import write_json
+from running.runs import is_rank_zero
 
 import numpy as np
 from lightning.pytorch import seed_everything

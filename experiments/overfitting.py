@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from command_line import cli
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
 from fundamentals.weight_decay_folds import check_folds, choose_weight_decay
 from study import Study

@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 from command_line import cli
 from cross_validation import write_predictions
-from figures import save_figures
-from prediction_sheet import SHOWN, draw_sheet
-from runs import find_checkpoint, read_checkpoint
-from trained import load_data, load_model
+from drawing.figures import save_figures
+from drawing.prediction_sheet import SHOWN, draw_sheet
+from running.runs import find_checkpoint, read_checkpoint
+from running.trained import load_data, load_model
 
 import numpy as np
 import torch

@@ -12,7 +12,7 @@ from typing import Any
 
 from command_line import cli
 from cross_validation import write_predictions
-from runs import find_checkpoint, read_checkpoint
+from running.runs import find_checkpoint, read_checkpoint
 from tabular import predict
 
 import numpy as np

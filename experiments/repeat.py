@@ -21,8 +21,8 @@ from pathlib import Path
 
 from command_line import cli
 from compare import compare
-from run_files import read_runs
-from scripts import (
+from comparing.run_files import read_runs
+from comparing.scripts import (
     check_flags,
     find_script,
     finished,

@@ -11,10 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from command_line import config
-from figures import save_figures
+from drawing.figures import save_figures
 from launch import write_config
-from report import git_commit, log_run, write_json
-from runs import new_run
+from running.report import git_commit, log_run, write_json
+from running.runs import new_run
 
 import torch
 from lightning.pytorch import Trainer

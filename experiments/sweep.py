@@ -24,10 +24,10 @@ from threading import Event
 from typing import Any
 
 from command_line import cli
-from scripts import check_flags, find_script, interruptible, label, split_command
-from sweep_report import report, say_best, say_ended
-from sweep_space import Between, OneOf, parse_vary
-from trials import Sweep, open_study, work
+from comparing.scripts import check_flags, find_script, interruptible, label, split_command
+from comparing.sweep_report import report, say_best, say_ended
+from comparing.sweep_space import Between, OneOf, parse_vary
+from comparing.trials import Sweep, open_study, work
 
 OWN = ("--vary", "--trials", "--metric", "--storage", "--prune", "--heartbeat")  # after the script's name too
 

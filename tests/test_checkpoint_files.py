@@ -7,9 +7,9 @@ import subprocess
 import sys
 import zipfile
 
-import checkpoint_files
-from checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
-from runs import newest_intact, read_checkpoint
+from running import checkpoint_files
+from running.checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
+from running.runs import newest_intact, read_checkpoint
 
 import pytest
 import torch

@@ -2,7 +2,7 @@
 
 from io import BytesIO
 
-from classification_figures import (
+from drawing.classification_figures import (
     calibration,
     confusion_matrix,
     draw_confusion,

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import compare
 from command_line import cli
-from comparison import format_mean, group_runs, seeds_of, short_labels
-from comparison_figure import Curve, draw_curves
-from events import read_curve, read_scalars
-from run_files import Run, lower_is_better, read_runs
+from comparing.comparison import format_mean, group_runs, seeds_of, short_labels
+from comparing.comparison_figure import Curve, draw_curves
+from comparing.events import read_curve, read_scalars
+from comparing.run_files import Run, lower_is_better, read_runs
 
 import mnist
 import numpy as np

@@ -4,10 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import data_checks
-from examination import check_rate
-from lr_finder import MEMORY, single_losses, smooth
-from model_checks import check_input, check_units, twin_of
+from checking import data_checks
+from checking.examination import check_rate
+from checking.model_checks import check_input, check_units, twin_of
+from running.lr_finder import MEMORY, single_losses, smooth
 
 import doctor
 import mnist

@@ -1,8 +1,8 @@
 """Mosaics, and what is put into them."""
 
-from image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
-from inspection import features_of, first_kernels, maps_of
-from learning_curves import read_curves
+from drawing.image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
+from drawing.inspection import features_of, first_kernels, maps_of
+from drawing.learning_curves import read_curves
 
 import numpy as np
 import pytest

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import command_line
 from command_line import cli
-from runs import find_checkpoint, find_run, new_run
+from running.runs import find_checkpoint, find_run, new_run
 
 import mnist
 import numpy as np

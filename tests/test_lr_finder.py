@@ -4,7 +4,7 @@ import re
 
 from command_line import cli
 from launch import fit_and_test
-from lr_finder import range_test, steepest
+from running.lr_finder import range_test, steepest
 
 import mnist
 import numpy as np

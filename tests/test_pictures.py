@@ -6,9 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pictures
 from command_line import cli
-from projector import add_to_projector
+from drawing import pictures
+from drawing.projector import add_to_projector
 
 import metric_learning
 import mnist

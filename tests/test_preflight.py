@@ -4,7 +4,7 @@ import shutil
 from types import SimpleNamespace
 
 from command_line import cli
-from preflight import check_reloads
+from running.preflight import check_reloads
 
 import mnist
 import numpy as np

@@ -10,8 +10,8 @@ import time
 from pathlib import Path
 
 from command_line import cli
-from run_files import read_runs
-from scripts import finished, label, last_line, split_command
+from comparing.run_files import read_runs
+from comparing.scripts import finished, label, last_line, split_command
 
 import pytest
 import repeat

@@ -6,9 +6,9 @@ import os
 import signal
 from pathlib import Path
 
-import checkpoint_files
 import launch
 from command_line import cli
+from running import checkpoint_files
 
 import mnist
 import pytest

@@ -5,7 +5,7 @@ import signal
 import time
 
 from command_line import cli
-from runs import find_run
+from running.runs import find_run
 
 import mnist
 import pytest

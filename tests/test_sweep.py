@@ -10,10 +10,10 @@ from pathlib import Path
 from threading import Event, Thread
 
 from command_line import cli
-from run_files import read_runs
-from scripts import split_command
-from sweep_space import Between, OneOf, parse_vary
-from trials import Sweep, open_study, work
+from comparing.run_files import read_runs
+from comparing.scripts import split_command
+from comparing.sweep_space import Between, OneOf, parse_vary
+from comparing.trials import Sweep, open_study, work
 
 import optuna
 import pytest

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 from torch import Tensor

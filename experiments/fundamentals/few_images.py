@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from launch import fit_in
-from processes import cores, in_processes
+from running.processes import cores, in_processes
 from study import quiet_trainer
 
 import numpy as np

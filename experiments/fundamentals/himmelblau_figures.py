@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 import torch

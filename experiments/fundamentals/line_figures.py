@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.line_descent import Descent, Grid, Points, least_squares, losses_on_grid, smoothed
 
 import numpy as np

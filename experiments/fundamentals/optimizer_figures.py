@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.training_curves import Curves
 
 import numpy as np

@@ -4,7 +4,7 @@ from copy import deepcopy
 from math import ceil, floor
 from typing import TYPE_CHECKING, NamedTuple
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 
 import torch
 from torch import Tensor, nn

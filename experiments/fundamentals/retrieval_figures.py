@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from figures import COLOURS, new_figure
-from projector import add_to_projector
-from run_logger import RunLogger
+from drawing.figures import COLOURS, new_figure
+from drawing.projector import add_to_projector
+from running.run_logger import RunLogger
 
 import numpy as np
 import torch

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.softmax_regression import cross_entropy, naive_cross_entropy, naive_softmax, softmax
 
 import torch

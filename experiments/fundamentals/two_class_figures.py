@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.two_class import Problem, Rows, TwoClass, predict
 
 import numpy as np

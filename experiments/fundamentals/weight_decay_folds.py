@@ -3,7 +3,7 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 from fundamentals.few_images import Settings, prepare, train_all, train_in, validate_fold
 from study import Study
 

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from classification_figures import draw_confusion, draw_pr, draw_reliability
-from figures import publish
-from image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
-from inspection import features_of, first_kernels, maps_of
-from learning_curves import draw_learning_curves
-from projector import add_to_projector
-from weight_figures import draw_histograms
+from drawing.classification_figures import draw_confusion, draw_pr, draw_reliability
+from drawing.figures import publish
+from drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
+from drawing.inspection import features_of, first_kernels, maps_of
+from drawing.learning_curves import draw_learning_curves
+from drawing.projector import add_to_projector
+from drawing.weight_figures import draw_histograms
 
 import torch
 from lightning.pytorch import LightningModule, Trainer

@@ -14,10 +14,9 @@ from inspect import signature
 from pathlib import Path
 from typing import Any, NoReturn
 
-from data_checks import check_data
-from findings import Finding
-from lr_finder import HIGHEST, STEPS, range_test, steepest
-from model_checks import (
+from checking.data_checks import check_data
+from checking.findings import Finding
+from checking.model_checks import (
     LOSSES_OF,
     check_initial_loss,
     check_input,
@@ -26,7 +25,8 @@ from model_checks import (
     check_units,
     twin_of,
 )
-from report import num_parameters
+from running.lr_finder import HIGHEST, STEPS, range_test, steepest
+from running.report import num_parameters
 
 import numpy as np
 import torch

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from runs import read_checkpoint
+from running.runs import read_checkpoint
 
 from lightning.pytorch.loggers import TensorBoardLogger
 

@@ -6,8 +6,8 @@ One `imshow` of a mosaic takes a tenth of the time of as many axes. Images are f
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from classification_figures import shortened
-from figures import COLOURS, new_figure
+from drawing.classification_figures import shortened
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 import torch

@@ -20,10 +20,10 @@ from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
-from events import read_curve
-from run_files import lower_is_better, number
-from scripts import STOP_SECONDS, finished, last_line, start, stop
-from sweep_space import Between, OneOf
+from comparing.events import read_curve
+from comparing.run_files import lower_is_better, number
+from comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
+from comparing.sweep_space import Between, OneOf
 
 import optuna
 from filelock import FileLock, Timeout

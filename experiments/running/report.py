@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pictures import draw_final
-from run_logger import RunLogger
-from run_texts import git, write_texts
-from runs import read_checkpoint
+from drawing.pictures import draw_final
+from running.run_logger import RunLogger
+from running.run_texts import git, write_texts
+from running.runs import read_checkpoint
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from classification_figures import shortened
-from figures import COLOURS, new_figure
+from drawing.classification_figures import shortened
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 from torch import Tensor, nn

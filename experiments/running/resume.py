@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import config
-from runs import find_run, is_rank_zero, new_run
+from running.runs import find_run, is_rank_zero, new_run
 
 import yaml
 from filelock import FileLock, Timeout

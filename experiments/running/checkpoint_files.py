@@ -14,7 +14,7 @@ import shutil
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from runs import PREVIOUS
+from running.runs import PREVIOUS
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO

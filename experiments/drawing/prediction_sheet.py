@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 from PIL import Image

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
-from findings import Finding
+from checking.findings import Finding
 
 import numpy as np
 

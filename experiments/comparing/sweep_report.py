@@ -9,10 +9,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparison import align, format_mean
-from figures import COLOURS, new_figure, save_figures
-from scripts import finished
-from trials import Sweep, counts
+from comparing.comparison import align, format_mean
+from comparing.scripts import finished
+from comparing.trials import Sweep, counts
+from drawing.figures import COLOURS, new_figure, save_figures
 
 import optuna
 from optuna.importance import PedAnovaImportanceEvaluator

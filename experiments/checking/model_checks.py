@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from findings import Finding
+from checking.findings import Finding
 
 import torch
 import torch.nn.functional as F

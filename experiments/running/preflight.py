@@ -7,7 +7,7 @@ from collections.abc import Sized
 from pathlib import Path
 from typing import Any
 
-from runs import read_checkpoint
+from running.runs import read_checkpoint
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __version__

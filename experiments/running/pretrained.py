@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from runs import find_checkpoint, is_rank_zero, read_checkpoint
+from running.runs import find_checkpoint, is_rank_zero, read_checkpoint
 
 from torch import Tensor, nn
 

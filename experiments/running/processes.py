@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from command_line import config, is_ours
-from exits import die_with_parent
-from watch import SIGNALS
+from running.exits import die_with_parent
+from running.watch import SIGNALS
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from runs import check_fits, read_checkpoint
+from running.runs import check_fits, read_checkpoint
 
 import numpy as np
 import torch

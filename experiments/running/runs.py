@@ -45,7 +45,7 @@ def find_checkpoint(source: str) -> Path:
         FileNotFoundError: it is not there.
     """
     if source.startswith(("http://", "https://")):
-        from remote_checkpoints import download_checkpoint  # here, because hardly a run needs it
+        from running.remote_checkpoints import download_checkpoint  # here, because hardly a run needs it
 
         return download_checkpoint(source)
     path = Path(source)
@@ -63,7 +63,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: it is truncated or damaged, holds code, or is no checkpoint of this project.
     """
-    from checkpoint_files import verify
+    from running.checkpoint_files import verify
 
     import torch  # here, for its import takes seconds, and tools that only look at runs need none
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from watch import SIGNALS, Training, Watch
+from running.watch import SIGNALS, Training, Watch
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer

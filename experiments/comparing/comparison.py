@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from run_files import Run, lower_is_better, number
+from comparing.run_files import Run, lower_is_better, number
 
 # Flags that make no configuration: the seed, and what changes neither weights nor metrics. `FREE` of resume.py is not
 # the same: a run is resumed only with the checkpoints and pictures that were asked for.

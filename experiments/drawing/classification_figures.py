@@ -6,7 +6,7 @@ All are drawn from probabilities, (N, C), and the true labels, (N,).
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from figures import COLOURS, new_figure
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 import torch

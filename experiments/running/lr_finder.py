@@ -10,7 +10,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from figures import COLOURS, new_figure, save_figures
+from drawing.figures import COLOURS, new_figure, save_figures
 
 import numpy as np
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from comparison import Group, format_mean, short_labels
-from events import read_curve
-from figures import COLOURS, new_figure
-from run_files import Run, lower_is_better
+from comparing.comparison import Group, format_mean, short_labels
+from comparing.events import read_curve
+from comparing.run_files import Run, lower_is_better
+from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 

@@ -29,11 +29,11 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from processes import take_share
+from running.processes import take_share
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
+EXPERIMENTS = Path(__file__).resolve().parents[1]
 OURS = ("--run_dir", "--resume")  # what whoever starts a script says itself
 STOP_SECONDS = 15.0  # that a script has to end by itself
 
@@ -59,10 +59,10 @@ def find_script(name: str) -> Path:
     Raises:
         FileNotFoundError: there is none.
     """
-    for path in (Path(name), HERE / name):
+    for path in (Path(name), EXPERIMENTS / name):
         if path.is_file():
             return path.resolve()
-    names = sorted(path.name for path in HERE.glob("*.py"))
+    names = sorted(path.name for path in EXPERIMENTS.glob("*.py"))
     nearest = get_close_matches(name, names, n=1, cutoff=0)
     raise FileNotFoundError(f"{name}: no such script; did you mean {nearest[0]}?")
 
@@ -129,8 +129,8 @@ def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share
     context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
     if os.name == "posix":
         paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-        if str(HERE) not in paths:  # that process finds the modules by this alone before Python 3.13
-            os.environ["PYTHONPATH"] = os.pathsep.join([str(HERE), *filter(None, paths)])
+        if str(EXPERIMENTS) not in paths:  # that process finds the modules by this alone before Python 3.13
+            os.environ["PYTHONPATH"] = os.pathsep.join([str(EXPERIMENTS), *filter(None, paths)])
         context.set_forkserver_preload(["classification", "torch.utils.tensorboard"])
     process = context.Process(target=_run, args=(str(script), list(arguments), out, err, share))
     process.start()

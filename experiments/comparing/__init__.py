@@ -1,0 +1,1 @@
+"""Many runs at once: reading their files, comparing, repeating, searching."""

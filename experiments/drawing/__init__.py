@@ -1,0 +1,1 @@
+"""Figures of what was learnt: curves, mistakes, filters, feature maps, embeddings."""

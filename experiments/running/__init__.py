@@ -1,0 +1,1 @@
+"""What happens around training: run directories, checkpoints and resuming, the Trainer, signals, the report."""
