@@ -18,7 +18,7 @@ test: .venv/ready  ## check the style and run the tests
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-torture: .venv/ready  ## kill, signal and damage runs for half an hour; writes docs/reliability.md
+torture: .venv/ready  ## kill, signal and damage runs for the better part of an hour; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/reliability -m torture -s
 
 lint: .venv/ready  ## check the style only
