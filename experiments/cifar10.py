@@ -35,8 +35,9 @@ RECIPES: dict[str, dict[str, Any]] = {
         channels_last=True,
     ),
     "speednet": dict(
-        lr=0.035,
-        batch_size=1024,
+        net_args={"residual": True},
+        lr=0.025,
+        batch_size=512,
         max_epochs=10,
         optimizer="muon",
         momentum=0.85,

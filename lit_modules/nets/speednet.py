@@ -76,6 +76,18 @@ def stage(channels: int, first: int, second: int) -> nn.Sequential:
     )
 
 
+class Residual(nn.Module):
+    """A convolution that adds to its input (He et al. 2015)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, kernel_size=3, padding=1, bias=False)
+        self.norm = Norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + F.gelu(self.norm(self.conv(x)))  # (B, C, H, W)
+
+
 def begin_as_identity(module: nn.Module) -> None:
     """Lets a convolution pass on its input in as many of its outputs as there are inputs. For `net.apply`."""
     if isinstance(module, nn.Conv2d):
@@ -88,6 +100,7 @@ class SpeedNet(nn.Module):
 
     Args:
         widths: maps of both convolutions of each stage.
+        residual: a third convolution in the last stage, where there are few pixels and it costs little.
     """
 
     def __init__(
@@ -95,6 +108,7 @@ class SpeedNet(nn.Module):
         input_shape: Sequence[int],
         num_outputs: int,
         widths: Sequence[Sequence[int]] = ((64, 64), (128, 256), (256, 256)),
+        residual: bool = False,
     ) -> None:
         super().__init__()
         self.whitening = Whitening(input_shape[0])
@@ -103,6 +117,8 @@ class SpeedNet(nn.Module):
         for first, second in widths:
             self.stages.append(stage(channels, first, second))
             channels = second
+        if residual:
+            self.stages.append(Residual(channels))
         self.classifier = nn.Linear(channels, num_outputs, bias=False)
         self.apply(begin_as_identity)
 
