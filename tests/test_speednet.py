@@ -26,8 +26,21 @@ def test_size_is_the_sum_over_layers(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_every_parameter_learns(shape):
-    assert_trains(build_net("speednet", shape, 10), shape, 10)
+@pytest.mark.parametrize("residual", [False, True])
+def test_every_parameter_learns(shape, residual):
+    assert_trains(build_net("speednet", shape, 10, residual=residual), shape, 10)
+
+
+def test_residual_convolution_adds_to_what_it_gets():
+    torch.manual_seed(0)
+    with_it, without = (build_net("speednet", (3, 32, 32), 10, residual=residual).eval() for residual in (True, False))
+    missing, added = without.load_state_dict(with_it.state_dict(), strict=False)
+    assert not missing
+    assert sum(name.endswith("weight") for name in added) == 1
+    features = torch.randn(2, 256, 3, 3)
+    # An identity at first, and BatchNorm has seen nothing yet: x + GELU(x)
+    rest = with_it.stages[-1](features) - features
+    torch.testing.assert_close(rest, F.gelu(features / (1 + 1e-5) ** 0.5), atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
