@@ -39,7 +39,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "cnn": dict(max_epochs=20, **CONVOLUTIONS),
     "residual_mnist": dict(max_epochs=6, precision="bf16-mixed", **CONVOLUTIONS),
     "inception_mnist": dict(
-        max_epochs=20,
+        max_epochs=30,
         precision="bf16-mixed",
         **(CONVOLUTIONS | dict(augment="rotate:12,zoom:0.12,crop:3")),
         label_smoothing=0.05,

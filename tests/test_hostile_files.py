@@ -197,7 +197,7 @@ def test_checkpoint_by_address_needs_its_sha256_and_is_read_as_any_other(place, 
 
 
 def test_address_that_serves_without_end_is_cut_off(place, capsys, server, monkeypatch):
-    monkeypatch.setattr("remote_checkpoints.LIMIT", 1000)
+    monkeypatch.setattr("running.remote_checkpoints.LIMIT", 1000)
     server.files = {"large.ckpt": bytes(1001)}
     address = f"{server.url}large.ckpt#sha256={'0' * 64}"
     line = refusal(capsys, place, finetune.main, address, "--data", "mnist", "--sample")

@@ -309,7 +309,8 @@ def test_image_checkpoint_is_no_table(tmp_path, refusal):
 AGAIN = """
 import sys
 sys.path[:0] = ["{root}/experiments"]
-import processes, torch
+import torch
+from running import processes
 from few import number
 
 if __name__ == "__main__":

@@ -115,7 +115,7 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
         "from pathlib import Path\n\nfrom command_line import cli\nfrom launch import write_config\n"
-        "from report import write_json\nfrom runs import new_run\n\n\n"
+        "from running.report import write_json\nfrom running.runs import new_run\n\n\n"
         'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
         '    run = new_run("odd", run_dir, "x")\n    write_config(run)\n'
         "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
@@ -152,7 +152,8 @@ def slow_script(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(
         "import time\n\nfrom command_line import cli\nfrom launch import write_config\n"
-        "from report import write_json\nfrom run_logger import RunLogger\nfrom runs import new_run\n\n\n"
+        "from running.report import write_json\nfrom running.run_logger import RunLogger\n"
+        "from running.runs import new_run\n\n\n"
         'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
         '    run = new_run("slow", run_dir, "x")\n    write_config(run)\n'
         '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'
