@@ -55,7 +55,7 @@ def main(
     metrics = evaluate(trainer, model, samples, None, validates=len(samples.val_indices) > 0)
     if trainer.is_global_zero:
         print(f"{path}\n{samples.name}: {model.hparams.net}\n{samples.describe()}")
-        print_table(metrics, model.metrics)
+        print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print(f"{metrics['test/samples']:,} test samples")
     return metrics
 

@@ -274,11 +274,13 @@ def test_help_names_flags_of_ours_and_of_the_trainer():
         assert flag in out
 
 
-def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path):
+def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path, capsys):
     run = run_mnist(tmp_path, "--monitor", "null", "--checkpoint_epochs", "5", "--max_epochs", "3")
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
     assert torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 2  # the third
     assert find_checkpoint(str(run)) == run / "checkpoints" / "last.ckpt"
+    printed = capsys.readouterr().out
+    assert "last epoch" in printed and "best epoch" not in printed
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
 
 

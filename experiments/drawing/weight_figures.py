@@ -26,7 +26,7 @@ def draw_histograms(model: nn.Module, gradients: Mapping[str, Tensor]) -> "Figur
     sizes = {name: _magnitudes(_flat(gradients[name])) for name in layers if name in gradients}
     figure, panels = new_figure(1, 2, size=(9, 1.6 + 0.42 * len(layers)), sharey=True)
     _draw_hills(panels[0], weights, COLOURS[0])
-    panels[0].set(xlabel="weight", title="weights of the best epoch")
+    panels[0].set(xlabel="weight", title="weights of the tested epoch")
     panels[0].set_yticks(range(len(layers)), [shortened(name, 28) for name in layers], fontsize=8)
     panels[0].set_ylim(len(layers) - 0.8, -1.05)
     if any(map(len, sizes.values())):

@@ -38,8 +38,8 @@ def finish(
     ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
     # The best one; the last one where training ended before any validation, or without.
-    saved = [callback.best_model_path for callback in trainer.checkpoint_callbacks if callback.best_model_path]
-    best = saved[0] if saved else None
+    saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
+    best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
     if run and pictures:
         trainer.callbacks.append(Predictions(partial(_keep_test, tested)))
@@ -63,7 +63,7 @@ def finish(
         if run:
             write_json(run / "metrics.json", metrics)
             _log_final(logger, type(model), best, flags, metrics)
-        print_table(metrics, model.metrics)
+        print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
         print(
             f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
             f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
@@ -71,7 +71,7 @@ def finish(
         if run:
             print(f"{run}")
         if run and pictures:
-            draw_final(trainer, model, tested, run, logger.experiment, _place(best, by_epoch) if validates else None)
+            draw_final(trainer, model, tested, run, logger.experiment, _place(best, by_epoch) if chosen else None)
         if run:
             logger.finalize("success")
     return metrics
@@ -141,10 +141,10 @@ def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if name not in usual or value != usual[name]}
 
 
-def print_table(metrics: dict[str, Any], names: Sequence[str]) -> None:
+def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:
     """Prints a line of metrics for the validation split, if there is one, and for the test set."""
     widths = {name: max(10, len(name) + 2) for name in names}
-    print("\nbest epoch" + "".join(f"{name:>{width}}" for name, width in widths.items()))
+    print(f"\n{title:<10}" + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for stage in ("val", "test"):
         cells = {name: _cell(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
         if cells:
