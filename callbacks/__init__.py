@@ -4,6 +4,7 @@ from callbacks.averaging import weight_averaging
 from callbacks.checkpoints import EpochCheckpoint, LastCheckpoint
 from callbacks.early_stopping import EarlyStop
 from callbacks.finite import FiniteGuard
+from callbacks.first_step import FirstStep
 from callbacks.gradient_norms import GradientNorms
 from callbacks.histograms import Histograms
 from callbacks.interruption import Interruption
@@ -18,6 +19,7 @@ __all__ = [
     "EarlyStop",
     "EpochCheckpoint",
     "FiniteGuard",
+    "FirstStep",
     "GradientNorms",
     "Histograms",
     "Interruption",

@@ -1,11 +1,12 @@
 """The command line: a function's keyword arguments as flags, and one line for each mistake."""
 
+import glob
 import os
 import re
 import sys
 import time
 import traceback
-from argparse import ArgumentError
+from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from running.exits import listening
-from running.runs import find_config, is_rank_zero
+from running.kept_flags import check_flags_kept
+from running.runs import find_run, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
@@ -60,7 +62,12 @@ def cli(
     """
     args = list(sys.argv[1:] if args is None else args)
     with listening(), _one_line_errors():
-        parser = auto_parser(main, exit_on_error=False, default_config_files=_config_of_resumed_run(args))
+        resumed = _resumed_run(args)
+        # Its flags become the defaults; jsonargparse takes a pattern.
+        files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
+        parser = auto_parser(main, exit_on_error=False, default_config_files=files)
+        script = Path(sys.modules[main.__module__].__file__)
+        parser.add_argument("--script", default=script.name, help=SUPPRESS)  # for config.yaml
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
                 action.nargs, action.const = "?", True
@@ -77,20 +84,34 @@ def cli(
             raise ValueError("--config: lists or dicts in one another without an end") from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
-        command[:] = ["python", sys.modules[main.__module__].__file__, *args]
-        config.clear()
+        for name, value in flags.as_dict().items():
+            if isinstance(value, str):
+                flags[name] = _at_home(value)
+        flags.script = script.name  # whatever script the config file is of
+        command[:] = ["python", str(script), *args]
+        if resumed:  # before any data are made or downloaded
+            check_flags_kept(resumed, flags.as_dict())
         config.update(flags.as_dict())
-        return main(**parser.instantiate(flags))
+        try:
+            flags.pop("script")
+            return main(**parser.instantiate(flags))
+        finally:
+            config.clear()  # a training that Python starts next has flags of its own
 
 
-def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
-    """The flags a resumed run was started with become the defaults."""
+def _resumed_run(args: Sequence[str]) -> Path | None:
+    """The directory of the run that `--resume` names; `auto` names none, and finds a run with these flags."""
     for arg, value in zip(args, [*args[1:], ""], strict=False):  # of no flags there is none
         name, equals, inline = arg.partition("=")
         run = inline if equals else value
-        if name == "--resume" and run != "auto":  # that one has these flags already
-            return [str(find_config(run))]
-    return []
+        if name == "--resume" and run != "auto":
+            return find_run(_at_home(run))[0]
+    return None
+
+
+def _at_home(text: str) -> str:
+    """A path's leading ~ as shells replace it, which see no config file and no `--flag=~/x`; other text as it is."""
+    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
 def _explain(error: ArgumentError, parser: ArgumentParser) -> str:

@@ -15,23 +15,20 @@ from zipfile import BadZipFile
 
 from command_line import config
 from drawing.figures import draw_regression
-from launch import write_config
 from running.processes import cores, in_processes
 from running.report import git_commit, log_run, num_parameters, write_json
-from running.resume import AUTO, claimed, unfinished_run
-from running.runs import new_run
+from running.resume import Opened, opened_run, plain
+from running.runs import write_config
 from tabular import predict, train_table
 
 import numpy as np
 import torch
-import yaml
 
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
 
 PREDICTIONS = "predictions.npz"  # of a fold that has ended
 NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
-FREE = ("jobs", "run_dir", "resume")  # flags that may change when a run is resumed
 
 
 class FoldResult(NamedTuple):
@@ -85,30 +82,39 @@ def cross_validate(
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # all files are checked before anything is trained
-    resume = unfinished_run(data.name, run_dir) if resume == AUTO else resume
-    run = _reopened(Path(resume)) if resume else new_run(data.name, run_dir, net)
-    write_config(run)
-    tasks = [
-        Task(Fold(number, folds, fold_seed), seed + repeat, run / f"fold{number}{f'_seed{repeat}' * (seeds > 1)}")
-        for repeat in range(seeds)
-        for number in range(folds)
-    ]
-    print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
-    accelerators = 0 if flags.get("accelerator") == "cpu" else torch.cuda.device_count()
+    given = {"net": net, "folds": folds, "fold_seed": fold_seed, "seeds": seeds, "seed": seed, **flags}
+    kept = plain({**(config or given), "resume": resume})
+    with opened_run(data.name, run_dir, net, resume, kept) as opened:
+        run = opened.folder
+        tasks = [
+            Task(Fold(number, folds, fold_seed), seed + repeat, run / f"fold{number}{f'_seed{repeat}' * (seeds > 1)}")
+            for repeat in range(seeds)
+            for number in range(folds)
+        ]
+        print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
+        results, workers = _train_all(opened, partial(train_fold, table, net, **flags), tasks, jobs)
+        metrics = {**_score(data.targets, tasks, results), "folds": folds, "fold_seed": fold_seed, "seeds": seeds}
+        metrics |= {"seed": seed, "net": net, "jobs": workers, "seconds": round(time.perf_counter() - started, 2)}
+        return _finish(opened, data, ids, results, metrics)
+
+
+def _train_all(
+    opened: Opened, train: Callable[..., FoldResult], tasks: list[Task], jobs: int
+) -> tuple[list[FoldResult], int]:
+    """What `train` makes of each task, and the number of processes; a run refused before it has trained is removed."""
+    run = opened.folder
+    begins = not (run / "config.yaml").exists()
+    write_config(run, opened.flags)
+    accelerators = 0 if opened.flags.get("accelerator") == "cpu" else torch.cuda.device_count()
     workers = min(jobs or accelerators or cores(), len(tasks))
     try:
-        with claimed(run):
-            if workers == 1:
-                results = [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks]
-            else:
-                results = list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators))
+        if workers == 1:
+            return [train(*task) for task in tasks], workers
+        return list(in_processes(train, tasks, workers, accelerators)), workers
     except ValueError:
-        if not any(run.rglob("*.ckpt")):  # refused before anything was trained
+        if begins and not any(run.rglob("*.ckpt")):
             shutil.rmtree(run)
         raise
-    metrics = {**_score(data.targets, tasks, results), "folds": folds, "fold_seed": fold_seed, "seeds": seeds}
-    metrics |= {"seed": seed, "net": net, "jobs": workers, "seconds": round(time.perf_counter() - started, 2)}
-    return _finish(run, data, ids, results, metrics)
 
 
 def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> None:
@@ -118,15 +124,6 @@ def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> No
     for check in ("fast_dev_run", "find_lr", "doctor"):
         if flags.get(check):
             raise ValueError(f"{check}: is for a single training; add --folds 0")
-
-
-def _reopened(run: Path) -> Path:
-    """The directory of an interrupted run, if this one has the same flags."""
-    before = yaml.safe_load((run / "config.yaml").read_text())
-    for name, value in config.items():
-        if name not in FREE and before.get(name) != value:
-            raise ValueError(f"--{name} {value}: the run that is resumed, {run}, has {before.get(name)}")
-    return run
 
 
 def train_fold(
@@ -197,9 +194,10 @@ def _root_mean_square(errors: np.ndarray) -> float:
 
 
 def _finish(
-    run: Path, data: HousePrices, ids: np.ndarray, results: list[FoldResult], metrics: dict[str, Any]
+    opened: Opened, data: HousePrices, ids: np.ndarray, results: list[FoldResult], metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Writes predictions, figures and metrics, prints the scores, and returns the metrics."""
+    run = opened.folder
     submission = np.exp(np.mean([result.submission for result in results], axis=0))
     predicted = np.exp(_pooled(len(data.targets), results))
     out_of_fold = {data.target: data.targets, "predicted": predicted}
@@ -215,7 +213,7 @@ def _finish(
     }
     write_json(run / "metrics.json", metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
-    log_run(run, config, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures)
+    log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures)
     _print_scores(metrics, data.targets, run)
     return metrics
 

@@ -121,7 +121,7 @@ def main(
     model, metrics = train_table(
         data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, checkpoint_epochs=checkpoint_epochs, **flags
     )
-    if is_rank_zero() and not flags.get("fast_dev_run"):
+    if is_rank_zero() and not flags.get("fast_dev_run") and not flags.get("find_lr"):
         run, prices = Path(model.trainer.default_root_dir), predict(model, rows)
         write_predictions(run / "submission.csv", data.id_column, ids, {data.target: prices})
     return metrics

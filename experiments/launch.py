@@ -9,30 +9,32 @@
 Functions to call, and nothing to inherit from.
 """
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import config
+import command_line  # noqa: F401  puts the root on the path
 from drawing.pictures import draw_round
 from running.checkpoint_files import remove_previous, remove_unfinished
 from running.exits import watching
 from running.lr_finder import find_lr as run_lr_finder
 from running.preflight import check_flags, check_position, check_reloads, check_room, check_splits
-from running.report import finish, hardware, num_parameters
-from running.resume import opened_run, same_on_all_ranks
+from running.report import finish, hardware, num_parameters, put_by_metrics
+from running.resume import Opened, check_same_run, opened_run, run_flags, same_on_all_ranks
 from running.run_logger import open_logger, write_layout
 from running.run_texts import write_texts
-from running.runs import check_fits, newest_intact, read_checkpoint
+from running.runs import check_fits, newest_intact, read_checkpoint, set_aside, write_config
 from running.trainer import build_trainer, keep_freed_memory
 
 import torch
-import yaml
-from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from callbacks import (
     EarlyStop,
     EpochCheckpoint,
     FiniteGuard,
+    FirstStep,
     GradientNorms,
     Histograms,
     Interruption,
@@ -70,16 +72,13 @@ def fit_and_test(
         keep_freed_memory()  # as in training, whose time it tells
         examine(name, model, data, flags)  # ends the process
     label, writes = model.hparams.get("net", name), not flags.get("fast_dev_run")
-    with opened_run(name, run_dir, label, resume, writes) as (run, checkpoint):
-        if checkpoint:
-            checkpoint = newest_intact(checkpoint)
-            check_fits(checkpoint, model)
-        return fit_in(run, checkpoint, name, model, data, **flags)
+    kept = run_flags(model, data, {**flags, "resume": resume})
+    with opened_run(name, run_dir, label, resume, kept, writes) as opened:
+        return fit_in(opened, name, model, data, **flags)
 
 
 def fit_in(
-    run: Path | None,
-    checkpoint: Path | None,
+    opened: Opened,
     name: str,
     model: LightningModule,
     data: LightningDataModule,
@@ -110,11 +109,10 @@ def fit_in(
     stall_timeout: float = 1800.0,
     **flags: Any,
 ) -> dict[str, Any]:
-    """Trains, tests the best epoch once, writes all of it to the directory `run`, and returns the metrics.
+    """Trains, tests the best epoch once, writes all of it to the run's directory, and returns the metrics.
 
     Args:
-        run: None where nothing is to be written.
-        checkpoint: where an interrupted run goes on.
+        opened: the run's directory, and where it goes on.
         max_epochs: passes over the training split.
         lr_decay: constant, step, linear, cosine, onecycle or plateau.
         warmup_epochs: epochs, or a part of one, in which the learning rate rises; in onecycle, its own rise.
@@ -140,9 +138,17 @@ def fit_in(
         stall_timeout: seconds without the end of a batch after which the run ends with an error; 0: never.
     """
     keep_freed_memory()
+    if find_lr and opened.checkpoint:
+        raise ValueError("find_lr: starts from untrained weights; it cannot resume a run")
+    run, checkpoint = opened.folder, opened.checkpoint
+    kept = opened.flags or run_flags(model, data, {"max_epochs": max_epochs, "seed": seed, **flags})
     writes = not flags.get("fast_dev_run")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
         raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
+    if checkpoint:
+        checkpoint = newest_intact(checkpoint)
+        check_same_run(checkpoint, model, data)
+        check_fits(checkpoint, model)
     callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss")]
     callbacks += [MonitorCheck(monitor)] if monitor else []
     if writes and pictures:
@@ -156,6 +162,8 @@ def fit_in(
     interruption = Interruption(run / "checkpoints" / "last.ckpt" if writes else None)
     callbacks += [interruption]
     if writes:
+        damaged = opened.checkpoint if checkpoint != opened.checkpoint else None
+        callbacks += [] if find_lr else [FirstStep(partial(_begin, run=run, flags=kept, damaged=damaged))]
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
         callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
@@ -179,20 +187,30 @@ def fit_in(
         if writes:
             check_reloads(model)
             check_room(run, model)
-            remove_unfinished(run / "checkpoints")
-            write_config(run)
-            write_layout(trainer.logger, model.metrics)
-            write_texts(trainer.logger, hardware(trainer))
     if find_lr and writes:
         return run_lr_finder(trainer, model, data, run)
-    checkpoint = same_on_all_ranks(checkpoint, trainer)
+    checkpoint = same_on_all_ranks(checkpoint, kept, trainer)
     with watching(trainer, interruption, stall_timeout):
         trainer.fit(model, data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
-        metrics = finish(trainer, model, data, run if writes else None, {"seed": seed, **config}, pictures)
+        metrics = finish(trainer, model, data, run if writes else None, {"seed": seed, **kept}, pictures)
     if writes and trainer.is_global_zero:
         remove_previous(run / "checkpoints")
     return metrics
+
+
+def _begin(trainer: Trainer, run: Path, flags: Mapping[str, Any], damaged: Path | None) -> None:
+    """Writes what a run's directory has from the start; nothing is left that could refuse the run."""
+    if not trainer.is_global_zero:
+        return
+    if damaged:
+        set_aside(damaged)
+    remove_unfinished(run / "checkpoints")
+    put_by_metrics(run)
+    write_config(run, flags)
+    trainer.logger.begun = True
+    write_layout(trainer.logger, trainer.lightning_module.metrics)
+    write_texts(trainer.logger, hardware(trainer), flags)
 
 
 def _announce(
@@ -203,10 +221,3 @@ def _announce(
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
     if checkpoint:
         print(f"goes on after step {read_checkpoint(checkpoint)['global_step']:,}, from {checkpoint.name}", flush=True)
-
-
-def write_config(run: Path) -> None:
-    """Keeps the flags in config.yaml."""
-    unfinished = run / "config.yaml.tmp"
-    unfinished.write_text(yaml.safe_dump({k: v for k, v in config.items() if k != "resume"}, sort_keys=False))
-    unfinished.replace(run / "config.yaml")

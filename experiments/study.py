@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from command_line import config
 from drawing.figures import save_figures
-from launch import write_config
 from running.report import git_commit, log_run, write_json
-from running.runs import new_run
+from running.runs import new_run, write_config
 
 import torch
 from lightning.pytorch import Trainer
@@ -46,7 +45,7 @@ class Study:
     def __init__(self, name: str, run_dir: str, label: str, started: float | None = None) -> None:
         self.started = time.perf_counter() if started is None else started
         self.run = new_run(name, run_dir, label)
-        write_config(self.run)
+        write_config(self.run, config)
         print(f"run directory: {self.run}", flush=True)
 
     def conclude(self, metrics: dict[str, Any], figures: dict[str, "Figure"]) -> dict[str, Any]:

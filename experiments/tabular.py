@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import fit_and_test, fit_in
+from running.resume import Opened
 
 import numpy as np
 import torch
@@ -61,7 +62,7 @@ def train_table(
         mean, std = data.target_mean_std()
         model = Regressor(net, data.input_shape, mean, std, data.log_target, loss=loss, delta=delta, **options)
     if fold_run:
-        return model, fit_in(fold_run, None, data.name, model, data, max_epochs=max_epochs, seed=data.seed, **flags)
+        return model, fit_in(Opened(fold_run), data.name, model, data, max_epochs=max_epochs, seed=data.seed, **flags)
     return model, fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=data.seed, **flags)
 
 

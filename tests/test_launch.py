@@ -6,7 +6,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import command_line
 from command_line import cli
 from running.runs import find_checkpoint, find_run, new_run
 
@@ -116,9 +115,10 @@ def test_resume_takes_its_flags_from_the_run(tmp_path):
 
 def test_recipe_of_the_net_is_a_default_that_a_flag_replaces(tmp_path):
     recipes = {"softmax": {"lr": 0.02, "batch_size": 200}}
-    flags = ["--run_dir", str(tmp_path), *QUICK, "--batch_size", "100"]
-    cli(mnist.main, recipes, flags)
-    assert (command_line.config["lr"], command_line.config["batch_size"]) == (0.02, 100)
+    cli(mnist.main, recipes, ["--run_dir", str(tmp_path), *QUICK, "--batch_size", "100"])
+    (file,) = tmp_path.glob("mnist/*/config.yaml")
+    config = yaml.safe_load(file.read_text())
+    assert (config["lr"], config["batch_size"]) == (0.02, 100)
 
 
 def test_fast_dev_run_writes_nothing(tmp_path, capsys):

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from running.processes import take_share
+from running.runs import RESUMABLE, has_folds
 
 import yaml
 
@@ -102,10 +103,11 @@ def finished(folder: Path) -> Path | None:
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The run directory in `folder` that can be resumed: it has a whole checkpoint, or finished folds."""
+    """The run directory in `folder` that `--resume` goes on in: it has a whole checkpoint, or folds."""
     for config in sorted(folder.glob("*/*/config.yaml"), reverse=True):
-        if any(config.parent.glob("fold*/config.yaml")) or zipfile.is_zipfile(config.parent / "checkpoints/last.ckpt"):
-            return config.parent
+        run = config.parent
+        if has_folds(run) or any(zipfile.is_zipfile(run / "checkpoints" / name) for name in RESUMABLE):
+            return run
     return None
 
 

@@ -5,8 +5,10 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from command_line import config
 from launch import fit_in
 from running.processes import cores, in_processes
+from running.resume import Opened, plain
 from study import quiet_trainer
 
 import numpy as np
@@ -91,8 +93,9 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     data, model = prepare(settings, **options)
     monitor = "val/loss" if early_stopping else None
     flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, checkpoint_epochs=NEVER, **ON_CPU)
+    opened = Opened(run, flags=plain({**config, **options, "early_stopping": early_stopping}))
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
-        metrics = fit_in(run, None, run.name, model, data, early_stopping=early_stopping, monitor=monitor, **flags)
+        metrics = fit_in(opened, run.name, model, data, early_stopping=early_stopping, monitor=monitor, **flags)
     measured = {name: metrics[name] for name in ("val/acc", "val/loss", "test/acc", "test/loss", "epochs")}
     return {**_measure_training(model, data), **measured}
 

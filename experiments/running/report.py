@@ -23,6 +23,8 @@ from torch import Tensor
 
 from callbacks import Predictions, Throughput
 
+METRICS = "metrics.json"
+
 
 def finish(
     trainer: Trainer,
@@ -34,6 +36,8 @@ def finish(
 ) -> dict[str, Any]:
     """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics."""
     logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
+    if run:
+        logger.begun = True  # where there was nothing left to train
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
     ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
@@ -58,16 +62,20 @@ def finish(
         "torch": torch.__version__,
         "hardware": hardware(trainer),
     }
+    earlier = _times_tested(run) if run else 0
+    metrics["test_evaluations"] = earlier + 1
     if trainer.is_global_zero:
         by_epoch = run and logger.by_epoch
         if run:
-            write_json(run / "metrics.json", metrics)
+            write_json(run / METRICS, metrics)
             _log_final(logger, type(model), best, flags, metrics)
         print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
         print(
             f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
             f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
         )
+        if earlier:
+            print(f"test set: used {earlier + 1} times by this run, whose earlier figures may have led to this one")
         if run:
             print(f"{run}")
         if run and pictures:
@@ -110,6 +118,18 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     unfinished.replace(path)
 
 
+def put_by_metrics(run: Path) -> None:
+    """Renames the metrics of a finished run that trains on, which is unfinished then, to metrics-1.json and so on."""
+    if (path := run / METRICS).exists():
+        path.replace(run / f"metrics-{_times_tested(run)}.json")
+
+
+def _times_tested(run: Path) -> int:
+    """How often the test set was used before, by what the run's metrics say."""
+    found = [json.loads(path.read_text()) for path in run.glob("metrics*.json")]
+    return max((metrics.get("test_evaluations", 1) for metrics in found), default=0)
+
+
 def _log_final(
     logger: TensorBoardLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
@@ -127,7 +147,8 @@ def _log_final(
 def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
     """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
-    write_texts(logger, cpu())
+    logger.begun = True
+    write_texts(logger, cpu(), flags)
     logger.log_hyperparams(_worth_comparing(flags), final)
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)

@@ -1,15 +1,18 @@
 """A run's curves in TensorBoard: by step or by epoch, whole and once each also where the run was interrupted."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from running.runs import read_checkpoint
 
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lit_modules.choose import choose
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class RunLogger(TensorBoardLogger):
@@ -20,6 +23,15 @@ class RunLogger(TensorBoardLogger):
     """
 
     by_epoch = False
+    begun = False  # whether the run is accepted; before, nothing is written to its directory
+
+    @property
+    def log_dir(self) -> str:
+        return str(self.save_dir)  # Lightning would replace $NAME in it
+
+    @property
+    def experiment(self) -> "SummaryWriter":
+        return super().experiment if self.begun else _NoWriter()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if self.by_epoch:
@@ -35,6 +47,13 @@ class RunLogger(TensorBoardLogger):
     def save(self) -> None:
         """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
         self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
+
+
+class _NoWriter:
+    """What Lightning may call before there is a file to write to."""
+
+    def __getattr__(self, name: str) -> Callable[..., None]:
+        return lambda *args, **kwargs: None
 
 
 def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger:

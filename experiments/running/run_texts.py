@@ -5,10 +5,11 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from command_line import ROOT, command, config
+from command_line import ROOT, command
 
 import torch
 import yaml
@@ -18,9 +19,9 @@ from lightning.pytorch.loggers import TensorBoardLogger
 CHANGED = 50  # names of changed files that are listed
 
 
-def write_texts(logger: TensorBoardLogger, hardware: str) -> None:
+def write_texts(logger: TensorBoardLogger, hardware: str, flags: Mapping[str, Any]) -> None:
     """Fills TensorBoard's text tab."""
-    flags = {name: value for name, value in config.items() if value is not None}
+    flags = {name: value for name, value in flags.items() if value is not None}
     texts = {
         "command": _block(_command_line()),
         "config": _block(yaml.safe_dump(flags, sort_keys=False)),

@@ -1,10 +1,13 @@
 """Run directories, a new one for each run, and the checkpoints in them."""
 
 import os
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 if TYPE_CHECKING:
     from torch import nn
@@ -91,23 +94,17 @@ def check_fits(checkpoint: Path, model: "nn.Module") -> None:
             raise ValueError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
 
 
-def find_config(resume: str) -> Path:
-    """The config.yaml of the run that `--resume` means, which may be cross-validated and have no checkpoint itself.
-
-    Raises:
-        FileNotFoundError: there is no such run, or it has no checkpoint.
-    """
-    run = Path(resume)
-    return (run if any(run.glob("fold*/config.yaml")) else find_run(resume)[0]) / "config.yaml"
-
-
-def find_run(resume: str) -> tuple[Path, Path]:
+def find_run(resume: str) -> tuple[Path, Path | None]:
     """The run directory and the checkpoint that `--resume` means: a run's last one, or a checkpoint file.
+
+    A cross-validated run has no checkpoint itself, but folders of its folds.
 
     Raises:
         FileNotFoundError: there is no such run, or it has no checkpoint.
     """
     path = Path(resume)
+    if resume and has_folds(path) and (path / "config.yaml").is_file():
+        return path, None
     names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
     checkpoint = next((name for name in names if name.is_file()), names[0])
     run = checkpoint.parent.parent
@@ -116,6 +113,11 @@ def find_run(resume: str) -> tuple[Path, Path]:
     if not (run / "config.yaml").is_file():
         raise FileNotFoundError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
     return run, checkpoint
+
+
+def has_folds(run: Path) -> bool:
+    """Whether the run is cross-validated: each fold has a folder of its own."""
+    return any(run.glob("fold*"))
 
 
 def newest_intact(checkpoint: Path) -> Path:
@@ -133,10 +135,14 @@ def newest_intact(checkpoint: Path) -> Path:
         if checkpoint.name not in RESUMABLE or not steps:
             raise
         newest = max(steps, key=steps.get)
-        if is_rank_zero():  # aside: the next writing of last.ckpt is not to keep this one as its predecessor
-            checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
+        if is_rank_zero():
             print(f"{error}; going on from {newest.name}, of step {steps[newest]:,}", flush=True)
         return newest
+
+
+def set_aside(checkpoint: Path) -> None:
+    """Renames a damaged checkpoint: the next writing of last.ckpt is not to keep it as its predecessor."""
+    checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
 
 
 def _steps(path: Path) -> int | None:
@@ -145,3 +151,10 @@ def _steps(path: Path) -> int | None:
         return read_checkpoint(path).get("global_step")
     except (ValueError, OSError):
         return None
+
+
+def write_config(run: Path, flags: Mapping[str, Any]) -> None:
+    """Keeps the flags, plain data, in config.yaml, whole or not at all."""
+    unfinished = run / "config.yaml.tmp"
+    unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
+    unfinished.replace(run / "config.yaml")
