@@ -2,10 +2,10 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow torture lint format bench tensorboard clean
+.PHONY: help run test test-slow test-versions torture lint format bench tensorboard clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 	$(BIN)/python experiments/mnist.py --net lenet5 --sample
@@ -17,6 +17,9 @@ test: .venv/ready  ## check the style and run the tests
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and the newest of all packages; writes docs/versions.md
+	.venv-versions/uv/bin/python tests/versions.py
 
 torture: .venv/ready  ## kill, signal and damage runs for the better part of an hour; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/reliability -m torture -s
@@ -35,8 +38,8 @@ bench: .venv/ready  ## measure the training loop against a bare one and a usual 
 tensorboard: .venv/ready  ## show the curves of all runs on http://localhost:6006
 	$(BIN)/tensorboard --logdir runs --host localhost
 
-clean:  ## remove the environment; runs and data stay
-	rm -rf .venv
+clean:  ## remove the environments; runs and data stay
+	rm -rf .venv .venv-versions
 
 .venv/ready: requirements.txt
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "needs Python 3.10 or newer; set PYTHON=python3.x"'
@@ -44,3 +47,7 @@ clean:  ## remove the environment; runs and data stay
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
+
+.venv-versions/uv/bin/uv:
+	$(PYTHON) -m venv .venv-versions/uv
+	.venv-versions/uv/bin/python -m pip install --quiet uv

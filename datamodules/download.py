@@ -4,13 +4,14 @@ A file gets its name only when it is whole and checked; of several processes one
 """
 
 import contextlib
+import gzip
 import hashlib
-import io
 import os
 import shutil
+import tarfile
 from collections.abc import Callable, Sequence
 from http.client import HTTPException
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.request import urlopen
 
 import numpy as np
@@ -65,15 +66,37 @@ def _fetch_arrays(torchvision_name: str, folder: Path) -> ImageArrays:
         for name, sha256 in SHA256[torchvision_name].items():
             urls = [mirror + name for mirror in dataset.mirrors] if hasattr(dataset, "mirrors") else [dataset.url]
             _fetch(place / name, urls, sha256, LIMIT)
-        # It finds the archives there, and unpacks and reads them; CIFAR's are pickles, which run what is in them.
-        with contextlib.redirect_stdout(io.StringIO()):
-            train, test = (dataset(archives, train=is_train, download=True) for is_train in (True, False))
+            _unpack(place / name)
+        # It reads what it finds there; CIFAR's are pickles, which run what is in them.
+        train, test = (dataset(archives, train=is_train, download=False) for is_train in (True, False))
         return ImageArrays(
             np.asarray(train.data), np.asarray(train.targets, np.uint8),
             np.asarray(test.data), np.asarray(test.targets, np.uint8),
         )  # fmt: skip
     finally:
         shutil.rmtree(archives, ignore_errors=True)
+
+
+def _unpack(archive: Path) -> None:
+    """Unpacks beside the archive: by tarfile's data filter, which not every torchvision uses.
+
+    Raises:
+        OSError, tarfile.TarError: something in it would leave that folder, or is no plain file.
+    """
+    folder = archive.parent
+    if archive.suffixes[-2:] != [".tar", ".gz"]:
+        with gzip.open(archive) as packed, archive.with_suffix("").open("wb") as file:
+            shutil.copyfileobj(packed, file)
+        return
+    with tarfile.open(archive) as tar:
+        if hasattr(tarfile, "data_filter"):
+            tar.extractall(folder, filter="data")
+            return
+        for entry in tar:  # Python before 3.10.12 and 3.11.4, such as Debian 12's
+            path = PurePosixPath(entry.name)
+            if path.is_absolute() or ".." in path.parts or not (entry.isfile() or entry.isdir()):
+                raise OSError(f"{archive.name}: {entry.name} is no plain file of its folder")
+        tar.extractall(folder)
 
 
 def download_file(path: Path, url: str, sha256: str, limit: int = LIMIT, remedy: str = REMEDY) -> None:
@@ -103,7 +126,7 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
             if not target.exists():
                 print(f"{target}: not there yet, downloading it ...", flush=True)
                 make()
-    except (OSError, RuntimeError, HTTPException) as error:  # no network or disk, not the official files, no HTTP
+    except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:  # no network, disk, HTTP, official files
         reason = " ".join(str(error).split())
         raise FileNotFoundError(f"{target}: not there, and could not be downloaded ({reason}); {remedy}") from error
 

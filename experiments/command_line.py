@@ -16,6 +16,7 @@ from typing import Any
 from running.exits import listening
 from running.kept_flags import check_flags_kept
 from running.runs import find_run, is_rank_zero
+from running.yaml_text import check_yaml
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
@@ -31,18 +32,16 @@ set_parsing_settings(
     import_path_denylist=["*"],
     import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
 )
-ALIASES = 20  # in a config file, at most: ten lines that each name the one before nine times are a billion values
 LONGEST = 500  # characters of a message
 _load_yaml = get_loader("yaml")
 
 
-def _load_yaml_without_bombs(text: str) -> Any:
-    if text.count("*") > ALIASES:
-        raise YAMLError(f"more than {ALIASES} aliases")
+def _load_checked_yaml(text: str) -> Any:
+    check_yaml(text)
     return _load_yaml(text)
 
 
-set_loader("yaml", _load_yaml_without_bombs, (YAMLError,))
+set_loader("yaml", _load_checked_yaml, (YAMLError,))
 
 
 def cli(
@@ -80,8 +79,6 @@ def cli(
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error
-        except RecursionError as error:
-            raise ValueError("--config: lists or dicts in one another without an end") from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         for name, value in flags.as_dict().items():
@@ -127,8 +124,13 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     if key and value and wanted:
         kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
         kinds = re.sub(r"Literal\[(.*?)\]", lambda choices: "one of " + choices[1].replace("'", ""), kinds)
-        return f"--{key[1]} {value[1].strip()}: expected {kinds}"
-    return text if len(text) < LONGEST else text[:LONGEST] + " ..."  # it may quote a whole file
+        return f"--{key[1]} {_shortened(value[1].strip())}: expected {_shortened(kinds)}"
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    """It may quote a whole file."""
+    return text if len(text) < LONGEST else text[:LONGEST] + " ..."
 
 
 @contextmanager

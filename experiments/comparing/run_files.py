@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from running.yaml_text import load_yaml
+
 import yaml
 
 PARTS = {"checkpoints", "figures"}  # of a run, and no runs
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where libyaml is there
 
 
 class Run(NamedTuple):
@@ -56,12 +57,12 @@ def _find(folder: Path) -> Iterator[Path]:
 def _read(path: Path) -> Run:
     flags, metrics, problem = {}, {}, ""
     try:
-        flags = flatten(_mapping(path / "config.yaml", yaml.load((path / "config.yaml").read_bytes(), Loader)))
+        flags = flatten(_mapping(path / "config.yaml", load_yaml((path / "config.yaml").read_bytes())))
         metrics = _mapping(path / "metrics.json", json.loads((path / "metrics.json").read_bytes()))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
         problem = "unfinished" if missing == "metrics.json" else f"no {missing}"
-    except (yaml.YAMLError, ValueError, OSError) as error:  # broken JSON or UTF-8 is a ValueError
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # broken JSON or UTF-8 is a ValueError
         problem = f"{'metrics.json' if flags else 'config.yaml'} cannot be read: {' '.join(str(error).split())}"
     return Run(path, path.resolve().parent.name, flags, metrics, problem)
 

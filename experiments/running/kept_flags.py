@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from running.runs import has_folds
+from running.yaml_text import load_yaml
 
 import yaml
 
@@ -28,7 +29,7 @@ LONGEST = 60  # characters of a value in a message
 def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
     """Raises ValueError where a flag is not as the run has it, and is none of those that may change."""
     may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # folds that have ended stay as they are
-    before = yaml.safe_load((run / "config.yaml").read_text())
+    before = read_config(run)
     if before.get("script", script := flags.get("script")) != script:
         raise ValueError(f"--resume {run}: is a run of {before['script']}, and goes on with that; this is {script}")
     for name, value in flags.items():
@@ -37,6 +38,23 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
                 f"--{name} {short(value)}: {run} was started with {short(before[name])}, and goes on with it;"
                 " only where it runs, how long, and what it logs and saves may change (see README)"
             )
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The flags in the run's config.yaml.
+
+    Raises:
+        ValueError: the file is damaged.
+        OSError: it cannot be read.
+    """
+    path = run / "config.yaml"
+    try:
+        flags = load_yaml(path.read_bytes())
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: no YAML: {short(' '.join(str(error).split()))}") from error
+    if not isinstance(flags, dict):
+        raise ValueError(f"{path}: holds no flags")
+    return flags
 
 
 def plain(value: Any) -> Any:

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from command_line import config
-from running.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, plain, short
+from running.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, plain, read_config, short
 from running.runs import find_run, is_rank_zero, new_run, read_checkpoint
 
-import yaml
 from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
@@ -89,10 +88,10 @@ def _claim_unfinished(
         run = file.parent
         if (run / "metrics.json").exists() or not _is_own(run):
             continue
-        with suppress(OSError, ValueError, yaml.YAMLError), ExitStack() as claim:  # another's, damaged or running
+        with suppress(OSError, ValueError), ExitStack() as claim:  # another's, damaged or running
             claim.enter_context(claimed(run))
             found = find_run(str(run))
-            if _compared(yaml.safe_load(file.read_text())) == wanted and not (run / "metrics.json").exists():
+            if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
                 claims.enter_context(claim.pop_all())
                 return found
     print("no unfinished run with these flags: this is a new one", flush=True)

@@ -1,0 +1,51 @@
+"""YAML of strangers: refused before it is read where it is too deep, goes on in itself, or grows to any size.
+
+What recurses over such a text ends in an error of any kind, or in a crash, by the versions of Python and of libyaml.
+"""
+
+from typing import Any
+
+import yaml
+
+ALIASES = 20  # at most: ten lines that each name the one before nine times are a billion values
+DEEPEST = 50  # lists and dicts in one another; flags need four
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where libyaml is there
+
+
+def load_yaml(text: str | bytes) -> Any:
+    """The one document in `text`, of plain values.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, or `check_yaml` refuses it.
+    """
+    check_yaml(text)
+    return yaml.load(text, Loader)
+
+
+def check_yaml(text: str | bytes) -> None:
+    """Follows the parser's events, which come one after another, at any depth.
+
+    Raises:
+        yaml.YAMLError: `text` is no YAML, has more than `ALIASES` aliases, or more than `DEEPEST` levels.
+    """
+    open_: list[str | None] = []  # the anchors of the lists and dicts that are not closed yet
+    deepest = [0]  # of each of them, and of the document, the levels within
+    levels: dict[str | None, int] = {}  # of what an alias may name
+    aliases = 0
+    for event in yaml.parse(text, Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            open_.append(event.anchor)
+            deepest.append(0)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            within = deepest.pop() + 1
+            levels[open_.pop()] = within
+            deepest[-1] = max(deepest[-1], within)
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+            if event.anchor in open_:
+                raise yaml.YAMLError(f"{event.anchor} is a list or dict that is within itself")
+            deepest[-1] = max(deepest[-1], levels.get(event.anchor, 0))
+        if aliases > ALIASES:
+            raise yaml.YAMLError(f"more than {ALIASES} aliases")
+        if len(open_) + deepest[-1] > DEEPEST:
+            raise yaml.YAMLError(f"lists or dicts more than {DEEPEST} deep in one another")
