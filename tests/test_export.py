@@ -41,7 +41,7 @@ def make_model(net, shape, **options):
     randomise_norms(model)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = None  # the statistics of all that passes, in place of those drawn
+            module.momentum = 1.0  # the statistics of what passes, in place of those drawn
             module.reset_running_stats()
     with torch.no_grad():
         model.train()(as_input(IMAGES[shape]))
