@@ -113,6 +113,8 @@ class SpeedNet(nn.Module):
         residual: a third convolution in the last stage, where there are few pixels and it costs little.
     """
 
+    head = "classifier"
+
     def __init__(
         self,
         input_shape: Sequence[int],
