@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from running.exits import listening
+from running.optimizer_defaults import describe, set_usual_defaults
 from running.runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
@@ -66,10 +67,11 @@ def cli(
                 action.nargs, action.const = "?", True
             elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
                 action.nargs, action._typehint, action.metavar = "+", str, action.dest
+        asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
             if recipes:
-                asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
                 parser.set_defaults(dict(recipes.get(parser.parse_args(asks)[chosen_by], {})))
+            changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error
@@ -78,9 +80,16 @@ def cli(
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         command[:] = ["python", sys.modules[main.__module__].__file__, *args]
+        if changed and is_rank_zero():
+            print(describe(flags["optimizer"], changed), flush=True)
         config.clear()
         config.update(flags.as_dict())
         return main(**parser.instantiate(flags))
+
+
+def _names_optimizer(args: Sequence[str]) -> bool:
+    """Whether the optimizer may be another than the recipe's; in a resumed run all flags are said."""
+    return any(arg.startswith(("--optimizer", "--config")) for arg in args)
 
 
 def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
