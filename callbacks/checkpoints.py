@@ -18,10 +18,11 @@ class EpochCheckpoint(ModelCheckpoint):
 
     Args:
         monitor: saves only where this metric is the best so far; None: after every epoch.
+        mode: min or max, where the metric's name does not tell which is better.
     """
 
-    def __init__(self, folder: Path, name: str, monitor: str | None = None) -> None:
-        mode = monitor_mode(monitor) if monitor else "min"
+    def __init__(self, folder: Path, name: str, monitor: str | None = None, mode: str | None = None) -> None:
+        mode = monitor_mode(monitor, mode) if monitor else "min"
         super().__init__(
             folder, name, monitor=monitor, mode=mode, save_on_train_epoch_end=True, enable_version_counter=False
         )

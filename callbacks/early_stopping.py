@@ -9,16 +9,16 @@ from callbacks.monitor import monitor_mode
 
 
 class EarlyStop(EarlyStopping):
-    """Stops after `patience` validation rounds without improvement of `monitor`.
+    """Stops after `patience` validation rounds without improvement of `monitor`; `mode` as in `monitor_mode`.
 
     A run that was to stop, and was killed before it had ended, does not train another epoch. Lightning's callback does,
     and takes the patience of the checkpoint in place of its own.
     """
 
-    def __init__(self, monitor: str, patience: int) -> None:
+    def __init__(self, monitor: str, patience: int, mode: str | None = None) -> None:
         if patience < 0:
             raise ValueError(f"early_stopping {patience}: must be 0, for off, or more")
-        super().__init__(monitor, mode=monitor_mode(monitor), patience=patience)
+        super().__init__(monitor, mode=monitor_mode(monitor, mode), patience=patience)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience

@@ -28,6 +28,7 @@ class LRDecay(Callback):
         warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
+        mode: of it, min or max, where its name does not tell which is better.
 
     Raises:
         ValueError: an unknown schedule, or a number out of its range.
@@ -41,6 +42,7 @@ class LRDecay(Callback):
         gamma: float = 0.1,
         patience: int = 5,
         monitor: str = "val/loss",
+        mode: str | None = None,
     ) -> None:
         if schedule not in SCHEDULES:
             raise ValueError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
@@ -52,7 +54,7 @@ class LRDecay(Callback):
             raise ValueError(f"lr_gamma {gamma}: must be between 0 and 1")
         self.schedule, self.warmup_epochs, self.milestones = schedule, warmup_epochs, tuple(milestones)
         self.gamma, self.patience, self.monitor = gamma, patience, monitor
-        self.sign = 1 if monitor_mode(monitor) == "min" else -1
+        self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
 
     def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:

@@ -2,10 +2,21 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.metric_names import mode_of
 
-def monitor_mode(monitor: str) -> str:
-    """ "min" for losses and errors, "max" for everything else, by the metric's name."""
-    return "min" if any(part in monitor for part in ("loss", "error", "rmse", "mae", "mse")) else "max"
+
+def monitor_mode(monitor: str, mode: str | None = None) -> str:
+    """Whether the metric is better low, "min", or high, "max": as `mode` says, or by the metric's name.
+
+    Raises:
+        ValueError: the mode is neither, or not given for a metric whose name does not tell.
+    """
+    if mode not in (None, "min", "max"):
+        raise ValueError(f"monitor_mode {mode!r}: must be min or max")
+    known = mode or mode_of(monitor)
+    if known is None:
+        raise ValueError(f"monitor {monitor!r}: is it better low or high? say --monitor_mode min or --monitor_mode max")
+    return known
 
 
 class MonitorCheck(Callback):

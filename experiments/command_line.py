@@ -15,6 +15,7 @@ from typing import Any
 
 from running.exits import listening
 from running.kept_flags import check_flags_kept
+from running.optimizer_defaults import describe, set_usual_defaults
 from running.runs import find_run, is_rank_zero
 from running.yaml_text import check_yaml
 
@@ -72,10 +73,11 @@ def cli(
                 action.nargs, action.const = "?", True
             elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
                 action.nargs, action._typehint, action.metavar = "+", str, action.dest
+        asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
             if recipes:
-                asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
                 parser.set_defaults(dict(recipes.get(parser.parse_args(asks)[chosen_by], {})))
+            changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise ValueError(_explain(error, parser)) from error
@@ -88,12 +90,19 @@ def cli(
         command[:] = ["python", str(script), *args]
         if resumed:  # before any data are made or downloaded
             check_flags_kept(resumed, flags.as_dict())
+        if changed and is_rank_zero():
+            print(describe(flags["optimizer"], changed), flush=True)
         config.update(flags.as_dict())
         try:
             flags.pop("script")
             return main(**parser.instantiate(flags))
         finally:
             config.clear()  # a training that Python starts next has flags of its own
+
+
+def _names_optimizer(args: Sequence[str]) -> bool:
+    """Whether the optimizer may be another than the recipe's; in a resumed run all flags are said."""
+    return any(arg.startswith(("--optimizer", "--config")) for arg in args)
 
 
 def _resumed_run(args: Sequence[str]) -> Path | None:

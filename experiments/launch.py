@@ -47,6 +47,7 @@ from callbacks import (
     Throughput,
     weight_averaging,
 )
+from callbacks import monitor_mode as direction
 
 
 def fit_and_test(
@@ -92,6 +93,7 @@ def fit_in(
     lr_patience: int = 5,
     early_stopping: int = 0,
     monitor: str | None = "val/acc",
+    monitor_mode: str | None = None,
     ema: float = 0.0,
     swa: float = 0.0,
     log_gradients: bool = False,
@@ -121,6 +123,7 @@ def fit_in(
         lr_patience: validation rounds without improvement that `plateau` waits for.
         early_stopping: stop after that many validation rounds without improvement; 0 is off.
         monitor: validation metric that chooses the best epoch; null: the last epoch is the model.
+        monitor_mode: min or max, which is better; null: by the metric's name, a loss or an error being better low.
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
         swa: share of the run after which the weights are averaged, and the average is the model; 0 is off.
         log_gradients: log the gradient norm of each layer.
@@ -149,14 +152,15 @@ def fit_in(
         checkpoint = newest_intact(checkpoint)
         check_same_run(checkpoint, model, data)
         check_fits(checkpoint, model)
-    callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss")]
+    mode = direction(monitor, monitor_mode) if monitor else None  # first, so that a wrong one is refused now
+    callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss", mode)]
     callbacks += [MonitorCheck(monitor)] if monitor else []
     if writes and pictures:
         callbacks += [Histograms()] if histograms else []
         callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
     callbacks += [GradientNorms()] if log_gradients else []
-    callbacks += [EarlyStop(monitor, early_stopping)] if early_stopping else []
+    callbacks += [EarlyStop(monitor, early_stopping, mode)] if early_stopping else []
     callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity
     callbacks += [ProgressLine()] if flags.get("enable_progress_bar") is not False else []
     interruption = Interruption(run / "checkpoints" / "last.ckpt" if writes else None)
@@ -165,7 +169,7 @@ def fit_in(
         damaged = opened.checkpoint if checkpoint != opened.checkpoint else None
         callbacks += [] if find_lr else [FirstStep(partial(_begin, run=run, flags=kept, damaged=damaged))]
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
-        callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
+        callbacks += [EpochCheckpoint(checkpoints, "best", monitor, mode)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     if flags.get("strategy") == "fsdp":
         from running.sharding import fully_sharded  # only here, for its imports take time

@@ -24,6 +24,7 @@ from threading import Event
 from typing import Any
 
 from command_line import cli
+from comparing.run_files import mode_in
 from comparing.scripts import check_flags, find_script, interruptible, label, split_command
 from comparing.sweep_report import report, say_best, say_ended
 from comparing.sweep_space import Between, OneOf, parse_vary
@@ -68,7 +69,8 @@ def main(
     folder.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
     warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
-    sweep = Sweep(path, arguments, space, metric, trials, folder, storage, heartbeat, warmup)
+    minimize = mode_in(metric, flags) == "min"
+    sweep = Sweep(path, arguments, space, metric, trials, folder, storage, heartbeat, warmup, minimize)
     open_study(sweep)
     print(f"{folder}: {trials} trials", flush=True)
     stopped, told = Event(), [partial(say_ended, metric)]
@@ -103,6 +105,10 @@ def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
         raise ValueError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):
         raise ValueError(f"--metric {chosen}: the test set must not choose; take a validation figure, such as val/acc")
+    if mode_in(str(chosen), flags) is None:
+        raise ValueError(
+            f"--metric {chosen}: is it better low or high? say --monitor {chosen} --monitor_mode min or max"
+        )
     return chosen
 
 

@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_modules import mix
+from lit_modules.heads import head_of
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.stages import Batch, Stages
-from lit_modules.transfer import head_of
 
 
 class Classifier(Stages):
@@ -33,7 +33,7 @@ class Classifier(Stages):
         mixup: alpha of mixup, see `mix.py`; 0 is off.
         cutmix: alpha of CutMix; with both, each batch is mixed by one of them at random.
         test_flip: in evaluation, the logits are the mean over an image and its mirror image.
-        backbone_lr: learning rate of all but the head, the last linear layer; None: `lr` too.
+        backbone_lr: learning rate of all but the head, the layer that makes the outputs; None: `lr` too.
         freeze_epochs: epochs in which only the head learns.
         classes: their names, in the order of the labels; kept for predictions.
 
@@ -81,6 +81,8 @@ class Classifier(Stages):
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if l1 else []
         self.frozen = False  # whether only the head learns now
         self.configure_optimizers()  # so that a wrong option is refused now
+        if freeze_epochs:
+            head_of(self.net)  # the same
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""

@@ -18,10 +18,10 @@ BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
 class Muon(Optimizer):
     """Orthogonalised Nesterov momentum with decoupled weight decay for hidden weights, Adam for all else.
 
-    Hidden are the parameters of two or more dimensions, but the last such one, which makes the outputs.
     A convolution's filters, (O, I, H, W), count as a matrix of (O, I * H * W).
 
     Args:
+        hidden: which of the parameters are matrices between hidden layers, see `heads.hidden_matrices`.
         lr: of both; the root mean square of an update is 0.2 lr, as is usual for Adam.
         momentum: of the hidden weights.
         weight_decay: a hidden weight loses lr * weight_decay of itself at each step.
@@ -33,6 +33,7 @@ class Muon(Optimizer):
     def __init__(
         self,
         params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        hidden: Iterable[Tensor],
         lr: float = 0.02,
         momentum: float = 0.95,
         weight_decay: float = 0.0,
@@ -42,8 +43,7 @@ class Muon(Optimizer):
                 raise ValueError(f"{name} {value}: out of its range")
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, defaults)
-        matrices = [param for group in self.param_groups for param in group["params"] if param.ndim > 1]
-        self.hidden = set(matrices[:-1])
+        self.hidden = set(hidden)
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -65,7 +65,7 @@ class Muon(Optimizer):
 
     def _muon(self, param: Tensor, momentum: float) -> Tensor:
         state = self.state[param]
-        if not state:
+        if "momentum" not in state:
             state["momentum"] = torch.zeros_like(param)
         state["momentum"].lerp_(param.grad, 1 - momentum)
         ahead = param.grad.lerp(state["momentum"], momentum)  # Nesterov
@@ -74,7 +74,7 @@ class Muon(Optimizer):
 
     def _adam(self, param: Tensor) -> Tensor:
         state = self.state[param]
-        if not state:
+        if "mean" not in state:  # a run of before may have counted this one among the hidden
             state.update(step=0, mean=torch.zeros_like(param), square=torch.zeros_like(param))
         state["step"] += 1
         state["mean"].lerp_(param.grad, 1 - BETAS[0])

@@ -39,6 +39,7 @@ def build_optimizer(
     momentum: float = 0.9,
     nesterov: bool = True,
     weight_decay: float = 0.0,
+    hidden: Iterable[Tensor] = (),
 ) -> optim.Optimizer:
     """Builds the optimizer called `name`.
 
@@ -47,14 +48,17 @@ def build_optimizer(
         momentum: of sgd, momentum, nesterov, rmsprop and muon; the others ignore it.
         nesterov: of sgd, where there is momentum.
         weight_decay: the factor of the L2 penalty's gradient; adamw and muon apply it apart from the gradient.
+        hidden: of muon, the matrices between hidden layers.
 
     Raises:
         ValueError: there is no such optimizer, or a number is out of its range.
     """
     kind = choose("optimizer", name, OPTIMIZERS)
-    options = {"lr": lr, "weight_decay": weight_decay}
+    options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     if kind in (optim.SGD, optim.RMSprop, Muon):
         options["momentum"] = momentum
+    if kind is Muon:
+        options["hidden"] = hidden
     if kind is optim.SGD:
         # Plain sgd has nothing to look ahead of; asked for by name, torch refuses nesterov without momentum.
         options["nesterov"] = {"momentum": False, "nesterov": True}.get(name, nesterov and momentum > 0)

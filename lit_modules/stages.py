@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import build_optimizer
 
@@ -58,10 +59,10 @@ class Stages(LightningModule, ABC):
         return list(self.net.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        options = ("lr", "momentum", "nesterov", "weight_decay")
-        return build_optimizer(
-            self.hparams.optimizer, self._param_groups(), **{option: self.hparams[option] for option in options}
-        )
+        name = self.hparams.optimizer
+        options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
+        hidden = hidden_matrices(self.net) if name == "muon" else []
+        return build_optimizer(name, self._param_groups(), **options, hidden=hidden)
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         """The metrics, from the means of what was added."""

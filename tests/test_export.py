@@ -1,6 +1,7 @@
 """Exported files: what other programs get from them, for every net, and what is refused."""
 
 import json
+import re
 
 from command_line import cli
 
@@ -41,7 +42,7 @@ def make_model(net, shape, **options):
     randomise_norms(model)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-            module.momentum = None  # the statistics of all that passes, in place of those drawn
+            module.momentum = 1.0  # the statistics of what passes, in place of those drawn
             module.reset_running_stats()
     with torch.no_grad():
         model.train()(as_input(IMAGES[shape]))
@@ -181,8 +182,53 @@ def test_what_differs_from_the_checkpoint_is_refused_and_leaves_no_file(tmp_path
     for format in ("onnx", "torch"):
         line = refused(capsys, checkpoint, "--format", format)
         assert "differ from the checkpoint's by up to 0.0" in line
-        assert "more than 0.0001" in line
+        assert "more than 0.0001 of it" in line
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_file()) == ["brought_by_a_test.py", "model.ckpt"]
+
+
+def scaled(factor):
+    """A model whose logits are `factor` times as large as they would be."""
+    model = make_model("cnn", GREY)
+    with torch.no_grad():
+        for parameter in model.net.classifier[-1].parameters():
+            parameter *= factor
+    return model
+
+
+def test_large_logits_may_differ_by_their_rounding_and_both_differences_are_said(tmp_path, capsys):
+    model = scaled(1e6)
+    logits = export_to(save(model, tmp_path / "model.ckpt"))(IMAGES[GREY])[1]
+    with torch.no_grad():
+        expected = model(as_input(IMAGES[GREY])).numpy()
+    assert np.abs(logits - expected).max() > 1e-4  # which was too much once
+    said = re.search(r"logits (\S+), (\S+) of the largest, (\S+);", capsys.readouterr().out)
+    absolute, relative, largest = map(float, said.groups())
+    assert largest == pytest.approx(np.abs(expected).max(), rel=0.01)
+    assert relative == pytest.approx(absolute / largest, rel=0.05)
+    assert 0 < relative < 1e-5
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize(("error", "refused"), [(1e-6, False), (1e-3, True)])
+def test_differences_count_by_the_scale_of_the_logits(factor, error, refused):
+    module, images = export.FromBytes(scaled(factor)).eval(), torch.tensor(IMAGES[GREY])
+    largest = float(module(images)[1].detach().abs().max())
+
+    def exported(chunk):
+        logits = module(chunk)[1] + error * largest
+        return [logits.softmax(1), logits]
+
+    differences, same = export.compare(module, exported, images)
+    assert (differences["logits"].absolute > export.TOLERANCE * differences["logits"].largest) == refused
+    assert differences["logits"].absolute == pytest.approx(error * largest, rel=0.2)
+    assert differences["probabilities"].absolute < 1e-6
+    assert same == len(images)
+
+
+def test_probabilities_that_are_no_softmax_of_the_logits_are_seen():
+    module, images = export.FromBytes(scaled(1.0)).eval(), torch.tensor(IMAGES[GREY])
+    differences, _ = export.compare(module, lambda chunk: [module(chunk)[1].sigmoid(), module(chunk)[1]], images)
+    assert differences["probabilities"].absolute > 0.01
 
 
 def test_net_that_cannot_be_traced_is_one_line(tmp_path, monkeypatch, capsys):

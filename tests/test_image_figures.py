@@ -77,6 +77,19 @@ def test_features_are_what_the_last_linear_layer_gets():
         torch.testing.assert_close(net.classifier[-1](features), net(images))
 
 
+def test_features_of_an_ensemble_and_of_a_convolution_are_means():
+    tabm = build_net("tabm", (1, 28, 28), 10, size=3, widths=[16]).eval()
+    squeezenet = build_net("imagenet", (1, 28, 28), 10, arch="squeezenet1_1", size=32).eval()
+    images, made = torch.rand(2, 1, 28, 28), []
+    squeezenet.model.features.register_forward_hook(lambda module, given, output: made.append(output))
+    with torch.no_grad():
+        features = features_of(tabm, lambda: tabm(images))
+        torch.testing.assert_close(features, tabm.hidden(images.flatten(1).unsqueeze(1)).mean(1))
+        features = features_of(squeezenet, lambda: squeezenet(images))
+    torch.testing.assert_close(features, made[0].mean((2, 3)))
+    assert features_of(torch.nn.Flatten(), lambda: images) is None  # it has no head
+
+
 def test_curves_are_read_by_epochs_from_all_event_files(tmp_path):
     for first in (0, 2):  # resumed after two epochs of five steps
         writer = SummaryWriter(str(tmp_path), purge_step=5 * first)

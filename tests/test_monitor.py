@@ -1,9 +1,14 @@
 """The monitored metric: which way is better, and that it exists before training."""
 
+from command_line import cli
+from comparing.run_files import lower_is_better
+
+import mnist
 import pytest
+import torch
 from lightning.pytorch import Trainer
 
-from callbacks import MonitorCheck, monitor_mode
+from callbacks import EarlyStop, EpochCheckpoint, LRDecay, MonitorCheck, monitor_mode
 from datamodules import MNIST
 from lit_modules import Classifier
 
@@ -20,10 +25,76 @@ from lit_modules import Classifier
         ("val/acc", "max"),
         ("val/f1", "max"),
         ("val/r2", "max"),
+        ("val/perplexity", "min"),
+        ("val/nll", "min"),
+        ("val/fid", "min"),
+        ("val/cross_entropy", "min"),
+        ("val/top5_error", "min"),
+        ("val/TotalLoss", "min"),
+        ("loss/val", "min"),
+        ("val/mape", "min"),
+        ("val/map_at_r", "max"),
+        ("val/MulticlassAccuracy", "max"),
+        ("val/precision_at_1", "max"),
+        ("val/macro_f1", "max"),
+        ("val/acc_loss", "min"),  # a loss, whatever it is of
+        ("seconds", "min"),
     ],
 )
 def test_mode_follows_from_the_name(monitor, mode):
     assert monitor_mode(monitor) == mode
+    assert lower_is_better(monitor) == (mode == "min")  # in compare.py and sweep.py, without torch
+
+
+def test_unknown_names_ask_for_the_mode():
+    with pytest.raises(ValueError, match=r"'val/fluency'.*--monitor_mode min or --monitor_mode max"):
+        monitor_mode("val/fluency")
+    assert monitor_mode("val/fluency", "min") == "min"
+    assert monitor_mode("val/loss", "max") == "max"  # what is said goes before
+    with pytest.raises(ValueError, match="monitor_mode 'lowest': must be min or max"):
+        monitor_mode("val/loss", "lowest")
+
+
+@pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
+def test_the_mode_reaches_each_callback(tmp_path, mode, sign):
+    assert EarlyStop("val/fluency", 3, mode).mode == mode
+    assert EpochCheckpoint(tmp_path, "best", "val/fluency", mode).mode == mode
+    assert LRDecay("plateau", monitor="val/fluency", mode=mode).sign == sign
+    for make in (
+        lambda: EarlyStop("val/fluency", 3),
+        lambda: EpochCheckpoint(tmp_path, "best", "val/fluency"),
+        lambda: LRDecay("plateau", monitor="val/fluency"),
+    ):
+        with pytest.raises(ValueError, match="--monitor_mode"):
+            make()
+
+
+def test_runs_say_which_way_their_own_metric_is_better():
+    flags = {"monitor": "val/fluency", "monitor_mode": "min"}
+    assert lower_is_better("test/fluency", flags)
+    assert not lower_is_better("test/acc", flags)
+    assert not lower_is_better("test/loss", {"monitor": "val/loss", "monitor_mode": "max"})
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--monitor", "val/fluency"], "--monitor_mode min or --monitor_mode max"),
+        (["--monitor_mode", "lowest"], "monitor_mode 'lowest': must be min or max"),
+    ],
+)
+def test_scripts_refuse_before_training_and_leave_nothing(tmp_path, refusal, flags, said):
+    quiet = ["--sample", "--accelerator", "cpu", "--net", "softmax", "--run_dir", str(tmp_path / "runs")]
+    assert said in refusal(mnist.main, *quiet, *flags, recipes=mnist.RECIPES)
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_the_best_epoch_is_chosen_as_the_mode_says(tmp_path):
+    """The lowest accuracy is of the first epoch, which here becomes the model."""
+    flags = ["--sample", "--accelerator", "cpu", "--net", "softmax", "--max_epochs", "3", "--run_dir", str(tmp_path)]
+    cli(mnist.main, mnist.RECIPES, [*flags, "--pictures", "false", "--monitor_mode", "min"])
+    (best,) = tmp_path.rglob("best.ckpt")
+    assert torch.load(best, weights_only=True)["epoch"] == 0
 
 
 def trainer_with(monitor):

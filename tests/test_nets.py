@@ -1,5 +1,6 @@
 """The networks found by name, those of one short file in full; larger families have tests of their own."""
 
+import inspect
 import math
 from functools import cache
 
@@ -8,10 +9,12 @@ import torch
 import torch.nn.functional as F
 from net_checks import SHAPES, assert_trains, blank, count
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 import lit_modules.nets as package
-from lit_modules.nets import build_net, nets
+from lit_modules.nets import build_net, member_outputs, nets
 from lit_modules.nets.mlp import ACTIVATIONS, MLP
+from lit_modules.nets.speednet import Whitening
 
 COLOUR, GREY = SHAPES
 SMALL = ["softmax", "lenet5", "mlp", "cnn"]
@@ -46,6 +49,48 @@ def test_every_net_gives_logits_for_any_number_of_images(name, shape):
     assert net(torch.empty(3, *shape, device="meta")).shape == (3, 10)
     net = net.to_empty(device="cpu")  # a rank's last batch may be empty, which needs the kernels themselves
     assert net(torch.empty(0, *shape)).shape == (0, 10)
+
+
+class HalfNorms(TorchFunctionMode):
+    """Notes the norms that learn a scale or a shift without the other, which CUDA has no gradient for."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if function in (F.batch_norm, F.instance_norm, F.group_norm, F.layer_norm):
+            given = inspect.signature(function).bind(*args, **(kwargs or {})).arguments
+            if (given.get("weight") is None) != (given.get("bias") is None):
+                self.found.append(function.__name__)
+        return function(*args, **(kwargs or {}))
+
+
+EMBEDDED = {"numbers": 2, "linear_path": True}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in sorted(nets())),
+        ("speednet", {"residual": True}),
+        *(("resnet18", {"norm": norm}) for norm in ("layer", "instance", "group")),
+        *(("mlp", {"norm": norm}) for norm in ("batch", "layer")),
+        ("tabm", {"embedding": "periodic", **EMBEDDED}),
+        ("tabm", {"embedding": "piecewise", "bins": [[0.0, 1.0, 2.0], [0.0, 1.0]], **EMBEDDED}),
+    ],
+)
+def test_every_net_learns_on_another_device_than_the_cpu(name, options):
+    """The device is torch's meta device, which refuses what mixes with tensors of the CPU."""
+    net = blank(name, *COLOUR, **options)
+    for module in net.modules():
+        if isinstance(module, Whitening):
+            module.trains = True  # as after the first batch, for no values can be looked at
+    with HalfNorms() as norms:
+        outputs = member_outputs(net, torch.empty(3, *COLOUR, device="meta"))
+    outputs.sum().backward()
+    assert norms.found == []
+    assert all(parameter.grad.is_meta for parameter in net.parameters())
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -4,9 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 from net_checks import SHAPES, assert_trains
+from torch import nn
 
 from lit_modules.nets import build_net
-from lit_modules.nets.speednet import WHITENING_EPS, Whitening
+from lit_modules.nets.speednet import WHITENING_EPS, Norm, Whitening
 
 
 def correlated(batch, channels, seed=0):
@@ -29,6 +30,31 @@ def test_size_is_the_sum_over_layers(shape):
 @pytest.mark.parametrize("residual", [False, True])
 def test_every_parameter_learns(shape, residual):
     assert_trains(build_net("speednet", shape, 10, residual=residual), shape, 10)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_norm_is_batch_norm_whose_scale_stays_1(training):
+    torch.manual_seed(0)
+    ours, peer, x = Norm(5).train(training), nn.BatchNorm2d(5).train(training), 3 * torch.randn(4, 5, 6, 6) + 1
+    for norm in (ours, peer):
+        norm.bias.data.copy_(torch.arange(5.0))
+        norm.running_var.fill_(2.0)
+    for norm in (ours, peer):
+        norm(x).square().mul(x).sum().backward()  # a plain sum has no gradient through BatchNorm
+    torch.testing.assert_close(ours(x), peer(x))
+    torch.testing.assert_close(ours.bias.grad, peer.bias.grad)
+    assert len(list(ours.parameters())) == 1 and ours.scale.tolist() == [1.0] * 5
+    for name in ("running_mean", "running_var", "num_batches_tracked"):
+        torch.testing.assert_close(getattr(ours, name), getattr(peer, name))
+
+
+def test_checkpoints_hold_of_a_norm_what_they_always_did():
+    kept = ["bias", "running_mean", "running_var", "num_batches_tracked"]
+    net = build_net("speednet", (3, 32, 32), 10)
+    assert [name for name in net.state_dict() if name.startswith("stages.0.2.")] == [f"stages.0.2.{k}" for k in kept]
+    synchronised = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+    assert isinstance(synchronised.stages[0][2], nn.SyncBatchNorm)
+    build_net("speednet", (3, 32, 32), 10).load_state_dict(synchronised.state_dict())
 
 
 def test_residual_convolution_adds_to_what_it_gets():

@@ -233,6 +233,7 @@ VARY = ["--vary", "lr=0.1..1"]
         ([*MNIST, "--lrr", "3", *VARY], "did you mean --lr"),
         ([*MNIST, *VARY, "--metric", "test/acc"], "test/acc"),
         ([*MNIST, *VARY, "--monitor", "null"], "--metric"),
+        ([*MNIST, *VARY, "--metric", "val/fluency"], "--monitor_mode min or max"),
         ([*MNIST, *VARY, "--trials", "0"], "trials 0"),
         ([*MNIST, *VARY, "--storage", "nosql://x"], "--storage nosql://x"),
         (["mnst.py", *VARY], "did you mean mnist.py"),

@@ -9,12 +9,15 @@ import mnist
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
+from net_checks import blank
 from torch import nn
 
 from datamodules import MNIST
 from lit_modules import Classifier
-from lit_modules.nets import build_net
-from lit_modules.transfer import head_of, load_backbone
+from lit_modules import nets as package
+from lit_modules.heads import head_of
+from lit_modules.nets import build_net, nets
+from lit_modules.transfer import load_backbone
 
 QUIET = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
 FLAGS = ["--sample", "--accelerator", "cpu", "--pictures", "false"]
@@ -28,11 +31,85 @@ def trained(tmp_path_factory):
     return next(folder.glob("mnist/*"))
 
 
+ARCHS = ("squeezenet1_1", "mobilenet_v3_small", "alexnet", "densenet121", "vit_b_16")
+
+
 @pytest.mark.parametrize(
-    "name", ["softmax", "mlp", "lenet5", "cnn", "resnet18", "vgg11", "densenet_bc_100_12", "speednet"]
+    ("name", "options"),
+    [
+        *((name, {}) for name in sorted(set(nets()) - {"tabm"})),
+        *(("imagenet", {"arch": arch}) for arch in ARCHS),
+    ],
 )
-def test_head_is_the_layer_that_makes_the_outputs(name):
-    assert head_of(build_net(name, (3, 32, 32), 7)).out_features == 7
+def test_head_is_the_last_layer_with_weights_and_makes_the_outputs(name, options):
+    net, calls = blank(name, 3, 32, 32, **options).eval(), []
+    for module in net.modules():
+        if any(True for _ in module.parameters()) and not any(module.children()):
+            module.register_forward_hook(lambda module, given, made: calls.append((module, made)))
+    net(torch.empty(2, 3, 32, 32, device="meta"))
+    module, made = calls[-1]
+    assert head_of(net) is module
+    assert made.shape[1] == 10
+
+
+@pytest.mark.parametrize("linear_path", [False, True])
+@pytest.mark.parametrize("embedding", ["none", "periodic"])
+def test_head_of_an_ensemble_is_all_that_its_outputs_are_made_with(linear_path, embedding):
+    net = build_net("tabm", (5,), 3, widths=[8], numbers=2, embedding=embedding, linear_path=linear_path)
+    linear = list(net.linear.parameters()) if linear_path else []
+    assert set(head_of(net).parameters()) == {net.heads, net.head_bias, *linear}
+
+
+OWN_NETS = """
+from torch import nn
+__all__ = ["Twisted", "Named", "Nameless", "Wrong"]
+
+class Twisted(nn.Module):  # its output layer is the first
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+        self.output, self.hidden = nn.Linear(20, num_outputs), nn.Linear(784, 20)
+
+    def forward(self, x):
+        return self.output(self.hidden(x.flatten(1)))
+
+class Named(Twisted):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__(input_shape, num_outputs)
+        self.head, self.more = nn.Linear(num_outputs, num_outputs), nn.Linear(num_outputs, num_outputs)
+
+class Nameless(nn.Module):
+    def __init__(self, input_shape, num_outputs):
+        super().__init__()
+        self.matrix = nn.Parameter(0.1 * __import__("torch").randn(784, num_outputs))
+
+    def forward(self, x):
+        return x.flatten(1) @ self.matrix
+
+class Wrong(Twisted):
+    head = "outptu"
+"""
+
+
+@pytest.fixture
+def own_nets(tmp_path, monkeypatch):
+    (tmp_path / "brought_by_the_test_of_heads.py").write_text(OWN_NETS)
+    monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
+    monkeypatch.setattr(package, "nets", package.nets.__wrapped__)
+
+
+def test_nets_of_ones_own_need_not_name_their_head(own_nets):
+    twisted, named = build_net("twisted", (1, 28, 28), 10), build_net("named", (1, 28, 28), 10)
+    assert head_of(twisted) is twisted.output
+    assert head_of(named) is named.head
+
+
+@pytest.mark.parametrize("options", [{"backbone_lr": 0.01}, {"freeze_epochs": 1}, {"optimizer": "muon"}])
+def test_net_without_a_head_is_told_how_to_name_it(own_nets, options):
+    Classifier("nameless", (1, 28, 28), 10)  # which needs none
+    with pytest.raises(ValueError, match='net Nameless: names no head; say `head = "<name'):
+        Classifier("nameless", (1, 28, 28), 10, **options)
+    with pytest.raises(ValueError, match="net Wrong: its head 'outptu' is no layer"):
+        Classifier("wrong", (1, 28, 28), 10, **options)
 
 
 def test_all_but_the_head_is_taken_over():

@@ -69,7 +69,8 @@ def group_runs(runs: Sequence[Run], metric: str) -> list[Group]:
     for its, run in zip(texts, runs, strict=True):
         members[tuple(its.get(name, "-") for name in differing)].append(run)
     groups = [Group(dict(zip(differing, values, strict=True)), its) for values, its in members.items()]
-    return sorted(groups, key=lambda group: group.mean(metric), reverse=not lower_is_better(metric))
+    said = next((run.flags for run in runs if run.flags.get("monitor_mode")), {})
+    return sorted(groups, key=lambda group: group.mean(metric), reverse=not lower_is_better(metric, said))
 
 
 def _configuration(run: Run) -> dict[str, Any]:

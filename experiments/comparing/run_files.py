@@ -4,13 +4,24 @@ import json
 import math
 import os
 from collections.abc import Iterable, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from running.yaml_text import load_yaml
 
 import yaml
 
+
+def _load(file: Path) -> ModuleType:
+    """A module by itself, without its package, which would import torch."""
+    spec = spec_from_file_location(file.stem, file)
+    spec.loader.exec_module(module := module_from_spec(spec))
+    return module
+
+
+mode_of = _load(Path(__file__).parents[2] / "callbacks" / "metric_names.py").mode_of
 PARTS = {"checkpoints", "figures"}  # of a run, and no runs
 
 
@@ -88,6 +99,12 @@ def number(value: Any) -> float | None:
     return float(value) if is_number else None
 
 
-def lower_is_better(metric: str) -> bool:
-    """As callbacks.monitor_mode, which cannot be imported without torch."""
-    return any(part in metric for part in ("loss", "error", "rmse", "mae", "mse"))
+def lower_is_better(metric: str, flags: dict[str, Any] | None = None) -> bool:
+    """Whether `mode_in` says so; not where nothing is known."""
+    return mode_in(metric, flags or {}) == "min"
+
+
+def mode_in(metric: str, flags: dict[str, Any]) -> str | None:
+    """As a training with these flags has it: by `monitor_mode` if it is what it monitors, or else by the name."""
+    is_monitored = str(flags.get("monitor")).rpartition("/")[2] == metric.rpartition("/")[2]
+    return (flags.get("monitor_mode") if is_monitored else None) or mode_of(metric)

@@ -21,7 +21,7 @@ from threading import Event
 from typing import Any, NamedTuple
 
 from comparing.events import read_curve
-from comparing.run_files import lower_is_better, number
+from comparing.run_files import number
 from comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
 from comparing.sweep_space import Between, OneOf
 
@@ -48,6 +48,7 @@ class Sweep(NamedTuple):
     storage: str
     heartbeat: int  # seconds
     warmup: int  # epochs in which nothing is pruned; -1: nothing is pruned at all
+    minimize: bool = False  # whether the metric is better low
 
 
 class NotCountedError(Exception):
@@ -79,7 +80,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
             _one_at_a_time(storage.engine)
         never = sweep.warmup < 0
         pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
-        direction = "minimize" if lower_is_better(sweep.metric) else "maximize"
+        direction = "minimize" if sweep.minimize else "maximize"
         return optuna.create_study(
             storage=storage, pruner=pruner, study_name=sweep.folder.name, direction=direction, load_if_exists=True
         )

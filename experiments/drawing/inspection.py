@@ -5,7 +5,7 @@ from contextlib import ExitStack
 
 from torch import Tensor, nn
 
-from lit_modules.transfer import head_of
+from lit_modules.heads import head_of
 
 
 def first_kernels(net: nn.Module, input_shape: Sequence[int]) -> tuple[str, Tensor] | None:
@@ -42,9 +42,21 @@ def maps_of(net: nn.Module, call: Callable[[], Tensor], at_most: int) -> list[tu
     return [(name, maps[name]) for name in names]
 
 
-def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor:
-    """What the head, the last linear layer, gets in a call, (B, features)."""
-    return outputs_of({"head": head_of(net)}, call, inputs=True)["head"][0].flatten(1)
+def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor | None:
+    """What the head gets in a call, (B, features): means over pixels, or over members; None where that cannot be seen.
+
+    The head is a layer whose inputs they are, or there is one called `head_input`, whose outputs they are.
+    """
+    before = getattr(net, "head_input", None)
+    try:
+        layer = net.get_submodule(before) if before else head_of(net)
+    except ValueError:  # a network of one's own need not name it
+        return None
+    made = outputs_of({"head": layer}, call, inputs=not before)
+    if not made:
+        return None
+    features = made["head"][0]  # (B, features), (B, features, H, W) or (B, members, features)
+    return features.mean({4: (2, 3), 3: (1,)}[features.ndim]) if features.ndim > 2 else features
 
 
 def outputs_of(

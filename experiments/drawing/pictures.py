@@ -149,4 +149,5 @@ def _add_curves_and_points(
     if _shows_images(trainer, model):
         images, its_labels = loader.take(torch.arange(min(EMBEDDED, len(labels))))
         features = features_of(model.net, lambda: _forward(trainer, model, images))
-        add_to_projector(writer, features, [classes[label] for label in its_labels], images.cpu(), "test", step)
+        if features is not None:
+            add_to_projector(writer, features, [classes[label] for label in its_labels], images.cpu(), "test", step)

@@ -4,6 +4,8 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
+It names the layer that makes its outputs as `head`, see `heads.py`, unless that is its last one of so many outputs.
+
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
 
@@ -17,6 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lit_modules.choose import choose
+from lit_modules.heads import output_layer
 
 
 @cache
@@ -37,7 +40,10 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     for option in options:
         if option not in known:
             raise ValueError(f"net_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
-    return net(tuple(input_shape), num_outputs, **options)
+    built = net(tuple(input_shape), num_outputs, **options)
+    if not hasattr(built, "head") and (name := output_layer(built, num_outputs)) is not None:
+        built.head = name
+    return built
 
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ class CNN(nn.Module):
         batch_norm: whether BatchNorm follows each layer but the last.
     """
 
+    head = "classifier.4"
+
     def __init__(
         self,
         input_shape: Sequence[int],

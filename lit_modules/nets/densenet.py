@@ -57,6 +57,8 @@ class DenseNet(nn.Module):
         depths: layers in each dense block.
     """
 
+    head = "classifier"
+
     def __init__(self, input_shape: Sequence[int], num_outputs: int, growth: int, depths: Sequence[int]) -> None:
         super().__init__()
         channels = 2 * growth

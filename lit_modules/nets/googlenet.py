@@ -57,6 +57,8 @@ class GoogLeNet(nn.Module):
         dropout: probability of zeroing one of the 1,024 features.
     """
 
+    head = "classifier"
+
     def __init__(self, input_shape: Sequence[int], num_outputs: int, dropout: float = 0.4) -> None:
         super().__init__()
         self.stem = conv(input_shape[0], 192, 3)

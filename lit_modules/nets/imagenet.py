@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lit_modules.choose import choose
+from lit_modules.heads import output_layer
 
 __all__ = ["ImageNet"]
 
@@ -31,6 +32,7 @@ class ImageNet(nn.Module):
         # These two give a tuple in training, with the outputs of auxiliary classifiers.
         names = {name: name for name in models.list_models(module=models, exclude=["googlenet", "inception_v3"])}
         self.model = models.get_model(choose("arch", arch, names), weights=None, num_classes=num_outputs)
+        self.head = f"model.{output_layer(self.model, num_outputs)}"
         self.size = size
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,6 +18,8 @@ class LeNet5(nn.Module):
         ValueError: the images have another size.
     """
 
+    head = "classifier.4"
+
     def __init__(self, input_shape: Sequence[int] = (1, 28, 28), num_outputs: int = 10) -> None:
         super().__init__()
         channels, height, width = input_shape

@@ -11,6 +11,8 @@ __all__ = ["Linear"]
 class Linear(nn.Module):
     """One linear layer over all values of the input. Its outputs are as good as logits."""
 
+    head = "linear"
+
     def __init__(self, input_shape: Sequence[int], num_outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(math.prod(input_shape), num_outputs)

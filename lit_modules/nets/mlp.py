@@ -65,6 +65,8 @@ class MLP(nn.Module):
         ValueError: an unknown activation, init or norm, a width below 1, or a dropout outside 0..1.
     """
 
+    head = "output"
+
     def __init__(
         self,
         input_shape: Sequence[int],

@@ -70,6 +70,8 @@ class PreActResNet(nn.Module):
         ValueError: an unknown norm.
     """
 
+    head = "classifier"
+
     def __init__(
         self,
         input_shape: Sequence[int],

@@ -84,6 +84,8 @@ class ResNet(nn.Module):
         ValueError: an unknown norm.
     """
 
+    head = "classifier"
+
     def __init__(
         self,
         input_shape: Sequence[int],

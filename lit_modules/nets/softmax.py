@@ -15,6 +15,8 @@ __all__ = ["Softmax"]
 class Softmax(nn.Module):
     """One linear layer over all values of the input."""
 
+    head = "linear"
+
     def __init__(self, input_shape: Sequence[int], num_outputs: int) -> None:
         super().__init__()
         self.linear = nn.Linear(math.prod(input_shape), num_outputs)

@@ -5,8 +5,7 @@ whitens 2x2 patches, then three stages of two 3x3 convolutions with an early poo
 the maximum over pixels. Whitening comes from Page 2018, "How to train your ResNet 8: bag of tricks".
 
 Differences: the whitening is fitted to the first batch of training images that passes, so that nothing but the
-images is needed; the widths suit a CPU; the last pooling takes any size of image; the norms keep their scale frozen
-at 1 by having none.
+images is needed; the widths suit a CPU; the last pooling takes any size of image.
 """
 
 from collections.abc import Sequence
@@ -56,11 +55,22 @@ class Whitening(nn.Module):
 
 
 class Norm(nn.BatchNorm2d):
-    """BatchNorm with a learned shift only: the next convolution makes up for the scale."""
+    """BatchNorm with a learned shift and a scale that stays 1: the next convolution makes up for it.
+
+    CUDA has no gradient for a shift without a scale. The scale never changes, so no checkpoint has it, and it is not
+    called `weight`, which has to be a parameter or None where `--sync_batchnorm` replaces this layer.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.weight = None
+        self.register_buffer("scale", torch.ones(channels), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            self.num_batches_tracked.add_(1)
+        statistics = self.running_mean, self.running_var
+        return F.batch_norm(x, *statistics, self.scale, self.bias, self.training, self.momentum, self.eps)
 
 
 def stage(channels: int, first: int, second: int) -> nn.Sequential:
@@ -102,6 +112,8 @@ class SpeedNet(nn.Module):
         widths: maps of both convolutions of each stage.
         residual: a third convolution in the last stage, where there are few pixels and it costs little.
     """
+
+    head = "classifier"
 
     def __init__(
         self,

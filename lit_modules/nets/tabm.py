@@ -41,6 +41,9 @@ class TabM(nn.Module):
         ValueError: an unknown name, or a number out of its range.
     """
 
+    head = ("heads", "head_bias", "linear")
+    head_input = "hidden"  # the layer that makes what the heads get
+
     def __init__(
         self,
         input_shape: Sequence[int],

@@ -36,6 +36,8 @@ class VGG(nn.Module):
         depths: convolutions in each of the five stages.
     """
 
+    head = "classifier"
+
     def __init__(self, input_shape: Sequence[int], num_outputs: int, depths: Sequence[int]) -> None:
         super().__init__()
         inputs = (input_shape[0], *WIDTHS)

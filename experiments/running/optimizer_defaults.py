@@ -1,0 +1,34 @@
+"""Defaults that a recipe chose for its own optimizer, where the command line names another."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from jsonargparse import ArgumentParser
+
+OPTIONS = ("optimizer", "lr", "backbone_lr", "momentum", "weight_decay")
+
+
+def set_usual_defaults(parser: ArgumentParser, args: Sequence[str]) -> dict[str, tuple[Any, Any]]:
+    """Gives the chosen optimizer its usual options as defaults; returns those that have changed, from what to what.
+
+    What a flag, a config file or a resumed run says stays.
+
+    Args:
+        parser: its defaults are the recipe's.
+        args: without --help and the like, which would end the process.
+    """
+    recipe = {action.dest: action.default for action in parser._actions if action.dest in OPTIONS}
+    if not isinstance(recipe.get("optimizer"), str) or not isinstance(recipe.get("lr"), float):
+        return {}
+    from lit_modules.usual import usual_options  # here, for tools that only look at runs need no torch
+
+    before = parser.parse_args(args)
+    parser.set_defaults(usual_options(before["optimizer"], recipe))
+    after = parser.parse_args(args)
+    return {name: (before[name], after[name]) for name in OPTIONS if name in recipe and before[name] != after[name]}
+
+
+def describe(optimizer: str, changed: dict[str, tuple[Any, Any]]) -> str:
+    """One line about what `set_usual_defaults` has changed."""
+    parts = [f"{name} {after:g} in place of {before:g}" for name, (before, after) in changed.items()]
+    return f"optimizer {optimizer}: {', '.join(parts)}, as is usual for it; the defaults are another optimizer's"
