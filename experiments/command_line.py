@@ -4,11 +4,11 @@ import os
 import re
 import sys
 import time
-import traceback
 from argparse import ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from dis import opmap
 from pathlib import Path
 from typing import Any
 
@@ -124,10 +124,18 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def is_ours(error: Exception) -> bool:
-    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    path = Path(frame.f_code.co_filename)
-    return any(path.is_relative_to(ROOT / package) for package in PACKAGES)
+    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug.
+
+    A ValueError has to come from a `raise` of ours: one that int(), an unpacking or a reshape makes is a bug as well,
+    although no frame but ours shows it. What the system refuses, such as to open a file, names the file itself.
+    """
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    if not any(Path(code.co_filename).is_relative_to(ROOT / package) for package in PACKAGES):
+        return False
+    return isinstance(error, OSError) or code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:
