@@ -46,6 +46,8 @@ class BatchModule(LightningDataModule):
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
             raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
+        if self.val_size == 1:
+            raise ValueError(f"val_size 1: is neither a share below 1 nor enough {self.samples} to choose an epoch by")
         num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
         if not 0 < num_val < available:
             raise ValueError(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from running.exits import listening
+from running.flag_checks import check_ranges, check_run_dir
 from running.runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
@@ -80,6 +81,9 @@ def cli(
         command[:] = ["python", sys.modules[main.__module__].__file__, *args]
         config.clear()
         config.update(flags.as_dict())
+        check_ranges(config)
+        if "run_dir" in config and not any(map(config.get, ("resume", "fast_dev_run", "doctor"))):
+            check_run_dir(config["run_dir"])
         return main(**parser.instantiate(flags))
 
 

@@ -16,8 +16,17 @@ from command_line import config
 from drawing.pictures import draw_round
 from running.checkpoint_files import remove_previous, remove_unfinished
 from running.exits import watching
+from running.flag_checks import check_ranges
 from running.lr_finder import find_lr as run_lr_finder
-from running.preflight import check_flags, check_position, check_reloads, check_room, check_splits
+from running.preflight import (
+    check_batches,
+    check_flags,
+    check_position,
+    check_reloads,
+    check_room,
+    check_shapes,
+    check_splits,
+)
 from running.report import finish, hardware, num_parameters
 from running.resume import opened_run, same_on_all_ranks
 from running.run_logger import open_logger, write_layout
@@ -141,6 +150,9 @@ def fit_in(
     """
     keep_freed_memory()
     writes = not flags.get("fast_dev_run")
+    check_ranges({"max_epochs": max_epochs, **flags})  # not all come from a command line
+    if find_lr and not writes:
+        raise ValueError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
         raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
     callbacks = [LRDecay(lr_decay, warmup_epochs, lr_milestones, lr_gamma, lr_patience, monitor or "val/loss")]
@@ -167,6 +179,8 @@ def fit_in(
     trainer = build_trainer(run, max_epochs, callbacks, logger, **flags)
     check_flags(trainer, monitor, lr_patience)
     check_splits(data, trainer, monitor)
+    check_batches(data, trainer)
+    check_shapes(model, data, trainer)
     if checkpoint:
         check_position(checkpoint, data, trainer)
 

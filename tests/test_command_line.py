@@ -1,7 +1,8 @@
 """Which errors are the user's, and become one line, and which are bugs, and keep their traceback."""
 
-import pytest
 from command_line import ROOT, cli, is_ours
+
+import pytest
 
 BUGS = {
     "conversion": "int('x')",

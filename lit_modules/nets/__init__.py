@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from lit_modules.choose import choose
-from lit_modules.net_options import check_options
+from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
@@ -68,7 +68,7 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
         if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
             raise ValueError(f"net {name!r}: {fault}")
     constructor = choose("net", name, nets())
-    check_options(name, constructor, options)
+    check_options("net_args", name, constructor, options)
     net = constructor(tuple(input_shape), num_outputs, **options)
     if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
         with torch.no_grad():

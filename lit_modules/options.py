@@ -1,4 +1,4 @@
-"""Options of a network, checked against its annotations: a text in place of a number is refused, not met by torch."""
+"""Options of a network or loss, checked against its annotations before torch meets a text in place of a number."""
 
 import inspect
 import math
@@ -8,34 +8,37 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", NoneType: "null"}
-LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of an option of that name, in any network
+LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of an option of that name, wherever it is
 
 
-def check_options(name: str, net: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Checks the options of the network called `name` by what `net` says of its parameters, the third and later.
+def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Checks the options of the network or loss called `name` by what `maker` says of its third and later parameters.
+
+    Args:
+        flag: that they come from, such as net_args.
 
     Raises:
         ValueError: an option that it does not have, or a value of another type or out of its range.
     """
-    known = dict(list(_parameters(net).items())[2:])
+    known = dict(list(_parameters(maker).items())[2:])
     for option, value in options.items():
         if option not in known:
-            raise ValueError(f"net_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
+            raise ValueError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
         kind, usual = known[option].annotation, known[option].default
         if not _fits(value, kind):
             example = "" if usual in (inspect.Parameter.empty, None) else f", such as {_plain(usual)}"
-            raise ValueError(f"net_args.{option} {value}: {name} expects {_words(kind)}{example}")
+            raise ValueError(f"{flag}.{option} {value}: {name} expects {_words(kind)}{example}")
         if any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
-            raise ValueError(f"net_args.{option} {_plain(value)}: must be at least {LEAST[option]}")
+            raise ValueError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
         if option == "dropout" and not 0 <= value < 1:
-            raise ValueError(f"net_args.dropout {value}: must be from 0 to below 1")
+            raise ValueError(f"{flag}.dropout {value}: must be from 0 to below 1")
 
 
-def _parameters(net: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
-        return inspect.signature(net, eval_str=True).parameters
+        return inspect.signature(maker, eval_str=True).parameters
     except NameError:  # of a name that is imported for type checkers only
-        return inspect.signature(net).parameters
+        return inspect.signature(maker).parameters
 
 
 def _fits(value: Any, kind: Any) -> bool:
