@@ -1,6 +1,7 @@
 """What all data modules share: the size of the validation split, and whole batches for this rank's device."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,10 @@ class BatchModule(LightningDataModule):
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # it is there already
+
+    def predict_dataloader(self) -> Iterable[Batch]:
+        """The test split, for `Trainer.predict`."""
+        return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to have in common with the one it continues."""

@@ -27,11 +27,13 @@ POSITIVE = Range("above 0", lambda value: value > 0)
 AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
 SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
 BELOW_1 = Range("from 0 to below 1", lambda value: 0 <= value < 1)
-COUNT_OR_NO_END = Range("at least 1, or -1 for no such end", lambda value: value >= 1 or value == -1)
+COUNT_OR_NO_END = Range("at least 1 and below 2**31, or -1 for no end", lambda value: 1 <= value < 2**31 or value == -1)
+COUNT_OR_ALL = Range("at least 0, or -1 for all", lambda value: value >= -1)
 SEED = Range("at least 0, and below 2**32", lambda value: 0 <= value < 2**32)  # as numpy and Lightning take it
 
 _FLAGS: dict[Range, Iterable[str]] = {
     COUNT_OR_NO_END: ("max_epochs", "max_steps"),
+    COUNT_OR_ALL: ("num_sanity_val_steps",),
     SEED: ("seed", "first_seed", "fold_seed"),
     AT_LEAST_1: (
         *("batch_size", "accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),

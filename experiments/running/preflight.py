@@ -59,7 +59,7 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
             name = "overfit_batches" if trainer.overfit_batches and split != "test" else name
             raise ValueError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
-    every = trainer.val_check_interval
+    every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
     within_epochs = isinstance(every, int) and trainer.check_val_every_n_epoch is not None
     if counts and within_epochs and every > counts["train"]:
         raise ValueError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")

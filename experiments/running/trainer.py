@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from running.checkpoint_files import DurableCheckpointIO
+from running.runs import is_rank_zero
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -85,10 +86,15 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _check_processes(trainer: Trainer, strategy: Any, sync_batchnorm: bool) -> None:
-    """Raises ValueError where the ranks would be copies of this process, or could not share their BatchNorm."""
+    """Raises ValueError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
         raise ValueError(
             f"strategy {strategy}: does not start the script anew for each device, as runs here need; ddp does"
+        )
+    if trainer.is_global_zero and not is_rank_zero():
+        raise ValueError(
+            "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is a further one of a run, but it is"
+            " the only one; unset it, or start the run by its launcher"
         )
     if sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise ValueError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
