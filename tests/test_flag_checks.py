@@ -1,7 +1,7 @@
 """The table of what each number on the command line may be, and the folder of all runs."""
 
 import math
-import os
+from pathlib import Path
 
 from command_line import cli
 from running.flag_checks import RANGES, check_ranges, check_run_dir
@@ -78,10 +78,10 @@ def test_folder_that_cannot_hold_runs_is_named(tmp_path, name, reason):
     with pytest.raises(OSError, match=reason) as error:
         check_run_dir(str(tmp_path / name))
     assert str(error.value).startswith(f"--run_dir {tmp_path}/")
-    assert os.listdir(tmp_path) == ["file"]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="a folder that nobody can write to")
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a folder that nobody can write to")
 @pytest.mark.parametrize("folder", ["/proc", "/proc/runs/of/mine"])
 def test_folder_that_nobody_can_write_to_is_named(folder):
     with pytest.raises(OSError, match=f"--run_dir {folder}: "):

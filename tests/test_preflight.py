@@ -56,7 +56,7 @@ def refused(tmp_path, capsys, *flags):
         (["--val_check_interval", "12"], ["val_check_interval 12: an epoch is of 11 batches"]),
         (
             ["--val_check_interval", "6", "--limit_train_batches", "0.5"],
-            ["val_check_interval 6: an epoch is of 5 batches"],
+            ["val_check_interval 6: an epoch is of 5"],
         ),
         (["--max_time", "00:00:00:00"], ["max_time: must be above 0"]),
         (["--max_epochs", "0"], ["max_epochs 0"]),
