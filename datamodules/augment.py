@@ -160,24 +160,42 @@ AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
 }
 
 
+IN_PIXELS = ("elastic", "crop", "shift", "cutout", "grow")  # what their amounts are
+
+
 def parse_augmentations(text: str) -> list[Augmentation]:
     """Reads "crop:4,flip" as the list of functions to apply, in that order.
 
     Raises:
         ValueError: an unknown name, or an amount that is no positive number or not wanted.
     """
-    return [_parse_one(part.strip()) for part in text.split(",") if part.strip()]
+    return [_as_function(*_parse_one(part)) for part in _parts(text)]
 
 
-def _parse_one(part: str) -> Augmentation:
+def check_sizes(text: str, height: int, width: int) -> None:
+    """Raises ValueError where an augmentation cannot be, or leaves nothing, of images of that many pixels."""
+    for part in _parts(text):
+        name, amount = _parse_one(part)
+        if name in IN_PIXELS and amount >= min(height, width):
+            raise ValueError(f"augment {part!r}: must be below {min(height, width)}, the pixels of an image's side")
+        if name == "rotate90" and height != width:
+            raise ValueError(f"augment {part!r}: takes square images, not {height} x {width}")
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _parse_one(part: str) -> tuple[str, float | None]:
+    """The augmentation's name, and its amount if it takes one."""
     name, colon, amount = part.partition(":")
     if name not in AUGMENTATIONS:
         raise ValueError(f"augment {part!r}: no such augmentation; there are {', '.join(AUGMENTATIONS)}")
-    function, usual = AUGMENTATIONS[name]
+    _, usual = AUGMENTATIONS[name]
     if usual is None:
         if colon:
             raise ValueError(f"augment {part!r}: {name} takes no amount")
-        return function if function is altflip else lambda images, moment: function(images)
+        return name, None
     try:
         value = float(amount) if colon else usual
     except ValueError:
@@ -190,9 +208,16 @@ def _parse_one(part: str) -> Augmentation:
         raise ValueError(f"augment {part!r}: erase takes a probability")
     if name == "zoom" and value >= 1:
         raise ValueError(f"augment {part!r}: zoom takes a share below 1")
+    return name, value
+
+
+def _as_function(name: str, amount: float | None) -> Augmentation:
+    function, _ = AUGMENTATIONS[name]
+    if function is altflip:
+        return altflip
     if function is grow:
-        return lambda images, moment: grow(images, value, moment)
-    return lambda images, moment: function(images, value)
+        return lambda images, moment: grow(images, amount, moment)
+    return lambda images, moment: function(images) if amount is None else function(images, amount)
 
 
 def _rectangle(images: Tensor, top: Tensor, left: Tensor, rows: Tensor | int, columns: Tensor | int) -> Tensor:

@@ -1,6 +1,7 @@
 """What all data modules share: the size of the validation split, and whole batches for this rank's device."""
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ class BatchModule(LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # it is there already
 
+    def predict_dataloader(self) -> Iterable[Batch]:
+        """The test split, for `Trainer.predict`."""
+        return self.test_dataloader()
+
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to have in common with the one it continues."""
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
@@ -46,6 +51,8 @@ class BatchModule(LightningDataModule):
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
             raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
+        if self.val_size == 1:
+            raise ValueError(f"val_size 1: is neither a share below 1 nor enough {self.samples} to choose an epoch by")
         num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
         if not 0 < num_val < available:
             raise ValueError(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from datamodules.arrays import ImageArrays, read_arrays
-from datamodules.augment import parse_augmentations
+from datamodules.augment import check_sizes, parse_augmentations
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Images, TrainBatches
 from datamodules.download import download_arrays
@@ -48,7 +48,7 @@ class ImageData(BatchModule):
     ) -> None:
         super().__init__(batch_size, seed, val_size)
         self.data_dir, self.sample = Path(data_dir), sample
-        self.augmentations = parse_augmentations(augment)
+        self.augment, self.augmentations = augment, parse_augmentations(augment)
         self.arrays: ImageArrays | None = None
         self._train_images: Images | None = None
 
@@ -79,6 +79,7 @@ class ImageData(BatchModule):
         """Opens and checks the arrays, splits them, and computes `mean` and `std` of the training split."""
         if self.arrays is not None:
             return
+        check_sizes(self.augment, *self.image_shape[:2])
         arrays = type(self).make_sample() if self.sample else self._read()
         self.val_indices, self.train_indices = self._split(arrays.train_labels)
         self.mean, self.std = channel_mean_std(arrays.train_images, self.train_indices)

@@ -5,15 +5,16 @@ import os
 import re
 import sys
 import time
-import traceback
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from dis import opmap
 from pathlib import Path
 from typing import Any
 
 from running.exits import listening
+from running.flag_checks import check_ranges, check_run_dir
 from running.kept_flags import check_flags_kept
 from running.optimizer_defaults import describe, set_usual_defaults
 from running.runs import find_run, is_rank_zero
@@ -92,6 +93,9 @@ def cli(
             check_flags_kept(resumed, flags.as_dict())
         if changed and is_rank_zero():
             print(describe(flags["optimizer"], changed), flush=True)
+        check_ranges(flags.as_dict())
+        if "run_dir" in flags and not any(map(flags.get, ("resume", "fast_dev_run", "doctor"))):
+            check_run_dir(flags["run_dir"])
         config.update(flags.as_dict())
         try:
             flags.pop("script")
@@ -156,10 +160,18 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def is_ours(error: Exception) -> bool:
-    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug."""
-    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-    path = Path(frame.f_code.co_filename)
-    return any(path.is_relative_to(ROOT / package) for package in PACKAGES)
+    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug.
+
+    A ValueError has to come from a `raise` of ours: one that int(), an unpacking or a reshape makes is a bug as well,
+    although no frame but ours shows it. What the system refuses, such as to open a file, names the file itself.
+    """
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    if not any(Path(code.co_filename).is_relative_to(ROOT / package) for package in PACKAGES):
+        return False
+    return isinstance(error, OSError) or code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:

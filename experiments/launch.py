@@ -18,8 +18,17 @@ import command_line  # noqa: F401  puts the root on the path
 from drawing.pictures import draw_round
 from running.checkpoint_files import remove_previous, remove_unfinished
 from running.exits import watching
+from running.flag_checks import check_ranges
 from running.lr_finder import find_lr as run_lr_finder
-from running.preflight import check_flags, check_position, check_reloads, check_room, check_splits
+from running.preflight import (
+    check_batches,
+    check_flags,
+    check_position,
+    check_reloads,
+    check_room,
+    check_shapes,
+    check_splits,
+)
 from running.report import finish, hardware, num_parameters, put_by_metrics
 from running.resume import Opened, check_same_run, opened_run, run_flags, same_on_all_ranks
 from running.run_logger import open_logger, write_layout
@@ -146,6 +155,9 @@ def fit_in(
     run, checkpoint = opened.folder, opened.checkpoint
     kept = opened.flags or run_flags(model, data, {"max_epochs": max_epochs, "seed": seed, **flags})
     writes = not flags.get("fast_dev_run")
+    check_ranges({"max_epochs": max_epochs, **flags})  # not all come from a command line
+    if find_lr and not writes:
+        raise ValueError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
         raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
     if checkpoint:
@@ -179,6 +191,8 @@ def fit_in(
     trainer = build_trainer(run, max_epochs, callbacks, logger, **flags)
     check_flags(trainer, monitor, lr_patience)
     check_splits(data, trainer, monitor)
+    check_batches(data, trainer)
+    check_shapes(model, data, trainer)
     if checkpoint:
         check_position(checkpoint, data, trainer)
 

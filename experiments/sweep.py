@@ -12,7 +12,7 @@ All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, e
 in the end trials.csv and sweep.png. Each trial is a line when it ends; the last lines are the best one's run directory
 and the command that repeats it. The same command again, also at the same time, is one more worker of the study.
 Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
-whose script fails is one of the --trials, and stops nothing.
+whose script fails is one of the --trials, and stops nothing; where all fail, the exit status is 1.
 """
 
 import json
@@ -26,7 +26,7 @@ from typing import Any
 from command_line import cli
 from comparing.run_files import mode_in
 from comparing.scripts import check_flags, find_script, interruptible, label, split_command
-from comparing.sweep_report import report, say_best, say_ended
+from comparing.sweep_report import exit_if_all_failed, report, say_best, say_ended
 from comparing.sweep_space import Between, OneOf, parse_vary
 from comparing.trials import Sweep, open_study, work
 
@@ -85,6 +85,7 @@ def main(
     study = open_study(sweep)
     report(study, metric, folder)
     say_best(study, sweep)
+    exit_if_all_failed(study)
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class Stages(LightningModule, ABC):
     def test_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         return self._evaluate("test", batch)
 
+    def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
+        """What `forward` makes of a batch, with or without targets."""
+        return self(batch if isinstance(batch, Tensor) else batch[0])
+
     def on_train_epoch_end(self) -> None:
         means, _ = self.means["train"].compute(self._sum_over_ranks)
         metrics = {f"train/{name}": value for name, value in self.summarise(means).items()}

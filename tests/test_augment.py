@@ -11,7 +11,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from datamodules import augment
-from datamodules.augment import Moment, parse_augmentations
+from datamodules.augment import Moment, check_sizes, parse_augmentations
 
 ALL = "flip vflip rotate:30 rotate90 zoom:0.2 elastic:2 crop:4 shift:2 noise:0.1 cutout:8 erase:0.5".split()
 
@@ -245,3 +245,16 @@ def test_nothing_parses_as_no_augmentations(text):
 def test_bad_spec_is_refused_by_name(spec):
     with pytest.raises(ValueError, match=re.escape(repr(spec))):
         parse_augmentations(f"vflip,{spec},noise")
+
+
+@pytest.mark.parametrize("part", ["shift:28", "crop:40", "cutout:28", "elastic:30.5", "grow:28"])
+def test_pixels_that_are_no_less_than_the_images_are_named(part):
+    check_sizes("flip, crop:27, shift:27, rotate:90", 28, 32)
+    with pytest.raises(ValueError, match=f"augment '{part}': must be below 28"):
+        check_sizes(f"flip,{part}", 28, 32)
+
+
+def test_quarter_turns_take_square_images():
+    check_sizes("rotate90", 28, 28)
+    with pytest.raises(ValueError, match="augment 'rotate90': takes square images, not 28 x 32"):
+        check_sizes("rotate90", 28, 32)

@@ -4,6 +4,7 @@ import inspect
 import math
 from functools import cache
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -243,15 +244,82 @@ def test_wrong_option_is_named(name, options, named):
         build_net(name, GREY, 10, **options)
 
 
-def test_new_file_is_a_new_net(tmp_path, monkeypatch):
-    (tmp_path / "brought_by_a_test.py").write_text(
-        "from torch import nn\n"
-        "__all__ = ['Pixel']\n"
-        "def Pixel(input_shape, num_outputs, bias=True):\n"
-        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs, bias))\n"
-    )
+@pytest.mark.parametrize(
+    ("name", "options", "named"),
+    [
+        ("mlp", {"widths": 300}, r"net_args\.widths 300: mlp expects a list, such as \[512, 256\]"),
+        ("mlp", {"widths": [300, 1.5]}, r"net_args\.widths \[300, 1\.5\]"),
+        ("mlp", {"widths": "300"}, r"net_args\.widths 300"),
+        ("mlp", {"dropout": "high"}, r"net_args\.dropout high: mlp expects a number, such as 0\.0"),
+        ("mlp", {"dropout": True}, r"net_args\.dropout True"),
+        ("mlp", {"dropout": math.nan}, r"net_args\.dropout nan"),
+        ("mlp", {"residual": 1}, r"net_args\.residual 1: mlp expects true or false"),
+        ("mlp", {"norm": 3}, r"net_args\.norm 3: mlp expects a name or null"),
+        ("cnn", {"widths": [8, 16]}, r"net_args\.widths \[8, 16\]: cnn expects a list of 3, such as \[32, 64, 256\]"),
+        ("cnn", {"widths": [0, 16, 64]}, r"net_args\.widths \[0, 16, 64\]: must be at least 1"),
+        ("cnn", {"dropout": 1.5}, r"net_args\.dropout 1\.5"),
+        ("speednet", {"widths": [64, 64]}, r"net_args\.widths \[64, 64\]"),
+        ("speednet", {"widths": [[8, 8], [8, -1]]}, r"net_args\.widths \[\[8, 8\], \[8, -1\]\]: must be at least 1"),
+        ("googlenet", {"dropout": 2}, r"net_args\.dropout 2"),
+        ("tabm", {"size": 0}, r"net_args\.size 0: must be at least 1"),
+        ("imagenet", {"size": 64.5}, r"net_args\.size 64\.5: imagenet expects a whole number"),
+    ],
+)
+def test_option_of_another_type_or_out_of_range_is_named(name, options, named):
+    with pytest.raises(ValueError, match=named):
+        build_net(name, GREY, 10, **options)
+
+
+def test_whole_number_and_tuple_are_what_number_and_list_mean():
+    net = build_net("mlp", GREY, 10, dropout=0, widths=(np.int64(8), 4))
+    assert [layer.out_features for layer in net.modules() if isinstance(layer, nn.Linear)] == [8, 4, 10]
+
+
+@pytest.fixture
+def bring(tmp_path, monkeypatch):
+    """Puts a file of this content beside those of the networks, for one test."""
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    monkeypatch.setattr(package, "nets", cache(nets.__wrapped__))  # an empty cache, for this test alone
+    monkeypatch.setattr(package, "_files", cache(package._files.__wrapped__))  # an empty cache
+
+    def write(text, name):
+        (tmp_path / f"{name}.py").write_text(text)
+
+    return write
+
+
+PIXEL = (
+    "from torch import nn\n"
+    "__all__ = ['Pixel']\n"
+    "def Pixel(input_shape, num_outputs, bias=True):\n"
+    "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(num_outputs, bias))\n"
+)
+
+
+def test_new_file_is_a_new_net_whose_lazy_layers_have_their_sizes(bring):
+    bring(PIXEL, "brought_by_a_test")
     net = build_net("pixel", (1, 2, 2), 3, bias=False)
+    assert [tuple(p.shape) for p in net.parameters()] == [(3, 4)]
+    assert net.training
     assert net(torch.zeros(5, 1, 2, 2)).shape == (5, 3)
-    assert set(package.nets()) == {*nets(), "pixel"}
+    assert {"pixel", *SMALL} < set(nets())
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (PIXEL.replace("'Pixel']", "'Pixel'"), "line 2: SyntaxError"),
+        (PIXEL.replace("__all__", "all_nets"), "has no __all__"),
+        (PIXEL.replace("['Pixel", "['Voxel"), "has no 'Voxel'"),
+        ("import nothing_of_this_name\n" + PIXEL, "line 1: ModuleNotFoundError"),
+        (PIXEL + "Pixel.size = 1 / 0\n", "line 5: ZeroDivisionError"),
+    ],
+)
+def test_file_that_cannot_be_read_is_named_where_it_is_asked_for_and_spoils_no_other(bring, tmp_path, text, fault):
+    name = f"spoilt_{abs(hash(text))}"  # Python keeps a module that it has imported
+    bring(text, name)
+    assert build_net("softmax", GREY, 10)
+    for asked in ("pixel", "Pixel", name):
+        with pytest.raises(ValueError, match=rf"net '{asked}': {tmp_path / name}\.py.*{fault}"):
+            build_net(asked, GREY, 10)
+    with pytest.raises(ValueError, match="'lenet6': no such net; did you mean lenet5"):
+        build_net("lenet6", GREY, 10)

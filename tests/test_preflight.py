@@ -48,12 +48,43 @@ def refused(tmp_path, capsys, *flags):
         (["--on_nonfinite", "ignore"], ["on_nonfinite 'ignore'", "skip"]),
         (["--num_sanity_val_steps", "0", "--monitor", "val/f1"], ["val/f1", "val/acc"]),
         (["--val_size", "1436"], ["train split", "1 samples"]),
+        (["--val_size", "1.0"], ["val_size 1: is neither a share"]),
+        (["--limit_test_batches", "0.1"], ["limit_test_batches 0.1: of 1 batches"]),  # 360 images, by 512
+        (["--limit_val_batches", "0.9"], ["limit_val_batches 0.9: of 1 batches"]),
+        (["--limit_train_batches", "0.09"], ["limit_train_batches 0.09: of 11 batches"]),  # 1,293 images, by 128
+        (["--overfit_batches", "0.01"], ["overfit_batches 0.01"]),
+        (["--val_check_interval", "12"], ["val_check_interval 12: an epoch is of 11 batches"]),
+        (
+            ["--val_check_interval", "6", "--limit_train_batches", "0.5"],
+            ["val_check_interval 6: an epoch is of 5"],
+        ),
+        (["--max_time", "00:00:00:00"], ["max_time: must be above 0"]),
+        (["--max_epochs", "0"], ["max_epochs 0"]),
+        (["--find_lr", "--fast_dev_run"], ["find_lr, fast_dev_run"]),
+        (["--net", "cnn", "--batch_size", "1"], ["batch_size 1", "single samples"]),
+        (["--net", "lenet5", "--augment", "grow:20"], ["augment grow:20", "20 x 20"]),
+        (["--augment", "shift:28"], ["augment 'shift:28'", "below 28"]),
     ],
 )
 def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
     line = refused(tmp_path, capsys, *flags)
     assert all(part in line for part in named), line
-    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not list(tmp_path.glob("mnist/*"))
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--limit_train_batches", "0.1", "--limit_val_batches", "1.0", "--val_check_interval", "1"],
+        ["--val_check_interval", "11"],
+        ["--val_check_interval", "12", "--check_val_every_n_epoch", "null"],
+        ["--val_check_interval", "00:00:00:01"],
+        ["--net", "cnn", "--augment", "grow:20", "--limit_train_batches", "2"],
+        ["--batch_size", "1", "--limit_train_batches", "2"],  # no BatchNorm there
+    ],
+)
+def test_number_that_just_fires_is_taken(tmp_path, flags):
+    assert (run(tmp_path, *flags) / "metrics.json").exists()
 
 
 def test_disk_without_room_is_named(tmp_path, capsys, monkeypatch):

@@ -6,6 +6,7 @@ import multiprocessing
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -111,17 +112,32 @@ def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_work
     check_all_is_done_once(tmp_path, count, killed)
 
 
-def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
+@pytest.fixture
+def odd_script(tmp_path):
+    """A script with the flag x, which does not work where that is 2 or 4."""
     script = tmp_path / "odd.py"
     script.write_text(
         "from pathlib import Path\n\nfrom command_line import cli\nfrom launch import write_config\n"
         "from running.report import write_json\nfrom running.runs import new_run\n\n\n"
         'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
         '    run = new_run("odd", run_dir, "x")\n    write_config(run)\n'
-        "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
+        "    if x in (2, 4):\n        raise RuntimeError('even is unlucky')\n"
         '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
     )
-    folder = run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3")
+    return str(script)
+
+
+def test_sweep_of_which_all_trials_fail_ends_with_status_1_and_a_line(tmp_path, capsys, odd_script):
+    with pytest.raises(SystemExit) as end:
+        run_sweep(tmp_path, "--trials", "2", odd_script, "--vary", "x=2,4")
+    assert end.value.code == 1
+    assert "all 2 trials have failed; the last one: status 1: RuntimeError: even is unlucky" in capsys.readouterr().err
+
+
+def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys, odd_script):
+    with suppress(SystemExit):  # where by chance all crash
+        run_sweep(tmp_path, "--trials", "4", odd_script, "--vary", "x=2,3")
+    (folder,) = (tmp_path / "sweep").iterdir()
     trials = trials_of(folder)
     assert len(trials) == 4
     lines = capsys.readouterr().out.splitlines()
@@ -136,12 +152,14 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     for trial in trials:
         x = int(trial.params["x"])
         assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
-        assert trial.user_attrs.get("failure", "").endswith("RuntimeError: two is unlucky" if x == 2 else "")
+        assert trial.user_attrs.get("failure", "").endswith("RuntimeError: even is unlucky" if x == 2 else "")
         assert trial.value == (None if x == 2 else (x - 3) ** 2)
     ran = len(read_runs([folder]))
-    run_sweep(tmp_path, "--trials", "3", str(script), "--vary", "x=2,3")  # as many are there already
+    with suppress(SystemExit):
+        run_sweep(tmp_path, "--trials", "3", odd_script, "--vary", "x=2,3")  # as many are there already
     assert len(read_runs([folder])) == ran
-    run_sweep(tmp_path, "--trials", "6", "--jobs", "2", str(script), "--vary", "x=2,3")
+    with suppress(SystemExit):
+        run_sweep(tmp_path, "--trials", "6", "--jobs", "2", odd_script, "--vary", "x=2,3")
     counted = [trial for trial in trials_of(folder) if trial.state != TrialState.FAIL or "failure" in trial.user_attrs]
     assert len(counted) == 6
 

@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import shlex
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,6 +69,15 @@ def say_best(study: optuna.Study, sweep: Sweep) -> None:
         folder = sweep.folder / _name(best)
         print(f"best: {finished(folder) or folder}")
         print(shlex.join(["python", os.path.relpath(sweep.script), *sweep.arguments, *flags]))
+
+
+def exit_if_all_failed(study: optuna.Study) -> None:
+    """Ends the process with status 1, and a line on stderr, where trials have failed and none has finished."""
+    trials = study.get_trials(deepcopy=False)
+    failures = [trial.user_attrs["failure"] for trial in trials if "failure" in trial.user_attrs]
+    if failures and not any(trial.state == TrialState.COMPLETE for trial in trials):
+        print(f"error: all {len(failures)} trials have failed; the last one: {failures[-1]}", file=sys.stderr)
+        sys.exit(1)
 
 
 def importances_of(study: optuna.Study) -> dict[str, float]:

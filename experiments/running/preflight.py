@@ -1,5 +1,6 @@
 """What would fail after hours of training, checked before the first step."""
 
+import copy
 import io
 import shutil
 import warnings
@@ -11,6 +12,11 @@ from running.runs import read_checkpoint
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __version__
+from lightning.pytorch.callbacks import Timer
+
+from datamodules.augment import Moment
+from datamodules.batch_module import BatchModule
+from datamodules.batches import EvalBatches, TrainBatches
 
 STATES = 3  # numbers that a checkpoint holds for each weight: itself, and two moments of Adam's
 FILES = 3  # checkpoints that there is to be room for: the best, the last, and the one being written
@@ -26,6 +32,8 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
         raise ValueError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
+    if any(timer.time_remaining() <= 0 for timer in trainer.callbacks if isinstance(timer, Timer)):
+        raise ValueError("max_time: must be above 0")
     for name in ("limit_train_batches", "limit_test_batches"):
         if not getattr(trainer, name):
             raise ValueError(f"{name} {getattr(trainer, name)}: leaves nothing to train or to test")
@@ -39,6 +47,60 @@ def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | Non
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
             raise ValueError(f"{split} split: has {len(indices)} samples; it takes {least}")
+
+
+def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
+    """Raises ValueError where a share of the batches of our data modules is none, or validation waits for too many."""
+    counts = _num_batches(data, trainer.world_size) if isinstance(data, BatchModule) else {}
+    for split, count in counts.items():
+        name = f"limit_{split}_batches"
+        limit = getattr(trainer, name)
+        if isinstance(limit, float) and limit > 0 and int(limit * count) == 0:
+            name = "overfit_batches" if trainer.overfit_batches and split != "test" else name
+            raise ValueError(f"{name} {limit:g}: of {count} batches it leaves none")
+        counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
+    every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
+    within_epochs = isinstance(every, int) and trainer.check_val_every_n_epoch is not None
+    if counts and within_epochs and every > counts["train"]:
+        raise ValueError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
+
+
+def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:
+    """How many batches each split has on each of that many ranks."""
+    counts = {}
+    for split in ("train", "val", "test"):
+        loader = getattr(data, f"{split}_dataloader")()
+        if isinstance(loader, TrainBatches | EvalBatches):
+            loader.world_size = ranks
+            counts[split] = len(loader)
+    data.teardown("fit")  # what they hold is not yet on the Trainer's device
+    return counts
+
+
+def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Trainer) -> None:
+    """Raises ValueError where the network cannot train on single samples, or on images as small as the first ones."""
+    example, batch_size = getattr(model, "example_input_array", None), getattr(data, "batch_size", 2)
+    if not isinstance(example, torch.Tensor):
+        return
+    images = first = example[:1].expand(2, *example.shape[1:])
+    with torch.random.fork_rng(devices=[]):
+        for augmentation in getattr(data, "augmentations", []):
+            first = augmentation(first, Moment(torch.arange(2), 0, trainer.max_epochs or -1))
+    if first.shape != images.shape and (fault := _fault(model, first)):
+        size = " x ".join(map(str, first.shape[2:]))
+        raise ValueError(f"augment {data.hparams.augment}: the network does not take images of {size}: {fault}")
+    if batch_size == 1 and (fault := _fault(model, first[:1])):
+        raise ValueError(f"batch_size 1: the network does not train on single samples: {fault}")
+
+
+def _fault(model: LightningModule, batch: torch.Tensor) -> str:
+    """What a training step of a copy of the model says to such a batch, if anything."""
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            copy.deepcopy(model).train()(batch)
+        except (RuntimeError, ValueError) as error:  # as torch's layers raise them
+            return str(error)
+    return ""
 
 
 def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer) -> None:

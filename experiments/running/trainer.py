@@ -4,15 +4,18 @@ import ctypes
 import logging
 import sys
 import warnings
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from running.checkpoint_files import DurableCheckpointIO
+from running.runs import is_rank_zero
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
@@ -43,26 +46,58 @@ def keep_freed_memory() -> None:
 
 
 def build_trainer(
-    run: Path | None, max_epochs: int, callbacks: list[Callback], logger: TensorBoardLogger | bool, **flags: Any
+    run: Path | None, max_epochs: int, ours: list[Callback], our_logger: TensorBoardLogger | bool, **flags: Any
 ) -> Trainer:
-    """The Trainer of all scripts; what it refuses of its flags is a ValueError."""
+    """The Trainer of all scripts. A script's own `callbacks` and `logger` are added to ours.
+
+    Raises:
+        ValueError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
+    """
     if flags.get("default_root_dir") is None:
         flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
     if flags.get("profiler") is None:
         flags["profiler"] = _NoProfiler()
-    plugins = flags.get("plugins") or []
-    flags["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
+    flags["plugins"] = [*_as_list(flags.get("plugins")), DurableCheckpointIO()]
+    theirs = {name: _as_list(flags.pop(name)) for name in {"callbacks", "logger"} & flags.keys()}
     try:
-        return Trainer(
+        trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=callbacks,
-            logger=logger,
+            callbacks=[*theirs.get("callbacks", []), *ours],  # theirs may log what ours wait for
+            logger=[*_as_list(our_logger), *theirs.get("logger", [])],  # the first one is `trainer.logger`
             use_distributed_sampler=False,  # our loaders know their rank
             enable_model_summary=False,
             **flags,
         )
-    except (ValueError, TypeError, MisconfigurationException) as error:
+    except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         raise ValueError(str(error)) from error
+    except ImportError as error:  # that of an accelerator or a precision
+        names = ("accelerator", "precision", "strategy")
+        asked = (f"{name} {flags[name]}" for name in names if name in flags and flags[name] not in (None, "auto"))
+        raise ValueError(f"{', '.join(asked)}: {error}") from error
+    _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
+    return trainer
+
+
+def _as_list(value: Any) -> list[Any]:
+    """The objects that an argument of the Trainer's has: none, one, or a list; a bool is none."""
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, Iterable) else [value]
+
+
+def _check_processes(trainer: Trainer, strategy: Any, sync_batchnorm: bool) -> None:
+    """Raises ValueError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
+    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+        raise ValueError(
+            f"strategy {strategy}: does not start the script anew for each device, as runs here need; ddp does"
+        )
+    if trainer.is_global_zero and not is_rank_zero():
+        raise ValueError(
+            "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is a further one of a run, but it is"
+            " the only one; unset it, or start the run by its launcher"
+        )
+    if sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+        raise ValueError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
 
 
 class _NoProfiler(PassThroughProfiler):

@@ -7,7 +7,6 @@ Where pytorch-metric-learning has one, it is used. On several devices those that
 the pairs of one device's batch.
 """
 
-import inspect
 from typing import Any
 
 from torch import nn
@@ -19,6 +18,7 @@ from lit_modules.losses.nca import NCA
 from lit_modules.losses.proxy_nca import ProxyNCA
 from lit_modules.losses.softmax import Softmax
 from lit_modules.losses.triplet import Triplet
+from lit_modules.options import check_options
 
 LOSSES = {
     "softmax": Softmax,
@@ -34,11 +34,8 @@ def build_loss(name: str, embedding_size: int, num_classes: int, **options: Any)
     """Builds the loss called `name`.
 
     Raises:
-        ValueError: there is no such loss, it has no such option, or a number is out of its range.
+        ValueError: there is no such loss, it has no such option, or a value is wrong.
     """
     loss = choose("loss", name, LOSSES)
-    known = list(inspect.signature(loss).parameters)[2:]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"loss_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
+    check_options("loss_args", name, loss, options)
     return loss(embedding_size, num_classes, **options)

@@ -9,41 +9,77 @@ It names the layer that makes its outputs as `head`, see `heads.py`, unless that
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
 
-import inspect
 import pkgutil
+import re
+import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from lit_modules.choose import choose
 from lit_modules.heads import output_layer
+from lit_modules.options import check_options
+
+
+def nets() -> dict[str, Callable[..., nn.Module]]:
+    """Every network by its name, but for those in files that cannot be imported."""
+    return {name.lower(): getattr(file, name) for file in _files()[0] for name in file.__all__}
 
 
 @cache
-def nets() -> dict[str, Callable[..., nn.Module]]:
-    """Every network by its name."""
-    files = [import_module(f"{__name__}.{file.name}") for file in pkgutil.iter_modules(__path__)]
-    return {name.lower(): getattr(file, name) for file in files for name in file.__all__}
+def _files() -> tuple[list[ModuleType], dict[Path, str]]:
+    """The modules here, and what is wrong with the files that are none."""
+    modules, faults = [], {}
+    for found in pkgutil.iter_modules(__path__):
+        path = Path(found.module_finder.path, found.name)
+        path = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
+        try:
+            module = import_module(f"{__name__}.{found.name}")
+        except Exception as error:  # whatever happens in somebody's file
+            faults[path] = f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}"
+            continue
+        missing = [name for name in getattr(module, "__all__", ["__all__"]) if not hasattr(module, name)]
+        if missing:
+            offers = "has no __all__ that names its networks" if missing == ["__all__"] else f"has no {missing[0]!r}"
+            faults[path] = f"{path}: {offers}"
+        else:
+            modules.append(module)
+    return modules, faults
+
+
+def _line(error: Exception, path: Path) -> int:
+    """In which line of the file it happened."""
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
+    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # of a SyntaxError
 
 
 def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:
-    """Builds the network called `name`.
+    """Builds the network called `name`. Its lazy layers get the sizes that follow from `input_shape`.
 
     Raises:
-        ValueError: there is no such network, or it has no such option.
+        ValueError: there is no such network, its file cannot be imported, or an option is none of its or wrong.
     """
-    net = choose("net", name, nets())
-    known = list(inspect.signature(net).parameters)[2:]
-    for option in options:
-        if option not in known:
-            raise ValueError(f"net_args {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
-    built = net(tuple(input_shape), num_outputs, **options)
-    if not hasattr(built, "head") and (name := output_layer(built, num_outputs)) is not None:
-        built.head = name
-    return built
+    faults = _files()[1] if name not in nets() else {}
+    for path, fault in faults.items():
+        if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
+            raise ValueError(f"net {name!r}: {fault}")
+    constructor = choose("net", name, nets())
+    check_options("net_args", name, constructor, options)
+    net = constructor(tuple(input_shape), num_outputs, **options)
+    if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
+        with torch.no_grad():
+            net.eval()(torch.zeros(1, *input_shape))
+        net.train()
+    if not hasattr(net, "head") and (head := output_layer(net, num_outputs)) is not None:
+        net.head = head
+    return net
 
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:

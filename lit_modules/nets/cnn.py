@@ -26,7 +26,7 @@ class CNN(nn.Module):
         self,
         input_shape: Sequence[int],
         num_outputs: int,
-        widths: Sequence[int] = (32, 64, 256),
+        widths: tuple[int, int, int] = (32, 64, 256),
         dropout: float = 0.5,
         batch_norm: bool = True,
     ) -> None:

@@ -119,7 +119,7 @@ class SpeedNet(nn.Module):
         self,
         input_shape: Sequence[int],
         num_outputs: int,
-        widths: Sequence[Sequence[int]] = ((64, 64), (128, 256), (256, 256)),
+        widths: Sequence[tuple[int, int]] = ((64, 64), (128, 256), (256, 256)),
         residual: bool = False,
     ) -> None:
         super().__init__()

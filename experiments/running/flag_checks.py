@@ -1,0 +1,79 @@
+"""What each number on the command line may be, in one table for all scripts, and whether runs can be written.
+
+It is looked up before a script does anything: what a library says to a number that is out of its range comes late,
+at times after the whole training, or not at all.
+"""
+
+import math
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+LONGEST_NAME = "x" * 200  # of what comes below the folder of all runs, with the names of the files in a run
+
+
+class Range(NamedTuple):
+    """Numbers for which `holds`, and what a message says of them."""
+
+    words: str
+    holds: Callable[[float], bool]
+
+
+NOT_NEGATIVE = Range("at least 0", lambda value: value >= 0)
+POSITIVE = Range("above 0", lambda value: value > 0)
+AT_LEAST_1 = Range("at least 1", lambda value: value >= 1)
+SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
+BELOW_1 = Range("from 0 to below 1", lambda value: 0 <= value < 1)
+COUNT_OR_NO_END = Range("at least 1 and below 2**31, or -1 for no end", lambda value: 1 <= value < 2**31 or value == -1)
+COUNT_OR_ALL = Range("at least 0, or -1 for all", lambda value: value >= -1)
+SEED = Range("at least 0, and below 2**32", lambda value: 0 <= value < 2**32)  # as numpy and Lightning take it
+
+_FLAGS: dict[Range, Iterable[str]] = {
+    COUNT_OR_NO_END: ("max_epochs", "max_steps"),
+    COUNT_OR_ALL: ("num_sanity_val_steps",),
+    SEED: ("seed", "first_seed", "fold_seed"),
+    AT_LEAST_1: (
+        *("batch_size", "accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),
+        *("embedding_size", "recall_at", "rare", "seeds", "trials", "heartbeat", "points", "epochs", "steps"),
+        *("depth", "width", "hidden", "side", "input_shape", "num_outputs", "image_size"),
+    ),
+    POSITIVE: ("val_check_interval", "delta"),
+    SHARE: ("label_smoothing", "lr_milestones", "lr_gamma", "clip"),
+    BELOW_1: ("ema", "swa", "momentum"),
+    NOT_NEGATIVE: (
+        *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),
+        *("warmup_epochs", "lr_patience", "early_stopping", "checkpoint_every", "checkpoint_minutes", "stall_timeout"),
+        *("min_epochs", "min_steps", "log_every_n_steps", "gradient_clip_val", "reload_dataloaders_every_n_epochs"),
+        *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
+        *("pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
+    ),
+}
+RANGES = {name: its for its, names in _FLAGS.items() for name in names}
+
+
+def check_ranges(flags: Mapping[str, Any]) -> None:
+    """Raises ValueError where a number among the flags is infinite, not a number, or out of its range."""
+    for name, value in flags.items():
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, bool) or not isinstance(number, int | float):
+                continue  # a text, or nothing
+            if not math.isfinite(number):
+                raise ValueError(f"--{name} {value}: must be a finite number")
+            if name in RANGES and not RANGES[name].holds(number):
+                raise ValueError(f"--{name} {value}: must be {RANGES[name].words}")
+
+
+def check_run_dir(run_dir: str) -> None:
+    """Raises OSError where no run can be written below this folder, which need not be there yet. Leaves nothing."""
+    path = Path(run_dir)
+    try:
+        with suppress(FileNotFoundError):
+            (path / LONGEST_NAME).stat()  # refuses names that are too long, and a file in the way
+        there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
+        with tempfile.TemporaryDirectory(prefix=".", dir=there):
+            pass
+    except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte
+        raise OSError(f"--run_dir {run_dir}: {getattr(error, 'strerror', error)}") from error

@@ -1,0 +1,84 @@
+"""Options of a network or loss, checked against its annotations before torch meets a text in place of a number."""
+
+import inspect
+import math
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral, Real
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", NoneType: "null"}
+LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of an option of that name, wherever it is
+
+
+def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Checks the options of the network or loss called `name` by what `maker` says of its third and later parameters.
+
+    Args:
+        flag: that they come from, such as net_args.
+
+    Raises:
+        ValueError: an option that it does not have, or a value of another type or out of its range.
+    """
+    known = dict(list(_parameters(maker).items())[2:])
+    for option, value in options.items():
+        if option not in known:
+            raise ValueError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
+        kind, usual = known[option].annotation, known[option].default
+        if not _fits(value, kind):
+            example = "" if usual in (inspect.Parameter.empty, None) else f", such as {_plain(usual)}"
+            raise ValueError(f"{flag}.{option} {value}: {name} expects {_words(kind)}{example}")
+        if any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
+            raise ValueError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
+        if option == "dropout" and not 0 <= value < 1:
+            raise ValueError(f"{flag}.dropout {value}: must be from 0 to below 1")
+
+
+def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(maker, eval_str=True).parameters
+    except NameError:  # of a name that is imported for type checkers only
+        return inspect.signature(maker).parameters
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether the value is of the annotated kind, as far as that is plain data; of another kind anything is."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin in (Union, UnionType):
+        return any(_fits(value, part) for part in parts)
+    if origin is Literal:
+        return value in parts
+    if kind in (int, float):
+        number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
+        return number and math.isfinite(value)
+    if isinstance(origin, type) and issubclass(origin, Sequence):
+        return isinstance(value, list | tuple) and _all_fit(value, origin, parts)
+    return not isinstance(kind, type) or kind is inspect.Parameter.empty or isinstance(value, kind)
+
+
+def _all_fit(values: Sequence[Any], origin: type, parts: tuple[Any, ...]) -> bool:
+    """Whether the elements are those of `Sequence[int]`, or one for one of `tuple[int, int]`."""
+    if origin is tuple and parts[-1] is not Ellipsis:
+        return len(values) == len(parts) and all(map(_fits, values, parts))
+    return all(_fits(value, parts[0]) for value in values)
+
+
+def _words(kind: Any) -> str:
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(map(_words, get_args(kind)))
+    if get_origin(kind) is Literal:
+        return "one of " + ", ".join(map(str, get_args(kind)))
+    if get_origin(kind) is tuple and get_args(kind)[-1] is not Ellipsis:
+        return f"a list of {len(get_args(kind))}"
+    return WORDS.get(kind, "a list" if get_origin(kind) else getattr(kind, "__name__", str(kind)))
+
+
+def _numbers(value: Any) -> list[Any]:
+    """The numbers in a value, which may be a list, or lists in one."""
+    if isinstance(value, list | tuple):
+        return [number for part in value for number in _numbers(part)]
+    return [value] if isinstance(value, Real) else []
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(part) for part in value] if isinstance(value, list | tuple) else value
