@@ -30,8 +30,8 @@ import yaml
 from lightning.pytorch import LightningDataModule, LightningModule
 
 from callbacks import (
+    BestCheckpoint,
     EarlyStop,
-    EpochCheckpoint,
     FiniteGuard,
     GradientNorms,
     Histograms,
@@ -157,7 +157,7 @@ def fit_in(
     callbacks += [interruption]
     if writes:
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
-        callbacks += [EpochCheckpoint(checkpoints, "best", monitor)] if monitor else []
+        callbacks += [BestCheckpoint(checkpoints, monitor)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     if flags.get("strategy") == "fsdp":
         from running.sharding import fully_sharded  # only here, for its imports take time
