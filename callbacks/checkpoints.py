@@ -52,6 +52,7 @@ class RunCheckpoint(ModelCheckpoint):
             kept[name] = self._in_folder(state_dict[name])
         kept["best_k_models"] = {self._in_folder(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(kept)
+        self.current_score = state_dict["current_score"]  # which Lightning saves only
 
     def _in_folder(self, path: str) -> str:
         name = Path(path).name
@@ -158,15 +159,15 @@ class LastCheckpoint(RunCheckpoint):
             self._save(trainer, pl_module)  # but not again where the training has stopped within the epoch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)
         unfinished = trainer.should_stop and trainer.global_step < trainer.estimated_stepping_batches
-        for timer in (callback for callback in trainer.callbacks if isinstance(callback, Timer)):
-            if unfinished and trainer.is_global_zero and (timer.time_remaining() or 1) < 0:
-                seconds, run = round(timer.time_elapsed()), self.path.parent.parent
-                print(
-                    f"max_time: used up, {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
-                    f" --resume {run} with a longer --max_time goes on",
-                    flush=True,
-                )
+        if timer and unfinished and timer.time_remaining() <= 0 and trainer.is_global_zero:
+            seconds, run = round(timer.time_elapsed()), self.path.parent.parent
+            print(
+                f"max_time: used up, {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
+                f" --resume {run} with a longer --max_time goes on",
+                flush=True,
+            )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.validating and not validation_is_scheduled(trainer):
