@@ -37,7 +37,7 @@ def finish(
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
     ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
-    # The best one; the last one where training ended before any validation, or without.
+    # The best one; the last one where no metric chooses.
     saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
