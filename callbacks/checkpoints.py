@@ -13,7 +13,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
-from callbacks.boundaries import step_ends, validation_follows, validation_is_scheduled
+from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
 
 ASK_EVERY = 10  # steps between two looks at the clock, where several ranks have to agree
@@ -108,10 +108,9 @@ class LastCheckpoint(RunCheckpoint):
         self._schedule: dict[str, Any] = {}  # of validation, where a last one comes beside it
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.steps > trainer.estimated_stepping_batches:
-            raise ValueError(
-                f"checkpoint_every {self.steps}: the whole run is of {trainer.estimated_stepping_batches:,} steps"
-            )
+        self._last_step = trainer.estimated_stepping_batches  # asked for once, since it takes time
+        if self.steps > self._last_step:
+            raise ValueError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         if trainer.fit_loop.restarted_on_epoch_end:
             # With `max_steps` Lightning would end this epoch again, and count and log it twice.
@@ -124,10 +123,11 @@ class LastCheckpoint(RunCheckpoint):
     ) -> None:
         if trainer.should_stop or self._stops:
             self._stops, trainer.should_stop = True, step_ends(trainer, batch_idx)
-        if trainer.global_step == self._step:
+        step = trainer.global_step
+        if step == self._step:
             return
-        self._step = trainer.global_step
-        ends = (self._stops and _may_stop(trainer)) or _is_last_step(trainer)
+        self._step = step
+        ends = step >= self._last_step or (self._stops and _may_stop(trainer))
         self._due = ends or self._due or self._is_due(trainer)
         validates = self._due and (validation_follows(trainer, batch_idx) or (ends and self._validates_last(trainer)))
         if self._due and not trainer.is_last_batch and not validates:
@@ -154,7 +154,7 @@ class LastCheckpoint(RunCheckpoint):
             self._save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        ends = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
+        ends = trainer.should_stop or trainer.global_step >= self._last_step
         if ends or self._due or (trainer.current_epoch + 1) % self.epochs == 0:
             self._save(trainer, pl_module)  # but not again where the training has stopped within the epoch
 
@@ -170,7 +170,7 @@ class LastCheckpoint(RunCheckpoint):
             )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.validating and not validation_is_scheduled(trainer):
+        if trainer.validating and not validation_follows(trainer, trainer.fit_loop.batch_idx):
             # Lightning counts this step after its validation, and a resumed run only where one is due again.
             checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
 
@@ -184,12 +184,6 @@ class LastCheckpoint(RunCheckpoint):
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer, pl_module)
         self._due, self._saved_at = False, time.monotonic()
-
-
-def _is_last_step(trainer: Trainer) -> bool:
-    """Whether the run's number of steps or epochs is reached with this one."""
-    last_epoch = trainer.is_last_batch and trainer.current_epoch + 1 == trainer.max_epochs
-    return last_epoch or 0 <= trainer.max_steps <= trainer.global_step
 
 
 def _may_stop(trainer: Trainer) -> bool:

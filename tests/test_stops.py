@@ -9,6 +9,7 @@ import launch
 
 import pytest
 import torch
+from interrupt import SMALL, assert_same_weights, start
 from test_resume import STEPS, assert_same_run, at_call, before, curves, killed, the_run, train
 
 from callbacks import LastCheckpoint, LRDecay
@@ -134,6 +135,22 @@ def test_best_checkpoint_is_of_the_step_of_its_validation(run_of, flags):
     assert validations[-1][0] + 1 == metrics_of(run)["steps"]  # the run's last weights are among those
 
 
+@pytest.mark.slow
+def test_two_ranks_stop_and_go_on(tmp_path):
+    flags = [*SMALL, *OFTEN, "--devices", "2", "--batch_size", "64", "--lr_decay", "constant", "--max_epochs", "3"]
+    for folder, more in {
+        "whole": ["--max_steps", "33"],
+        "part": ["--max_steps", "9"],
+        "part/mnist/*": ["--max_steps", "33"],
+    }.items():
+        (run,) = [*tmp_path.glob(folder), None][:1]
+        place = ["--resume", str(run)] if run else ["--run_dir", str(tmp_path / folder)]
+        process = start("mnist", *flags, *more, *place)
+        output, _ = process.communicate(timeout=240)
+        assert process.returncode == 0, output
+    assert_same_weights(the_run(tmp_path / "whole"), the_run(tmp_path / "part"))
+
+
 def in_validation_end(number):
     """Between the saving of the best checkpoint and the last one; the first call is Lightning's sanity check."""
     return at_call(LastCheckpoint, "on_validation_end", number)
@@ -146,6 +163,7 @@ def in_validation_end(number):
         (OFTEN, [in_validation_end(5), in_validation_end(2)]),  # a resumed run has no sanity check
         (["--max_steps", "17"], [in_validation_end(3)]),
         (["--max_steps", "17"], [before(launch, "finish", lambda *_: True)]),
+        ([*OFTEN, *NONE_BETTER, "--early_stopping", "2"], [before(launch, "finish", lambda *_: True)]),
     ],
 )
 def test_kill_at_a_validations_checkpoints_changes_nothing(tmp_path, run_of, flags, hooks):
