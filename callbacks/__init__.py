@@ -1,7 +1,7 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
 from callbacks.averaging import weight_averaging
-from callbacks.checkpoints import EpochCheckpoint, LastCheckpoint
+from callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from callbacks.early_stopping import EarlyStop
 from callbacks.finite import FiniteGuard
 from callbacks.first_step import FirstStep
@@ -16,8 +16,8 @@ from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
 
 __all__ = [
+    "BestCheckpoint",
     "EarlyStop",
-    "EpochCheckpoint",
     "FiniteGuard",
     "FirstStep",
     "GradientNorms",

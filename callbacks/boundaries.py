@@ -3,6 +3,12 @@
 from lightning.pytorch import Trainer
 
 
+def step_ends(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether no gradients of this batch are kept for a later step; kept ones are in no checkpoint."""
+    batches = batch_idx + 1
+    return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
+
+
 def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     """Whether validation within the epoch comes right after this batch; not known where it goes by the clock."""
     if not trainer.enable_validation or not isinstance(trainer.val_check_batch, int):
@@ -11,3 +17,11 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
         return (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
     in_this_epoch = (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0
     return in_this_epoch and (batch_idx + 1) % trainer.val_check_batch == 0
+
+
+def validation_is_scheduled(trainer: Trainer) -> bool:
+    """In a validation, whether it is one of those that `val_check_interval` asks for, as all are that go by the clock.
+
+    The other kind comes where training ends between two of them. A run that goes on from there has none at this step.
+    """
+    return not isinstance(trainer.val_check_batch, int) or validation_follows(trainer, trainer.fit_loop.batch_idx)

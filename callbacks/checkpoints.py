@@ -1,19 +1,25 @@
-"""The two checkpoints of a run: its best validation epoch and its last one."""
+"""The two checkpoints of a run: that of its best validation, and the last one.
+
+Both are of the weights that were just validated, at each validation the best one, if it is, and then the last one, if
+it is due; a training that ends away from a validation ends with one. At the last batch of an epoch both wait for the
+epoch's end, from which a resumed run begins the next one.
+"""
 
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
-from callbacks.boundaries import validation_follows
+from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
 
 ASK_EVERY = 10  # steps between two looks at the clock, where several ranks have to agree
 
 
-class EpochCheckpoint(ModelCheckpoint):
+class RunCheckpoint(ModelCheckpoint):
     """Saves `folder/<name>.ckpt`, over the old one, at the end of an epoch, and has no work between epochs.
 
     Args:
@@ -26,7 +32,11 @@ class EpochCheckpoint(ModelCheckpoint):
         super().__init__(
             folder, name, monitor=monitor, mode=mode, save_on_train_epoch_end=True, enable_version_counter=False
         )
-        self._key = f"EpochCheckpoint({name})"
+        self._key = f"EpochCheckpoint({name})"  # as it is called in the checkpoints that there are
+
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves now, once a step, unless the metric is no better."""
+        super().on_train_epoch_end(trainer, pl_module)
 
     @property
     def state_key(self) -> str:
@@ -43,17 +53,40 @@ class EpochCheckpoint(ModelCheckpoint):
             kept[name] = self._in_folder(state_dict[name])
         kept["best_k_models"] = {self._in_folder(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(kept)
+        self.current_score = state_dict["current_score"]  # which Lightning saves only
 
     def _in_folder(self, path: str) -> str:
         name = Path(path).name
         return str(Path(self.dirpath) / name) if name.endswith(".ckpt") else ""
 
 
-class LastCheckpoint(EpochCheckpoint):
-    """Saves `folder/last.ckpt`, where a run goes on after an interruption, at the end of epochs and within them.
+class BestCheckpoint(RunCheckpoint):
+    """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights it is of."""
+
+    def __init__(self, folder: Path, monitor: str, mode: str | None = None) -> None:
+        super().__init__(folder, "best", monitor, mode)
+        self._waits = False  # for the epoch's end
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._waits = trainer.is_last_batch
+        if not self._waits:
+            self.save(trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._waits:
+            self.save(trainer, pl_module)
+        self._waits = False
+
+
+class LastCheckpoint(RunCheckpoint):
+    """Saves `folder/last.ckpt`, where a run goes on that was interrupted or has stopped, after epochs and within them.
 
     Within an epoch it saves where the optimizer has made a step, since gradients that are being accumulated are in no
     checkpoint, and after the validation that is due at this step, which a resumed run would pass over.
+
+    A training that stops within an epoch, by `max_steps`, `max_time` or early stopping, does so at the end of a step,
+    is validated, and is saved within the epoch: more steps, time or patience go on there. It comes after all callbacks
+    that may stop a training.
 
     Args:
         epochs: from one saving to the next; the run's last one is saved in any case.
@@ -72,34 +105,75 @@ class LastCheckpoint(EpochCheckpoint):
                 raise ValueError(f"{name} {value}: must be 0, for off, or more")
         super().__init__(folder, "last")
         self.epochs, self.steps, self.minutes = epochs, steps, minutes
-        self.path, self._due = Path(self.dirpath, "last.ckpt"), False
+        self.path, self._due, self._stops = Path(self.dirpath, "last.ckpt"), False, False
+        self._schedule: dict[str, Any] = {}  # of validation, where a last one comes beside it
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.steps > trainer.estimated_stepping_batches:
-            raise ValueError(
-                f"checkpoint_every {self.steps}: the whole run is of {trainer.estimated_stepping_batches:,} steps"
-            )
+        self._last_step = trainer.estimated_stepping_batches  # asked for once, since it takes time
+        if self.steps > self._last_step:
+            raise ValueError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
+        if trainer.fit_loop.restarted_on_epoch_end:
+            # With `max_steps` Lightning would end this epoch again, and count and log it twice.
+            trainer.fit_loop.epoch_progress.increment_completed()
+            trainer.fit_loop.reset_restart_stage()
+            trainer.fit_loop.epoch_loop.on_iteration_done()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if not (self.steps or self.minutes) or trainer.global_step == self._step:
+        if trainer.should_stop or self._stops:
+            self._stops, trainer.should_stop = True, step_ends(trainer, batch_idx)
+        step = trainer.global_step
+        if step == self._step:
             return
-        self._step = trainer.global_step
-        self._due = self._due or self._is_due(trainer)
-        if self._due and not trainer.is_last_batch and not validation_follows(trainer, batch_idx):
-            self._save(trainer)
+        self._step = step
+        ends = step >= self._last_step or (self._stops and _may_stop(trainer))
+        self._due = ends or self._due or self._is_due(trainer)
+        validates = self._due and (validation_follows(trainer, batch_idx) or (ends and self._validates_last(trainer)))
+        if self._due and not trainer.is_last_batch and not validates:
+            self._save(trainer, pl_module)
+
+    def _validates_last(self, trainer: Trainer) -> bool:
+        """Lets Lightning validate after this batch, as it does where a training is to stop; False where it cannot."""
+        if not trainer.enable_validation or not _may_stop(trainer):
+            return False
+        self._schedule = {"check_val_every_n_epoch": trainer.check_val_every_n_epoch}
+        trainer.check_val_every_n_epoch, trainer.should_stop = 1, True
+        return True
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        vars(trainer).update(self._schedule)
+        self._schedule = {}
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._due and not trainer.sanity_checking and not trainer.is_last_batch:
-            self._save(trainer)
+        if trainer.sanity_checking or trainer.is_last_batch:
+            return
+        if trainer.should_stop and not step_ends(trainer, trainer.fit_loop.batch_idx):
+            self._stops, trainer.should_stop = True, False  # at the end of the step
+        if self._due or (trainer.should_stop and _may_stop(trainer)):
+            self._save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        ends = trainer.should_stop or trainer.global_step >= trainer.estimated_stepping_batches
+        ends = trainer.should_stop or trainer.global_step >= self._last_step
         if ends or self._due or (trainer.current_epoch + 1) % self.epochs == 0:
-            super().on_train_epoch_end(trainer, pl_module)
-            self._saved(trainer)
+            self._save(trainer, pl_module)  # but not again where the training has stopped within the epoch
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)
+        unfinished = trainer.should_stop and trainer.global_step < trainer.estimated_stepping_batches
+        if timer and unfinished and timer.time_remaining() <= 0 and trainer.is_global_zero:
+            seconds, run = round(timer.time_elapsed()), self.path.parent.parent
+            print(
+                f"max_time: used up, {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
+                f" --resume {run} with a longer --max_time goes on",
+                flush=True,
+            )
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.validating and not validation_follows(trainer, trainer.fit_loop.batch_idx):
+            # Lightning counts this step after its validation, and a resumed run only where one is due again.
+            checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
 
     def _is_due(self, trainer: Trainer) -> bool:
         if self.steps and self._step % self.steps == 0:
@@ -108,9 +182,11 @@ class LastCheckpoint(EpochCheckpoint):
             return False
         return trainer.strategy.broadcast(time.monotonic() - self._saved_at >= 60 * self.minutes)
 
-    def _save(self, trainer: Trainer) -> None:
-        trainer.save_checkpoint(self.path)
-        self._saved(trainer)
-
-    def _saved(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.save(trainer, pl_module)
         self._due, self._saved_at = False, time.monotonic()
+
+
+def _may_stop(trainer: Trainer) -> bool:
+    """Whether the least number of epochs and steps is reached; before, Lightning goes on where it is to stop."""
+    return trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
 
 
@@ -22,6 +23,10 @@ class EarlyStop(EarlyStopping):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if validation_is_scheduled(trainer):  # a run that goes on from its end counts the rounds that it would have had
+            super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         super().load_state_dict(state | {"patience": self.patience})

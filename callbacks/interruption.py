@@ -9,7 +9,7 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
-from callbacks.boundaries import validation_follows
+from callbacks.boundaries import step_ends, validation_follows
 
 # The counters of a validation in its first batch, in Lightning's words.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
@@ -73,13 +73,13 @@ class Interruption(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._agree(trainer) and not _more_follows(trainer, batch_idx) and _stepped(trainer, batch_idx):
+        if self._agree(trainer) and not _more_follows(trainer, batch_idx) and step_ends(trainer, batch_idx):
             self._end(trainer)
 
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if not self.active:  # in the sanity check, or after training
             return
-        if self._agree(trainer) and not _run_ends(trainer) and _stepped(trainer, trainer.fit_loop.batch_idx):
+        if self._agree(trainer) and not _run_ends(trainer) and step_ends(trainer, trainer.fit_loop.batch_idx):
             for callback in trainer.callbacks:
                 if isinstance(callback, WeightAveraging):  # the average is validated; the current weights go back
                     callback.on_validation_epoch_end(trainer, pl_module)
@@ -116,12 +116,6 @@ class Interruption(Callback):
 
 def _nothing(*args: Any) -> None:
     """Takes the place of what is not wanted."""
-
-
-def _stepped(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether no gradients are kept for a later step."""
-    batches = batch_idx + 1
-    return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
 
 
 def _run_ends(trainer: Trainer) -> bool:

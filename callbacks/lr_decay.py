@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
 
 SCHEDULES = ("constant", "step", "linear", "cosine", "onecycle", "plateau")
@@ -88,7 +89,7 @@ class LRDecay(Callback):
             group["lr"] = group["initial_lr"] * factor
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self.schedule != "plateau" or trainer.sanity_checking:
+        if self.schedule != "plateau" or trainer.sanity_checking or not validation_is_scheduled(trainer):
             return
         value = self.sign * float(trainer.callback_metrics[self.monitor])
         if value < self.best:

@@ -8,6 +8,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
+from lightning.pytorch.trainer.states import TrainerFn
 
 REDRAW_SECONDS = 0.5
 BAR_WIDTH = 24
@@ -16,6 +17,8 @@ BAR_WIDTH = 24
 class ProgressLine(ProgressBar):
     """Draws epoch, step, loss, samples per second and time left on a terminal, and a line per epoch anywhere.
 
+    A validation within an epoch has a line of its own; an epoch's line has the figures of one at its end only.
+
     A batch is a tuple whose last part has one entry per sample.
     """
 
@@ -23,6 +26,7 @@ class ProgressLine(ProgressBar):
         super().__init__()
         self.enabled = True
         self._redraw_at = 0.0
+        self._validated = False  # at the end of the epoch whose line is due
 
     def disable(self) -> None:
         self.enabled = False
@@ -52,6 +56,14 @@ class ProgressLine(ProgressBar):
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._print_epoch(trainer, trainer.current_epoch)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
+            return
+        self._validated = trainer.is_last_batch
+        if not self._validated and self.enabled:
+            place = f"{_epoch_of(trainer, trainer.current_epoch + 1)}, step {trainer.global_step:,}"
+            self._print(f"{place}  {_metrics(trainer, 'val/')}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,12 +95,20 @@ class ProgressLine(ProgressBar):
     def _print_epoch(self, trainer: Trainer, epochs_done: int) -> None:
         if not self.enabled or not epochs_done or trainer.global_step == self._first_step:
             return
-        names = [
-            name for name in trainer.callback_metrics if name.startswith(("train/", "val/")) and "second" not in name
-        ]
-        metrics = "  ".join(f"{name} {trainer.callback_metrics[name]:.4f}" for name in sorted(names))
+        metrics = _metrics(trainer, "train/", *["val/"] * self._validated)
+        self._validated = False
+        self._print(f"{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}")
+
+    def _print(self, line: str) -> None:
         erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
-        print(f"{erase}{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}", flush=True)
+        print(f"{erase}{line}", flush=True)
+
+
+def _metrics(trainer: Trainer, *stages: str) -> str:
+    """Those that were logged last, of training or validation, without times."""
+    metrics = trainer.callback_metrics
+    names = sorted(name for name in metrics if name.startswith(stages) and "second" not in name)
+    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
 
 
 def _epoch_of(trainer: Trainer, number: int) -> str:

@@ -40,8 +40,8 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from callbacks import (
+    BestCheckpoint,
     EarlyStop,
-    EpochCheckpoint,
     FiniteGuard,
     FirstStep,
     GradientNorms,
@@ -181,7 +181,7 @@ def fit_in(
         damaged = opened.checkpoint if checkpoint != opened.checkpoint else None
         callbacks += [] if find_lr else [FirstStep(partial(_begin, run=run, flags=kept, damaged=damaged))]
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
-        callbacks += [EpochCheckpoint(checkpoints, "best", monitor, mode)] if monitor else []
+        callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     if flags.get("strategy") == "fsdp":
         from running.sharding import fully_sharded  # only here, for its imports take time

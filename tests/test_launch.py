@@ -60,9 +60,12 @@ def test_test_figures_are_those_of_the_best_checkpoint(tmp_path, flags):
     assert json.loads((run / "metrics.json").read_text())["test/acc"] == pytest.approx(right.item(), abs=1e-6)
 
 
-def test_run_that_ends_before_any_validation_is_tested_as_it_is(tmp_path):
+def test_run_of_a_few_steps_is_validated_at_its_end(tmp_path):
     run = run_mnist(tmp_path, "--max_steps", "3")
-    assert json.loads((run / "metrics.json").read_text())["steps"] == 3
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["steps"] == 3
+    (point,) = EventAccumulator(str(run)).Reload().Scalars("val/acc")
+    assert (point.step, point.value) == (2, pytest.approx(metrics["val/acc"], abs=1e-6))
 
 
 def test_config_repeats_the_run(tmp_path):

@@ -53,6 +53,24 @@ def test_file_gets_one_line_per_epoch_with_its_metrics(tmp_path, capsys):
             assert f"{name} {events.Scalars(name)[epoch].value:.4f}" in line
 
 
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [  # of four batches an epoch
+        ({"val_check_interval": 3}, ["1/2, step 3 val", "1/2 train", "2/2, step 7 val", "2/2 train"]),
+        ({"val_check_interval": 2}, ["1/2, step 2 val", "1/2 train val", "2/2, step 6 val", "2/2 train val"]),
+        ({"check_val_every_n_epoch": 2, "max_epochs": 3}, ["1/3 train", "2/3 train val", "3/3 train"]),
+        ({"limit_val_batches": 0}, ["1/2 train", "2/2 train"]),
+    ],
+)
+def test_figures_of_a_validation_are_shown_once_and_where_they_belong(capsys, flags, lines):
+    fit(ProgressLine(), **{"max_epochs": 2, "limit_train_batches": 4, **flags})
+    shown = [line.removeprefix("epoch ") for line in capsys.readouterr().out.splitlines() if line[:5] == "epoch"]
+    for line, expected in zip(shown, lines, strict=True):
+        place, *stages = re.split(" (?=train|val)", expected)
+        assert line.startswith(f"{place}  ")
+        assert [stage for stage in ("train", "val") if f"{stage}/acc" in line] == stages
+
+
 def test_terminal_is_redrawn_twice_a_second(terminal, capsys):
     fit(ProgressLine(), terminal, max_epochs=1, limit_train_batches=10)
     frames = [frame for frame in capsys.readouterr().out.split("\r") if "samples/s" in frame]

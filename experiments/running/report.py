@@ -41,17 +41,17 @@ def finish(
     # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
     ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
     trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
-    # The best one; the last one where training ended before any validation, or without.
+    # The best one; the last one where no metric chooses.
     saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
     if run and pictures:
         trainer.callbacks.append(Predictions(partial(_keep_test, tested)))
-    validates = bool(sum(trainer.num_val_batches))
-    metrics = evaluate(trainer, model, data, best, validates)
+    # Not what the training has counted: one that was resumed at its end has set up no validation.
+    metrics = evaluate(trainer, model, data, best, trainer.enable_validation)
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
     metrics |= {
-        "epochs": trainer.current_epoch,
+        "epochs": trainer.fit_loop.epoch_progress.current.ready,  # begun: the last may have been stopped
         "steps": trainer.global_step,
         "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),
@@ -104,7 +104,8 @@ def evaluate(
     """Metrics of the validation split, if there is one, and of the test set, with the checkpoint's weights if given."""
     metrics = {}
     if validates:
-        metrics |= trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+        for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
+            metrics |= validated  # of the one loader; none where it is empty
         checkpoint = None  # its weights are there now
     metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
