@@ -12,6 +12,7 @@ from running.checkpoint_files import DurableCheckpointIO
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import HalfPrecision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -53,7 +54,7 @@ def build_trainer(
     plugins = flags.get("plugins") or []
     flags["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), DurableCheckpointIO()]
     try:
-        return Trainer(
+        trainer = Trainer(
             max_epochs=max_epochs,
             callbacks=callbacks,
             logger=logger,
@@ -63,6 +64,17 @@ def build_trainer(
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
         raise ValueError(str(error)) from error
+    if type(trainer.precision_plugin) is HalfPrecision:
+        trainer.strategy.precision_plugin = _HalfInputs(trainer.precision)
+    return trainer
+
+
+class _HalfInputs(HalfPrecision):
+    """Lightning's, which leaves targets as they are: metrics are of these, and not of what they are rounded to."""
+
+    def convert_input(self, data: tuple[Any, Any]) -> tuple[Any, Any]:
+        inputs, targets = data
+        return super().convert_input(inputs), targets
 
 
 class _NoProfiler(PassThroughProfiler):
