@@ -72,9 +72,11 @@ def build_trainer(
 class _HalfInputs(HalfPrecision):
     """Lightning's, which leaves targets as they are: metrics are of these, and not of what they are rounded to."""
 
-    def convert_input(self, data: tuple[Any, Any]) -> tuple[Any, Any]:
-        inputs, targets = data
-        return super().convert_input(inputs), targets
+    def convert_input(self, data: Any) -> Any:
+        if not isinstance(data, tuple | list):
+            return super().convert_input(data)
+        inputs, *targets = data
+        return super().convert_input(inputs), *targets
 
 
 class _NoProfiler(PassThroughProfiler):
