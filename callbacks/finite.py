@@ -50,16 +50,15 @@ class FiniteGuard(Callback):
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
         self._found, self._urgency = "", 0  # in this step, where it is to be skipped
-        self._buffers: list[tuple[Tensor, Tensor]] = []  # and what they were before the step
-        if self.skips:
-            self._buffers = [(buffer, buffer.clone()) for buffer in pl_module.buffers()]
+        self._buffers = dict(pl_module.named_buffers()) if self.skips else {}
+        self._before = {name: buffer.clone() for name, buffer in self._buffers.items()}  # the step
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._batch, self._batch_idx = batch, batch_idx
         if self.skips and batch_idx % trainer.accumulate_grad_batches == 0:
             self._found, self._urgency = "", 0
-            for buffer, before in self._buffers:
-                before.copy_(buffer)
+            for name, buffer in self._buffers.items():
+                self._before[name].copy_(buffer)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if not self._at_once:
@@ -140,8 +139,7 @@ class FiniteGuard(Callback):
             return
         for parameter in pl_module.parameters():
             parameter.grad = None  # the optimizer passes over it, its momentum included
-        for buffer, before in self._buffers:
-            buffer.copy_(before)
+        pl_module.load_state_dict(self._before, strict=False)  # by this, a layer that follows its buffers is told
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
         if self._in_a_row == IN_A_ROW:
             raise ValueError(f"{message}; {IN_A_ROW} steps in a row were skipped")

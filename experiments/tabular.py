@@ -83,4 +83,5 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
 def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
     """What `model.forward` says of preprocessed rows, (N, F), in float64: targets, or log-probabilities of classes."""
     parts = torch.from_numpy(rows).split(4096)  # an ensemble needs memory for each of its members
-    return torch.cat([model.cpu().eval()(part) for part in parts]).double().numpy()
+    model.cpu().float().eval()  # whatever precision it was trained in
+    return torch.cat([model(part) for part in parts]).double().numpy()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lit_modules import mix
 from lit_modules.heads import head_of
+from lit_modules.means import precise, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.stages import Batch, Stages
@@ -19,7 +20,7 @@ class Classifier(Stages):
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
     Logs `loss` and `acc` of each stage, exact means over its samples; `train/loss` includes the
-    label smoothing, and none includes the L1 penalty.
+    label smoothing, and none includes the L1 penalty. Of a mixed image `train/acc` counts both labels, by their shares.
 
     Args:
         net: a name from `lit_modules.nets`.
@@ -88,8 +89,8 @@ class Classifier(Stages):
         """Logits, (B, num_classes), of images with values in 0..1, (B, C, H, W)."""
         images = self.normalise(images)
         if self.test_flip and not self.training:
-            return (self.net(images) + self.net(images.flip(-1))) / 2
-        return self.net(images)
+            return (precise(self.net(images)) + precise(self.net(images.flip(-1)))) / 2
+        return precise(self.net(images))
 
     def mix(self, images: Tensor) -> tuple[Tensor, float]:
         """Training images mixed with others, by mixup or CutMix, and the share of each image's own label."""
@@ -103,9 +104,12 @@ class Classifier(Stages):
         images, share = self.mix(images)
         logits = self(images)
         loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        right = share * num_correct(logits, labels)
         if self.mixes:
-            loss += (1 - share) * F.cross_entropy(logits, mix.partners(labels), label_smoothing=self.label_smoothing)
-        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=num_correct(logits, labels))
+            others = mix.partners(labels)
+            loss += (1 - share) * F.cross_entropy(logits, others, label_smoothing=self.label_smoothing)
+            right += (1 - share) * num_correct(logits, others)
+        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=right)
         return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
@@ -150,4 +154,4 @@ class Classifier(Stages):
 
 def num_correct(logits: Tensor, labels: Tensor) -> Tensor:
     """How many rows of the logits, (B, C), are largest at their label, (B,)."""
-    return (logits.argmax(1) == labels).sum()
+    return (logits.argmax(1) == labels).sum(dtype=widest(logits.device))

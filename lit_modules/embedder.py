@@ -9,9 +9,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.func import functional_call
 
 from lit_modules.losses import build_loss
-from lit_modules.means import widest
+from lit_modules.means import precise, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.retrieval import nearest_mean, retrieve
@@ -77,7 +78,7 @@ class Embedder(Stages):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); of any length."""
-        return self.net(self.normalise(images)).float()
+        return precise(self.net(self.normalise(images)))
 
     def _param_groups(self) -> list[Any]:
         return [*self.net.parameters(), *self.loss.parameters()]
@@ -86,7 +87,8 @@ class Embedder(Stages):
         images, labels = batch
         embeddings = self(images)
         with torch.autocast(embeddings.device.type, enabled=False):  # small differences of distances count
-            loss = self.loss(embeddings, labels)
+            weights = {name: precise(weight) for name, weight in self.loss.named_parameters()}
+            loss = functional_call(self.loss, weights, (embeddings, labels))
         self.means["train"].add(len(labels), loss=loss.detach() * len(labels))
         return loss
 
@@ -103,8 +105,9 @@ class Embedder(Stages):
 
     def on_test_epoch_start(self) -> None:
         for batch in self.trainer.datamodule.gallery_dataloader():
-            with self.trainer.precision_plugin.forward_context():
-                self._evaluate("gallery", batch)
+            precision = self.trainer.precision_plugin  # Lightning applies it to its own loaders' batches
+            with precision.forward_context():
+                self._evaluate("gallery", precision.convert_input(batch))
         self.embeddings["gallery"] = self._gather_seen()
 
     def on_test_epoch_end(self) -> None:

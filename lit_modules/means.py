@@ -67,3 +67,8 @@ class Means:
 def widest(device: torch.device) -> torch.dtype:
     """The most precise floating-point type that the device has."""
     return torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+
+
+def precise(outputs: Tensor) -> Tensor:
+    """A network's outputs as float32, or float64 where they are: losses and metrics are never of less precision."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_modules.means import widest
+from lit_modules.means import precise, widest
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.stages import Batch, Stages
 
@@ -68,10 +68,10 @@ class Regressor(Stages):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Predicted targets, (B,), of preprocessed rows, (B, F)."""
-        return self._unscale(member_outputs(self.net, rows).mean(1).squeeze(1).float())
+        return self._unscale(precise(member_outputs(self.net, rows)).mean(1).squeeze(1))
 
     def _scale(self, targets: Tensor) -> Tensor:
-        targets = targets.log() if self.hparams.log_target else targets
+        targets = precise(targets).log() if self.hparams.log_target else precise(targets)
         return (targets - self.hparams.mean) / self.hparams.std
 
     def _unscale(self, outputs: Tensor) -> Tensor:
@@ -85,14 +85,14 @@ class Regressor(Stages):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         rows, targets = batch
-        outputs = member_outputs(self.net, rows).squeeze(2)  # (B, members)
+        outputs = precise(member_outputs(self.net, rows)).squeeze(2)  # (B, members)
         loss = self._loss(outputs, self._scale(targets).unsqueeze(1).expand_as(outputs))
         self._add("train", outputs.detach().mean(1), targets, loss.detach() * len(targets))
         return loss
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         rows, targets = batch
-        outputs = member_outputs(self.net, rows).mean(1).squeeze(1)  # (B,)
+        outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)  # (B,)
         self._add(stage, outputs, targets, self._loss(outputs, self._scale(targets), reduction="sum"))
 
     def _add(self, stage: str, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:

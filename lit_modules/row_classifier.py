@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lit_modules.means import precise
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.stages import Batch, Stages
 
@@ -43,15 +44,19 @@ class RowClassifier(Stages):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logarithms of the classes' probabilities, (B, num_classes), of preprocessed rows, (B, F)."""
-        logs = member_outputs(self.net, rows).float().log_softmax(2)  # (B, members, num_classes)
-        return logs.logsumexp(1) - math.log(logs.shape[1])
+        return self._averaged(precise(member_outputs(self.net, rows)))
+
+    @staticmethod
+    def _averaged(logits: Tensor) -> Tensor:
+        """Logarithms of the members' mean probabilities, (B, num_classes), of logits, (B, members, num_classes)."""
+        return logits.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         rows, labels = batch
-        logits = member_outputs(self.net, rows)  # (B, members, num_classes)
+        logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
         each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)
         loss = F.cross_entropy(logits.flatten(0, 1), each.flatten())
-        right = (logits.mean(1).argmax(1) == labels).sum()
+        right = (self._averaged(logits.detach()).argmax(1) == labels).sum()
         self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=right)
         return loss
 

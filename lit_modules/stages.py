@@ -78,6 +78,22 @@ class Stages(LightningModule, ABC):
         """What `forward` makes of a batch, with or without targets."""
         return self(batch if isinstance(batch, Tensor) else batch[0])
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Lightning's, for a step whose gradient is the mean over its batches, be they fewer than the others'.
+
+        Each batch counts the same, whatever its size. Lightning has divided the loss by `accumulate_grad_batches`, of
+        which the last step of an epoch may have fewer.
+        """
+        if self.trainer.accumulate_grad_batches > 1:
+            loss = loss * self._missing_share()
+        super().backward(loss, *args, **kwargs)
+
+    def _missing_share(self) -> float:
+        """By what the gradients of this batch are too small: 1 but in a step of fewer batches than the others."""
+        usual, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
+        left = batches % usual
+        return usual / left if self.trainer.fit_loop.batch_idx >= batches - left else 1.0
+
     def on_train_epoch_end(self) -> None:
         means, _ = self.means["train"].compute(self._sum_over_ranks)
         metrics = {f"train/{name}": value for name, value in self.summarise(means).items()}

@@ -32,14 +32,15 @@ def five_examples():
     return DataLoader(TensorDataset(INPUTS.view(5, 1, 1, 3), LABELS), batch_size=4)  # batches of 4 and 1
 
 
-def scores_of(model):
-    trainer = Trainer(**QUIET, max_epochs=1, enable_checkpointing=False)
+def scores_of(model, precision="32-true"):
+    trainer = Trainer(**QUIET, max_epochs=1, enable_checkpointing=False, precision=precision)
     trainer.fit(model, five_examples(), five_examples())
     return {**trainer.callback_metrics, **trainer.test(model, five_examples(), verbose=False)[0]}
 
 
-def test_each_example_counts_once_in_every_stage():
-    scores = scores_of(identity())
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "bf16-true", "16-true", "64-true"])
+def test_each_example_counts_once_in_every_stage(precision):
+    scores = scores_of(identity(), precision)  # its logits, 0 and 1, are exact at each precision
     for stage in ("train", "val", "test"):
         assert float(scores[f"{stage}/acc"]) == pytest.approx(3 / 5)
         assert float(scores[f"{stage}/loss"]) == pytest.approx(LOG_SUM - 3 / 5)

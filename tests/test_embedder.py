@@ -1,5 +1,7 @@
 """Embedder: exact figures on any number of devices, and checkpoints that stand alone."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -61,6 +63,20 @@ def test_validation_is_leave_one_out_and_the_test_retrieves_training_images(digi
     expected = np.mean([average_precision_score(arrays.train_labels == label, row) for label, row in rows])
     assert scores["test/map"] == pytest.approx(expected, abs=1e-4)
     assert scores["test/samples"] == len(test)
+
+
+@pytest.mark.parametrize("loss", ["softmax", "center", "proxy_nca"])
+def test_losses_with_weights_of_their_own_are_float32_at_low_precision(digits, loss):
+    model = linear(digits, loss=loss)
+    trainer = Trainer(**QUIET, max_epochs=1, precision="bf16-true", limit_train_batches=1, limit_val_batches=1)
+    start = copy.deepcopy(model).to(torch.bfloat16)
+    digits.trainer = None
+    images, labels = next(iter(digits.train_dataloader()))  # of the first epoch
+    trainer.fit(model, digits)
+    with torch.no_grad():
+        expected = start.loss.float()(start(images.bfloat16()), labels)  # of the weights as they are rounded
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(expected.item(), rel=1e-5)
+    assert trainer.test(model, digits, verbose=False)[0]["test/samples"] == 360
 
 
 @pytest.mark.parametrize("loss", LOSSES)

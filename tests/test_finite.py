@@ -31,7 +31,7 @@ class Spoil(Callback):
 
     def on_after_backward(self, trainer, pl_module):
         if self.now and self.what == "gradient":
-            next(pl_module.parameters()).grad[0, 0] = math.inf
+            next(pl_module.parameters()).grad.view(-1)[0] = math.inf
 
 
 class Delayed(FiniteGuard):

@@ -58,6 +58,19 @@ def test_training_loss_is_that_of_soft_targets(kind):
     torch.testing.assert_close(loss, expected)
 
 
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_training_accuracy_counts_both_labels_by_their_shares(kind):
+    model = Classifier("softmax", (3, 10, 12), 4, **{kind: 1.0})
+    model.net.forward = lambda images: torch.eye(4)[[0, 3, 2, 1, 0]]  # logits
+    labels = torch.tensor([0, 1, 2, 2, 3])  # two as predicted; the partners' are 3, 2, 2, 1, 0, and three as predicted
+    torch.manual_seed(3)
+    model.training_step((torch.zeros(5, 3, 10, 12), labels), 0)
+    torch.manual_seed(3)
+    torch.randint(1, ())  # which of the mixes
+    share = getattr(mix, kind)(torch.zeros(5, 3, 10, 12), 1.0)[1]
+    assert model.means["train"].compute()[0]["acc"] == pytest.approx(share * 2 / 5 + (1 - share) * 3 / 5)
+
+
 def test_both_take_turns_at_random():
     model = Classifier("softmax", (3, 10, 12), 4, mixup=1.0, cutmix=1.0)
     images, seen = torch.zeros(4, 3, 10, 12), []

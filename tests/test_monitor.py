@@ -8,7 +8,7 @@ import pytest
 import torch
 from lightning.pytorch import Trainer
 
-from callbacks import EarlyStop, EpochCheckpoint, LRDecay, MonitorCheck, monitor_mode
+from callbacks import BestCheckpoint, EarlyStop, LRDecay, MonitorCheck, monitor_mode
 from datamodules import MNIST
 from lit_modules import Classifier
 
@@ -58,11 +58,11 @@ def test_unknown_names_ask_for_the_mode():
 @pytest.mark.parametrize(("mode", "sign"), [("min", 1), ("max", -1)])
 def test_the_mode_reaches_each_callback(tmp_path, mode, sign):
     assert EarlyStop("val/fluency", 3, mode).mode == mode
-    assert EpochCheckpoint(tmp_path, "best", "val/fluency", mode).mode == mode
+    assert BestCheckpoint(tmp_path, "val/fluency", mode).mode == mode
     assert LRDecay("plateau", monitor="val/fluency", mode=mode).sign == sign
     for make in (
         lambda: EarlyStop("val/fluency", 3),
-        lambda: EpochCheckpoint(tmp_path, "best", "val/fluency"),
+        lambda: BestCheckpoint(tmp_path, "val/fluency"),
         lambda: LRDecay("plateau", monitor="val/fluency"),
     ):
         with pytest.raises(ValueError, match="--monitor_mode"):

@@ -1,5 +1,8 @@
 """Regressor and RowClassifier: metrics that scikit-learn confirms, ensembles, checkpoints that stand alone."""
 
+from running.trainer import build_trainer
+from tabular import predict
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +20,7 @@ QUIET = dict(
     accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False,
     enable_checkpointing=False,
 )  # fmt: skip
+DRY = {name: value for name, value in QUIET.items() if name not in ("enable_model_summary", "logger")}
 GENERATOR = torch.Generator().manual_seed(0)
 ROWS = torch.randn(11, 4, generator=GENERATOR)
 TARGETS = torch.exp(12 + 0.4 * torch.randn(11, generator=GENERATOR))
@@ -94,6 +98,37 @@ def test_batch_of_none_counts_as_none():
     means, count = model.means["val"].compute()
     assert count == 11
     assert np.isfinite(list(means.values())).all()
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+@pytest.mark.parametrize("net", ["tabm", "mlp"])
+def test_metrics_are_no_less_precise_than_float32(precision, net):
+    model = regressor(net, optimizer="sgd")  # Adam divides by its epsilon, which is 0 in float16
+    trainer = build_trainer(None, 1, [], False, precision=precision, **DRY)
+    trainer.fit(model, eleven_rows(), eleven_rows())
+    scores = {**trainer.callback_metrics, **trainer.test(model, eleven_rows(), verbose=False)[0]}
+    with torch.no_grad():
+        predicted = model.eval()(ROWS.to(next(model.parameters()).dtype))
+    for stage in ("train", "val", "test"):
+        rmse = root_mean_squared_error(TARGETS.double().numpy(), predicted.double().numpy())
+        assert float(scores[f"{stage}/rmse"]) == pytest.approx(rmse, rel=1e-5), stage
+        loss = np.square((TARGETS.log() - predicted.log()).double().numpy() / 0.4).mean()
+        if net == "mlp" or stage != "train":  # of an ensemble it is of its members one by one
+            assert float(scores[f"{stage}/loss"]) == pytest.approx(loss, rel=1e-4), stage
+
+
+def test_predictions_of_a_low_precision_network_are_of_its_weights():
+    model = regressor().to(torch.bfloat16)
+    whole = regressor()
+    whole.load_state_dict(model.state_dict())
+    np.testing.assert_array_equal(predict(model, ROWS.numpy()), whole.eval()(ROWS).detach().double())
+
+
+def test_training_accuracy_is_that_of_the_mean_probability():
+    model = RowClassifier("tabm", (4,), 2, net_args=SMALL_TABM)
+    model.net.members = lambda rows: torch.tensor([[[9.0, 0.0], [0.0, 4.0], [0.0, 4.0]]]).expand(5, 3, 2)
+    model.training_step((ROWS[:5], torch.tensor([1, 1, 1, 0, 0])), 0)  # two of three members say 1, the mean logit 0
+    assert model.means["train"].compute()[0]["acc"] == pytest.approx(3 / 5)
 
 
 def test_probabilities_of_members_are_averaged():

@@ -3,9 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch import Trainer
 from net_checks import SHAPES, assert_trains
+from test_finite import Spoil
 from torch import nn
 
+from callbacks import FiniteGuard
+from datamodules import MNIST
+from lit_modules import Classifier
 from lit_modules.nets import build_net
 from lit_modules.nets.speednet import WHITENING_EPS, Norm, Whitening
 
@@ -98,6 +103,19 @@ def test_whitening_from_a_checkpoint_stays():
     target.load_state_dict(source.state_dict())
     target.train()(5 * correlated(8, 3, seed=1))
     assert torch.equal(target.weight, source.weight)
+
+
+@pytest.mark.parametrize(("what", "batches"), [("gradient", (0,)), ("loss", (0, 1, 2)), ("input", (0,))])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_whitening_waits_for_a_step_that_stands(what, batches, accumulate):
+    flags = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
+    flags |= dict(enable_checkpointing=False, max_epochs=1, limit_train_batches=6, limit_val_batches=0)
+    guard, small = FiniteGuard("skip"), {"widths": ((4, 4), (4, 4))}
+    trainer = Trainer(**flags, callbacks=[Spoil(what, batches), guard], accumulate_grad_batches=accumulate)
+    trainer.fit(model := Classifier("speednet", (1, 28, 28), 10, net_args=small), MNIST(sample=True, batch_size=32))
+    assert guard.skipped == -(-len(batches) // accumulate)
+    assert model.net.whitening.weight.any()
+    assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
 def test_whitening_is_not_rounded_under_autocast():

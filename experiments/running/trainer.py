@@ -14,6 +14,7 @@ from running.runs import is_rank_zero
 
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins import HalfPrecision
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -75,6 +76,8 @@ def build_trainer(
         asked = (f"{name} {flags[name]}" for name in names if name in flags and flags[name] not in (None, "auto"))
         raise ValueError(f"{', '.join(asked)}: {error}") from error
     _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
+    if type(trainer.precision_plugin) is HalfPrecision:
+        trainer.strategy.precision_plugin = _HalfInputs(trainer.precision)
     return trainer
 
 
@@ -98,6 +101,16 @@ def _check_processes(trainer: Trainer, strategy: Any, sync_batchnorm: bool) -> N
         )
     if sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise ValueError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
+
+
+class _HalfInputs(HalfPrecision):
+    """Lightning's, which leaves targets as they are: metrics are of these, and not of what they are rounded to."""
+
+    def convert_input(self, data: Any) -> Any:
+        if not isinstance(data, tuple | list):
+            return super().convert_input(data)
+        inputs, *targets = data
+        return super().convert_input(inputs), *targets
 
 
 class _NoProfiler(PassThroughProfiler):

@@ -31,25 +31,32 @@ class Whitening(nn.Module):
         self.outputs = 2 * 4 * channels
         self.register_buffer("weight", torch.zeros(self.outputs, channels, 2, 2))
         self.bias = nn.Parameter(torch.zeros(self.outputs))
-        self.trains = False
+        self.fitted = False
+        self.register_load_state_dict_post_hook(Whitening._reloaded)
+
+    def _reloaded(self, *unused: object) -> None:
+        self.fitted = False  # the weights tell, which may be those of before the first batch
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Sets the weights from images, (B, C, H, W), of all processes together."""
+        """Sets the weights from images, (B, C, H, W), of all processes together, if these are finite."""
         patches = F.unfold(x.double(), kernel_size=2).transpose(1, 2).flatten(0, 1)  # (B * patches, 4C)
         moments = torch.cat([patches.T @ patches / len(patches), patches.mean(0)[None]])  # (4C + 1, 4C)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(moments)
             moments /= torch.distributed.get_world_size()
+        if not moments.isfinite().all():
+            return  # the loss will not be either, and another batch comes if the run goes on
         mean = moments[-1]
         variances, vectors = torch.linalg.eigh(moments[:-1] - torch.outer(mean, mean))  # columns
         whiten = (vectors / (variances + WHITENING_EPS).sqrt()).T  # (4C, 4C)
         self.weight.copy_(torch.cat([whiten, -whiten]).view_as(self.weight))
+        self.fitted = True
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.training and not self.trains:
-            self.trains = True
-            if not self.weight.any():  # else they come from a checkpoint
+        if self.training and not self.fitted:
+            self.fitted = bool(self.weight.any())  # from a checkpoint
+            if not self.fitted:
                 self.fit(x)
         return F.conv2d(x, self.weight, self.bias)  # (B, C, H, W) -> (B, 8C, H - 1, W - 1)
 
