@@ -129,7 +129,8 @@ class TableData(BatchModule, ABC):
         """Of the training rows' targets, or of their logarithms where these are learned."""
         targets = self.targets[self.train_indices]
         targets = np.log(targets) if self.log_target else targets
-        return float(targets.mean()), float(targets.std()) or 1.0
+        alike = targets.min() == targets.max()  # rounding may give these a deviation above 0
+        return float(targets.mean()), 1.0 if alike else float(targets.std())
 
     def describe(self) -> str:
         """Sizes of the splits and of the preprocessed rows."""
@@ -154,8 +155,9 @@ class TableData(BatchModule, ABC):
         return EvalBatches(self._rows(), indices, EVAL_BATCH_SIZE, **self._rank())
 
     def _rows(self) -> Rows:
-        targets = self.targets if self.classification else self.targets.astype(np.float32)
-        return Rows(self.rows, targets, self._device())
+        device = self._device()
+        coarse = device.type == "mps" and not self.classification  # MPS has no float64
+        return Rows(self.rows, self.targets.astype(np.float32) if coarse else self.targets, device)
 
 
 def fold_indices(count: int, fold: Fold) -> np.ndarray:

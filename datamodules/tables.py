@@ -249,7 +249,7 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
     for line in values.index[values <= 0][: int(positive)]:
         raise fault(table.source, "is not above 0, and its logarithm is to be learned", line, column, cells[line])
     _refuse_constant(table, column)
-    return values.to_numpy()
+    return values.to_numpy(copy=True)  # pandas' own array is read-only
 
 
 def class_target(table: Table, column: str) -> tuple[np.ndarray, list[str]]:
