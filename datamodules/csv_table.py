@@ -28,7 +28,7 @@ class CsvTable(TableData):
         sample: use a small table that scikit-learn ships in place of `csv`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or two of them give one column two parts to play.
     """
 
     name = "table"
@@ -65,6 +65,22 @@ class CsvTable(TableData):
         self.options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
         if sample:
             self.target = "class" if self.classification else "progression"
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        """Refuses a column that is to be two things at once: the target among the features would be known beforehand."""
+        roles = {
+            "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
+            "categories": self.categories, "ordinals": tuple(self.ordinals),
+        }  # fmt: skip
+        taken: dict[str, str] = {}
+        for role, names in roles.items():
+            for name in names:
+                if taken.setdefault(name, role) != role:
+                    raise ValueError(f"{role} {name!r}: {taken[name]} names it too; a column is one thing only")
+        for name, levels in self.ordinals.items():
+            if len(set(levels)) < max(2, len(levels)):
+                raise ValueError(f"ordinals {name!r}: {', '.join(levels)}: must be two levels at least, each once")
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -80,5 +96,5 @@ class CsvTable(TableData):
         features = [name for name in table.cells.columns if name not in self.besides]
         if not features:
             raise ValueError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
-        kinds = infer_kinds(table, [name for name in features if name not in self.ordinals], self.categories)
-        return Recipe(kinds | self.ordinals, **self.options)
+        inferred = infer_kinds(table, [name for name in features if name not in self.ordinals], self.categories)
+        return Recipe({name: self.ordinals.get(name) or inferred[name] for name in features}, **self.options)

@@ -130,6 +130,8 @@ def read_points(csv: str, x: str, y: str) -> Points:
     """
     from datamodules.tables import check_columns, complete_numbers, read_csv  # here, for pandas takes half a second
 
+    if x == y:
+        raise ValueError(f"--x {x}: is --y too; a column says all of itself")
     table = read_csv(Path(csv))
     check_columns(table, (x, y), table.cells.columns)
     points = Points(complete_numbers(table, x), complete_numbers(table, y))

@@ -72,9 +72,11 @@ def main(
         sample: use a small table that scikit-learn ships, which needs no files.
         monitor: the validation metric that chooses the best epoch.
     """
-    for flag, value in {} if sample else {"csv": csv, "target": target}.items():
-        if not value:
+    for flag, value in {"csv": csv, "target": target}.items():
+        if not value and not sample:
             raise ValueError(f"--{flag}: is needed, or --sample")
+        if value and sample:
+            raise ValueError(f"--{flag} {value}: --sample has a table and a target of its own; leave one of them out")
     data = CsvTable(
         csv, target, task, batch_size, seed, val_size, log_target=log_target, id_column=id_column, drop=drop,
         categories=categories, ordinals=ordinals, log1p=log1p, clip=clip, scale=scale, rare=rare, sample=sample,

@@ -288,6 +288,8 @@ def test_mistake_on_the_command_line_is_one_line(monkeypatch, refusal, flags, na
         ([], ["--csv"]),
         (["--csv", "wine.csv"], ["--target"]),
         (["--csv", "none.csv", "--target", "class"], ["none.csv"]),
+        (["--csv", "wine.csv", "--sample"], ["--csv wine.csv", "--sample"]),
+        (["--target", "class", "--sample"], ["--target class", "--sample"]),
         (["--csv", "wine.csv", "--target", "klass"], ["wine.csv", "'klass'", "'class'"]),
         (["--csv", "wine.csv", "--target", "class"], ["line 2", "'class'", "'red'"]),  # a regression
         (["--csv", "wine.csv", "--target", "class", "--drop", "[ash,hues]"], ["'hues'", "'hue'"]),

@@ -184,6 +184,37 @@ def test_mistaken_option_is_named(tmp_path, options, named):
     assert all(part in line for part in named), line
 
 
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"ordinals": {"price": ["1", "2"]}}, ["ordinals 'price'", "target"]),
+        ({"target": "town", "task": "classification", "ordinals": {"town": ["A-town", "B-town", "C-town"]}},
+         ["ordinals 'town'", "target"]),
+        ({"drop": ["price"]}, ["drop 'price'", "target"]),
+        ({"id_column": "price"}, ["id_column 'price'", "target"]),
+        ({"categories": ["price"]}, ["categories 'price'", "target"]),
+        ({"drop": ["town"], "ordinals": {"town": ["A-town", "B-town", "C-town"]}}, ["ordinals 'town'", "drop"]),
+        ({"drop": ["rooms"], "categories": ["rooms"]}, ["categories 'rooms'", "drop"]),
+        ({"drop": ["Id"]}, ["drop 'Id'", "id_column"]),
+        ({"ordinals": {"Id": ["1", "2"]}}, ["ordinals 'Id'", "id_column"]),
+        ({"categories": ["town"], "ordinals": {"town": ["A-town", "B-town"]}}, ["ordinals 'town'", "categories"]),
+        ({"ordinals": {"town": ["A-town", "B-town", "A-town"]}}, ["ordinals 'town'", "each once"]),
+        ({"ordinals": {"town": []}}, ["ordinals 'town'", "two levels"]),
+    ],
+)  # fmt: skip
+def test_column_with_two_parts_to_play_is_refused(tmp_path, options, named):
+    path = tmp_path / "homes.csv"
+    path.write_text(GOOD)
+    line = refusal(path, **{"log_target": False, **options})
+    assert all(part in line for part in named), line
+
+
+def test_features_are_the_columns_that_no_option_takes_away(tmp_path):
+    (tmp_path / "homes.csv").write_text(GOOD)
+    data = data_of(tmp_path / "homes.csv", ordinals={"town": ["C-town", "A-town", "B-town"]}, drop=["rooms"])
+    assert feature_names(data.preprocessing) == ["area", "town"]
+
+
 def test_class_without_training_rows_and_one_class(tmp_path):
     rows, path = rows_of_a_table(), tmp_path / "homes.csv"
     rows[7][rows[0].index("town")] = "D-town"
