@@ -199,7 +199,7 @@ def test_own_table_of_classes_is_trained_and_predicted(tmp_path):
     output = tmp_path / "said.csv"
     cli(predict_table.main, None, [str(run), str(tmp_path / "new.csv"), "--output", str(output)])
     said = pd.read_csv(output)
-    assert list(said) == ["line", "class", "probability"]
+    assert list(said) == ["line", "class", "probability", "p(red)", "p(rosé)", "p(white)"]
     assert said["line"].tolist() == list(range(2, 22))
     assert (said["class"].to_numpy() == cells["class"][:20].to_numpy()).mean() > 0.8
     assert said["probability"].between(1 / 3, 1).all()
