@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from datamodules.written_numbers import plain
+from datamodules.written_numbers import form_of, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
 LARGEST = 1e30  # of a number; sums of squares stay finite, and so does float32
@@ -248,7 +248,9 @@ def _number(text: str, form: str = "number") -> float | str:
         return value if abs(value) <= LARGEST else f"is larger than {LARGEST:g}"
     if looks_numeric(text):
         return "is not finite"
-    return "is not a number" + ("; write it without commas" if NUMBER.fullmatch(text.replace(",", "")) else "")
+    if NUMBER.fullmatch(text.replace(",", "")):
+        return "is not a number; write it without commas"
+    return "is not a number" + ("; write it as a plain one" if form_of(text) else "")
 
 
 def looks_numeric(text: str) -> bool:

@@ -109,6 +109,7 @@ SPOILT_ROWS = {  # what is done to the rows, and what the line must name besides
     "zero target": (change(3, "price", "0"), ["line 3", "'price'", "'0'", "not above 0"]),
     "negative target": (change(3, "price", "-5.5"), ["line 3", "'price'", "'-5.5'", "not above 0"]),
     "text target": (change(3, "price", "cheap"), ["line 3", "'price'", "'cheap'", "not a number"]),
+    "target with its currency": (change(3, "price", "$10000"), ["line 3", "'price'", "'$10000'", "a plain one"]),
     "infinite target": (change(3, "price", "Infinity"), ["line 3", "'price'", "'Infinity'", "not finite"]),
     "constant target": (change_all("price", "7"), ["lines 2 to 41", "'price'", "'7'"]),
     "constant target in two spellings": (
