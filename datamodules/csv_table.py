@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from datamodules.column_kinds import infer_kinds, notes_on
 from datamodules.preprocessing import Recipe
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import Fold, TableData
-from datamodules.tables import Table, check_columns, infer_kinds, read_csv
+from datamodules.tables import Table, check_columns, read_csv
 
 TASKS = ("regression", "classification")
+SIMILAR = ("refuse", "merge", "keep")
 
 
 class CsvTable(TableData):
@@ -26,9 +28,10 @@ class CsvTable(TableData):
         categories: columns whose numbers are names.
         ordinals: levels of columns that have an order, the lowest first; "NA" is a missing value.
         sample: use a small table that scikit-learn ships in place of `csv`.
+        similar_labels: of a classification, see `tables.class_target`.
 
     Raises:
-        ValueError: an argument is out of range.
+        ValueError: an argument is out of range, or two of them give one column two parts to play.
     """
 
     name = "table"
@@ -52,19 +55,38 @@ class CsvTable(TableData):
         scale: str = "quantile",
         rare: int = 3,
         sample: bool = False,
+        similar_labels: str = "refuse",
     ) -> None:
         super().__init__(batch_size, seed, val_size, fold)
         if task not in TASKS:
             raise ValueError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
         if task == "classification" and log_target:
             raise ValueError("log_target: a class has no logarithm")
-        self.csv, self.sample = csv, sample
+        if similar_labels not in SIMILAR:
+            raise ValueError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
+        self.csv, self.sample, self.similar_labels = csv, sample, similar_labels
         self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
         self.ordinals = dict(ordinals or {})
         self.classification, self.log_target = task == "classification", log_target
         self.options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
         if sample:
             self.target = "class" if self.classification else "progression"
+        self._check_roles()
+
+    def _check_roles(self) -> None:
+        """Refuses a column that is to be two things at once, such as target and feature."""
+        roles = {
+            "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
+            "categories": self.categories, "ordinals": tuple(self.ordinals),
+        }  # fmt: skip
+        taken: dict[str, str] = {}
+        for role, names in roles.items():
+            for name in names:
+                if taken.setdefault(name, role) != role:
+                    raise ValueError(f"{role} {name!r}: {taken[name]} names it too; a column is one thing only")
+        for name, levels in self.ordinals.items():
+            if len(set(levels)) < max(2, len(levels)):
+                raise ValueError(f"ordinals {name!r}: {', '.join(levels)}: must be two levels at least, each once")
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -73,12 +95,14 @@ class CsvTable(TableData):
     def read(self) -> Table:
         sample = wine if self.classification else diabetes
         table = sample() if self.sample else read_csv(Path(self.csv))
-        check_columns(table, [*self.besides, *self.categories, *self.ordinals], table.cells.columns)
+        check_columns(table, [*self.besides, *self.categories, *self.ordinals], None)
         return table
 
     def recipe(self, table: Table) -> Recipe:
         features = [name for name in table.cells.columns if name not in self.besides]
         if not features:
             raise ValueError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
-        kinds = infer_kinds(table, [name for name in features if name not in self.ordinals], self.categories)
+        names = [name for name in features if name not in self.ordinals]
+        kinds = infer_kinds(table, names, self.categories, self.options["rare"])
+        self.notes = notes_on(table, kinds)
         return Recipe(kinds | self.ordinals, **self.options)

@@ -92,10 +92,11 @@ def _term(frame: pd.DataFrame, term: str) -> pd.Series:
 
 
 def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
-    """The plain data that `transform` needs, from the training rows of `columns_of`."""
+    """The plain data that `transform` needs, from the training rows of `columns_of`, and the rare categories' names."""
     numeric = [_fit_number(name, frame[name].to_numpy(), recipe) for name in frame if frame[name].dtype == np.float64]
     texts = [_fit_category(name, frame[name], recipe) for name in frame if frame[name].dtype != np.float64]
-    return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts}
+    rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in texts}
+    return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts, "rare": rare}
 
 
 def _fit_number(name: str, values: np.ndarray, recipe: Recipe) -> dict[str, Any]:

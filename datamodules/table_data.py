@@ -8,6 +8,7 @@ import numpy as np
 
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
+from datamodules.column_kinds import notes_on_rare, notes_on_rows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
 from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
 
@@ -46,12 +47,14 @@ class TableData(BatchModule, ABC):
     id_column = ""  # of the column that numbers the rows; "" for none
     log_target = False
     classification = False
+    similar_labels = "refuse"
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.preprocessing: dict[str, Any] | None = None
         self.classes: list[str] = []  # of a classification
+        self.notes: list[str] = []  # how doubtful columns were understood, a line each
 
     @abstractmethod
     def read(self) -> Table:
@@ -81,14 +84,16 @@ class TableData(BatchModule, ABC):
         self.targets = self._read_target(table)
         self.test_indices, self.val_indices, self.train_indices = self._split(len(frame), table.source)
         self._check_classes(table.source)
-        fitted = fit(frame.iloc[self.train_indices], recipe)
+        train = frame.iloc[self.train_indices]
+        fitted = fit(train, recipe)
         self.rows = transform(frame, fitted)  # (N, F)
+        self.notes = [*self.notes, *notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
 
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:
-            targets, self.classes = class_target(table, self.target)
+            targets, self.classes = class_target(table, self.target, self.similar_labels)
             return targets
         return number_target(table, self.target, positive=self.log_target)
 
@@ -129,17 +134,18 @@ class TableData(BatchModule, ABC):
         """Of the training rows' targets, or of their logarithms where these are learned."""
         targets = self.targets[self.train_indices]
         targets = np.log(targets) if self.log_target else targets
-        return float(targets.mean()), float(targets.std()) or 1.0
+        alike = targets.min() == targets.max()  # rounding may give these a deviation above 0
+        return float(targets.mean()), 1.0 if alike else float(targets.std())
 
     def describe(self) -> str:
-        """Sizes of the splits and of the preprocessed rows."""
+        """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
         features = self.preprocessing
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.test_indices):,} test rows\n"
             f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
             f" {len(feature_names(features))} columns"
-        )
+        ) + "".join(f"\nnote: {note}" for note in self.notes)
 
     def train_dataloader(self) -> TrainBatches:
         return TrainBatches(self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, **self._rank())
@@ -154,8 +160,9 @@ class TableData(BatchModule, ABC):
         return EvalBatches(self._rows(), indices, EVAL_BATCH_SIZE, **self._rank())
 
     def _rows(self) -> Rows:
-        targets = self.targets if self.classification else self.targets.astype(np.float32)
-        return Rows(self.rows, targets, self._device())
+        device = self._device()
+        coarse = device.type == "mps" and not self.classification  # MPS has no float64
+        return Rows(self.rows, self.targets.astype(np.float32) if coarse else self.targets, device)
 
 
 def fold_indices(count: int, fold: Fold) -> np.ndarray:

@@ -7,6 +7,7 @@ from a table of equally long rows is a ValueError that names the file, the line,
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,12 +16,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from datamodules.written_numbers import form_of, plain
+
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
 LARGEST = 1e30  # of a number; sums of squares stay finite, and so does float32
 MOSTLY = 0.5  # share of numbers from which on a column is numeric, and its other values are mistakes
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes "1_000" and "nan" too
 
-# What a column holds: "number", "category", or an ordinal's levels, the lowest first. A level "NA" is a missing value.
+# What a column holds: "number", or another form of numbers (see `written_numbers`), "category", or an ordinal's
+# levels, the lowest first. A level "NA" is a missing value.
 Kind = str | list[str]
 
 
@@ -42,7 +46,9 @@ def read_csv(path: Path) -> Table:
     if not records:
         raise ValueError(f"{path}: an empty file")
     (_, header), *rows = records
-    _check_header(str(path), header)
+    _check_separator(str(path), header)
+    _check_no_data(str(path), header, [row for _, row in rows])
+    _check_names(str(path), header)
     for line, row in rows:
         if len(row) != len(header):
             raise _wrong_length(str(path), header, row, line)
@@ -98,9 +104,12 @@ def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
     return records
 
 
-def _check_header(source: str, header: Sequence[str]) -> None:
+def _check_separator(source: str, header: Sequence[str]) -> None:
     if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
         raise ValueError(f"{source}, line 1: columns are separated by {other[0]!r}, not by commas: {header[0][:40]!r}")
+
+
+def _check_names(source: str, header: Sequence[str]) -> None:
     for number, name in enumerate(header, 1):
         if not name:
             raise ValueError(f"{source}, line 1: column {number} of {len(header)} has no name: {name!r}")
@@ -108,18 +117,45 @@ def _check_header(source: str, header: Sequence[str]) -> None:
             raise ValueError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
 
 
-def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] = ()) -> None:
-    """Raises ValueError where a `needed` column is missing, or there is one neither needed nor `allowed`."""
+def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raises ValueError where the names are a row of data: numbers, or texts that are among their columns' values."""
+    numbers = [bool(NUMBER.fullmatch(name)) for name in header]
+    numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # by pandas and numpy
+    seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
+    alike = [number or name in values for number, name, values in zip(numbers, header, seen, strict=True)]
+    fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
+    if fractions or (all(alike) and not numbered and rows):
+        name = fractions[0] if fractions else header[0]
+        raise ValueError(
+            f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
+            " put a line with the columns' names above it"
+        )
+
+
+def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
+    """Raises ValueError where a `needed` column is missing, or there is one neither needed nor `allowed`.
+
+    Args:
+        allowed: columns that mean something else; None for any others.
+    """
     there = list(table.cells.columns)
-    unknown = [name for name in there if name not in needed and name not in allowed]
+    others = [name for name in there if name not in needed]
+    unknown = [] if allowed is None else [name for name in others if name not in allowed]
     for name in needed:
         if name not in there:
-            near = get_close_matches(name, [other for other in there if other not in needed], n=1, cutoff=0.5)
-            hint = f"; is it column {there.index(near[0]) + 1}, {near[0]!r}?" if near else ""
+            near = _nearest(name, others if allowed is None else unknown)
+            hint = f"; is it column {there.index(near) + 1}, {near!r}?" if near else ""
             raise ValueError(f"{table.source}, line 1: column {name!r} is missing{hint}")
     if unknown:
         number = there.index(unknown[0]) + 1
         raise ValueError(f"{table.source}, line 1: column {number}, {unknown[0]!r}, is not known here; remove it")
+
+
+def _nearest(name: str, others: Sequence[str]) -> str | None:
+    """The one that `name` may be another spelling of."""
+    spellings = {other.casefold(): other for other in others}
+    near = get_close_matches(name.casefold(), spellings, n=1, cutoff=0.7)  # at 0.5, "age" is near "name"
+    return spellings[near[0]] if near else None
 
 
 def check_filled(table: Table, columns: Collection[str]) -> None:
@@ -149,26 +185,6 @@ def check_unique(table: Table, column: str) -> None:
         raise fault(table.source, f"is in line {first} already", line, column, values[line])
 
 
-def infer_kinds(table: Table, columns: Collection[str], categories: Collection[str] = ()) -> dict[str, Kind]:
-    """Says which columns are numbers: those mostly of numbers, where they are not named in `categories`.
-
-    Raises:
-        ValueError: a column of text has another value in each row.
-    """
-    kinds: dict[str, Kind] = {}
-    for name in columns:
-        values = table.cells[name][~table.cells[name].isin(MISSING)]
-        counts = values.value_counts()
-        numeric = sum(count for text, count in counts.items() if _looks_numeric(text)) > MOSTLY * len(values)
-        kinds[name] = "category" if name in categories or not numeric else "number"
-        if kinds[name] == "category" and len(values) > 1 and values.is_unique:
-            raise fault(
-                table.source, "as in no other row: a text of its own for each; leave the column out",
-                values.index[0], name, values.iloc[0],
-            )  # fmt: skip
-    return kinds
-
-
 def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     """The columns as float64, NaN where missing, and categories as text, "" where missing.
 
@@ -180,10 +196,10 @@ def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     columns = {}
     for name, kind in kinds.items():
         cells = table.cells[name]
-        if kind == "number":
-            columns[name] = numbers(table, name)
-        elif kind == "category":
+        if kind == "category":
             columns[name] = cells.where(~cells.isin(MISSING), "")
+        elif isinstance(kind, str):
+            columns[name] = numbers(table, name, kind)
         else:
             levels = {level: float(number) for number, level in enumerate(kind)}
             levels |= dict.fromkeys(MISSING, levels.get("NA", np.nan))
@@ -191,14 +207,17 @@ def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     return pd.DataFrame(columns, index=table.cells.index)
 
 
-def numbers(table: Table, column: str) -> pd.Series:
+def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     """The column as float64, NaN where missing.
+
+    Args:
+        form: number, or one of `written_numbers`.
 
     Raises:
         ValueError: a value is no number, or none that can be computed with.
     """
     cells = table.cells[column]
-    values = {text: _number(text) for text in cells.unique()}
+    values = {text: _number(text, form) for text in cells.unique()}
     bad = cells.map(lambda text: isinstance(values[text], str))
     for line in cells.index[bad][:1]:
         raise fault(table.source, values[cells[line]], line, column, cells[line])
@@ -217,19 +236,24 @@ def complete_numbers(table: Table, column: str) -> np.ndarray:
     return numbers(table, column).to_numpy(copy=True)  # pandas' own array is read-only
 
 
-def _number(text: str) -> float | str:
+def _number(text: str, form: str = "number") -> float | str:
     """The number, or what is wrong with it."""
     if text in MISSING:
         return np.nan
+    if form != "number":
+        value = _number(plain(text, form))
+        return f"is not a number written as the column's others are: {form}" if isinstance(value, str) else value
     if NUMBER.fullmatch(text):
         value = float(text)
         return value if abs(value) <= LARGEST else f"is larger than {LARGEST:g}"
-    if _looks_numeric(text):
+    if looks_numeric(text):
         return "is not finite"
-    return "is not a number" + ("; write it without commas" if NUMBER.fullmatch(text.replace(",", "")) else "")
+    if NUMBER.fullmatch(text.replace(",", "")):
+        return "is not a number; write it without commas"
+    return "is not a number" + ("; write it as a plain one" if form_of(text) else "")
 
 
-def _looks_numeric(text: str) -> bool:
+def looks_numeric(text: str) -> bool:
     return bool(NUMBER.fullmatch(text)) or text.lower().lstrip("+-") in ("inf", "infinity")
 
 
@@ -248,30 +272,51 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
     values = numbers(table, column)
     for line in values.index[values <= 0][: int(positive)]:
         raise fault(table.source, "is not above 0, and its logarithm is to be learned", line, column, cells[line])
-    _refuse_constant(table, column)
-    return values.to_numpy()
+    if values.nunique() == 1:
+        _refuse_constant(table, column)
+    return values.to_numpy(copy=True)  # pandas' own array is read-only
 
 
-def class_target(table: Table, column: str) -> tuple[np.ndarray, list[str]]:
+def class_target(table: Table, column: str, similar_labels: str = "refuse") -> tuple[np.ndarray, list[str]]:
     """The target of a classification: the number of each row's class, and the classes' names, sorted.
 
+    Labels are text: `1` and `01` are two classes.
+
+    Args:
+        similar_labels: what becomes of labels that differ in case, outer dots or blanks only: refuse; merge, into the
+            most frequent spelling; or keep, as classes of their own.
+
     Raises:
-        ValueError: a value is missing, or all are the same.
+        ValueError: a value is missing, labels are similar, or all are the same.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:
         raise fault(table.source, "is missing; each row needs a target", line, column, cells[line])
-    _refuse_constant(table, column)
+    for usual, *others in similar(cells):
+        if similar_labels == "refuse":
+            line = cells.index[cells == others[0]][0]
+            reason = f"differs from {usual!r} in case, dots or blanks only; write them alike, or say whether to merge"
+            raise fault(table.source, f"{reason} or keep them by similar_labels", line, column, others[0])
+        if similar_labels == "merge":
+            cells = cells.replace(others, usual)
+    if cells.nunique() == 1:
+        _refuse_constant(table, column)
     classes = sorted(cells.unique())
     return np.searchsorted(np.array(classes, dtype=object), cells.to_numpy()), classes
 
 
+def similar(cells: pd.Series) -> list[list[str]]:
+    """Groups of values that differ in case, outer dots or blanks only, the most frequent of each group first."""
+    groups: dict[str, list[str]] = {}
+    for text in cells.value_counts().index:
+        key = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip(" .").casefold()
+        groups.setdefault(key, []).append(text)
+    return [group for group in groups.values() if len(group) > 1]
+
+
 def _refuse_constant(table: Table, column: str) -> None:
-    cells = table.cells[column]
-    values = {_number(text) if NUMBER.fullmatch(text) else text for text in cells.unique()}
-    if len(values) == 1:
-        value = cells.iloc[0]
-        raise ValueError(f"{table.source}, {_lines(table)}, column {column!r}: always {value!r}; nothing to learn")
+    value = table.cells[column].iloc[0]
+    raise ValueError(f"{table.source}, {_lines(table)}, column {column!r}: always {value!r}; nothing to learn")
 
 
 def _lines(table: Table) -> str:

@@ -223,7 +223,7 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     import pandas as pd
 
     unfinished = path.with_name(f".{path.name}.unfinished")
-    pd.DataFrame({id_column: ids, **columns}).to_csv(unfinished, index=False, float_format="%.10g")
+    pd.DataFrame({id_column: ids, **columns}).to_csv(unfinished, index=False)
     unfinished.replace(path)
 
 

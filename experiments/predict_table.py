@@ -3,12 +3,19 @@
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
 
-The rows go through the checks of the training table; the target may be missing. A cross-validated run predicts by the
-mean of its folds: of log-prices, or of classes' probabilities.
+The rows go through the checks of the training table; the target may be missing. A warning names each column in which
+values are missing or unseen though no training row had that. A cross-validated run predicts by the mean of its folds:
+of log-prices, or of classes' probabilities.
+
+The file has a row's id, or its line where there is none, and the prediction in a column of the target's name. Of
+classes there are further columns: `probability` of the predicted one, and `p(NAME)` of each. A name that is taken gets
+a `_` at its end.
 """
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from command_line import cli
 from cross_validation import write_predictions
@@ -18,6 +25,7 @@ from tabular import predict
 import numpy as np
 
 from datamodules.preprocessing import columns_of, transform
+from datamodules.surprises import surprises
 from datamodules.tables import check_unique, read_csv
 from lit_modules import Regressor, RowClassifier
 
@@ -38,20 +46,26 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
     folds = sorted(Path(checkpoint).glob("fold*")) or [checkpoint]
     paths = [find_checkpoint(str(fold)) for fold in folds]
     said = [_predict(path, Path(rows)) for path in paths]
-    fitted, ids, _ = said[0]
-    values = np.mean([predicted for _, _, predicted in said], axis=0)
-    columns = {fitted["target"]: values}
-    if fitted["classes"]:
-        best = values.argmax(1)
-        columns = {fitted["target"]: np.array(fitted["classes"])[best], "probability": values.max(1)}
-    elif fitted["log_target"]:
-        columns = {fitted["target"]: np.exp(values)}
-    write_predictions(Path(output), fitted["id"] or "line", ids, columns)
-    print(f"{len(ids):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {output}")
+    warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
+    for line in warnings.values():  # one for each place, though every fold has its own training rows
+        print(f"warning: {line}", file=sys.stderr)
+    first, values = said[0], np.mean([predicted.values for predicted in said], axis=0)
+    columns = _distinct([(first.id_column, first.ids), *_columns(first.fitted, values)])
+    write_predictions(Path(output), first.id_column, columns.pop(first.id_column), columns)
+    print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {output}")
 
 
-def _predict(path: Path, rows: Path) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
-    """The preprocessing in the checkpoint, the rows' ids, and what to average: logarithms, targets or probabilities."""
+class Predicted(NamedTuple):
+    """What one model says of the rows."""
+
+    fitted: dict[str, Any]  # the preprocessing in its checkpoint
+    id_column: str  # of the rows
+    ids: np.ndarray  # (N,)
+    values: np.ndarray  # what to average: logarithms, targets, (N,), or probabilities, (N, C)
+    warnings: dict[tuple[str, str], str]
+
+
+def _predict(path: Path, rows: Path) -> Predicted:
     options = read_checkpoint(path)["hyper_parameters"]
     if "recipe" not in (fitted := options.get("preprocessing") or {}):
         raise ValueError(f"{path}: was not trained on a table")
@@ -59,13 +73,34 @@ def _predict(path: Path, rows: Path) -> tuple[dict[str, Any], np.ndarray, np.nda
     model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     table = read_csv(rows)
     frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
-    ids = table.cells.index
+    id_column, ids = "line", table.cells.index
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
-        ids = table.cells[fitted["id"]]
+        id_column, ids = fitted["id"], table.cells[fitted["id"]]
     said = predict(model, transform(frame, fitted))
     said = np.exp(said) if fitted["classes"] else np.log(said) if fitted["log_target"] else said
-    return fitted, ids.to_numpy(), said
+    return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))
+
+
+def _columns(fitted: dict[str, Any], values: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
+    """The columns of the file but the ids, with their names."""
+    if not fitted["classes"]:
+        yield fitted["target"], np.exp(values) if fitted["log_target"] else values
+        return
+    yield fitted["target"], np.array(fitted["classes"])[values.argmax(1)]
+    yield "probability", values.max(1)
+    for name, probabilities in zip(fitted["classes"], values.T, strict=True):
+        yield f"p({name})", probabilities
+
+
+def _distinct(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The columns by names that are each there once."""
+    named: dict[str, np.ndarray] = {}
+    for name, values in columns:
+        while name in named:
+            name += "_"
+        named[name] = values
+    return named
 
 
 if __name__ == "__main__":

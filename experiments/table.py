@@ -47,6 +47,7 @@ def main(
     val_size: float = 0.1,
     seed: int = 0,
     sample: bool = False,
+    similar_labels: str = "refuse",
     monitor: str | None = "val/loss",
     **flags: Any,
 ) -> None:
@@ -70,14 +71,19 @@ def main(
         val_size: size of the validation split: a share below 1, or a number of rows.
         seed: of the validation split, the initial weights, the order of batches and all random draws.
         sample: use a small table that scikit-learn ships, which needs no files.
+        similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
+            refuse; merge, into the most frequent spelling; or keep, as classes of their own.
         monitor: the validation metric that chooses the best epoch.
     """
-    for flag, value in {} if sample else {"csv": csv, "target": target}.items():
-        if not value:
+    for flag, value in {"csv": csv, "target": target}.items():
+        if not value and not sample:
             raise ValueError(f"--{flag}: is needed, or --sample")
+        if value and sample:
+            raise ValueError(f"--{flag} {value}: --sample has a table and a target of its own; leave one of them out")
     data = CsvTable(
         csv, target, task, batch_size, seed, val_size, log_target=log_target, id_column=id_column, drop=drop,
         categories=categories, ordinals=ordinals, log1p=log1p, clip=clip, scale=scale, rare=rare, sample=sample,
+        similar_labels=similar_labels,
     )  # fmt: skip
     data.setup()
     train_table(data, net, None, monitor=monitor, **flags)

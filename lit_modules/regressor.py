@@ -67,11 +67,14 @@ class Regressor(Stages):
         self.configure_optimizers()  # so that a wrong option is refused now
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Predicted targets, (B,), of preprocessed rows, (B, F)."""
-        return self._unscale(precise(member_outputs(self.net, rows)).mean(1).squeeze(1))
+        """Predicted targets, (B,), float64 where the device has it, of preprocessed rows, (B, F)."""
+        outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)
+        return self._unscale(outputs.to(widest(outputs.device)))
 
+    # Targets such as times in seconds differ by less than float32 tells apart: it has steps of 128 at 1.7e9.
     def _scale(self, targets: Tensor) -> Tensor:
-        targets = precise(targets).log() if self.hparams.log_target else precise(targets)
+        targets = targets.to(widest(targets.device))
+        targets = targets.log() if self.hparams.log_target else targets
         return (targets - self.hparams.mean) / self.hparams.std
 
     def _unscale(self, outputs: Tensor) -> Tensor:
@@ -79,6 +82,7 @@ class Regressor(Stages):
         return values.exp() if self.hparams.log_target else values
 
     def _loss(self, outputs: Tensor, scaled: Tensor, reduction: str = "mean") -> Tensor:
+        scaled = scaled.to(torch.promote_types(outputs.dtype, torch.float32))
         if self.hparams.loss == "huber":
             return F.huber_loss(outputs, scaled, reduction=reduction, delta=self.hparams.delta)
         return F.mse_loss(outputs, scaled, reduction=reduction)

@@ -198,7 +198,7 @@ def test_own_table_of_classes_is_trained_and_predicted(tmp_path):
     output = tmp_path / "said.csv"
     cli(predict_table.main, None, [str(run), str(tmp_path / "new.csv"), "--output", str(output)])
     said = pd.read_csv(output)
-    assert list(said) == ["line", "class", "probability"]
+    assert list(said) == ["line", "class", "probability", "p(red)", "p(rosé)", "p(white)"]
     assert said["line"].tolist() == list(range(2, 22))
     assert (said["class"].to_numpy() == cells["class"][:20].to_numpy()).mean() > 0.8
     assert said["probability"].between(1 / 3, 1).all()
@@ -287,6 +287,8 @@ def test_mistake_on_the_command_line_is_one_line(monkeypatch, refusal, flags, na
         ([], ["--csv"]),
         (["--csv", "wine.csv"], ["--target"]),
         (["--csv", "none.csv", "--target", "class"], ["none.csv"]),
+        (["--csv", "wine.csv", "--sample"], ["--csv wine.csv", "--sample"]),
+        (["--target", "class", "--sample"], ["--target class", "--sample"]),
         (["--csv", "wine.csv", "--target", "klass"], ["wine.csv", "'klass'", "'class'"]),
         (["--csv", "wine.csv", "--target", "class"], ["line 2", "'class'", "'red'"]),  # a regression
         (["--csv", "wine.csv", "--target", "class", "--drop", "[ash,hues]"], ["'hues'", "'hue'"]),

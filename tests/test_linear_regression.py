@@ -171,6 +171,7 @@ def test_bad_file_is_one_line(tmp_path, refusal, text, words):
         (["--batch", "half"], "--batch half: expected"),
         (["--method", "guess"], "--method guess: expected"),
         (["--lr", "0"], "--lr 0.0: must be above 0"),
+        (["--csv", "points.csv", "--x", "price", "--y", "price"], "--x price: is --y too"),
         (["--lr", "inf"], "--lr inf: expected float"),
         (["--batch", "full", "--lr", "1.1"], "--lr 1.1: descent in batches of 100 diverges; try --lr 0.1"),
         (["--noise", "-1"], "--noise -1.0: must not be negative"),

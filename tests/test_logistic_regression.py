@@ -155,6 +155,14 @@ def test_a_file_with_numbers_and_words(tmp_path):
     assert metrics["table/weights"]["size"] > 0.5
 
 
+def test_how_a_file_was_understood_is_said(tmp_path, capsys):
+    lines = [line.replace(",", "%,", 1) if number else line for number, line in enumerate(rows_of())]
+    metrics = run(tmp_path, "--csv", write(tmp_path, "\n".join(lines)), "--target", "bought")
+    assert metrics["table/weights"]["size"] > 0.5
+    first = lines[1].partition(",")[0]
+    assert f"note: column 'size': '{first}' is read as" in capsys.readouterr().out
+
+
 def test_separable_rows_are_announced(capsys):
     features = torch.linspace(-1, 1, 40, dtype=torch.float64)[:, None]
     rows = Rows(features, (features[:, 0] > 0).long())

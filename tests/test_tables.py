@@ -109,6 +109,7 @@ SPOILT_ROWS = {  # what is done to the rows, and what the line must name besides
     "zero target": (change(3, "price", "0"), ["line 3", "'price'", "'0'", "not above 0"]),
     "negative target": (change(3, "price", "-5.5"), ["line 3", "'price'", "'-5.5'", "not above 0"]),
     "text target": (change(3, "price", "cheap"), ["line 3", "'price'", "'cheap'", "not a number"]),
+    "target with its currency": (change(3, "price", "$10000"), ["line 3", "'price'", "'$10000'", "a plain one"]),
     "infinite target": (change(3, "price", "Infinity"), ["line 3", "'price'", "'Infinity'", "not finite"]),
     "constant target": (change_all("price", "7"), ["lines 2 to 41", "'price'", "'7'"]),
     "constant target in two spellings": (
@@ -182,6 +183,37 @@ def test_mistaken_option_is_named(tmp_path, options, named):
     path.write_text(GOOD)
     line = refusal(path, **options)
     assert all(part in line for part in named), line
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"ordinals": {"price": ["1", "2"]}}, ["ordinals 'price'", "target"]),
+        ({"target": "town", "task": "classification", "ordinals": {"town": ["A-town", "B-town", "C-town"]}},
+         ["ordinals 'town'", "target"]),
+        ({"drop": ["price"]}, ["drop 'price'", "target"]),
+        ({"id_column": "price"}, ["id_column 'price'", "target"]),
+        ({"categories": ["price"]}, ["categories 'price'", "target"]),
+        ({"drop": ["town"], "ordinals": {"town": ["A-town", "B-town", "C-town"]}}, ["ordinals 'town'", "drop"]),
+        ({"drop": ["rooms"], "categories": ["rooms"]}, ["categories 'rooms'", "drop"]),
+        ({"drop": ["Id"]}, ["drop 'Id'", "id_column"]),
+        ({"ordinals": {"Id": ["1", "2"]}}, ["ordinals 'Id'", "id_column"]),
+        ({"categories": ["town"], "ordinals": {"town": ["A-town", "B-town"]}}, ["ordinals 'town'", "categories"]),
+        ({"ordinals": {"town": ["A-town", "B-town", "A-town"]}}, ["ordinals 'town'", "each once"]),
+        ({"ordinals": {"town": []}}, ["ordinals 'town'", "two levels"]),
+    ],
+)  # fmt: skip
+def test_column_with_two_parts_to_play_is_refused(tmp_path, options, named):
+    path = tmp_path / "homes.csv"
+    path.write_text(GOOD)
+    line = refusal(path, **{"log_target": False, **options})
+    assert all(part in line for part in named), line
+
+
+def test_features_are_the_columns_that_no_option_takes_away(tmp_path):
+    (tmp_path / "homes.csv").write_text(GOOD)
+    data = data_of(tmp_path / "homes.csv", ordinals={"town": ["C-town", "A-town", "B-town"]}, drop=["rooms"])
+    assert feature_names(data.preprocessing) == ["area", "town"]
 
 
 def test_class_without_training_rows_and_one_class(tmp_path):

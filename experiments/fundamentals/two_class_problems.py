@@ -65,6 +65,8 @@ def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
         some = ", ".join(map(repr, classes[:3])) + ", ..." * (len(classes) > 3)
         raise ValueError(f"{table.source}, column {data.target!r}: {len(classes)} classes ({some}); it takes two")
     data.setup()
+    for note in data.notes:
+        print(f"note: {note}")
     labels = torch.from_numpy(data.targets)
     rows = Rows(torch.from_numpy(data.rows).double(), labels)
     parts = {"training": data.train_indices, "validation": data.val_indices, "test": data.test_indices}
