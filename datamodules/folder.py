@@ -17,6 +17,7 @@ from datamodules import samples
 from datamodules.arrays import ImageArrays, write_arrays
 from datamodules.images import ImageData
 from datamodules.listing import Listing, list_images, naming, readable_splits
+from datamodules.splits import TooFewError, hold_out, lacking
 
 LAYOUT = 1  # to be raised when files are decoded or split in another way: older arrays are then left alone
 SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
@@ -25,9 +26,9 @@ SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    Without val/ the validation split is taken from train/, by `val_size` and `seed`; without test/ a tenth of
-    each class of train/ is the test set, the same for every seed. With `sample` the images are generated
-    32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
+    Without val/ the validation split is taken from train/, by `val_size` and `seed`, of each class its share (see
+    `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
+    the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
         data_dir: the folder that holds train/.
@@ -132,13 +133,13 @@ class ImageFolder(ImageData):
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
-        rows = np.arange(len(labels))  # the validation images, if they have a folder, follow those to train on
-        val, train = (rows[-num_val:], rows[:-num_val]) if num_val else super()._split(labels)
-        counts = np.bincount(labels[train], minlength=self.num_classes)
-        if counts.min() == 0:
-            name = self.classes[counts.argmin()]
-            raise ValueError(f"class {name!r}: the splits leave it no training image; add images, or make a val/")
-        return val, train
+        if num_val:  # the validation images that have a folder follow those to train on
+            rows = np.arange(len(labels))
+            return rows[-num_val:], rows[:-num_val]
+        try:
+            return hold_out(labels, self._num_val(len(labels)), np.random.default_rng(self.seed))
+        except TooFewError as error:
+            raise ValueError(f"val_size {self.val_size:g}: {error}; add images, or make a val/") from error
 
     def describe(self) -> str:
         """What `ImageData` says, and how the splits came about."""
@@ -147,6 +148,8 @@ class ImageFolder(ImageData):
             return lines[0]
         if not self.listing.splits["test"]:
             lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+        if small := self._too_small():
+            lines.append(small)
         if self.listing.splits["val"]:
             lines.append(f"the validation images are those of {self.data_dir / 'val'}, whatever val_size says")
         if self.listing.unread:
@@ -154,3 +157,11 @@ class ImageFolder(ImageData):
         if self.skipped:
             lines.append(f"unreadable files left out: {len(self.skipped):,}, listed in {self.folder / SKIPPED}")
         return "\n".join(lines)
+
+    def _too_small(self) -> str:
+        """A line on the classes with too few images for the splits that were taken from train/."""
+        labels, given = self.arrays.train_labels, self.listing.splits
+        parts = {"training": labels[self.train_indices]}
+        parts |= {} if given["val"] else {"validation": labels[self.val_indices]}
+        parts |= {} if given["test"] else {"test": self.arrays.test_labels}
+        return lacking(parts, self.classes)
