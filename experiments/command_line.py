@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from running.exits import listening
+from running.paths import expand_home
 from running.runs import find_config, is_rank_zero
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
@@ -77,6 +78,7 @@ def cli(
             raise ValueError("--config: lists or dicts in one another without an end") from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
+        expand_home(flags)
         command[:] = ["python", sys.modules[main.__module__].__file__, *args]
         config.clear()
         config.update(flags.as_dict())
