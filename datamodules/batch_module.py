@@ -1,10 +1,12 @@
 """What all data modules share: the size of the validation split, and whole batches for this rank's device."""
 
 import math
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
@@ -46,7 +48,16 @@ class BatchModule(LightningDataModule):
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to have in common with the one it continues."""
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
-        return {"batch": batch, "step": batch * accumulated, "within_epoch": not self.trainer.is_last_batch}
+        within_epoch, split = not self.trainer.is_last_batch, self.split_fingerprint()
+        return {"batch": batch, "step": batch * accumulated, "within_epoch": within_epoch, "split": split}
+
+    def split_fingerprint(self) -> int:
+        """A number that two data modules have in common, after `setup`, if their splits are the same ones."""
+        number = 0
+        for part in ("train", "val", "test"):
+            rows = np.asarray(getattr(self, f"{part}_indices", ()), dtype="<i8")
+            number = zlib.crc32(f"{part} {len(rows)} ".encode() + rows.tobytes(), number)
+        return number
 
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):

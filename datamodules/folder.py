@@ -1,33 +1,74 @@
 """A user's own images: a folder of class folders (see `listing.py`), decoded once to arrays.
 
 The arrays are kept below `<data_dir>/.arrays/`, by image size and a fingerprint of the files: a folder that
-has changed is decoded again, an unchanged one only memory-mapped. Nothing else in the folder is touched.
+has changed is decoded again, an unchanged one only memory-mapped. New arrays take the place of those of other sizes and
+of earlier states, unless a process uses them. Nothing else in the folder is touched.
 """
 
+import hashlib
 import json
 import os
+import re
+import shutil
+import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from filelock import FileLock
 
 from datamodules import samples
 from datamodules.arrays import ImageArrays, write_arrays
+from datamodules.claims import claim, remove_unused
 from datamodules.images import ImageData
-from datamodules.listing import Listing, list_images, naming, readable_splits
+from datamodules.listing import Listing, first_of, list_images, naming, readable_splits
+from datamodules.splits import TooFewError, hold_out, lacking
 
-LAYOUT = 1  # to be raised when files are decoded or split in another way: older arrays are then left alone
+LAYOUT = 2  # to be raised when files are decoded or split in another way: older arrays are then not read
+ARRAYS = re.compile(r"\d+px-\d+-[0-9a-f]{16}")  # names of their folders
+UNFINISHED = re.compile(rf"\.{ARRAYS.pattern}-\w+")  # where a process was killed while it wrote
+OLD_LOCK = re.compile(rf"\.{ARRAYS.pattern}\.lock")
+LOCK = ".lock"  # of the process that decodes
 SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
+COPIES = "copies.json"  # and the files with the same pixels as another
+
+
+class Copies(NamedTuple):
+    """Files that decode to the same pixels as one before them."""
+
+    line: str  # how many, and where; "" for none
+    files: dict[str, str]  # each with the first of its kind
+
+
+def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str, Mapping[str, int]]) -> Copies:
+    """Compares the pixels of all files, whose rows in `images` these are; `splits` have their classes."""
+    first: dict[int, str] = {}  # by a hash of 64 bits, which a million images have in common by one chance in 10^7
+    files = {}
+    for file, row in rows.items():
+        if (original := first.setdefault(hash(images[row].tobytes()), file)) != file:
+            files[file] = original
+    split_of = {file: split for split, part in splits.items() for file in part}
+    classes = {file: label for part in splits.values() for file, label in part.items()}
+    other_class = [file for file, original in files.items() if classes[file] != classes[original]]
+    other_split = [file for file, original in files.items() if split_of[file] != split_of[original]]
+    if not files:
+        return Copies("", {})
+    example = next(iter([*other_class, *other_split, *files]))
+    return Copies(
+        f"equal images: {len(files):,} are copies of others, {len(other_class):,} of them in another class and"
+        f" {len(other_split):,} in another split, such as {example} of {files[example]}",
+        files,
+    )
 
 
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    Without val/ the validation split is taken from train/, by `val_size` and `seed`; without test/ a tenth of
-    each class of train/ is the test set, the same for every seed. With `sample` the images are generated
-    32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
+    Without val/ the validation split is taken from train/, by `val_size` and `seed`, of each class its share (see
+    `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
+    the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
         data_dir: the folder that holds train/.
@@ -73,7 +114,8 @@ class ImageFolder(ImageData):
         beside = self.data_dir / ".arrays"
         if (beside / name).exists() or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
             return beside / name
-        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / self.name / name
+        place = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
+        return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / self.name / place / name
 
     def prepare_data(self) -> None:
         """Decodes the images if their arrays are not there. Of several processes one does, and the others wait.
@@ -82,15 +124,34 @@ class ImageFolder(ImageData):
             ValueError: a file cannot be read and `skip_bad` is not set, or a class or split has no readable one.
             OSError: the arrays cannot be written.
         """
-        if self.sample or self.folder.exists():
+        if self.sample or self._claim():
             return
         try:
             self.folder.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(self.folder.parent / f".{self.folder.name}.lock"):
-                if not self.folder.exists():
+            with FileLock(self.folder.parent / LOCK):
+                if not self._claim():
+                    shutil.rmtree(self.folder, ignore_errors=True)  # what is left of arrays half removed
                     self._decode()
+                    self._claim()
+                    self._remove_others()
         except OSError as error:
             raise OSError(f"{self.folder}: the decoded images cannot be kept there ({error})") from error
+
+    def _claim(self) -> bool:
+        """Whether the arrays are there; from then on they stay as long as this object does."""
+        if file := claim(self.folder):
+            weakref.finalize(self, file.close)
+        return bool(file)
+
+    def _remove_others(self) -> None:
+        there = [path for path in self.folder.parent.iterdir() if path != self.folder]
+        for path in there:  # who holds the lock knows that nobody writes these any more
+            if UNFINISHED.fullmatch(path.name):
+                shutil.rmtree(path, ignore_errors=True)
+            elif OLD_LOCK.fullmatch(path.name):
+                path.unlink()
+        if removed := remove_unused(path for path in there if ARRAYS.fullmatch(path.name)):
+            print(f"{self.data_dir}: removed arrays that were not in use: {first_of([p.name for p in removed])}")
 
     def _decode(self) -> None:
         from datamodules.decode import decode_files  # here, because only a first run needs it
@@ -109,7 +170,9 @@ class ImageFolder(ImageData):
         arrays = []
         for part in (splits["train"] | splits["val"], splits["test"]):
             arrays += [images[[row[file] for file in part]], np.array(list(part.values()), label_type)]
-        write_arrays(self.folder, ImageArrays(*arrays), {SKIPPED: json.dumps(bad, indent=1)})
+        same = find_copies(images, {file: row[file] for part in splits.values() for file in part}, splits)
+        texts = {SKIPPED: json.dumps(bad, indent=1), COPIES: json.dumps(same._asdict(), indent=1)}
+        write_arrays(self.folder, ImageArrays(*arrays), texts)
 
     def _refuse_bad(self, bad: Mapping[str, str]) -> None:
         if bad and not self.skip_bad:
@@ -118,12 +181,13 @@ class ImageFolder(ImageData):
     @cached_property
     def skipped(self) -> dict[str, str]:
         """Files left out when the arrays were made, each with the reason."""
-        if self.sample:
-            return {}
+        return {} if self.sample else self._note(SKIPPED)
+
+    def _note(self, name: str) -> dict[str, Any]:
         try:
-            return dict(json.loads((self.folder / SKIPPED).read_text()))
+            return dict(json.loads((self.folder / name).read_text()))
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{self.folder / SKIPPED}: damaged; remove {self.folder} to decode it anew") from error
+            raise ValueError(f"{self.folder / name}: damaged; remove {self.folder} to decode it anew") from error
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()
@@ -132,13 +196,13 @@ class ImageFolder(ImageData):
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
-        rows = np.arange(len(labels))  # the validation images, if they have a folder, follow those to train on
-        val, train = (rows[-num_val:], rows[:-num_val]) if num_val else super()._split(labels)
-        counts = np.bincount(labels[train], minlength=self.num_classes)
-        if counts.min() == 0:
-            name = self.classes[counts.argmin()]
-            raise ValueError(f"class {name!r}: the splits leave it no training image; add images, or make a val/")
-        return val, train
+        if num_val:  # the validation images that have a folder follow those to train on
+            rows = np.arange(len(labels))
+            return rows[-num_val:], rows[:-num_val]
+        try:
+            return hold_out(labels, self._num_val(len(labels)), np.random.default_rng(self.seed))
+        except TooFewError as error:
+            raise ValueError(f"val_size {self.val_size:g}: {error}; add images, or make a val/") from error
 
     def describe(self) -> str:
         """What `ImageData` says, and how the splits came about."""
@@ -147,10 +211,24 @@ class ImageFolder(ImageData):
             return lines[0]
         if not self.listing.splits["test"]:
             lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+        if small := self._too_small():
+            lines.append(small)
         if self.listing.splits["val"]:
             lines.append(f"the validation images are those of {self.data_dir / 'val'}, whatever val_size says")
         if self.listing.unread:
-            lines.append(f"not read, being neither train/ nor val/ nor test/: {', '.join(self.listing.unread)}")
+            lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
+        if passed := self.listing.passed:
+            lines.append(f"links passed over, since what they lead to is read already: {first_of(passed)}")
         if self.skipped:
             lines.append(f"unreadable files left out: {len(self.skipped):,}, listed in {self.folder / SKIPPED}")
+        if line := self._note(COPIES)["line"]:
+            lines.append(f"{line}; listed in {self.folder / COPIES}")
         return "\n".join(lines)
+
+    def _too_small(self) -> str:
+        """A line on the classes with too few images for the splits that were taken from train/."""
+        labels, given = self.arrays.train_labels, self.listing.splits
+        parts = {"training": labels[self.train_indices]}
+        parts |= {} if given["val"] else {"validation": labels[self.val_indices]}
+        parts |= {} if given["test"] else {"test": self.arrays.test_labels}
+        return lacking(parts, self.classes)

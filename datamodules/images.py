@@ -1,5 +1,6 @@
 """What the image data sets share: arrays on disk, a seeded validation split, batches on the device."""
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,12 @@ class ImageData(BatchModule):
         num_val = self._num_val(len(labels))
         order = np.random.default_rng(self.seed).permutation(len(labels))
         return np.sort(order[:num_val]), np.sort(order[num_val:])
+
+    def split_fingerprint(self) -> int:
+        labels = np.concatenate([self.arrays.train_labels, self.arrays.test_labels]).astype(
+            "<u2"
+        )  # which data these are
+        return zlib.crc32(labels.tobytes(), super().split_fingerprint())
 
     def describe(self) -> str:
         """Sizes of the splits, and the rarest and commonest class of the training split."""

@@ -10,7 +10,7 @@ Hidden files and folders, and what desktops leave behind, are passed over.
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +18,7 @@ from typing import NamedTuple
 SPLITS = ("train", "val", "test")
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
-NAMED = 10  # unreadable files in a message; more make it unreadable too
+NAMED = 10  # files in a message; more make it unreadable
 
 
 class Listing(NamedTuple):
@@ -28,6 +28,7 @@ class Listing(NamedTuple):
     splits: dict[str, dict[str, int]]  # train, val and test; empty where it has no folder
     stray: list[str]  # files of a split that are in no class folder
     unread: list[str]  # folders beside the splits
+    passed: list[str]  # links to folders that are read without them
     fingerprint: str  # of names, sizes and times of change
 
     @property
@@ -40,7 +41,7 @@ def list_images(root: Path) -> Listing:
 
     Raises:
         FileNotFoundError: there is no train/.
-        ValueError: fewer than two classes, an empty class, or a class that train/ lacks.
+        ValueError: fewer than two classes, an empty class, a class that train/ lacks, or one that is a link to another.
     """
     folders = _visible(root)[0] if root.is_dir() else []
     if "train" not in folders:
@@ -48,7 +49,7 @@ def list_images(root: Path) -> Listing:
             f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
             " and val/ and test/, if there are any, beside train/"
         )
-    found = {split: _classes(root, split) for split in SPLITS if split in folders}
+    found, passed = _read_splits(root, [split for split in SPLITS if split in folders])
     classes = tuple(found["train"])
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
@@ -62,7 +63,7 @@ def list_images(root: Path) -> Listing:
     }
     stray = [f"{split}/{name}" for split in found for name in _visible(root / split)[1]]
     unread = [name for name in folders if name not in SPLITS]
-    return Listing(classes, splits, stray, unread, _fingerprint(root, chain(stray, *splits.values())))
+    return Listing(classes, splits, stray, unread, passed, _fingerprint(root, chain(stray, *splits.values())))
 
 
 def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[str, dict[str, int]]:
@@ -117,37 +118,76 @@ def _refuse(error: OSError) -> None:
     raise OSError(f"{error.filename}: cannot be listed ({error.strerror})")
 
 
-def _classes(root: Path, split: str) -> dict[str, list[str]]:
-    """The files of each class in a split, by their names relative to `root`."""
-    return {
-        name: [file.relative_to(root).as_posix() for file in files_below(root / split / name)]
-        for name in _visible(root / split)[0]
-    }
+class Walk:
+    """Reads folders to any depth, each once, however many links lead to it.
+
+    Passed over are links to a folder that has been read, to one that they or the start lie in, and into `own`, whose
+    folders are read without the link: as part of another class.
+    """
+
+    def __init__(self, start: Path) -> None:
+        self.own: set[Path] = set()  # real paths
+        self.passed: list[Path] = []  # the links
+        self._seen = {start.resolve(), *start.resolve().parents}
+
+    def files(self, folder: Path) -> Iterator[Path]:
+        """The files in `folder` and below it, but hidden ones and what desktops leave behind."""
+        folders, files = _visible(folder)
+        yield from (folder / name for name in files)
+        for name in folders:
+            if self.enters(folder / name):
+                yield from self.files(folder / name)
+
+    def enters(self, folder: Path) -> bool:
+        """Whether to read the folder: asked once for each, for it counts as read from then on."""
+        real, parent = folder.resolve(), folder.parent.resolve()
+        linked = real != parent / folder.name
+        if real in self._seen or (linked and (parent.is_relative_to(real) or not self.own.isdisjoint(real.parents))):
+            self.passed.append(folder)
+            return False
+        self._seen.add(real)
+        return True
+
+
+def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
+    """The files of each class in each split, and the links that were passed over, by their names relative to `root`.
+
+    Raises:
+        ValueError: a split, or a class, is a link to one that is read already.
+    """
+    folders = [root / split for split in splits]
+    walk = Walk(root)
+    for folder in sorted(folders, key=Path.is_symlink):  # the links last, for they are the ones to refuse
+        _enter(walk, folder)
+    walk.own = {folder.resolve() for folder in folders}
+    found: dict[str, dict[str, list[str]]] = {}
+    for folder in folders:
+        found[folder.name] = {}
+        for name in _visible(folder)[0]:
+            _enter(walk, folder / name)
+            files = [file.relative_to(root).as_posix() for file in walk.files(folder / name)]
+            found[folder.name][name] = files
+    return found, [link.relative_to(root).as_posix() for link in walk.passed]
+
+
+def _enter(walk: Walk, folder: Path) -> None:
+    if not walk.enters(folder):
+        raise ValueError(f"{folder}: a link to {folder.resolve()}, whose images are read already; remove the link")
 
 
 def naming(bad: Mapping[str, str]) -> str:
     """How many files cannot be read, the first of them, and why."""
-    named = [f"{file} ({reason})" for file, reason in list(bad.items())[:NAMED]]
-    more = f" and {len(bad) - NAMED:,} more" if len(bad) > NAMED else ""
-    return f"unreadable files: {len(bad):,}, namely {', '.join(named)}{more}"
+    return f"unreadable files: {len(bad):,}, namely {first_of([f'{file} ({reason})' for file, reason in bad.items()])}"
 
 
-def files_below(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
-    """The files in `folder` and below it, but hidden ones and what desktops leave behind.
+def first_of(names: Sequence[str]) -> str:
+    """The first of them, and how many more there are."""
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
 
-    A folder is read once: links are followed, and may lead in a circle.
 
-    Args:
-        seen: folders read before.
-    """
-    seen = set() if seen is None else seen
-    if folder.resolve() in seen:
-        return
-    seen.add(folder.resolve())
-    folders, files = _visible(folder)
-    yield from (folder / name for name in files)
-    for name in folders:
-        yield from files_below(folder / name, seen)
+def files_below(folder: Path) -> Iterator[Path]:
+    """The files in `folder` and below it, see `Walk`."""
+    return Walk(folder).files(folder)
 
 
 def _check(folder: Path, found: dict[str, list[str]], classes: tuple[str, ...]) -> None:

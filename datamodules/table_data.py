@@ -1,5 +1,6 @@
 """What the tables share: folds, a validation split, preprocessing fitted on training rows, batches on the device."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_rows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
+from datamodules.splits import TooFewError, fold_of_classes, hold_out, lacking
 from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
 
 EVAL_BATCH_SIZE = 4096  # per device
@@ -27,8 +29,9 @@ class Fold(NamedTuple):
 class TableData(BatchModule, ABC):
     """One table with a target. A subclass reads it and has a `Recipe` for it.
 
-    The test rows are the held-out fold; without folds a tenth of the table, the same for every `seed`. After `setup`,
-    `preprocessing` is all that new rows need, as plain data.
+    The test rows are the held-out fold; without folds a tenth of the table, the same for every `seed`. Of a
+    classification each part has its share of each class (see `splits.py`). After `setup`, `preprocessing` is all that
+    new rows need, as plain data.
 
     Args:
         batch_size: training rows per device and step.
@@ -103,17 +106,39 @@ class TableData(BatchModule, ABC):
         if count < 2 * fold.folds:
             what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
             raise ValueError(f"{source}: {count} rows are too few for {what}; it takes {2 * fold.folds}")
+        if self.classification:
+            return self._split_classes(fold, source)
         test = fold_indices(count, fold)
         rest = np.setdiff1d(np.arange(count), test)
         num_val = self._num_val(len(rest)) if self.val_size or not self.fold else 0
         order = np.random.default_rng(self.seed).permutation(rest)
         return test, np.sort(order[:num_val]), np.sort(order[num_val:])
 
+    def _split_classes(self, fold: Fold, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """As `_split`, each part with its share of each class (see `splits.py`)."""
+        rng, what = np.random.default_rng(fold.seed), "the test split"
+        try:
+            if self.fold:
+                number = fold_of_classes(self.targets, fold.folds, rng)
+                test, rest = np.flatnonzero(number == fold.number), np.flatnonzero(number != fold.number)
+            else:
+                test, rest = hold_out(self.targets, math.ceil(len(self.targets) / HELD_OUT), rng)
+            num_val = self._num_val(len(rest)) if self.val_size or not self.fold else 0
+            if not num_val:
+                return test, rest[:0], rest
+            what = f"val_size {self.val_size:g}"
+            val, train = hold_out(self.targets[rest], num_val, np.random.default_rng(self.seed))
+        except TooFewError as error:
+            raise ValueError(f"{source}, column {self.target!r}: {what} {error}") from error
+        return test, rest[val], rest[train]
+
     def _check_classes(self, source: str) -> None:
-        for number, name in enumerate(self.classes):
-            if number not in self.targets[self.train_indices]:
-                rows = (self.targets == number).sum()
-                raise ValueError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
+        if not self.classification:
+            return
+        missing = np.bincount(self.targets[self.train_indices], minlength=len(self.classes)) == 0
+        for number in np.flatnonzero(missing)[:1]:
+            name, rows = self.classes[number], (self.targets == number).sum()
+            raise ValueError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
 
     @property
     def input_shape(self) -> tuple[int]:
@@ -140,12 +165,15 @@ class TableData(BatchModule, ABC):
     def describe(self) -> str:
         """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
         features = self.preprocessing
+        parts = {"training": self.train_indices, "validation": self.val_indices, "test": self.test_indices}
+        labels = {name: self.targets[rows] for name, rows in parts.items()} if self.classification else {}
+        small = lacking(labels, self.classes) if labels else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.test_indices):,} test rows\n"
             f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
             f" {len(feature_names(features))} columns"
-        ) + "".join(f"\nnote: {note}" for note in self.notes)
+        ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), small) if line)
 
     def train_dataloader(self) -> TrainBatches:
         return TrainBatches(self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, **self._rank())

@@ -17,6 +17,7 @@ from running.exits import listening
 from running.flag_checks import check_ranges, check_run_dir
 from running.kept_flags import check_flags_kept
 from running.optimizer_defaults import describe, set_usual_defaults
+from running.paths import expand_home, expanded
 from running.runs import find_run, is_rank_zero
 from running.yaml_text import check_yaml
 
@@ -84,9 +85,7 @@ def cli(
             raise ValueError(_explain(error, parser)) from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
-        for name, value in flags.as_dict().items():
-            if isinstance(value, str):
-                flags[name] = _at_home(value)
+        expand_home(flags)
         flags.script = script.name  # whatever script the config file is of
         command[:] = ["python", str(script), *args]
         if resumed:  # before any data are made or downloaded
@@ -115,13 +114,8 @@ def _resumed_run(args: Sequence[str]) -> Path | None:
         name, equals, inline = arg.partition("=")
         run = inline if equals else value
         if name == "--resume" and run != "auto":
-            return find_run(_at_home(run))[0]
+            return find_run(expanded(run))[0]
     return None
-
-
-def _at_home(text: str) -> str:
-    """A path's leading ~ as shells replace it, which see no config file and no `--flag=~/x`; other text as it is."""
-    return str(Path(text).expanduser()) if text == "~" or text.startswith("~/") else text
 
 
 def _explain(error: ArgumentError, parser: ArgumentParser) -> str:

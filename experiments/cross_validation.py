@@ -223,7 +223,9 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     import pandas as pd
 
     unfinished = path.with_name(f".{path.name}.unfinished")
-    pd.DataFrame({id_column: ids, **columns}).to_csv(unfinished, index=False)
+    # By name, pandas would take a ~ for the home directory.
+    with unfinished.open("w", encoding="utf-8", newline="") as file:
+        pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
     unfinished.replace(path)
 
 

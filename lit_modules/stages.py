@@ -48,7 +48,10 @@ class Stages(LightningModule, ABC):
         """
         if "://" in str(checkpoint_path):
             raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
-        return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+        if not isinstance(checkpoint_path, str | Path):
+            return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+        with Path(checkpoint_path).open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
+            return super().load_from_checkpoint(file, *args, weights_only=weights_only, **kwargs)
 
     @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> Tensor | None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from photos import photos
 
 ROOT = Path(__file__).parents[1]
 
@@ -22,6 +23,13 @@ def benchmark(name, *flags):
 def test_pipeline_prints_a_ratio_above_one():
     printed = benchmark("pipeline", "--sample", "true", "--batch_size", "64", "--rounds", "3", "--workers", "1")
     assert float(re.search(r"ours / usual: ([\d.]+)", printed)[1]) > 1
+
+
+def test_decoding_prints_a_ratio_for_each_size(tmp_path):
+    photos(tmp_path, ant=3, bee=3)
+    printed = benchmark("decoding", str(tmp_path), "--sizes", "[16, 32]", "--rounds", "1", "--images", "6")
+    assert re.findall(r"^(\d+) x \1: [\d,]+ images/s", printed, re.M) == ["16", "32"]
+    assert len(re.findall(r"^ours / plain: [\d.]+", printed, re.M)) == 2
 
 
 def test_growth_prints_both_tables():

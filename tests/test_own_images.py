@@ -147,7 +147,7 @@ def nothing(root):
         (all_of_val_unreadable, ["--skip_bad"], ["val: no readable image in it"]),
         (single_images, [], ["no test/", "hold out"]),
         (nothing, ["--image_size", "8"], ["image_size 8"]),
-        (nothing, ["--val_size", "9"], ["the splits leave it no training image"]),
+        (nothing, ["--val_size", "9"], ["val_size 9: takes 9 of 10", "keep one"]),
         (nothing, ["--val_size", "10"], ["val_size 10", "10 training images"]),
         (nothing, ["--skip_bat"], ["--skip_bat", "did you mean --skip_bad"]),
     ],

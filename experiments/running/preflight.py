@@ -111,6 +111,8 @@ def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer
     saved = read_checkpoint(checkpoint).get(type(data).__qualname__)
     if not saved:
         return
+    if saved.get("split", split := data.split_fingerprint()) != split:
+        raise ValueError(f"{checkpoint}: is of another split; some of what it was trained on would be validation data")
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     batch = data.batch_size * devices
     if batch * accumulated == saved["step"] and (batch == saved["batch"] or not saved["within_epoch"]):

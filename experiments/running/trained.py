@@ -70,7 +70,8 @@ def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModul
         raise ValueError(f"{path}: is of an older version and does not name its data set")
     kind = choose("data", name or options["name"], dict(_named(BatchModule)))
     changes = {option: value for option, value in changes.items() if value is not None}
-    return kind.load_from_checkpoint(path, map_location="cpu", weights_only=True, **changes)
+    with path.open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
+        return kind.load_from_checkpoint(file, map_location="cpu", weights_only=True, **changes)
 
 
 def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:

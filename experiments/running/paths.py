@@ -1,0 +1,33 @@
+"""Names of files and folders as they are given on the command line."""
+
+from collections.abc import MutableMapping
+from pathlib import Path
+from typing import Any
+
+PATHS = (
+    *("checkpoint", "csv", "data_dir", "figure", "files", "folders", "image", "init_from", "output", "pickle"),
+    *("resume", "rows", "run_dir"),
+)  # the flags and arguments that are such names
+
+
+def expand_home(flags: MutableMapping[str, Any]) -> None:
+    """Replaces a `~` or `~user` that a name begins with by the home directory, as a shell does where it is no part of
+    `--flag=~/name` or of a config file. Nothing else in a name is special: `$HOME` or `*` stay as they are, and a file
+    that is called `~` is `./~`.
+    """
+    for name in PATHS:
+        value = flags.get(name)
+        if isinstance(value, str):
+            flags[name] = expanded(value)
+        elif isinstance(value, list):
+            flags[name] = [expanded(part) for part in value]
+
+
+def expanded(name: str) -> str:
+    """The name with the home directory in place of a leading `~`; other names as they are."""
+    if not name.startswith("~"):
+        return name  # Path would drop the ./ of ./~
+    try:
+        return str(Path(name).expanduser())
+    except RuntimeError:  # no such user
+        return name
