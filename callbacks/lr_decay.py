@@ -82,6 +82,19 @@ class LRDecay(Callback):
         self.warmup_steps = self.warmup_epochs * steps_per_epoch
         if self.warmup_steps >= self.total_steps:
             raise ValueError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
+        if trainer.is_global_zero and trainer.global_step:
+            self._say_jump(trainer)
+
+    def _say_jump(self, trainer: Trainer) -> None:
+        """Tells of a resumed run that its curve is another one, as it is of more or fewer steps."""
+        group, last = self._groups(trainer)[0], trainer.global_step - 1
+        was, now = group["lr"], group["initial_lr"] * self.factor(last, self.total_steps, self.warmup_steps)
+        if not math.isclose(was, now, rel_tol=1e-3):
+            print(
+                f"{self.schedule} over {self.total_steps:,.0f} steps: the learning rate of step {last:,} was {was:.3g},"
+                f" and goes on from {now:.3g}, where the curve of this length is",
+                flush=True,
+            )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)

@@ -189,6 +189,17 @@ def test_plateau_is_torchs_and_goes_on_after_a_resume(tmp_path, monitor, mode, s
     assert run(max_epochs=len(METRIC), resume=tmp_path / "last.ckpt") == pytest.approx(expected[8:])
 
 
+def test_resumed_run_of_more_epochs_says_that_its_curve_is_another(tmp_path, capsys):
+    _, trainer = rates_of(LRDecay("cosine"), max_epochs=2)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    rates_of(LRDecay("cosine"), max_epochs=2, resume=tmp_path / "last.ckpt")
+    assert not capsys.readouterr().out  # the same curve, at its end
+    rates, _ = rates_of(LRDecay("cosine"), max_epochs=4, resume=tmp_path / "last.ckpt")
+    was, now = (0.05 * (1 + math.cos(math.pi * 9 / steps)) for steps in (10, 20))  # of step 9
+    assert f"step 9 was {was:.3g}, and goes on from {now:.3g}" in capsys.readouterr().out
+    assert rates[0] == [pytest.approx(0.05)]  # half of the curve
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
