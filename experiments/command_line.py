@@ -14,7 +14,7 @@ from typing import Any
 
 from running.exits import listening
 from running.runs import find_config, is_rank_zero
-from running.yaml_text import check_yaml
+from running.yaml_text import HostileYAMLError, check_yaml
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
@@ -59,6 +59,7 @@ def cli(
     """
     args = list(sys.argv[1:] if args is None else args)
     with listening(), _one_line_errors():
+        _check_values(args)
         parser = auto_parser(main, exit_on_error=False, default_config_files=_config_of_resumed_run(args))
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
@@ -78,6 +79,18 @@ def cli(
         config.clear()
         config.update(flags.as_dict())
         return main(**parser.instantiate(flags))
+
+
+def _check_values(args: Sequence[str]) -> None:
+    """Refuses values that are too deep; jsonargparse reads those of numbers by a loader of its own."""
+    for arg in args:
+        flag, _, inline = arg.partition("=")
+        try:
+            check_yaml(inline if flag.startswith("--") else arg)
+        except HostileYAMLError as error:
+            raise ValueError(f"{_shortened(arg)}: {error}") from error
+        except YAMLError:
+            pass  # no YAML, such as a text with a colon
 
 
 def _config_of_resumed_run(args: Sequence[str]) -> list[str]:
