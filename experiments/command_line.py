@@ -19,7 +19,7 @@ from running.kept_flags import check_flags_kept
 from running.optimizer_defaults import describe, set_usual_defaults
 from running.paths import expand_home, expanded
 from running.runs import find_run, is_rank_zero
-from running.yaml_text import check_yaml
+from running.yaml_text import HostileYAMLError, check_yaml
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
@@ -64,6 +64,7 @@ def cli(
     """
     args = list(sys.argv[1:] if args is None else args)
     with listening(), _one_line_errors():
+        _check_values(args)
         resumed = _resumed_run(args)
         # Its flags become the defaults; jsonargparse takes a pattern.
         files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
@@ -106,6 +107,18 @@ def cli(
 def _names_optimizer(args: Sequence[str]) -> bool:
     """Whether the optimizer may be another than the recipe's; in a resumed run all flags are said."""
     return any(arg.startswith(("--optimizer", "--config")) for arg in args)
+
+
+def _check_values(args: Sequence[str]) -> None:
+    """Refuses values that are too deep; jsonargparse reads those of numbers by a loader of its own."""
+    for arg in args:
+        flag, _, inline = arg.partition("=")
+        try:
+            check_yaml(inline if flag.startswith("--") else arg)
+        except HostileYAMLError as error:
+            raise ValueError(f"{_shortened(arg)}: {error}") from error
+        except YAMLError:
+            pass  # no YAML, such as a text with a colon
 
 
 def _resumed_run(args: Sequence[str]) -> Path | None:

@@ -72,10 +72,14 @@ def test_everything_else_is_read(text, value):
 
 
 @pytest.mark.parametrize("flag", ["net_args", "plugins", "lr"])
-def test_value_on_the_command_line_that_is_too_deep_is_one_line(refusal, flag):
-    line = refusal(mnist.main, "--sample", f"--{flag}", lists(5000))
-    assert line.startswith(f"error: --{flag} [[[")
+@pytest.mark.parametrize("depth", [200, 5000])
+@pytest.mark.parametrize("inline", [True, False])
+def test_value_on_the_command_line_that_is_too_deep_is_one_line(refusal, flag, depth, inline):
+    value = [f"--{flag}={lists(depth)}"] if inline else [f"--{flag}", lists(depth)]
+    line = refusal(mnist.main, "--sample", *value)
+    assert "[[[" in line
     assert len(line) < 2000
+    assert depth > 1000 or re.search(TOO_DEEP, line)
 
 
 @pytest.mark.parametrize("depth", [DEEPEST + 1, 900, 5000, 200_000])

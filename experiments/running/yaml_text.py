@@ -12,6 +12,10 @@ DEEPEST = 50  # lists and dicts in one another; flags need four
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where libyaml is there
 
 
+class HostileYAMLError(yaml.YAMLError):
+    """It is YAML, and too deep or too large."""
+
+
 def load_yaml(text: str | bytes) -> Any:
     """The one document in `text`, of plain values.
 
@@ -26,7 +30,8 @@ def check_yaml(text: str | bytes) -> None:
     """Follows the parser's events, which come one after another, at any depth.
 
     Raises:
-        yaml.YAMLError: `text` is no YAML, has more than `ALIASES` aliases, or more than `DEEPEST` levels.
+        HostileYAMLError: `text` has more than `ALIASES` aliases, more than `DEEPEST` levels, or goes on in itself.
+        yaml.YAMLError: it is no YAML.
     """
     open_: list[str | None] = []  # the anchors of the lists and dicts that are not closed yet
     deepest = [0]  # of each of them, and of the document, the levels within
@@ -43,9 +48,9 @@ def check_yaml(text: str | bytes) -> None:
         elif isinstance(event, yaml.AliasEvent):
             aliases += 1
             if event.anchor in open_:
-                raise yaml.YAMLError(f"{event.anchor} is a list or dict that is within itself")
+                raise HostileYAMLError(f"{event.anchor} is a list or dict that is within itself")
             deepest[-1] = max(deepest[-1], levels.get(event.anchor, 0))
         if aliases > ALIASES:
-            raise yaml.YAMLError(f"more than {ALIASES} aliases")
+            raise HostileYAMLError(f"more than {ALIASES} aliases")
         if len(open_) + deepest[-1] > DEEPEST:
-            raise yaml.YAMLError(f"lists or dicts more than {DEEPEST} deep in one another")
+            raise HostileYAMLError(f"lists or dicts more than {DEEPEST} deep in one another")
