@@ -110,7 +110,7 @@ def test_full_set_is_read_from_data_dir(tmp_path):
         (["--recall_at", "[0]"], "recall_at [0]: must be at least 1"),
         (["--recall_at", "[]"], "recall_at: needs one k at least"),
         (["--embedding_size", "0"], "embedding_size 0: must be at least 1"),
-        (["--val_size", "1"], "val_size 1: takes one image"),
+        (["--val_size", "0.0007"], "val_size 0.0007: takes one image"),
         (["--loss", "nca", "--loss_args.scale", "0"], "loss_args scale 0: must be above 0"),
     ],
 )
