@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import cli
+from running.preflight import check_batches
 from running.report import evaluate, print_table
 from running.runs import find_checkpoint, read_checkpoint
 from running.trained import load_data, load_model
@@ -52,6 +53,7 @@ def main(
     flags["enable_progress_bar"] = False
     precision = precision or read_checkpoint(path).get("precision")
     trainer = build_trainer(None, 1, [], False, precision=precision, **flags)
+    check_batches(samples, trainer)
     metrics = evaluate(trainer, model, samples, None, validates=len(samples.val_indices) > 0)
     if trainer.is_global_zero:
         print(f"{path}\n{samples.name}: {model.hparams.net}\n{samples.describe()}")

@@ -172,7 +172,7 @@ def test_run_warns_of_vanishing_layers_and_leaves_figures(tmp_path, capsys):
         (["--width", "0"], "width 0: must be at least 1"),
         (["--steps", "0"], "steps 0: must be at least 1"),
         (["--lr", "0"], "lr 0.0: must be positive"),
-        (["--lr", "-1"], "lr -1.0: must be positive"),
+        (["--lr", "-1"], "lr -1.0: must be at least 0"),
         (["--batch_size", "0"], "batch_size 0: must be at least 1"),
     ],
 )

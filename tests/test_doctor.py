@@ -218,7 +218,7 @@ class loud(nn.Linear):
 def faulty_nets(tmp_path, monkeypatch):
     (tmp_path / "faults_brought_by_a_test.py").write_text(NETS)
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    monkeypatch.setattr(package, "nets", package.nets.__wrapped__)
+    monkeypatch.setattr(package, "_files", package._files.__wrapped__)
 
 
 @pytest.mark.parametrize(

@@ -177,7 +177,7 @@ def test_what_differs_from_the_checkpoint_is_refused_and_leaves_no_file(tmp_path
         "        return super().forward(x.flatten(1)) + 0.01 * torch.rand(())\n"  # another number in every call
     )
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    monkeypatch.setattr(package, "nets", package.nets.__wrapped__)
+    monkeypatch.setattr(package, "_files", package._files.__wrapped__)
     checkpoint = save(Classifier("dice", GREY, 10), tmp_path / "model.ckpt")
     for format in ("onnx", "torch"):
         line = refused(capsys, checkpoint, "--format", format)
@@ -242,7 +242,7 @@ def test_net_that_cannot_be_traced_is_one_line(tmp_path, monkeypatch, capsys):
         "        return super().forward(x.flatten(1) if x.mean() > 0 else -x.flatten(1))\n"
     )
     monkeypatch.setattr(package, "__path__", [*package.__path__, str(tmp_path)])
-    monkeypatch.setattr(package, "nets", package.nets.__wrapped__)
+    monkeypatch.setattr(package, "_files", package._files.__wrapped__)
     checkpoint = save(Classifier("moody", GREY, 10), tmp_path / "model.ckpt")
     assert "net moody: torch.export cannot follow its forward" in refused(capsys, checkpoint)
     assert not list(tmp_path.glob("*model.onnx"))

@@ -150,7 +150,7 @@ def test_seed_moves_each_start_within_its_cell():
         (["--optimizer", "adm"], "optimizer 'adm': no such optimizer; did you mean adam?"),
         (["--optimizer", "sgd,muon"], "optimizer 'muon'"),
         (["--lr", "0"], "lr 0.0: must be positive"),
-        (["--lr", "-0.1"], "lr -0.1: must be positive"),
+        (["--lr", "-0.1"], "lr -0.1: must be at least 0"),
         (["--steps", "0"], "steps 0: must be at least 1"),
         (["--side", "0"], "side 0: must be at least 1"),
         (["--lr_decay", "plateau"], "lr_decay plateau: there is no validation"),

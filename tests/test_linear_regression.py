@@ -174,9 +174,9 @@ def test_bad_file_is_one_line(tmp_path, refusal, text, words):
         (["--csv", "points.csv", "--x", "price", "--y", "price"], "--x price: is --y too"),
         (["--lr", "inf"], "--lr inf: expected float"),
         (["--batch", "full", "--lr", "1.1"], "--lr 1.1: descent in batches of 100 diverges; try --lr 0.1"),
-        (["--noise", "-1"], "--noise -1.0: must not be negative"),
+        (["--noise", "-1"], "--noise -1.0: must be at least 0"),
         (["--points", "2"], "--points 2: must be at least 3"),
-        (["--seed", "-1"], "--seed -1: must not be negative"),
+        (["--seed", "-1"], "--seed -1: must be at least 0"),
         (["--epochs", "0"], "--epochs 0: must be at least 1"),
     ],
 )

@@ -142,7 +142,7 @@ def test_sweep_names_the_rate_of_the_lowest_loss(tmp_path):
         (["--optimizer", "adagrd"], "optimizer 'adagrd': no such optimizer; did you mean adagrad?"),
         (["--optimizer", "sgd,"], "optimizer ''"),
         (["--lr", "0"], "lr 0.0: must be positive"),
-        (["--lr", "-0.1"], "lr -0.1: must be positive"),
+        (["--lr", "-0.1"], "lr -0.1: must be at least 0"),
         (["--max_epochs", "0"], "max_epochs 0: must be at least 1"),
         (["--batch_size", "0"], "batch_size 0: must be at least 1"),
     ],

@@ -123,14 +123,14 @@ def test_weight_decay_is_chosen_without_the_test_images(tmp_path):
         (["--folds", "-1"], "folds -1: must be at least 0"),
         (["--folds", "301"], "folds 301: must be from 2 to the number of images, 300"),
         (["--folds", "2", "--batch_size", "151"], "batch_size 151: there are only 150 training images"),
-        (["--folds", "2", "--weight_decays", "[0.1, -0.1]"], "Invalid weight_decay value: -0.1"),
+        (["--folds", "2", "--weight_decays", "[0.1, -0.1]"], "weight_decays [0.1, -0.1]: must be at least 0"),
         (["--folds", "2", "--weight_decays", "[]"], "weight_decays []: need some"),
         (["--batch_size", "301"], "batch_size 301: there are only 300 training images"),
         (["--batch_size", "0"], "batch_size 0: must be at least 1"),
         (["--images", "1701"], "images 1701: must be from 2 to 1,700"),
         (["--images", "1"], "images 1: must be from 2"),
         (["--max_epochs", "0"], "max_epochs 0: must be at least 1"),
-        (["--lr", "-1"], "Invalid learning rate: -1.0"),
+        (["--lr", "-1"], "lr -1.0: must be at least 0"),
     ],
 )
 def test_bad_input_ends_with_one_line(refusal, flags, said):

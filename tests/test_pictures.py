@@ -139,7 +139,7 @@ def test_pictures_every_must_be_an_epoch(tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         run_mnist(tmp_path, "--pictures_every", "-1")
     assert end.value.code == 2
-    assert "pictures_every -1: must be at least 1 epoch" in capsys.readouterr().err
+    assert "pictures_every -1: must be at least 0" in capsys.readouterr().err
     assert not list(tmp_path.rglob("*.yaml"))
 
 

@@ -48,6 +48,17 @@ def refused(tmp_path, capsys, *flags):
         (["--on_nonfinite", "ignore"], ["on_nonfinite 'ignore'", "skip"]),
         (["--num_sanity_val_steps", "0", "--monitor", "val/f1"], ["val/f1", "val/acc"]),
         (["--val_size", "1436"], ["train split", "1 samples"]),
+    ],
+)
+def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
+    line = refused(tmp_path, capsys, *flags)
+    assert all(part in line for part in named), line
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
         (["--val_size", "1.0"], ["val_size 1: is neither a share"]),
         (["--limit_test_batches", "0.1"], ["limit_test_batches 0.1: of 1 batches"]),  # 360 images, by 512
         (["--limit_val_batches", "0.9"], ["limit_val_batches 0.9: of 1 batches"]),
@@ -66,7 +77,7 @@ def refused(tmp_path, capsys, *flags):
         (["--augment", "shift:28"], ["augment 'shift:28'", "below 28"]),
     ],
 )
-def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
+def test_what_cannot_be_trained_is_named_and_leaves_no_run(tmp_path, capsys, flags, named):
     line = refused(tmp_path, capsys, *flags)
     assert all(part in line for part in named), line
     assert not list(tmp_path.glob("mnist/*"))
@@ -79,7 +90,7 @@ def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
         ["--val_check_interval", "11"],
         ["--val_check_interval", "12", "--check_val_every_n_epoch", "null"],
         ["--val_check_interval", "00:00:00:01"],
-        ["--net", "cnn", "--augment", "grow:20", "--limit_train_batches", "2"],
+        ["--net", "residual_mnist", "--augment", "grow:20", "--limit_train_batches", "2"],
         ["--batch_size", "1", "--limit_train_batches", "2"],  # no BatchNorm there
     ],
 )

@@ -78,3 +78,16 @@ def test_predictions_of_a_trainer_are_the_outputs_for_the_test_split():
     with torch.no_grad():
         torch.testing.assert_close(outputs, model(images))
         torch.testing.assert_close(torch.cat(trainer.predict(model, DataLoader(images, batch_size=100))), outputs)
+
+
+@pytest.mark.parametrize(
+    ("flags", "named"),
+    [
+        (["--precision", "transformer-engine"], "precision transformer-engine: "),
+        (["--limit_train_batches", "0.01"], "limit_train_batches 0.01: of 24 batches"),  # 1,293 images, by 56
+        (["--augment", "grow:20"], "augment grow:20"),
+    ],
+)
+def test_doctor_says_in_a_line_what_no_run_can_do(refusal, flags, named):
+    lenet = ["--net", "lenet5", "--batch_size", "56", "--accelerator", "cpu"]
+    assert named in refusal(mnist.main, "--sample", "--doctor", *lenet, *flags)

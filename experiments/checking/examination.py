@@ -26,7 +26,9 @@ from checking.model_checks import (
     twin_of,
 )
 from running.lr_finder import HIGHEST, STEPS, range_test, steepest
+from running.preflight import check_batches, check_shapes
 from running.report import num_parameters
+from running.trainer import build_trainer
 
 import numpy as np
 import torch
@@ -52,6 +54,8 @@ def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) 
     count = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(Path(folder), flags)
+        check_batches(data, trainer)
+        check_shapes(model, data, trainer)
         for finding in _findings(model, data, trainer, bool(flags.get("channels_last"))):
             print(finding, flush=True)
             count, wrong = count + 1, wrong + (not finding.ok)
@@ -61,17 +65,17 @@ def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) 
 
 def _trainer(folder: Path, flags: dict[str, Any]) -> Trainer:
     chosen = {flag: flags[flag] for flag in signature(Trainer).parameters if flag in OURS and flag in flags}
-    return Trainer(
+    return build_trainer(
+        folder,
+        chosen.pop("max_epochs", None),
+        [],
+        False,
         **chosen,
         devices=1,
-        default_root_dir=folder,
-        logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
-        enable_model_summary=False,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=10**6,  # the range test is about training
-        use_distributed_sampler=False,
     )
 
 
