@@ -72,6 +72,13 @@ class BatchModule(LightningDataModule):
             )
         return num_val
 
+    def _says_more_val(self) -> list[str]:
+        """A line where the validation split is larger than asked for, so that each class is in it."""
+        asked, num_val = self._num_val(len(self.train_indices) + len(self.val_indices)), len(self.val_indices)
+        if num_val <= asked:
+            return []
+        return [f"val_size {self.val_size:g}: {num_val:,} {self.samples} in place of {asked:,}, one of each class"]
+
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
 

@@ -211,6 +211,7 @@ class ImageFolder(ImageData):
             return lines[0]
         if not self.listing.splits["test"]:
             lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+        lines += [] if self.listing.splits["val"] else self._says_more_val()
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"]:

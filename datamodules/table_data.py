@@ -165,15 +165,20 @@ class TableData(BatchModule, ABC):
     def describe(self) -> str:
         """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
         features = self.preprocessing
-        parts = {"training": self.train_indices, "validation": self.val_indices, "test": self.test_indices}
-        labels = {name: self.targets[rows] for name, rows in parts.items()} if self.classification else {}
-        small = lacking(labels, self.classes) if labels else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.test_indices):,} test rows\n"
             f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
             f" {len(feature_names(features))} columns"
-        ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), small) if line)
+        ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
+
+    def _describe_classes(self) -> list[str]:
+        """What came of small classes when the rows were split."""
+        if not self.classification:
+            return []
+        parts = {"training": self.train_indices, "validation": self.val_indices, "test": self.test_indices}
+        small = lacking({name: self.targets[rows] for name, rows in parts.items()}, self.classes)
+        return [*(self._says_more_val() if len(self.val_indices) else []), *([small] if small else [])]
 
     def train_dataloader(self) -> TrainBatches:
         return TrainBatches(self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, **self._rank())

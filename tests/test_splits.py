@@ -102,6 +102,13 @@ def test_classes_too_small_for_all_parts_are_trained_and_named(tmp_path):
     assert "too small" not in table(write_table(tmp_path, common=50, three=3)).describe()
 
 
+def test_more_classes_than_the_validation_split_was_to_have_rows(tmp_path):
+    data = table(write_table(tmp_path, **{f"c{number}": 3 for number in range(30)}))
+    wanted = {f"c{number}": 1 for number in range(30)}
+    assert list(parts(data).values()) == [wanted] * 3
+    assert data.describe().splitlines()[2:] == ["val_size 0.1: 30 rows in place of 6, one of each class"]
+
+
 def test_of_many_small_classes_a_few_are_named():
     labels = {"training": np.arange(9), "test": np.array([0])}
     line = lacking(labels, list("abcdefghi"))
