@@ -4,6 +4,8 @@ Lightning's callbacks keep the average: it is in `state_dict` of each checkpoint
 a resumed run goes on. BatchNorm's statistics are averaged like the weights.
 """
 
+from functools import partial
+
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
@@ -13,7 +15,7 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
     """The callback for an exponential moving average, one for stochastic weight averaging, or none where both are 0.
 
     Args:
-        ema: share of the old average that is kept at each step (Polyak and Juditsky 1992).
+        ema: share of the old average that is kept at each step (Polyak and Juditsky 1992); less in the first ones.
         swa: share of the run after which the average starts; see `EqualAveraging`.
 
     Raises:
@@ -25,10 +27,20 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
     if ema and swa:
         raise ValueError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
     if ema:
-        # Lightning's EMAWeightAveraging takes ema * average + (1 - ema) * current, whose rounding alters constants such
-        # as the normalisation of the input; no checkpoint has these, so that a resumed run would differ.
-        return [WeightAveraging(avg_fn=lambda average, current, steps: average + (1 - ema) * (current - average))]
+        return [WeightAveraging(avg_fn=partial(_exponential, ema))]
     return [EqualAveraging(swa)] if swa else []
+
+
+def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Tensor) -> Tensor:
+    """The next average; the decay rises to `ema` as (1 + t) / (10 + t), t being the steps in the average so far.
+
+    So the first weights, which know nothing, are soon forgotten: the average is over about the last ninth of the run,
+    and over 1 / (1 - ema) steps where that is less. The rise is that of TensorFlow's ExponentialMovingAverage.
+    """
+    share = (9 / (10 + steps_before)).clamp(min=1 - ema)  # of the current ones; a tensor: no device is waited for
+    # Not decay * average + share * current, as Lightning's EMAWeightAveraging has it: the rounding alters constants,
+    # such as the normalisation of the input; no checkpoint has these, so that a resumed run would differ.
+    return average + share * (current - average)
 
 
 class EqualAveraging(WeightAveraging):

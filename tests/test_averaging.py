@@ -58,13 +58,13 @@ def train(folder, ema=0.0, swa=0.0, resume=None, extra=()):
     return model, weights.after, validated.seen, saved
 
 
-def test_ema_is_the_recursion(tmp_path):
-    model, after, validated, saved = train(tmp_path, ema=0.9)
-    average = after[0]
-    averages = []
-    for weight in after:
-        average = average if not averages else 0.9 * average + 0.1 * weight
-        averages.append(average)
+@pytest.mark.parametrize("ema", [0.7, 0.9, 0.9999])  # the rise ends at the 21st step, the 81st, and never
+def test_ema_is_the_recursion(tmp_path, ema):
+    model, after, validated, saved = train(tmp_path, ema=ema)
+    averages = after[:1]
+    for step, weight in enumerate(after[1:], start=1):
+        decay = min(ema, (1 + step) / (10 + step))
+        averages.append(decay * averages[-1] + (1 - decay) * weight)
     steps = len(after) // 3
     for epoch, seen in enumerate(validated, start=1):
         torch.testing.assert_close(seen, averages[epoch * steps - 1])
