@@ -1,15 +1,20 @@
-"""What runs left behind, read without torch: flags, metrics, curves, and which of them are broken."""
+"""What runs left behind, read without torch: flags, metrics, and which of them are running, interrupted or broken."""
 
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from comparing.run_states import RUNNING, is_rate_test, is_running, state_of
+
 import yaml
 
-PARTS = {"checkpoints", "figures"}  # of a run, and no runs
+# Words of metrics' names that say which values are better, as callbacks.monitor_mode has it; that needs torch.
+LOWER = {"loss", "error", "rmse", "mae", "mse", "mape", "nll", "perplexity", "fid", "ece", "brier", "seconds"}
+HIGHER = {"acc", "accuracy", "precision", "recall", "f1", "auc", "auroc", "ap", "map", "r2", "score", "iou", "dice"}
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where libyaml is there
 
 
@@ -37,18 +42,17 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such directory")
-        found |= {path.resolve(): _read(path) for path in _find(folder)}
+        found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
     if not found:
         raise FileNotFoundError(f"{', '.join(map(str, folders))}: there are no runs")
     return sorted(found.values(), key=lambda run: run.path)
 
 
 def _find(folder: Path) -> Iterator[Path]:
-    """Directories with a run's files, and those that are empty. What is below a run, such as a fold, is part of it."""
+    """Directories with a run's files. What is below a run, such as a fold, is part of it."""
     for place, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        begun = {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files)
-        if begun or (not files and set(subfolders) <= PARTS):
+        if {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files):
             subfolders.clear()
             yield Path(place)
 
@@ -60,9 +64,11 @@ def _read(path: Path) -> Run:
         metrics = _mapping(path / "metrics.json", json.loads((path / "metrics.json").read_bytes()))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
-        problem = "unfinished" if missing == "metrics.json" else f"no {missing}"
+        problem = state_of(path) if missing == "metrics.json" else f"no {missing}"
     except (yaml.YAMLError, ValueError, OSError) as error:  # broken JSON or UTF-8 is a ValueError
         problem = f"{'metrics.json' if flags else 'config.yaml'} cannot be read: {' '.join(str(error).split())}"
+    if metrics and is_running(path):  # it has been resumed, and its figures are those of before
+        problem = RUNNING
     return Run(path, path.resolve().parent.name, flags, metrics, problem)
 
 
@@ -87,6 +93,13 @@ def number(value: Any) -> float | None:
     return float(value) if is_number else None
 
 
+def mode_of(metric: str, flags: Mapping[str, Any]) -> str | None:
+    """ "min" or "max", the better end of a metric; None where neither its name nor the run's flags say it."""
+    if flags.get("monitor_mode") and flags.get("monitor") == metric:
+        return str(flags["monitor_mode"])
+    words = set(re.split(r"[^a-z0-9]+", metric.lower()))
+    return "min" if words & LOWER else "max" if words & HIGHER else None
+
+
 def lower_is_better(metric: str) -> bool:
-    """As callbacks.monitor_mode, which cannot be imported without torch."""
-    return any(part in metric for part in ("loss", "error", "rmse", "mae", "mse"))
+    return mode_of(metric, {}) == "min"

@@ -9,8 +9,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparing.comparison import align, format_mean
 from comparing.scripts import finished
+from comparing.tables import align, format_mean
 from comparing.trials import Sweep, counts
 from drawing.figures import COLOURS, new_figure, save_figures
 
