@@ -348,7 +348,12 @@ def test_what_an_older_sweep_tried_twice_counts_once():
 def test_importances_are_those_of_enough_trials_only():
     space = parse_vary(["good=0..1.5", "idle=0..1.5"])
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.optimize(lambda trial: [its.suggest(trial, name) for name, its in space.items()].pop(0) ** 2, n_trials=LEAST)
+    study.optimize(
+        lambda trial: sum(
+            place * its.suggest(trial, name) ** 2 for place, (name, its) in zip((1, 0), space.items(), strict=True)
+        ),
+        n_trials=LEAST,
+    )
     importances = importances_of(study.trials, study.direction)
     assert importances["good"] > 0.8
     assert sum(importances.values()) == pytest.approx(1)

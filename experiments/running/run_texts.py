@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from command_line import ROOT, command, config
+from running.run_logger import worth_comparing, write_flags
 
 import torch
 import yaml
@@ -29,6 +30,8 @@ def write_texts(logger: TensorBoardLogger, hardware: str) -> None:
     }
     for name, text in texts.items():
         logger.experiment.add_text(f"run/{name}", text)
+    if getattr(logger, "resumed", False):  # its old flags would stand beside the new figures
+        write_flags(Path(logger.log_dir), worth_comparing(config))
 
 
 def _command_line() -> str:
