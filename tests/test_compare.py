@@ -25,6 +25,7 @@ import pytest
 import yaml
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams import metadata as hparams
 
 from callbacks import monitor_mode
 
@@ -456,3 +457,10 @@ def test_a_folder_of_nothing_but_rate_tests_has_no_runs(tmp_path):
     (tmp_path / "run" / "config.yaml").write_text("lr: 0.1\n")
     with pytest.raises(FileNotFoundError, match="there are no runs"):
         read_runs([tmp_path])
+
+
+def test_a_resumed_run_has_the_flags_of_today_in_tensorboard(trained):
+    content = EventAccumulator(str(trained[1])).Reload().SummaryMetadata("_hparams_/session_start_info")
+    flags = hparams.parse_session_start_info_plugin_data(content.plugin_data.content).hparams
+    assert flags["max_epochs"].number_value == 3  # it was begun with 2
+    assert {"devices", "precision", "net"} <= set(flags)
