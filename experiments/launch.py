@@ -31,7 +31,7 @@ from running.preflight import (
 )
 from running.report import finish, hardware, num_parameters, put_by_metrics
 from running.resume import Opened, check_same_run, opened_run, run_flags, same_on_all_ranks
-from running.run_logger import open_logger, write_layout
+from running.run_logger import open_logger, worth_comparing, write_flags, write_layout
 from running.run_texts import write_texts
 from running.runs import check_fits, newest_intact, read_checkpoint, set_aside, write_config
 from running.trainer import build_trainer, keep_freed_memory
@@ -229,6 +229,7 @@ def _begin(trainer: Trainer, run: Path, flags: Mapping[str, Any], damaged: Path 
     trainer.logger.begun = True
     write_layout(trainer.logger, trainer.lightning_module.metrics)
     write_texts(trainer.logger, hardware(trainer), flags)
+    write_flags(run, worth_comparing(flags))  # of a resumed run, in place of those of before
 
 
 def _announce(

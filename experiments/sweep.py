@@ -5,14 +5,16 @@
     python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on as many machines as there are
 
 What is not a flag of this tool is passed on to the script. `--vary` (sweep_space.py) says which values a flag may have.
-The sampler is TPE (Bergstra et al. 2011), and a run that is worse after some epochs than the median of the others is
-ended. What is optimised is a validation figure of each run's best epoch; the test set decides nothing.
+Where all are finite choices, the sweep is a grid: each cell once, in a random order, up to --trials of them. Else the
+sampler is TPE (Bergstra et al. 2011), and a configuration that has been tried is not tried again. A run that is worse
+after some epochs than the median of the others is ended. What is optimised is a validation figure of each run's best
+epoch; the test set decides nothing.
 
 All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and log.txt;
 in the end trials.csv and sweep.png. Each trial is a line when it ends; the last lines are the best one's run directory
 and the command that repeats it. The same command again, also at the same time, is one more worker of the study.
 Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
-whose script fails is one of the --trials, and stops nothing; where all fail, the exit status is 1.
+whose script fails is one of the --trials, and stops nothing; --retry_failed tries it again.
 """
 
 import json
@@ -24,13 +26,24 @@ from threading import Event
 from typing import Any
 
 from command_line import cli
-from comparing.run_files import mode_in
+from comparing.configurations import size
+from comparing.run_files import mode_of
 from comparing.scripts import check_flags, find_script, interruptible, label, split_command
-from comparing.sweep_report import exit_if_all_failed, report, say_best, say_ended
+from comparing.sweep_report import report, say_best, say_ended
 from comparing.sweep_space import Between, OneOf, parse_vary
-from comparing.trials import Sweep, open_study, work
+from comparing.trials import Sweep, open_study, queue_failed, work
 
-OWN = ("--vary", "--trials", "--metric", "--storage", "--prune", "--heartbeat")  # after the script's name too
+from optuna.trial import TrialState
+
+OWN = (
+    "--vary",
+    "--trials",
+    "--metric",
+    "--storage",
+    "--prune",
+    "--heartbeat",
+    "--retry_failed",
+)  # after the script's name too
 
 
 def main(
@@ -42,6 +55,7 @@ def main(
     storage: str | None = None,
     jobs: int = 1,
     heartbeat: int = 10,
+    retry_failed: bool = False,
     run_dir: str = "runs",
     arguments: list[str] = [],  # noqa: B006
 ) -> None:
@@ -50,12 +64,14 @@ def main(
     Args:
         script: such as cifar10.py.
         vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
-        trials: how many, by all workers of the study together; more than before adds to it.
+        trials: how many, by all workers of the study together; more than before adds to it. No more than there are
+            configurations.
         metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
         prune: end runs that fall behind.
         storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
         jobs: trials at a time in this process, which share cores and accelerators.
         heartbeat: seconds from one sign of life to the next; a worker that gives none for six times as long is dead.
+        retry_failed: try those again first whose script has failed.
         run_dir: where runs are kept.
         arguments: of the script; they are what follows its name.
     """
@@ -65,14 +81,17 @@ def main(
     space, path = parse_vary(vary), find_script(script)
     flags = check_space(path, arguments, space)
     metric = _choose_metric(flags, metric)
+    mode = _mode(metric, flags)
     folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
     folder.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
     warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
-    minimize = mode_in(metric, flags) == "min"
-    sweep = Sweep(path, arguments, space, metric, trials, folder, storage, heartbeat, warmup, minimize)
-    open_study(sweep)
-    print(f"{folder}: {trials} trials", flush=True)
+    wanted = int(min(trials, size(space)))
+    sweep = Sweep(path, arguments, space, metric, wanted, folder, storage, heartbeat, warmup, mode)
+    study = open_study(sweep)
+    print(f"{folder}: {wanted} trials" + f", as there are {wanted} configurations" * (wanted < trials), flush=True)
+    if retry_failed:
+        queue_failed(study, space)
     stopped, told = Event(), [partial(say_ended, metric)]
     with ThreadPoolExecutor(jobs) as pool:
         try:
@@ -83,21 +102,43 @@ def main(
         finally:
             stopped.set()
     study = open_study(sweep)
-    report(study, metric, folder)
+    report(study, sweep)
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        print(f"error: no trial has finished; each says why in {folder}/trial*/log.txt", file=sys.stderr)
+        sys.exit(1)
     say_best(study, sweep)
-    exit_if_all_failed(study)
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:
     """The script's flags, which has been shown each choice and both ends of each range.
 
     Raises:
-        ValueError: it refuses one, or a flag is both fixed and varied.
+        ValueError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.
     """
+    shown = []
     for row in range(max(len(its.examples) for its in space.values())):
         examples = {f"--{name}": its.examples[min(row, len(its.examples) - 1)] for name, its in space.items()}
-        flags = check_flags(script, arguments, examples)
+        shown.append(check_flags(script, arguments, examples))
+    for name, its in space.items():
+        values = [json.dumps(_read(flags, name)) for flags in shown[: len(its.examples)]]
+        for at, value in enumerate(values):
+            if value in values[:at]:
+                raise ValueError(f"--vary {name}: {its.examples[at]} is {its.examples[values.index(value)]} again")
+    return shown[-1]
+
+
+def _read(flags: dict[str, Any], name: str) -> Any:
+    """The value of a flag such as net_args.dropout."""
+    for part in name.split("."):
+        flags = flags[part]
     return flags
+
+
+def _mode(metric: str, flags: dict[str, Any]) -> str:
+    mode = mode_of(metric, flags)
+    if mode is None:
+        raise ValueError(f"--metric {metric}: its name does not say whether more or less is better, nor --monitor_mode")
+    return mode
 
 
 def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
@@ -106,10 +147,6 @@ def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
         raise ValueError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):
         raise ValueError(f"--metric {chosen}: the test set must not choose; take a validation figure, such as val/acc")
-    if mode_in(str(chosen), flags) is None:
-        raise ValueError(
-            f"--metric {chosen}: is it better low or high? say --monitor {chosen} --monitor_mode min or max"
-        )
     return chosen
 
 

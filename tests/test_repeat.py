@@ -43,7 +43,8 @@ def test_seeds_are_runs_as_usual_and_are_not_run_again(tmp_path, capsys):
     assert "finished before: 2 of 3 seeds" in capsys.readouterr().out
     assert len(read_runs([folder])) == 3
     run_repeat(tmp_path, "--seeds", "3", *MNIST, "--max_epochs", "2")
-    assert capsys.readouterr().out.startswith("finished before: 3 of 3 seeds\nn ")  # the table, and of no runs a word
+    said = "finished before: 3 of 3 seeds\nmnist, embedded sample: 3 runs"  # the table, and no word of others to come
+    assert capsys.readouterr().out.startswith(said)
 
     # One that was killed before its first checkpoint begins anew, one with a checkpoint goes on.
     before = json.loads((runs[1].path / "metrics.json").read_text())

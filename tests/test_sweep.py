@@ -6,20 +6,23 @@ import multiprocessing
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 from threading import Event, Thread
 
 from command_line import cli
-from comparing.run_files import read_runs
+from comparing import trials as trials_module
+from comparing.configurations import counted, next_cell, values_of
 from comparing.scripts import split_command
+from comparing.sweep_report import LEAST, importances_of
 from comparing.sweep_space import Between, OneOf, parse_vary
 from comparing.trials import Sweep, open_study, work
+from running.report import write_json
 
 import optuna
 import pytest
 import sweep
 import yaml
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
 ROOT = Path(__file__).parents[1]
@@ -112,56 +115,53 @@ def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_work
     check_all_is_done_once(tmp_path, count, killed)
 
 
-@pytest.fixture
-def odd_script(tmp_path):
-    """A script with the flag x, which does not work where that is 2 or 4."""
+def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
         "from pathlib import Path\n\nfrom command_line import cli\nfrom launch import write_config\n"
         "from running.report import write_json\nfrom running.runs import new_run\n\n\n"
         'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
         '    run = new_run("odd", run_dir, "x")\n    write_config(run)\n'
-        "    if x in (2, 4):\n        raise RuntimeError('even is unlucky')\n"
+        "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
         '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
     )
-    return str(script)
-
-
-def test_sweep_of_which_all_trials_fail_ends_with_status_1_and_a_line(tmp_path, capsys, odd_script):
-    with pytest.raises(SystemExit) as end:
-        run_sweep(tmp_path, "--trials", "2", odd_script, "--vary", "x=2,4")
-    assert end.value.code == 1
-    assert "all 2 trials have failed; the last one: status 1: RuntimeError: even is unlucky" in capsys.readouterr().err
-
-
-def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys, odd_script):
-    with suppress(SystemExit):  # where by chance all crash
-        run_sweep(tmp_path, "--trials", "4", odd_script, "--vary", "x=2,3")
-    (folder,) = (tmp_path / "sweep").iterdir()
-    trials = trials_of(folder)
-    assert len(trials) == 4
+    folder = run_sweep(tmp_path, "--trials", "4", str(script), "--vary", "x=2,3,4")
     lines = capsys.readouterr().out.splitlines()
+    assert f"{folder}: 3 trials, as there are 3 configurations" in lines
+    assert "importances: not from 2 finished trials; it takes 20" in lines
+    trials = trials_of(folder)
     for trial in trials:
-        result = "0.0000  x=3  complete" if trial.params["x"] == "3" else "-  x=2  fail"
-        assert f"trial{trial.number:04d}  {result}" in lines
-    if any(trial.params["x"] == "3" for trial in trials):
-        best, command = lines[-2:]
-        assert json.loads((Path(best.removeprefix("best: ")) / "metrics.json").read_text())["val/loss"] == 0
-        assert command.startswith("python ")
-        assert command.endswith("odd.py --x=3")
-    for trial in trials:
-        x = int(trial.params["x"])
+        x, results = int(trial.params["x"]), {2: "-  x=2  fail", 3: "0.0000  x=3  complete", 4: "1.0000  x=4  complete"}
+        assert f"trial{trial.number:04d}  {results[x]}" in lines
         assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
-        assert trial.user_attrs.get("failure", "").endswith("RuntimeError: even is unlucky" if x == 2 else "")
+        assert trial.user_attrs.get("failure", "").endswith("RuntimeError: two is unlucky" if x == 2 else "")
         assert trial.value == (None if x == 2 else (x - 3) ** 2)
-    ran = len(read_runs([folder]))
-    with suppress(SystemExit):
-        run_sweep(tmp_path, "--trials", "3", odd_script, "--vary", "x=2,3")  # as many are there already
-    assert len(read_runs([folder])) == ran
-    with suppress(SystemExit):
-        run_sweep(tmp_path, "--trials", "6", "--jobs", "2", odd_script, "--vary", "x=2,3")
-    counted = [trial for trial in trials_of(folder) if trial.state != TrialState.FAIL or "failure" in trial.user_attrs]
-    assert len(counted) == 6
+    assert sorted(trial.params["x"] for trial in trials) == ["2", "3", "4"]
+    best, command = lines[-2:]
+    assert json.loads((Path(best.removeprefix("best: ")) / "metrics.json").read_text())["val/loss"] == 0
+    assert command.startswith("python ")
+    assert command.endswith("odd.py --x=3")
+
+    run_sweep(tmp_path, "--trials", "9", "--jobs", "2", str(script), "--vary", "x=2,3,4")  # nothing is left to try
+    assert trials_of(folder) == trials
+    script.write_text(script.read_text().replace("x == 2", "x == 7"))
+    run_sweep(tmp_path, "--jobs", "2", "--retry_failed=true", str(script), "--vary", "x=2,3,4")
+    again = [trial for trial in trials_of(folder) if trial.number >= len(trials)]
+    assert [(trial.params["x"], trial.value) for trial in again if trial.state == TrialState.COMPLETE] == [("2", 1.0)]
+    with (folder / "trials.csv").open() as file:
+        assert sorted((row["x"], row["state"]) for row in csv.DictReader(file)) == [(x, "COMPLETE") for x in "234"]
+
+
+def test_sweep_of_which_nothing_finished_has_status_1(tmp_path, capsys):
+    script = tmp_path / "odd.py"
+    script.write_text(
+        'from command_line import cli\n\n\ndef main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs"):\n'
+        "    raise RuntimeError('never')\n\n\ncli(main)\n"
+    )
+    with pytest.raises(SystemExit) as stop:
+        run_sweep(tmp_path, str(script), "--vary", "x=2,3")
+    assert stop.value.code == 1
+    assert "error: no trial has finished" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def slow_script(tmp_path):
 
 
 def test_runs_that_fall_behind_are_pruned(tmp_path, slow_script):
-    folder = run_sweep(tmp_path, "--trials", "6", str(slow_script), "--vary", "x=a,b")
+    folder = run_sweep(tmp_path, "--trials", "6", str(slow_script), "--vary", "x=a,b,c,d,e,f")
     *others, last = trials_of(folder)
     assert {trial.state for trial in others} == {TrialState.COMPLETE}
     assert set(others[0].intermediate_values) <= set(range(1, 9))
@@ -203,12 +203,12 @@ def test_trial_that_others_took_over_is_left_and_an_interrupted_one_is_queued_ag
     worker.start()
     wait_for(lambda: list(tmp_path.glob("trial0000/slow/*/config.yaml")))
     study.tell(0, state=TrialState.FAIL)  # as another worker does that takes the first for dead
-    wait_for(lambda: list(tmp_path.glob("trial0001/slow/*/config.yaml")))
+    wait_for(lambda: len(study.trials) > 1 and "folder" in study.trials[1].user_attrs)
     stopped.set()
     worker.join(60)
     assert not worker.is_alive()
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "WAITING"]
-    assert study.trials[2].user_attrs == {"folder": "trial0001"}
+    assert study.trials[2].user_attrs == {"folder": "trial0000"}  # of the same values: it goes on there
     assert not list(tmp_path.rglob("metrics.json"))
 
 
@@ -244,6 +244,8 @@ VARY = ["--vary", "lr=0.1..1"]
         ([*MNIST, "--vary", "lr=0..1:log"], "above 0"),
         ([*MNIST, "--vary", "lr=1..2:lgo"], "lr=1..2:lgo"),
         ([*MNIST, "--vary", "lr=1,1"], "two values"),
+        ([*MNIST, "--vary", "lr=0.1,1,1e-1"], "--vary lr: 1e-1 is 0.1 again"),
+        ([*MNIST, *VARY, "--metric", "val/oddity"], "--metric val/oddity"),
         ([*MNIST, "--vary", "lr=0.1,1", "lr=2,3"], "twice"),
         ([*MNIST, "--vary", "lrr=0.1,1"], "did you mean --lr"),
         ([*MNIST, "--vary", "max_epochs=3,many"], "many"),
@@ -251,7 +253,6 @@ VARY = ["--vary", "lr=0.1..1"]
         ([*MNIST, "--lrr", "3", *VARY], "did you mean --lr"),
         ([*MNIST, *VARY, "--metric", "test/acc"], "test/acc"),
         ([*MNIST, *VARY, "--monitor", "null"], "--metric"),
-        ([*MNIST, *VARY, "--metric", "val/fluency"], "--monitor_mode min or max"),
         ([*MNIST, *VARY, "--trials", "0"], "trials 0"),
         ([*MNIST, *VARY, "--storage", "nosql://x"], "--storage nosql://x"),
         (["mnst.py", *VARY], "did you mean mnist.py"),
@@ -265,6 +266,98 @@ def test_mistake_is_one_line_before_any_trial(tmp_path, capsys, args, named):
     assert line.startswith("error: ")
     assert named in line
     assert not list(tmp_path.glob("sweep/*/trial*"))
+
+
+@pytest.fixture
+def fake_work(monkeypatch, tmp_path):
+    """Lets workers share a study whose trials cost nothing: what is run is noted in place of a process."""
+    ran = []
+
+    def run(study, trial, sweep, arguments, folder, share, stopped):
+        ran.append(tuple(sorted(arguments)))
+        time.sleep(0.01)
+        write_json(folder / "metrics.json", {"val/acc": 0.5})
+        return 0
+
+    monkeypatch.setattr(trials_module, "_run", run)
+    monkeypatch.setattr(trials_module, "finished", lambda folder: folder if list(folder.glob("*.json")) else None)
+
+    def work_on(vary, count, workers=4):
+        url = f"sqlite:///{tmp_path / 'study.db'}"
+        sweep = Sweep(Path("x.py"), [], parse_vary(vary), "val/acc", count, tmp_path, url, 10, -1)
+        open_study(sweep)
+        threads = [Thread(target=work, args=(sweep, (0, 1), Event())) for _ in range(workers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(120)
+        assert not any(thread.is_alive() for thread in threads)
+        return ran
+
+    return work_on
+
+
+def test_workers_of_a_grid_try_each_cell_once(fake_work):
+    ran = fake_work(["a=1,2,3", "b=x,y,z"], 5)
+    assert len(set(ran)) == len(ran) == 5
+    ran = fake_work(["a=1,2,3", "b=x,y,z"], 9)  # the same study goes on
+    assert sorted(ran) == sorted((f"--a={a}", f"--b={b}") for a in "123" for b in "xyz")
+
+
+def test_workers_try_no_configuration_of_whole_numbers_twice(fake_work):
+    ran = fake_work(["a=1..4", "b=x,y"], 8)
+    assert sorted(ran) == sorted((f"--a={a}", f"--b={b}") for a in "1234" for b in "xy")
+
+
+def test_trial_whose_worker_died_before_it_had_values_keeps_those_it_was_queued_with(fake_work, tmp_path):
+    wanted = Sweep(
+        Path("x.py"), [], parse_vary(["a=1,2"]), "val/acc", 2, tmp_path, f"sqlite:///{tmp_path}/study.db", 10, -1
+    )
+    study = open_study(wanted)
+    study.enqueue_trial({"a": "2"}, user_attrs={"folder": "trial0007"})
+    dead = study.ask()
+    study.tell(dead.number, state=TrialState.FAIL)
+    trials_module._queue_again(study, study.trials[0])
+    assert values_of(study.trials[1]) == {"a": "2"}
+    assert sorted(fake_work(["a=1,2"], 2)) == [("--a=1",), ("--a=2",)]
+    assert study.trials[1].user_attrs["folder"] == "trial0007"
+
+
+def test_grid_has_a_random_order_which_all_workers_share():
+    space, taken = parse_vary(["a=1,2,3,4", "b=x,y,z"]), set()
+    cells = []
+    while cell := next_cell(space, taken):
+        cells.append(tuple(cell.values()))
+        taken.add(cells[-1])
+    assert sorted(cells) == [(a, b) for a in "1234" for b in "xyz"]
+    assert cells != sorted(cells)
+    assert next_cell(space, taken - {cells[5]}) == dict(zip("ab", cells[5], strict=True))
+
+
+def test_what_an_older_sweep_tried_twice_counts_once():
+    study = optuna.create_study()
+    for value, x in enumerate(("p", "q", "p")):
+        study.add_trial(
+            optuna.trial.create_trial(
+                params={"x": x}, distributions={"x": CategoricalDistribution(["p", "q"])}, value=value
+            )
+        )
+    assert [trial.value for trial in counted(study.trials, parse_vary(["x=p,q"]))] == [0, 1]
+
+
+def test_importances_are_those_of_enough_trials_only():
+    space = parse_vary(["good=0..1.5", "idle=0..1.5"])
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study.optimize(
+        lambda trial: sum(
+            place * its.suggest(trial, name) ** 2 for place, (name, its) in zip((1, 0), space.items(), strict=True)
+        ),
+        n_trials=LEAST,
+    )
+    importances = importances_of(study.trials, study.direction)
+    assert importances["good"] > 0.8
+    assert sum(importances.values()) == pytest.approx(1)
+    assert importances_of(study.trials[1:], study.direction) == {}
 
 
 def take_trials(url, name, count, results):

@@ -1,33 +1,38 @@
-"""Runs grouped by configuration: means and standard deviations over seeds, and tables of them."""
+"""Runs in tables of what can be compared, grouped by configuration: means and standard deviations over seeds.
 
-import csv
-import io
+A table has the runs of one script on the same data. Its order is by the validation figure that chose their epochs; the
+test figures stand beside it and order nothing.
+"""
+
 import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from comparing.run_files import Run, lower_is_better, number
+from comparing.run_files import Run, mode_of, number
 
 # Flags that make no configuration: the seed, and what changes neither weights nor metrics. `FREE` of resume.py is not
 # the same: a run is resumed only with the checkpoints and pictures that were asked for.
 ASIDE = {
-    "seed", "run_dir", "resume", "jobs", "doctor", "enable_progress_bar", "stall_timeout",
-    "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps", "log_gradients",
+    "seed", "run_dir", "resume", "jobs", "doctor", "enable_progress_bar", "enable_model_summary", "profiler",
+    "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps", "log_gradients",
     "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
+UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
+MOST_METRICS = 3  # columns of a table that has no validation figure
 
 
 class Group(NamedTuple):
     """The finished runs of one configuration."""
 
-    flags: dict[str, str]  # those in which the groups differ, as text
+    flags: dict[str, str]  # those in which the groups of a table differ, as text; without those that it lacks
     runs: list[Run]
 
     def values(self, metric: str) -> list[float]:
-        """Of the runs that have the metric."""
-        return [value for run in self.runs if (value := number(run.metrics.get(metric))) is not None]
+        """Of all the runs; none where one of them has no such figure, since a mean of the others would flatter."""
+        values = [number(run.metrics.get(metric)) for run in self.runs]
+        return [] if None in values else values
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)
@@ -39,45 +44,142 @@ class Group(NamedTuple):
         return statistics.stdev(values) if len(values) > 1 else None
 
 
-def choose_metric(runs: Sequence[Run]) -> str:
-    """The test figure that goes with what most runs are monitored by; cross-validated ones and studies have their own.
+class Kind(NamedTuple):
+    """What runs must have in common to be compared."""
 
-    Raises:
-        ValueError: no run has finished.
+    script: str  # the name of its runs' folder
+    data: str  # such as "embedded sample"; empty where the script says it
+    known: bool  # whether its flags are; a run that was started from Python may have kept none
+
+    @property
+    def title(self) -> str:
+        return ", ".join(part for part in (self.script, self.data, "" if self.known else "flags unknown") if part)
+
+
+class Table(NamedTuple):
+    """Groups that can be compared, in the order of `by`, the best first."""
+
+    kind: Kind
+    by: str | None  # None: there is nothing to order them by
+    mode: str | None  # max or min
+    metrics: list[str]  # the columns
+    groups: list[Group]
+
+    @property
+    def columns(self) -> list[str]:
+        """The flags in which the groups differ."""
+        names = dict.fromkeys(name for group in self.groups for name in group.flags)
+        return sorted(names, key=lambda name: name != "net")  # that first
+
+
+def kind_of(run: Run) -> Kind:
+    flags = run.flags
+    script = "finetune" if {"checkpoint", "data"} <= flags.keys() else run.script
+    parts = [str(flags["data"])] if flags.get("data") else []
+    if flags.get("sample"):
+        parts.append("embedded sample")
+    else:
+        names = ("csv", "target", "data_dir" if _is_own_images(run) else "")
+        parts += [f"{name} {flags[name]}" for name in names if flags.get(name)]
+    parts += ["cross-validated"] * bool(flags.get("folds"))
+    return Kind(script, ", ".join(parts), bool(flags))
+
+
+def _is_own_images(run: Run) -> bool:
+    return "own_images" in (run.script, run.flags.get("data"))
+
+
+def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[tuple[Run, str]]]:
+    """The runs that have figures in tables, and the others with what is wrong with them.
+
+    Args:
+        by: the metric to order by; None: what chose the epochs of most of a table's runs.
     """
-    votes: Counter[str] = Counter()
-    others = []
+    kinds: defaultdict[Kind, list[Run]] = defaultdict(list)
+    left_out = [(run, run.problem) for run in runs if run.problem]
     for run in runs:
-        names = [name for name in run.metrics if number(run.metrics[name]) is not None]
-        tests = [name for name in names if name.startswith("test/") and name != "test/samples"]
-        monitored = str(run.flags.get("monitor")).replace("val/", "test/", 1)
-        scores = [name for name in names if name.startswith("cv/")]
-        votes.update([monitored] if monitored in tests else (tests + scores)[:1])
-        others += names[:1]
-    if not votes and not others:
-        paths = [str(run.path) for run in runs[:3]] + ["..."] * (len(runs) > 3)
-        raise ValueError(f"{', '.join(paths)}: no run has finished")
-    return votes.most_common(1)[0][0] if votes else others[0]
+        if not run.problem:
+            kinds[kind_of(run)].append(run)
+    tables = []
+    for kind, its in sorted(kinds.items()):
+        metric = by or choose_metric(its)
+        compared = [run for run in its if not metric or number(run.metrics.get(metric)) is not None]
+        left_out += [(run, f"no {metric}") for run in its if run not in compared]
+        if compared:
+            tables.append(_table(kind, compared, metric))
+    return tables, left_out
 
 
-def group_runs(runs: Sequence[Run], metric: str) -> list[Group]:
-    """The groups of runs that differ in nothing but the seed, the best mean of `metric` first."""
-    texts = [{name: as_text(value) for name, value in _configuration(run).items()} for run in runs]
-    names = sorted(dict.fromkeys(name for its in texts for name in its), key=lambda name: name != "net")  # that first
-    differing = [name for name in names if len({its.get(name) for its in texts}) > 1]
-    members: defaultdict[tuple[str, ...], list[Run]] = defaultdict(list)
-    for its, run in zip(texts, runs, strict=True):
-        members[tuple(its.get(name, "-") for name in differing)].append(run)
-    groups = [Group(dict(zip(differing, values, strict=True)), its) for values, its in members.items()]
-    said = next((run.flags for run in runs if run.flags.get("monitor_mode")), {})
-    return sorted(groups, key=lambda group: group.mean(metric), reverse=not lower_is_better(metric, said))
+def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
+    modes = {mode for run in runs if (mode := mode_of(by or "", run.flags))}
+    mode = modes.pop() if len(modes) == 1 and kind.known else None  # of unknown runs, who knows the data
+    groups = group_runs(runs, by if mode else None, mode)
+    columns = [by, by.replace("val/", "test/", 1), "seconds"] if by else [*_other_metrics(runs), "seconds"]
+    shown = [name for name in dict.fromkeys(columns) if any(group.values(name) for group in groups)]
+    return Table(kind, by if mode else None, mode, shown, groups)
 
 
-def _configuration(run: Run) -> dict[str, Any]:
-    """The flags that may change what comes out of a run; the data set's place does so only where it is the data set."""
-    is_data = "own_images" in (run.script, run.flags.get("data"))
-    aside = ASIDE if is_data else ASIDE | {"data_dir"}
-    return {"script": run.script} | {name: value for name, value in run.flags.items() if name not in aside}
+def choose_metric(runs: Sequence[Run]) -> str | None:
+    """The validation figure that chose most runs' epochs; another that all have; that over folds; None without any."""
+    names = [[name for name in run.metrics if number(run.metrics[name]) is not None] for run in runs]
+    votes = Counter(run.flags.get("monitor") for run, its in zip(runs, names, strict=True))
+    votes = Counter({name: votes[name] for name in votes if any(name in its for its in names)})
+    units = {tuple(run.flags.get(name) for name in UNITS) for run in runs}
+    if len(units) > 1 and all("val/rmse" in its for its in names):
+        return "val/rmse"  # losses of different kinds say nothing beside each other
+    if votes:
+        return votes.most_common(1)[0][0]
+    found = Counter(name for its in names for name in its if name.startswith(("cv/", "val/")) and name != "cv/samples")
+    most = max(found.values(), default=0)
+    ordered = sorted((name for name in found if found[name] == most), key=lambda name: name.endswith("loss"))
+    return ordered[0] if ordered else None
+
+
+def _other_metrics(runs: Sequence[Run]) -> list[str]:
+    """Test figures, or where there are none the first ones of a study."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics if number(run.metrics[name]) is not None)
+    tests = [name for name in names if name.startswith("test/") and name != "test/samples"]
+    return (tests or [name for name in names if name not in ("seed", "seconds")])[:MOST_METRICS]
+
+
+def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max") -> list[Group]:
+    """The groups of runs that differ in nothing but the seed, the best mean of `metric` first.
+
+    A run whose flags are not known is a group of its own.
+    """
+    members: defaultdict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        members[json.dumps(configuration(run), sort_keys=True) if run.flags else str(run.path)].append(run)
+    texts = [{name: as_text(value) for name, value in configuration(its[0]).items()} for its in members.values()]
+    shown = _differing(texts)
+    groups = []
+    for its, text in zip(members.values(), texts, strict=True):
+        flags = {name: text[name] for name in shown if name in text}
+        groups.append(Group(flags if its[0].flags else {"run": its[0].path.name}, its))
+    if metric:
+        groups.sort(key=lambda group: group.mean(metric), reverse=mode == "max")
+    return groups
+
+
+def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
+    """Names whose values differ, the net first; those that some lack only where nothing else tells two apart."""
+    names = sorted(dict.fromkeys(name for its in texts for name in its), key=lambda name: name != "net")
+    values = {name: {its[name] for its in texts if name in its} for name in names}
+    shown = [name for name in names if len(values[name]) > 1]
+    seen = {tuple(its.get(name) for name in shown) for its in texts}
+    if len(seen) < len(texts):
+        lacked = [name for name in names if name not in shown and any(name not in its for its in texts)]
+        return [name for name in names if name in shown or name in lacked]
+    return shown
+
+
+def configuration(run: Run) -> dict[str, Any]:
+    """The flags that may change what comes out of a run: null is as good as none, and the data is that of its table.
+
+    The data set's place does not change it, but where it is the data set.
+    """
+    aside = ASIDE if _is_own_images(run) else ASIDE | {"data_dir"}
+    return {name: value for name, value in run.flags.items() if name not in aside and value not in (None, {}, [])}
 
 
 def as_text(value: Any) -> str:
@@ -90,79 +192,10 @@ def short_labels(groups: Sequence[Group]) -> list[str]:
 
     The net is always among them, for the recipe's other flags follow from it.
     """
-    names = list(groups[0].flags)
+    names = list(dict.fromkeys(name for group in groups for name in group.flags))
     for name in [name for name in reversed(names) if name != "net"]:
         fewer = [other for other in names if other != name]
-        if len({tuple(group.flags[other] for other in fewer) for group in groups}) == len(groups):
+        if len({tuple(group.flags.get(other) for other in fewer) for group in groups}) == len(groups):
             names = fewer
-    return [" ".join(f"{name}={group.flags[name]}" for name in names) or group.runs[0].script for group in groups]
-
-
-def write_table(groups: Sequence[Group], metrics: Sequence[str], kind: str) -> str:
-    """The groups as text: a table, csv, markdown, or json with the paths of the runs.
-
-    Args:
-        metrics: columns besides the flags.
-    """
-    if kind == "json":
-        return json.dumps([_plain(group, metrics) for group in groups], indent=2)
-    if kind == "csv":
-        return _write_csv(groups, metrics)
-    rows = [[*groups[0].flags, "n", "seeds", *metrics]]
-    for group in groups:
-        figures = [format_mean(metric, group.mean(metric), group.std(metric)) for metric in metrics]
-        rows.append([*group.flags.values(), str(len(group.runs)), seeds_of(group.runs), *figures])
-    if kind == "markdown":
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-        rows.insert(1, ["---"] * len(groups[0].flags) + ["---:"] * (2 + len(metrics)))
-        return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return align(rows, left=len(groups[0].flags))
-
-
-def align(rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """Lines of columns as wide as they must be, the first `left` ones to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    sides = ["<"] * left + [">"] * (len(widths) - left)
-    lines = [
-        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)) for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _plain(group: Group, metrics: Sequence[str]) -> dict[str, Any]:
-    figures = {metric: {"mean": group.mean(metric), "std": group.std(metric)} for metric in metrics}
-    paths = [str(run.path) for run in group.runs]
-    configuration = _configuration(group.runs[0])
-    flags = {name: configuration.get(name) for name in group.flags}
-    return {"flags": flags, "n": len(group.runs), "seeds": seeds_of(group.runs), **figures, "runs": paths}
-
-
-def _write_csv(groups: Sequence[Group], metrics: Sequence[str]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    columns = [name for metric in metrics for name in (metric, f"{metric} std")]
-    writer.writerow([*groups[0].flags, "n", "seeds", *columns])
-    for group in groups:
-        figures = [figure for metric in metrics for figure in (group.mean(metric), group.std(metric))]
-        writer.writerow([*group.flags.values(), len(group.runs), seeds_of(group.runs), *figures])
-    return text.getvalue().rstrip("\n")
-
-
-def seeds_of(runs: Sequence[Run]) -> str:
-    """Such as 0-4, or 0 0 3 where one was run twice."""
-    seeds = sorted(run.seed for run in runs if isinstance(run.seed, int))
-    in_turn = len(seeds) > 2 and seeds == list(range(seeds[0], seeds[0] + len(seeds)))
-    return f"{seeds[0]}-{seeds[-1]}" if in_turn else " ".join(map(str, seeds))
-
-
-def format_mean(metric: str, mean: float | None, std: float | None = None) -> str:
-    """Accuracies in percent, such as 98.89 ± 0.12 %; of other figures four digits."""
-    if mean is None:
-        return "-"
-    percent = metric.endswith("acc")
-    scale = 100 if percent else 1
-    digits = 2 if percent else 4 if abs(mean) < 100 else 1 if abs(mean) < 10_000 else 0
-    if metric == "seconds":
-        digits = 1 if mean < 100 else 0
-    text = f"{scale * mean:,.{digits}f}" + (f" ± {scale * std:,.{digits}f}" if std is not None else "")
-    return f"{text} %" if percent else text
+    shown = [[f"{name}={group.flags[name]}" for name in names if name in group.flags] for group in groups]
+    return [" ".join(its) or group.runs[0].script for its, group in zip(shown, groups, strict=True)]

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from comparing.comparison import Group, format_mean, short_labels
+from comparing.comparison import Group, Table, short_labels
 from comparing.events import read_curve
 from comparing.run_files import Run, lower_is_better
+from comparing.tables import format_mean
 from drawing.figures import COLOURS, new_figure
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # beside the colours, for those who see none
 
@@ -48,9 +49,24 @@ def _mean(values: list[dict[int, float]]) -> Curve:
     return Curve(np.array(epochs), table.mean(axis=0) if values else empty, std)
 
 
-def draw_curves(groups: Sequence[Group], curves: Sequence[Curve], tag: str, by: str) -> "Figure":
+def curve_of(table: Table) -> str | None:
+    """The validation curve that goes with what a table is ordered by."""
+    return f"val/{table.by.partition('/')[2]}" if table.by and table.by.startswith(("val/", "cv/")) else None
+
+
+def draw_tables(drawn: Sequence[tuple[Table, Sequence[Curve]]]) -> "Figure":
+    """The curves of each table, one below the other."""
+    figure, axes = new_figure(size=(8, 5.5 * len(drawn)))
+    axes.remove()
+    parts = figure.subfigures(len(drawn), squeeze=False)[:, 0]
+    for part, (table, curves) in zip(parts, drawn, strict=True):
+        draw_curves(part, table, curves)
+    return figure
+
+
+def draw_curves(figure: "Figure | SubFigure", table: Table, curves: Sequence[Curve]) -> None:
     """The curves of the best groups in colours, of all others in grey."""
-    figure, axes = new_figure(size=(8, 5.5))
+    groups, by, axes = table.groups, table.by, figure.subplots()
     all_drawn = zip(groups, short_labels(groups), curves, strict=True)
     drawn = [(group, label, curve) for group, label, curve in all_drawn if len(curve.epochs)]
     for _, _, curve in drawn[len(COLOURS) :]:
@@ -63,9 +79,9 @@ def draw_curves(groups: Sequence[Group], curves: Sequence[Curve], tag: str, by: 
         axes.fill_between(curve.epochs, curve.mean - curve.std, curve.mean + curve.std, color=colour, alpha=0.2, lw=0)
     if len(drawn) > len(COLOURS):
         axes.plot([], [], color="0.8", label=f"{len(drawn) - len(COLOURS)} others")
-    _label(axes, [curve for *_, curve in drawn[: len(COLOURS)]], tag)
+    _label(axes, [curve for *_, curve in drawn[: len(COLOURS)]], curve_of(table))
+    axes.set_title(f"{table.kind.title}: mean over seeds, and one standard deviation")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
-    return figure
 
 
 def _label(axes: "Axes", curves: Sequence[Curve], tag: str) -> None:
@@ -82,7 +98,7 @@ def _label(axes: "Axes", curves: Sequence[Curve], tag: str) -> None:
     if tag.endswith("acc"):
         axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set(xlabel="epoch", ylabel=tag, title="Validation: mean over seeds, and one standard deviation")
+    axes.set(xlabel="epoch", ylabel=tag)
     axes.grid(alpha=0.3)
 
 

@@ -1,14 +1,15 @@
-"""What runs left behind, read without torch: flags, metrics, curves, and which of them are broken."""
+"""What runs left behind, read without torch: flags, metrics, and which of them are running, interrupted or broken."""
 
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from comparing.run_states import RUNNING, is_rate_test, is_running, state_of
 from running.yaml_text import load_yaml
 
 import yaml
@@ -21,8 +22,7 @@ def _load(file: Path) -> ModuleType:
     return module
 
 
-mode_of = _load(Path(__file__).parents[2] / "callbacks" / "metric_names.py").mode_of
-PARTS = {"checkpoints", "figures"}  # of a run, and no runs
+_mode_by_name = _load(Path(__file__).parents[2] / "callbacks" / "metric_names.py").mode_of
 
 
 class Run(NamedTuple):
@@ -49,18 +49,17 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     for folder in folders:
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such directory")
-        found |= {path.resolve(): _read(path) for path in _find(folder)}
+        found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
     if not found:
         raise FileNotFoundError(f"{', '.join(map(str, folders))}: there are no runs")
     return sorted(found.values(), key=lambda run: run.path)
 
 
 def _find(folder: Path) -> Iterator[Path]:
-    """Directories with a run's files, and those that are empty. What is below a run, such as a fold, is part of it."""
+    """Directories with a run's files. What is below a run, such as a fold, is part of it."""
     for place, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        begun = {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files)
-        if begun or (not files and set(subfolders) <= PARTS):
+        if {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files):
             subfolders.clear()
             yield Path(place)
 
@@ -72,9 +71,11 @@ def _read(path: Path) -> Run:
         metrics = _mapping(path / "metrics.json", json.loads((path / "metrics.json").read_bytes()))
     except FileNotFoundError as error:
         missing = Path(error.filename).name
-        problem = "unfinished" if missing == "metrics.json" else f"no {missing}"
+        problem = state_of(path) if missing == "metrics.json" else f"no {missing}"
     except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # broken JSON or UTF-8 is a ValueError
         problem = f"{'metrics.json' if flags else 'config.yaml'} cannot be read: {' '.join(str(error).split())}"
+    if metrics and is_running(path):  # it has been resumed, and its figures are those of before
+        problem = RUNNING
     return Run(path, path.resolve().parent.name, flags, metrics, problem)
 
 
@@ -99,12 +100,14 @@ def number(value: Any) -> float | None:
     return float(value) if is_number else None
 
 
-def lower_is_better(metric: str, flags: dict[str, Any] | None = None) -> bool:
-    """Whether `mode_in` says so; not where nothing is known."""
-    return mode_in(metric, flags or {}) == "min"
+def mode_of(metric: str, flags: Mapping[str, Any]) -> str | None:
+    """ "min" or "max", the better end of a metric; None where neither its name nor the run's flags say it.
 
-
-def mode_in(metric: str, flags: dict[str, Any]) -> str | None:
-    """As a training with these flags has it: by `monitor_mode` if it is what it monitors, or else by the name."""
+    `monitor_mode` is of what the run monitors, in validation and test.
+    """
     is_monitored = str(flags.get("monitor")).rpartition("/")[2] == metric.rpartition("/")[2]
-    return (flags.get("monitor_mode") if is_monitored else None) or mode_of(metric)
+    return (flags.get("monitor_mode") if is_monitored else None) or _mode_by_name(metric)
+
+
+def lower_is_better(metric: str, flags: Mapping[str, Any] | None = None) -> bool:
+    return mode_of(metric, flags or {}) == "min"

@@ -5,14 +5,14 @@ import itertools
 import math
 import os
 import shlex
-import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from comparing.comparison import align, format_mean
+from comparing.configurations import counted, is_live
 from comparing.scripts import finished
-from comparing.trials import Sweep, counts
+from comparing.tables import align, format_mean
+from comparing.trials import Sweep
 from drawing.figures import COLOURS, new_figure, save_figures
 
 import optuna
@@ -24,13 +24,17 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = 10  # trials that are printed
+LEAST = (
+    20  # finished trials that importances are taken from: they compare the best tenth, which are two, with the others
+)
 # State, marker and colour; the markers alone tell the states apart.
 MARKERS = {TrialState.COMPLETE: ("o", COLOURS[0], "finished"), TrialState.PRUNED: ("x", COLOURS[1], "pruned")}
 
 
-def report(study: optuna.Study, metric: str, folder: Path) -> None:
+def report(study: optuna.Study, sweep: Sweep) -> None:
     """Prints the best trials, the failed ones and the importances; writes trials.csv and sweep.png."""
-    trials = [trial for trial in study.get_trials(deepcopy=False) if counts(trial) and trial.state.is_finished()]
+    metric, folder = sweep.metric, sweep.folder
+    trials = [trial for trial in counted(study.get_trials(deepcopy=False), sweep.space) if trial.state.is_finished()]
     sign = 1 if study.direction == optuna.study.StudyDirection.MINIMIZE else -1
     order = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
     trials.sort(key=lambda trial: (order.index(trial.state), sign * trial.value if trial.value is not None else 0))
@@ -44,9 +48,12 @@ def report(study: optuna.Study, metric: str, folder: Path) -> None:
     for trial in trials:
         if trial.state == TrialState.FAIL:
             print(f"{_name(trial)} failed: {trial.user_attrs['failure']}")
-    importances = importances_of(study)
+    importances = importances_of(trials, study.direction)
     if importances:
         print("importance  " + "  ".join(f"{name} {share:.0%}" for name, share in importances.items()))
+    else:
+        count = sum(trial.state == TrialState.COMPLETE for trial in trials)
+        print(f"importances: not from {count} finished trials" + f"; it takes {LEAST}" * (count < LEAST))
     print(folder / "trials.csv")
     drawn = [trial for trial in trials if trial.value is not None]
     if drawn:
@@ -56,7 +63,7 @@ def report(study: optuna.Study, metric: str, folder: Path) -> None:
 
 def say_ended(metric: str, study: optuna.Study, trial: FrozenTrial) -> None:
     """Prints a line of a trial that has ended, unless another is in its place."""
-    if counts(trial):
+    if is_live(trial):
         values = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
         print(f"{_name(trial)}  {format_mean(metric, trial.value)}  {values}  {trial.state.name.lower()}", flush=True)
 
@@ -71,25 +78,21 @@ def say_best(study: optuna.Study, sweep: Sweep) -> None:
         print(shlex.join(["python", os.path.relpath(sweep.script), *sweep.arguments, *flags]))
 
 
-def exit_if_all_failed(study: optuna.Study) -> None:
-    """Ends the process with status 1, and a line on stderr, where trials have failed and none has finished."""
-    trials = study.get_trials(deepcopy=False)
-    failures = [trial.user_attrs["failure"] for trial in trials if "failure" in trial.user_attrs]
-    if failures and not any(trial.state == TrialState.COMPLETE for trial in trials):
-        print(f"error: all {len(failures)} trials have failed; the last one: {failures[-1]}", file=sys.stderr)
-        sys.exit(1)
-
-
-def importances_of(study: optuna.Study) -> dict[str, float]:
+def importances_of(trials: list[FrozenTrial], direction: optuna.study.StudyDirection) -> dict[str, float]:
     """Shares that add up to 1: how far the good trials keep to some of a flag's values; empty of too few trials.
 
     Watanabe et al. 2023, "PED-ANOVA: efficiently quantifying hyperparameter importance in arbitrary subspaces".
     """
+    finished_ones = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if len(finished_ones) < LEAST:
+        return {}
+    study = optuna.create_study(direction=direction)  # in memory, without duplicates of an older sweep
+    study.add_trials(finished_ones)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that it knows little yet
             return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    except (ValueError, RuntimeError):  # fewer than two have finished, or all alike
+    except (ValueError, RuntimeError):  # all alike
         return {}
 
 

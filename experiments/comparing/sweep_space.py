@@ -7,11 +7,14 @@ batch_size=128,256     one of these
 augment=flip|crop:4,flip           one of these, which may have commas
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from random import Random
+
     from optuna import Trial
 
 NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"
@@ -29,6 +32,18 @@ class Between(NamedTuple):
     def examples(self) -> list[str]:
         return [str(int(end) if self.whole else end) for end in (self.low, self.high)]
 
+    @property
+    def count(self) -> float:
+        return self.high - self.low + 1 if self.whole else math.inf
+
+    def draw(self, random: "Random") -> float:
+        ends = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
+        if self.whole and not self.log:
+            return random.randint(int(self.low), int(self.high))
+        value = random.uniform(*ends)
+        value = min(max(math.exp(value) if self.log else value, self.low), self.high)
+        return round(value) if self.whole else value
+
     def suggest(self, trial: "Trial", name: str) -> Any:
         if self.whole:
             return trial.suggest_int(name, int(self.low), int(self.high), log=self.log)
@@ -39,6 +54,13 @@ class OneOf(NamedTuple):
     """Values as they are typed on the command line."""
 
     examples: list[str]
+
+    @property
+    def count(self) -> float:
+        return len(self.examples)
+
+    def draw(self, random: "Random") -> str:
+        return random.choice(self.examples)
 
     def suggest(self, trial: "Trial", name: str) -> Any:
         return trial.suggest_categorical(name, self.examples)

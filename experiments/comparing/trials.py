@@ -6,8 +6,8 @@ killed at any moment, and none of it is lost or done twice:
 - Optuna's heartbeat tells the others that a worker is dead. Its trial is queued again, with the same values and the
   same folder, and whoever takes it goes on from the checkpoint there, or only reads the result.
 - A trial counts while it waits, runs or has ended, also by a crash of its script. One whose worker died does not count:
-  the one queued in its place does. A trial that as many as are wanted count before, by number, is superfluous; so
-  workers that ask at the same time need no lock.
+  the one queued in its place does. A trial that as many as are wanted count before, by number, is superfluous, as is
+  one of a configuration that a trial before it has; so workers that ask at the same time need no lock.
 """
 
 import json
@@ -20,8 +20,18 @@ from pathlib import Path
 from threading import Event
 from typing import Any, NamedTuple
 
+from comparing.configurations import (
+    counted,
+    draw_new,
+    is_grid,
+    is_live,
+    key_of,
+    keys_of,
+    next_cell,
+    values_of,
+)
 from comparing.events import read_curve
-from comparing.run_files import number
+from comparing.run_files import lower_is_better, number
 from comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
 from comparing.sweep_space import Between, OneOf
 
@@ -48,7 +58,7 @@ class Sweep(NamedTuple):
     storage: str
     heartbeat: int  # seconds
     warmup: int  # epochs in which nothing is pruned; -1: nothing is pruned at all
-    minimize: bool = False  # whether the metric is better low
+    mode: str | None = None  # min or max, of the metric; None: as its name says
 
 
 class NotCountedError(Exception):
@@ -80,7 +90,8 @@ def open_study(sweep: Sweep) -> optuna.Study:
             _one_at_a_time(storage.engine)
         never = sweep.warmup < 0
         pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
-        direction = "minimize" if sweep.minimize else "maximize"
+        lower = sweep.mode == "min" if sweep.mode else lower_is_better(sweep.metric)
+        direction = "minimize" if lower else "maximize"
         return optuna.create_study(
             storage=storage, pruner=pruner, study_name=sweep.folder.name, direction=direction, load_if_exists=True
         )
@@ -100,13 +111,17 @@ def _one_at_a_time(engine: Any) -> None:
 
 def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Puts a trial whose worker has stopped back in the queue."""
-    folder = {"folder": trial.user_attrs["folder"]} if "folder" in trial.user_attrs else None
-    study.enqueue_trial(trial.params, user_attrs=folder)
+    kept = {name: trial.user_attrs[name] for name in ("folder", "again") if name in trial.user_attrs}
+    study.enqueue_trial(values_of(trial), user_attrs=kept or None)
 
 
-def counts(trial: FrozenTrial) -> bool:
-    """Whether it is one of those that are wanted; see above."""
-    return trial.state != TrialState.FAIL or "failure" in trial.user_attrs
+def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
+    """Puts the trials whose script has failed in the queue, each in the place of the one that failed."""
+    for trial in counted(study.get_trials(deepcopy=False), space):
+        if trial.state == TrialState.FAIL:
+            study.enqueue_trial(
+                values_of(trial), user_attrs={"folder": trial.user_attrs["folder"], "again": trial.number}
+            )
 
 
 Told = Callable[[optuna.Study, FrozenTrial], None]
@@ -122,13 +137,21 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[To
     while not stopped.is_set():
         optuna.storages.fail_stale_trials(study)
         _fail_unborn(study, sweep)
-        counted = [trial for trial in study.get_trials(deepcopy=False) if counts(trial)]
-        if sum(trial.state.is_finished() for trial in counted) >= sweep.trials:
+        trials = counted(study.get_trials(deepcopy=False), sweep.space)
+        if sum(trial.state.is_finished() for trial in trials) >= sweep.trials:
             return
-        if len(counted) < sweep.trials or any(trial.state == TrialState.WAITING for trial in counted):
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        if len(trials) < sweep.trials or waiting:
+            if is_grid(sweep.space) and not waiting:
+                _queue(study, next_cell(sweep.space, keys_of(trials, sweep.space)))
             _work_once(study, sweep, share, stopped, told)
         else:  # the last ones are in other hands
             stopped.wait(LOOK_SECONDS)
+
+
+def _queue(study: optuna.Study, values: dict[str, Any] | None) -> None:
+    if values is not None:
+        study.enqueue_trial(values)
 
 
 def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told]) -> None:
@@ -150,8 +173,8 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
             raise
 
 
-def _state(study: optuna.Study, trial: Trial) -> TrialState:
-    return study.get_trials(deepcopy=False)[trial.number].state
+def _frozen(study: optuna.Study, trial: Trial) -> FrozenTrial:
+    return study.get_trials(deepcopy=False)[trial.number]
 
 
 def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
@@ -173,12 +196,11 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
         NotCountedError: it is not this worker's to end.
     """
     trial.set_user_attr("begun", datetime.now().isoformat(timespec="seconds"))
-    before = [other for other in study.get_trials(deepcopy=False)[: trial.number] if counts(other)]
-    if len(before) >= sweep.trials:
-        raise NotCountedError("superfluous")
-    folder = sweep.folder / trial.user_attrs.get("folder", f"trial{trial.number:04d}")
-    trial.set_user_attr("folder", folder.name)
+    if is_grid(sweep.space) and key_of(values_of(_frozen(study, trial)), sweep.space) is None:
+        raise NotCountedError("others were faster to take the cells that wait")
     values = {name: space.suggest(trial, name) for name, space in sweep.space.items()}
+    folder = sweep.folder / _check_counts(study, trial, sweep, stopped)
+    trial.set_user_attr("folder", folder.name)
     arguments = [*sweep.arguments, *(f"--{name}={value}" for name, value in values.items())]
     folder.mkdir(exist_ok=True)
     while True:
@@ -188,12 +210,41 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
             return _value(trial, sweep.metric, folder, status)
 
 
+def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Event) -> str:
+    """The name of the trial's folder: that of one before with the same values, whose worker has stopped, or a new one.
+
+    Raises NotCountedError where the trial is not among those that are wanted. It waits until those before it by number
+    have chosen their values.
+    """
+    space = sweep.space
+    while True:
+        trials = study.get_trials(deepcopy=False)
+        before, key = trials[: trial.number], key_of(values_of(trials[trial.number]), space)
+        choosing = [its for its in before if its.state == TrialState.RUNNING and key_of(values_of(its), space) is None]
+        if not choosing or is_grid(space):
+            break
+        _check_ours(study, trial, stopped)
+        optuna.storages.fail_stale_trials(study)
+        _fail_unborn(study, sweep)
+        stopped.wait(LOOK_SECONDS / 5)
+    numbers = [its.number for its in counted(trials, space)]
+    if trial.number not in numbers:
+        if not is_grid(space) and is_live(trials[trial.number]):
+            _queue(study, draw_new(space, keys_of(trials, space)))
+        raise NotCountedError("there is one of this configuration")
+    if numbers.index(trial.number) >= sweep.trials:
+        raise NotCountedError("superfluous")
+    earlier = [its.user_attrs.get("folder") for its in before if key_of(values_of(its), space) == key]
+    folders = [trial.user_attrs.get("folder"), *reversed(earlier), f"trial{trial.number:04d}"]
+    return next(folder for folder in folders if folder)
+
+
 def _check_ours(study: optuna.Study, trial: Trial, stopped: Event) -> None:
     """Raises NotCountedError where this worker is to stop, or others have taken it for dead and the trial from it."""
-    if _state(study, trial) != TrialState.RUNNING:
+    if _frozen(study, trial).state != TrialState.RUNNING:
         raise NotCountedError("taken over")
     if stopped.is_set():
-        _queue_again(study, study.get_trials(deepcopy=False)[trial.number])
+        _queue_again(study, _frozen(study, trial))
         raise NotCountedError("interrupted")
 
 

@@ -1,6 +1,5 @@
 """What a run leaves behind: figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
 
-import inspect
 import json
 import os
 import platform
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from drawing.pictures import draw_final
-from running.run_logger import RunLogger
+from running.run_logger import RunLogger, worth_comparing, write_flags
 from running.run_texts import git, write_texts
 from running.runs import read_checkpoint
 
@@ -138,7 +137,8 @@ def _log_final(
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
     step = metrics["epochs" if logger.by_epoch else "steps"]
     logger.by_epoch = False  # these come as they are
-    logger.log_hyperparams(_worth_comparing(flags), final, step=step)
+    logger.log_metrics(final, step=step)
+    write_flags(Path(logger.log_dir), worth_comparing(flags))
     fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
@@ -150,17 +150,11 @@ def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: 
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
     logger.begun = True
     write_texts(logger, cpu(), flags)
-    logger.log_hyperparams(_worth_comparing(flags), final)
+    logger.log_metrics(final)
+    write_flags(run, worth_comparing(flags))
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)
     logger.finalize("success")
-
-
-def _worth_comparing(flags: dict[str, Any]) -> dict[str, Any]:
-    """Leaves out the Trainer's flags that have their usual value, and where files are kept."""
-    usual = {name: parameter.default for name, parameter in inspect.signature(Trainer).parameters.items()}
-    usual |= {"data_dir": flags.get("data_dir"), "run_dir": flags.get("run_dir"), "resume": flags.get("resume")}
-    return {name: value for name, value in flags.items() if name not in usual or value != usual[name]}
 
 
 def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:

@@ -1,5 +1,6 @@
 """A run's curves in TensorBoard: by step or by epoch, whole and once each also where the run was interrupted."""
 
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from lit_modules.choose import choose
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
+
+FLAGS = "events.out.tfevents.0.hparams"  # TensorBoard reads a run's files in the order of their names
 
 
 class RunLogger(TensorBoardLogger):
@@ -86,6 +89,40 @@ def _wait_for_order(run: Path) -> None:
     begun = max((int(path.name.split(".")[3]) for path in run.glob("events.out.tfevents.*")), default=0)
     while begun <= time.time() < begun + 1:
         time.sleep(0.02)
+
+
+# Flags that change no figure, and where files are kept: no columns, whatever they are, so that all runs have the same.
+NO_COLUMNS = {
+    "data_dir", "run_dir", "resume", "callbacks", "logger", "plugins", "profiler", "default_root_dir", "model_registry",
+    "fast_dev_run", "barebones", "detect_anomaly", "inference_mode", "log_every_n_steps", "num_sanity_val_steps",
+    "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams",
+}  # fmt: skip
+
+
+def worth_comparing(flags: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if name not in NO_COLUMNS}
+
+
+def write_flags(run: Path, flags: Mapping[str, Any]) -> None:
+    """Writes the run's row of the HPARAMS tab, in the place of an earlier one.
+
+    TensorBoard keeps the first flags that it reads of a run, and takes all columns from one run that names any. So they
+    are in a file of their own, which comes before the others and names no columns; then all runs' flags make them.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    plain = {
+        name: value if isinstance(value, bool | int | float | str) else str(value) for name, value in flags.items()
+    }
+    _, start, end = hparams(plain, {})
+    with tempfile.TemporaryDirectory(dir=run, prefix=".flags") as folder:
+        writer = SummaryWriter(folder)
+        for summary in (start, end):
+            writer._get_file_writer().add_summary(summary)
+        writer.close()
+        (written,) = Path(folder).iterdir()
+        written.replace(run / FLAGS)
 
 
 def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
