@@ -4,6 +4,7 @@ Lightning's callbacks keep the average: it is in `state_dict` of each checkpoint
 a resumed run goes on. BatchNorm's statistics are averaged like the weights.
 """
 
+import math
 from functools import partial
 
 from lightning.pytorch import LightningModule, Trainer
@@ -48,6 +49,9 @@ class EqualAveraging(WeightAveraging):
 
     Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization" (SWA), who take the
     weights once an epoch. Lightning's own SWA callback replaces the schedule of the learning rate; this one leaves it.
+
+    Raises:
+        ValueError: the run has no end of which there could be a share.
     """
 
     def __init__(self, start: float) -> None:
@@ -55,8 +59,24 @@ class EqualAveraging(WeightAveraging):
         self.start = start
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.first_step = int(self.start * trainer.estimated_stepping_batches)
+        self.first_step = first_step_of(self.start, trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        if trainer.global_step <= self.first_step and trainer.is_global_zero:
+            print(
+                f"swa {self.start:g}: nothing was averaged, for training ended after step {trainer.global_step:,}, and"
+                f" the average starts after step {self.first_step:,}; the model is that of the last step",
+                flush=True,
+            )
 
     def _average(self, average: Tensor, current: Tensor, steps_before: Tensor) -> Tensor:
         in_average = (steps_before - self.first_step).clamp(min=0)  # a tensor: the device is not waited for
         return average + (current - average) / (in_average + 1)
+
+
+def first_step_of(share: float, trainer: Trainer) -> int:
+    """How many steps there are before this share of the run."""
+    if math.isinf(trainer.estimated_stepping_batches):
+        raise ValueError(f"swa {share:g}: is a share of a run without an end; set max_epochs or max_steps")
+    return int(share * trainer.estimated_stepping_batches)

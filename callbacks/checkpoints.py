@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
+from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
 
@@ -61,13 +62,23 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(RunCheckpoint):
-    """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights it is of."""
+    """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights it is of.
 
-    def __init__(self, folder: Path, monitor: str, mode: str | None = None) -> None:
+    Args:
+        start: share of the run before which no validation counts, as where the model is an average from then on.
+    """
+
+    def __init__(self, folder: Path, monitor: str, mode: str | None = None, start: float = 0.0) -> None:
         super().__init__(folder, "best", monitor, mode)
+        self.start = start
         self._waits = False  # for the epoch's end
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._before = first_step_of(self.start, trainer) if self.start else -1
+
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.global_step <= self._before:
+            return
         self._waits = trainer.is_last_batch
         if not self._waits:
             self.save(trainer, pl_module)

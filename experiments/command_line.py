@@ -70,7 +70,7 @@ def cli(
         files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
         parser = auto_parser(main, exit_on_error=False, default_config_files=files)
         script = Path(sys.modules[main.__module__].__file__)
-        parser.add_argument("--script", default=script.name, help=SUPPRESS)  # for config.yaml
+        parser.add_argument("--started_by", default=script.name, help=SUPPRESS)  # for config.yaml
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
                 action.nargs, action.const = "?", True
@@ -87,7 +87,7 @@ def cli(
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         expand_home(flags)
-        flags.script = script.name  # whatever script the config file is of
+        flags.started_by = script.name  # whatever script the config file is of
         command[:] = ["python", str(script), *args]
         if resumed:  # before any data are made or downloaded
             check_flags_kept(resumed, flags.as_dict())
@@ -98,7 +98,7 @@ def cli(
             check_run_dir(flags["run_dir"])
         config.update(flags.as_dict())
         try:
-            flags.pop("script")
+            flags.pop("started_by")
             return main(**parser.instantiate(flags))
         finally:
             config.clear()  # a training that Python starts next has flags of its own

@@ -134,7 +134,8 @@ def fit_in(
         monitor: validation metric that chooses the best epoch; null: the last epoch is the model.
         monitor_mode: min or max, which is better; null: by the metric's name, a loss or an error being better low.
         ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
-        swa: share of the run after which the weights are averaged, and the average is the model; 0 is off.
+        swa: share of the run after which the weights are averaged, and the average is the model; 0 is off. The best
+            epoch is chosen after it.
         log_gradients: log the gradient norm of each layer.
         channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
         compile: compile the network with torch.compile.
@@ -181,7 +182,7 @@ def fit_in(
         damaged = opened.checkpoint if checkpoint != opened.checkpoint else None
         callbacks += [] if find_lr else [FirstStep(partial(_begin, run=run, flags=kept, damaged=damaged))]
         checkpoints = run / "checkpoints"  # the last one after the best: it is to hold the other's state
-        callbacks += [BestCheckpoint(checkpoints, monitor, mode)] if monitor else []
+        callbacks += [BestCheckpoint(checkpoints, monitor, mode, swa)] if monitor else []
         callbacks += [LastCheckpoint(checkpoints, checkpoint_epochs, checkpoint_every, checkpoint_minutes)]
     if flags.get("strategy") == "fsdp":
         from running.sharding import fully_sharded  # only here, for its imports take time

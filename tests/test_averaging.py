@@ -1,5 +1,10 @@
 """Averages of the weights: against the definitions, in what is validated and saved, and across a resume."""
 
+import json
+
+from command_line import cli
+
+import mnist
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -79,6 +84,46 @@ def test_swa_is_the_mean_from_its_start_on(tmp_path):
     torch.testing.assert_close(model.net.linear.weight, torch.stack(after[start:]).mean(0))
     torch.testing.assert_close(saved["state_dict"]["net.linear.weight"], model.net.linear.weight)
     torch.testing.assert_close(validated[0], after[len(after) // 3 - 1])  # no average yet: the weights themselves
+
+
+QUICK = ["--sample", "--accelerator", "cpu", "--net", "softmax", "--pictures", "false", "--max_epochs", "4"]
+
+
+def run_mnist(folder, *flags):
+    cli(mnist.main, mnist.RECIPES, [*QUICK, "--run_dir", str(folder), *flags])
+    (run,) = folder.glob("mnist/*")
+    metrics = json.loads((run / "metrics.json").read_text())
+    return metrics, {path.stem: torch.load(path, weights_only=True) for path in run.glob("checkpoints/*.ckpt")}
+
+
+def test_best_epoch_is_one_of_averaged_weights(tmp_path):
+    # The first epoch has the highest loss, and would be the best.
+    metrics, saved = run_mnist(tmp_path, "--swa", "0.5", "--monitor", "val/loss", "--monitor_mode", "max")
+    assert saved["best"]["global_step"] == 3 * metrics["steps"] / 4
+    assert metrics["val/loss"] == pytest.approx(
+        float(saved["best"]["callbacks"]["EpochCheckpoint(best)"]["current_score"])
+    )
+
+
+def test_run_that_ends_before_its_average_starts_says_so(tmp_path, capsys):
+    early = ["--early_stopping", "1", "--lr", "1e-9", "--lr_decay", "constant"]  # the second epoch is no better
+    metrics, saved = run_mnist(tmp_path, "--swa", "0.75", *early)
+    assert (metrics["epochs"], set(saved)) == (2, {"last"})
+    half = metrics["steps"]
+    out = capsys.readouterr().out
+    assert (
+        f"nothing was averaged, for training ended after step {half}, and the average starts after step {3 * half // 2}"
+        in out
+    )
+
+
+def test_average_of_an_endless_run_is_refused(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_mnist(
+            tmp_path, "--swa", "0.75", "--max_epochs", "-1", "--max_time", "00:00:01:00", "--lr_decay", "constant"
+        )
+    assert "swa 0.75: is a share of a run without an end" in capsys.readouterr().err
+    assert not list(tmp_path.glob("mnist/*"))
 
 
 @pytest.mark.parametrize("options", [{"ema": 0.9}, {"swa": 0.3}])

@@ -107,7 +107,7 @@ def test_data_and_model_are_compared_where_no_script_is_known(run, refusal, tmp_
     config = run / "config.yaml"
     text = config.read_text()
     try:
-        config.write_text("".join(line for line in text.splitlines(True) if not line.startswith("script:")))
+        config.write_text("".join(line for line in text.splitlines(True) if not line.startswith("started_by:")))
         before = contents(run)
         line = refusal(fashion_mnist.main, "--resume", str(run), recipes=fashion_mnist.RECIPES)
         assert "name is mnist there and fashion_mnist here" in line
@@ -138,7 +138,7 @@ def test_what_may_change_is_applied(run, tmp_path):
     )
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert [config[flag[2:]] for flag in flags[::2]] == [2, 7, 2, 9]
-    assert (config["batch_size"], config["script"]) == (128, "mnist.py")
+    assert (config["batch_size"], config["started_by"]) == (128, "mnist.py")
     # The test set was used after the first epoch, and again now.
     assert [metrics["test_evaluations"] for metrics in (metrics_of(run), earlier_metrics(run))] == [2, 1]
     assert (metrics_of(run)["epochs"], earlier_metrics(run)["epochs"]) == (2, 1)

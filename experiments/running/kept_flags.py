@@ -30,8 +30,8 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
     """Raises ValueError where a flag is not as the run has it, and is none of those that may change."""
     may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # folds that have ended stay as they are
     before = read_config(run)
-    if before.get("script", script := flags.get("script")) != script:
-        raise ValueError(f"--resume {run}: is a run of {before['script']}, and goes on with that; this is {script}")
+    if before.get("started_by", script := flags.get("started_by")) != script:
+        raise ValueError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {script}")
     for name, value in flags.items():
         if name not in may_change and name in before and not alike(value, before[name]):
             raise ValueError(
