@@ -70,11 +70,12 @@ class BestCheckpoint(RunCheckpoint):
 
     def __init__(self, folder: Path, monitor: str, mode: str | None = None, start: float = 0.0) -> None:
         super().__init__(folder, "best", monitor, mode)
-        self.start = start
+        self.start, self._before = start, -1  # that share, in steps
         self._waits = False  # for the epoch's end
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._before = first_step_of(self.start, trainer) if self.start else -1
+        if self.start:
+            self._before = first_step_of(self.start, trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.global_step <= self._before:

@@ -4,15 +4,30 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 
 
 class FirstStep(Callback):
-    """Calls `call(trainer)` before the first training step: all is checked then, and a checkpoint restored."""
+    """Calls `call(trainer)` before the first step of a training: all is checked then, and a checkpoint restored.
+
+    A resumed run may begin with a validation, or with the end of an epoch.
+    """
 
     def __init__(self, call: Callable[[Trainer], None]) -> None:
         self.call = call
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Done; each callback in the list costs time in every step.
-        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
-        self.call(trainer)
+        self._first(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.sanity_checking and trainer.state.fn == TrainerFn.FITTING:
+            self._first(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._first(trainer)
+
+    def _first(self, trainer: Trainer) -> None:
+        if self in trainer.callbacks:
+            # Done; each callback in the list costs time in every step.
+            trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
+            self.call(trainer)

@@ -16,8 +16,8 @@ from comparing.run_files import Run, mode_of, number
 # the same: a run is resumed only with the checkpoints and pictures that were asked for.
 ASIDE = {
     "seed", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
-    "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps", "log_gradients",
-    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+    "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps",
+    "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 MOST_METRICS = 3  # columns of a table that has no validation figure
