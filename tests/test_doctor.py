@@ -79,6 +79,15 @@ def test_learning_rate_a_thousand_times_too_high(examine):
     assert examine("mnist.py", *QUICK, "--net", "lenet5", "--lr", "100") == ["learning rate"]
 
 
+@pytest.mark.parametrize(("net", "flags"), [("lenet5", ["--lr", "4"]), ("mlp", ["--optimizer", "adam", "--lr", "0.1"])])
+def test_learning_rate_beyond_divergence_for_descent_and_for_adaptive_optimizers(examine, net, flags):
+    assert examine("mnist.py", *QUICK, "--net", net, *flags) == ["learning rate"]
+
+
+def test_learning_rate_that_is_usual_for_another_optimizer_than_the_recipes(examine):
+    assert examine("mnist.py", *QUICK, "--net", "mlp", "--optimizer", "adam") == []
+
+
 def test_learning_rate_that_gets_nowhere(examine):
     assert examine("mnist.py", *QUICK, "--net", "lenet5", "--lr", "1e-6") == ["learning rate"]
 
@@ -281,7 +290,7 @@ def test_smoothing_keeps_lines_and_bounds_what_diverges():
 def test_rates_that_are_ok_lie_between_next_to_nothing_and_divergence():
     rates = np.logspace(-5, 1, 101)
     losses = 2.3 / (1 + (rates / 0.01) ** 2) + np.where(rates > 0.5, 100 * (rates - 0.5), 0)  # falls at 0.01
-    ok = [check_rate(lr, rates, losses).ok for lr in (5e-5, 5e-4, 0.01, 2.5, 3.0)]  # 5 x 0.53 is 2.7
+    ok = [check_rate(lr, rates, losses).ok for lr in (5e-5, 5e-4, 0.01, 0.5, 0.6)]  # 1.1 x 2.3 is at 0.53
     assert ok == [False, True, True, True, False]
     assert not check_rate(9.0, rates[:60], losses[:60]).ok  # the test was stopped at 0.3
     assert not check_rate(0.1, rates, losses * np.nan).ok

@@ -41,9 +41,9 @@ from lit_modules.stages import Batch, Stages
 
 SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
 LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
-# Times the rate where the loss falls fastest, and where it diverges: schedules and warm-up leave as much room.
-LOWEST_SHARE, BEYOND = 0.01, 5.0
-DIVERGED = 1.5  # times the first loss
+LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and warm-up leave as much room below
+# Times the first loss. Adaptive optimizers bound each step, and come to twice it long after they have stopped learning.
+DIVERGED = 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 
@@ -139,7 +139,7 @@ def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
     suggestion = steepest(rates, losses)
     blown, stopped = losses > DIVERGED * losses[0], rates[-1] < 0.9 * HIGHEST  # the tuner stops before the end, too
     end = rates[blown.argmax()] if blown.any() else rates[-1] if stopped else np.inf
-    low, high = LOWEST_SHARE * suggestion, min(BEYOND * end, HIGHEST)
+    low, high = LOWEST_SHARE * suggestion, min(end, HIGHEST)
     ends = f"diverges at {end:.2g}" if end < np.inf else f"does not diverge up to {HIGHEST:g}"
     found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and {ends}"
     return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.2g}")
