@@ -92,16 +92,16 @@ def cross_validate(
             for number in range(folds)
         ]
         print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
-        results, workers = _train_all(opened, partial(train_fold, table, net, **flags), tasks, jobs)
+        results, workers = _train_all(opened, table, net, tasks, jobs, **flags)
         metrics = {**_score(data.targets, tasks, results), "folds": folds, "fold_seed": fold_seed, "seeds": seeds}
         metrics |= {"seed": seed, "net": net, "jobs": workers, "seconds": round(time.perf_counter() - started, 2)}
         return _finish(opened, data, ids, results, metrics)
 
 
 def _train_all(
-    opened: Opened, train: Callable[..., FoldResult], tasks: list[Task], jobs: int
+    opened: Opened, table: Callable[..., HousePrices], net: str, tasks: list[Task], jobs: int, **flags: Any
 ) -> tuple[list[FoldResult], int]:
-    """What `train` makes of each task, and the number of processes; a run refused before it has trained is removed."""
+    """The tasks' results, and the number of processes; a run that is refused before it has trained is removed."""
     run = opened.folder
     begins = not (run / "config.yaml").exists()
     write_config(run, opened.flags)
@@ -109,8 +109,8 @@ def _train_all(
     workers = min(jobs or accelerators or cores(), len(tasks))
     try:
         if workers == 1:
-            return [train(*task) for task in tasks], workers
-        return list(in_processes(train, tasks, workers, accelerators)), workers
+            return [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks], 1
+        return list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators)), workers
     except ValueError:
         if begins and not any(run.rglob("*.ckpt")):
             shutil.rmtree(run)

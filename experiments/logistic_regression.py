@@ -13,7 +13,7 @@ softmax has half the learning rate: of its logits only the difference counts, an
 xor: a single layer, whose boundary is a straight line, gets about half of the points right; with 8 hidden units it is
 over 99 %.
 
-table: the area under the ROC curve is 0.79 on the test rows (seed 0). The weights are those of scikit-learn's
+table: the area under the ROC curve is 0.89 on the test rows (seed 0). The weights are those of scikit-learn's
 LogisticRegression without a penalty. The diabetes data were chosen over the breast-cancer data, which scikit-learn
 ships too, because the latter are nearly separable: their curves lie in the corner, any threshold does, and weights
 without a penalty have no limit.

@@ -9,7 +9,7 @@ import zipfile
 
 from running import checkpoint_files
 from running.checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
-from running.runs import newest_intact, read_checkpoint
+from running.runs import newest_intact, read_checkpoint, set_aside
 
 import pytest
 import torch
@@ -87,6 +87,8 @@ def test_damaged_last_gives_way_to_the_newest_intact_one(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "last.ckpt: damaged" in said
     assert "last-1.ckpt, of step 30" in said
+    assert last.exists()  # nothing is written before the run is accepted
+    set_aside(last)
     assert not last.exists()  # or it would be kept in place of the intact one
     damage(save(last))
     damage(tmp_path / "last-1.ckpt")

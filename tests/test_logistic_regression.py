@@ -25,7 +25,6 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from datamodules.sample_tables import diabetes
-from datamodules.table_data import Fold, fold_indices
 
 
 def run(tmp_path, *flags):
@@ -69,7 +68,7 @@ def test_default_run_shows_all_problems(tmp_path):
     assert metrics["blobs/at_half/acc"] == pytest.approx(0.894, abs=0.05)  # the normal distribution up to 1.25
     assert 0.4 < metrics["xor/one_layer/acc"] < 0.8
     assert metrics["xor/two_layers/acc"] > 0.99
-    assert round(metrics["table/roc_auc"], 2) == 0.79
+    assert 0.8 < metrics["table/roc_auc"] < 0.95
     for problem in ("blobs", "table"):
         assert 0 < metrics[f"{problem}/threshold"] < 1
 
@@ -198,11 +197,10 @@ def test_bad_file_is_one_line(tmp_path, refusal, text, words):
 
 
 def test_class_that_the_test_rows_lack_is_one_line(tmp_path, refusal):
-    answers = np.array(["yes", "no"] * 30)
-    answers[fold_indices(60, Fold(0, 5))] = "no"
+    answers = np.array(["yes"] + ["no"] * 59)  # the one stays for training
     csv = write(tmp_path, "size,bought\n" + "".join(f"{row % 9},{answer}\n" for row, answer in enumerate(answers)))
     line = refusal(logistic_regression.main, "--csv", csv, "--target", "bought")
-    assert "column 'bought': 'yes' is in none of the 12 test rows; it takes more rows" in line
+    assert "column 'bought': 'yes' is in none of the 11 test rows; it takes more rows" in line
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_every_net_learns_on_another_device_than_the_cpu(name, options):
     net = blank(name, *COLOUR, **options)
     for module in net.modules():
         if isinstance(module, Whitening):
-            module.trains = True  # as after the first batch, for no values can be looked at
+            module.fitted = True  # as after the first batch, for no values can be looked at
     with HalfNorms() as norms:
         outputs = member_outputs(net, torch.empty(3, *COLOUR, device="meta"))
     outputs.sum().backward()

@@ -18,19 +18,19 @@ class Notes(Callback):
     """Logs a metric of its own."""
 
     def on_validation_epoch_end(self, trainer, pl_module):
-        pl_module.log("val/noted", 0.25)
+        pl_module.log("val/noted_error", 0.25)
 
 
 def test_scripts_own_callbacks_and_logger_are_added_to_ours(tmp_path):
     mnist.main(
         "softmax", sample=True, max_epochs=1, limit_train_batches=2, accelerator="cpu", pictures=False,
-        run_dir=str(tmp_path / "runs"), monitor="val/noted", callbacks=Notes(), logger=CSVLogger(tmp_path, "csv"),
+        run_dir=str(tmp_path / "runs"), monitor="val/noted_error", callbacks=Notes(), logger=CSVLogger(tmp_path, "csv"),
     )  # fmt: skip
     (run,) = (tmp_path / "runs" / "mnist").iterdir()
     assert list(run.glob("events.out.tfevents.*"))
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     (table,) = tmp_path.glob("csv/*/metrics.csv")
-    assert {"val/noted", "val/acc", "train/acc"} <= set(table.read_text().splitlines()[0].split(","))
+    assert {"val/noted_error", "val/acc", "train/acc"} <= set(table.read_text().splitlines()[0].split(","))
 
 
 def test_own_ones_may_be_lists_and_a_bool_adds_none():
