@@ -200,7 +200,7 @@ def test_class_that_the_test_rows_lack_is_one_line(tmp_path, refusal):
     answers = np.array(["yes"] + ["no"] * 59)  # the one stays for training
     csv = write(tmp_path, "size,bought\n" + "".join(f"{row % 9},{answer}\n" for row, answer in enumerate(answers)))
     line = refusal(logistic_regression.main, "--csv", csv, "--target", "bought")
-    assert "column 'bought': 'yes' is in none of the 11 test rows; it takes more rows" in line
+    assert "column 'bought': 'yes' is in none of the 12 validation rows; it takes more rows" in line
 
 
 @pytest.mark.parametrize(
