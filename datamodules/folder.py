@@ -186,7 +186,7 @@ class ImageFolder(ImageData):
     def _note(self, name: str) -> dict[str, Any]:
         try:
             return dict(json.loads((self.folder / name).read_text()))
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{self.folder / name}: damaged; remove {self.folder} to decode it anew") from error
 
     def _read(self) -> ImageArrays:

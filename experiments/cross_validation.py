@@ -15,6 +15,7 @@ from zipfile import BadZipFile
 
 from command_line import config
 from drawing.figures import draw_regression
+from running.flag_checks import check_ranges
 from running.processes import cores, in_processes
 from running.report import git_commit, log_run, num_parameters, write_json
 from running.resume import Opened, opened_run, plain
@@ -76,6 +77,7 @@ def cross_validate(
     """
     started = time.perf_counter()
     _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
+    check_ranges({"seed": seed + seeds - 1})  # the last one's
     if flags.pop("devices", "auto") not in ("auto", 1, "1"):
         raise ValueError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
     data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))

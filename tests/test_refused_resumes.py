@@ -283,3 +283,9 @@ def test_home_is_where_a_shell_would_have_put_it(tmp_path, monkeypatch):
     cli(mnist.main, mnist.RECIPES, [f"--resume=~/runs/mnist/{run.name}", "--max_epochs", "2"])
     assert metrics_of(run)["epochs"] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+def test_file_in_the_way_of_a_run_is_one_line(refusal, tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "mnist").write_text("")
+    assert "File exists: runs/mnist" in refusal(mnist.main, *QUICK, *MLP, recipes=mnist.RECIPES)

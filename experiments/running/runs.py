@@ -20,21 +20,27 @@ RESUMABLE = ("last.ckpt", *PREVIOUS.values(), "best.ckpt")  # a kill may come be
 def is_rank_zero() -> bool:
     """Whether this process is the one that writes, by the variables that launchers set for their processes."""
     ranks = ("RANK", "SLURM_PROCID", "LOCAL_RANK", "NODE_RANK", "GROUP_RANK")
-    return all(int(os.environ.get(rank, 0)) == 0 for rank in ranks)
+    return all(os.environ.get(rank, "0").strip() in ("", "0") for rank in ranks)
 
 
 def new_run(name: str, run_dir: str, label: str) -> Path:
-    """Makes a directory below `run_dir`/`name` that no other run has, also when many start at once."""
+    """Makes a directory below `run_dir`/`name` that no other run has, also when many start at once.
+
+    Raises:
+        OSError: it cannot be made there.
+    """
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
     for number in range(1000):
         run = Path(run_dir) / name / (f"{stem}-{number}" if number else stem)
         if not is_rank_zero():
             return run  # the name does not matter: only rank zero writes
         try:
-            run.mkdir(parents=True)
+            run.parent.mkdir(parents=True, exist_ok=True)
+            run.mkdir()
             return run
-        except FileExistsError:
-            continue
+        except OSError as error:
+            if not run.is_dir():
+                raise OSError(f"--run_dir {run_dir}: {error.strerror}: {error.filename}") from error
     raise FileExistsError(f"{run}: a thousand runs of this second are there already")
 
 
