@@ -32,6 +32,7 @@ def test_decoding_prints_a_ratio_for_each_size(tmp_path):
     assert len(re.findall(r"^ours / plain: [\d.]+", printed, re.M)) == 2
 
 
+@pytest.mark.slow
 def test_growth_prints_both_tables():
     printed = benchmark("growth", "--sample", "true", "--nets", "[softmax]", "--batch_sizes", "[16]")
     assert [line.split(" | ")[0] for line in printed.splitlines() if re.match(r"\| \dx", line)] == [
@@ -48,6 +49,7 @@ def test_race_trains_both_networks(tmp_path):
     assert re.findall(r"^\| (speednet|resnet18) \| 0 \| 1 ", printed, re.M) == ["speednet", "resnet18"]
 
 
+@pytest.mark.slow
 def test_accuracy_follows_the_recipes(tmp_path):
     flags = ["--nets", "[speednet,cnn]", "--seeds", "2", "--run_dir", str(tmp_path), "--sample", "true"]
     printed = benchmark("recipes", "accuracy", *flags)

@@ -46,7 +46,7 @@ def read_metrics(folder):
         ("mnist", "cnn", 4, 0.90),
         ("fashion_mnist", "cnn", 4, 0.90),
         ("cifar10", "cnn", 6, 0.60),
-        ("cifar100", "cnn", 4, 0.08),
+        pytest.param("cifar100", "cnn", 4, 0.08, marks=pytest.mark.slow),
     ],
 )
 def test_net_learns_the_sample_on_one_process(tmp_path, script, net, epochs, at_least):
@@ -57,7 +57,9 @@ def test_net_learns_the_sample_on_one_process(tmp_path, script, net, epochs, at_
     assert metrics["test/acc"] >= at_least
 
 
-@pytest.mark.parametrize("script", ["fashion_mnist", "cifar10", "cifar100"])
+@pytest.mark.parametrize(
+    "script", ["fashion_mnist", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cifar10", "cifar100"))]
+)
 def test_script_runs_on_two_processes(tmp_path, script):
     flags = ["--sample", "--net", "cnn", "--max_epochs", "1", "--limit_train_batches", "3", "--devices", "2"]
     done = launch_script(script, *flags, "--run_dir", str(tmp_path))
@@ -91,6 +93,7 @@ def test_two_processes_train_and_test_as_one_does(tmp_path):
         torch.testing.assert_close(two_weights[name], weight, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_frozen_epochs_are_the_same_on_two_processes(tmp_path):
     net = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0"]
     launch_script("mnist", "--sample", *net, "--max_epochs", "1", "--run_dir", str(tmp_path))

@@ -30,6 +30,7 @@ cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:], "--resume", "auto"])
 FLAGS = ["--net", "mlp", "--net_args.widths", "[32]", "--max_epochs", "2"]
 
 
+@pytest.mark.slow
 def test_sharded_run_equals_the_plain_one(tmp_path):
     flags = [*FLAGS, "--run_dir", str(tmp_path / "sharded")]
     command = [sys.executable, "-c", ALL.format(root=ROOT), *flags]

@@ -116,7 +116,6 @@ def _show(axes: "Axes", image: np.ndarray, name: str, colour: str, width: float)
 def write_projector(run: Path, test: Embedded, classes: Sequence[str], figures: Mapping[str, "Figure"]) -> None:
     """Shows the figures in TensorBoard, and the test images in its projector tab, by their embedding."""
     logger = RunLogger(run, name="", version="")
-    logger.begun = True
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)
     pixels = torch.from_numpy(test.images).unsqueeze(1) / 255  # (N, 1, H, W)

@@ -148,7 +148,6 @@ def _log_final(
 def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
     """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
-    logger.begun = True
     write_texts(logger, cpu(), flags)
     logger.log_metrics(final)
     write_flags(run, worth_comparing(flags))

@@ -26,7 +26,7 @@ class RunLogger(TensorBoardLogger):
     """
 
     by_epoch = False
-    begun = False  # whether the run is accepted; before, nothing is written to its directory
+    begun = True  # False: the run may be refused yet, and nothing is written to its directory
 
     @property
     def log_dir(self) -> str:
@@ -70,7 +70,7 @@ def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger
         resumed["purge_step"] = _first_point(read_checkpoint(checkpoint), by_epoch)
         _wait_for_order(run)
     logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
-    logger.by_epoch = by_epoch
+    logger.by_epoch, logger.begun = by_epoch, False
     return logger
 
 
