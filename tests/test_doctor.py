@@ -290,8 +290,12 @@ def test_smoothing_keeps_lines_and_bounds_what_diverges():
 def test_rates_that_are_ok_lie_between_next_to_nothing_and_divergence():
     rates = np.logspace(-5, 1, 101)
     losses = 2.3 / (1 + (rates / 0.01) ** 2) + np.where(rates > 0.5, 100 * (rates - 0.5), 0)  # falls at 0.01
-    ok = [check_rate(lr, rates, losses).ok for lr in (5e-5, 5e-4, 0.01, 0.5, 0.6)]  # 1.1 x 2.3 is at 0.53
+    ok = [check_rate(lr, rates, losses).ok for lr in (5e-5, 5e-4, 0.01, 0.5, 0.6)]  # 1.5 x 2.3 is at 0.53
     assert ok == [False, True, True, True, False]
+    bump = losses + np.where(abs(np.log10(rates) + 1) < 0.3, 9, 0)  # at 0.05 to 0.2, and it comes back
+    assert check_rate(0.4, rates, bump).ok and not check_rate(0.6, rates, bump).ok
+    slow = losses + np.where(rates > 0.1, 1.2 * losses[0], 0)  # as of adam
+    assert check_rate(0.2, rates, slow).ok and not check_rate(0.2, rates, slow, 1.1).ok
     assert not check_rate(9.0, rates[:60], losses[:60]).ok  # the test was stopped at 0.3
     assert not check_rate(0.1, rates, losses * np.nan).ok
     falling = check_rate(20.0, rates, losses[0] - np.log(rates))

@@ -38,12 +38,13 @@ from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from lit_modules import Regressor
 from lit_modules.stages import Batch, Stages
+from lit_modules.usual import FAMILIES
 
 SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
 LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
 LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and warm-up leave as much room below
-# Times the first loss. Adaptive optimizers bound each step, and come to twice it long after they have stopped learning.
-DIVERGED = 1.1
+# Times the first loss. Adaptive optimizers bound each step: their loss comes to 1.5 long after they stop learning.
+DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 
@@ -126,19 +127,25 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
     started = time.perf_counter()
     rates, losses = range_test(trainer, model, data, steps)
     seconds = (time.perf_counter() - started) / len(losses)
-    yield check_rate(model.hparams.lr, rates, losses)
+    descends = FAMILIES.get(model.hparams.optimizer, model.hparams.optimizer) == "sgd"
+    yield check_rate(model.hparams.lr, rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
     total = seconds * trainer.num_training_batches * trainer.max_epochs
     found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {trainer.max_epochs} epochs in {_duration(total)}"
     yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")
 
 
-def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray) -> Finding:
-    """The run's learning rate beside that at which the loss falls fastest, and that at which it diverges."""
+def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray, diverged: float = DIVERGED) -> Finding:
+    """The run's learning rate beside that at which the loss falls fastest, and that at which it diverges.
+
+    It diverges where it gets above `diverged` times the first loss and stays there. Nets with BatchNorm come back from
+    as much at a tenth of the rates that they learn with.
+    """
     if not np.isfinite(losses).all():
         return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
     suggestion = steepest(rates, losses)
-    blown, stopped = losses > DIVERGED * losses[0], rates[-1] < 0.9 * HIGHEST  # the tuner stops before the end, too
-    end = rates[blown.argmax()] if blown.any() else rates[-1] if stopped else np.inf
+    begun = np.flatnonzero(losses <= diverged * losses[0])[-1] + 1
+    stopped = rates[-1] < 0.9 * HIGHEST  # the tuner stops before the end, too
+    end = rates[begun] if begun < len(rates) else rates[-1] if stopped else np.inf
     low, high = LOWEST_SHARE * suggestion, min(end, HIGHEST)
     ends = f"diverges at {end:.2g}" if end < np.inf else f"does not diverge up to {HIGHEST:g}"
     found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and {ends}"
