@@ -8,6 +8,7 @@ import tarfile
 
 import numpy as np
 import pytest
+from conftest import names_in
 from file_server import images_and_labels, md5, serve_as_official
 from torchvision import datasets
 
@@ -58,7 +59,7 @@ def test_mnist_is_downloaded_and_nothing_else_kept(tmp_path, served_mnist):
     data.prepare_data()
     data.setup()
     assert same(data.arrays, served_mnist)
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [".mnist.lock", "mnist"]
+    assert names_in(tmp_path / "data") == ["mnist"]
 
 
 @pytest.mark.parametrize("python_has_filter", [True, False])
@@ -67,7 +68,7 @@ def test_cifar10_is_downloaded_and_nothing_else_kept(tmp_path, cifar10, monkeypa
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
     download_arrays(tmp_path / "cifar10", "CIFAR10")
     assert same(read_arrays(tmp_path / "cifar10", (32, 32, 3), 10), cifar10)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".cifar10.lock", "cifar10"]
+    assert names_in(tmp_path) == ["cifar10"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +87,7 @@ def test_failed_download_says_so_in_one_line_and_leaves_nothing(tmp_path, server
     (line,) = str(caught.value).splitlines()
     assert line.startswith(f"{tmp_path / 'mnist'}: not there, and could not be downloaded (")
     assert line.endswith("use --sample")
-    assert [path.name for path in tmp_path.iterdir()] == [".mnist.lock"]
+    assert names_in(tmp_path) == []
 
 
 def download_together(start, folder):
