@@ -12,7 +12,7 @@ torch.set_num_threads(1)
 
 def names_in(folder):
     """What is in the folder, but for lock files, which some releases of filelock remove and others leave."""
-    return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
 @pytest.fixture
