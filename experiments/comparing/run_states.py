@@ -3,7 +3,7 @@
 import zipfile
 from pathlib import Path
 
-from running.runs import RESUMABLE
+from running.runs import RESUMABLE, has_folds
 
 RUNNING = "running now"
 INTERRUPTED = "interrupted; --resume goes on from its checkpoint"
@@ -15,7 +15,7 @@ def state_of(run: Path) -> str:
     """What became of a run without metrics.json."""
     if is_running(run):
         return RUNNING
-    if any(run.glob("fold*/config.yaml")):
+    if has_folds(run):
         return FOLDS_LEFT
     whole = any(zipfile.is_zipfile(run / "checkpoints" / name) for name in RESUMABLE)
     return INTERRUPTED if whole else ENDED_EARLY
