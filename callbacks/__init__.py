@@ -1,6 +1,7 @@
 """What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
 
 from callbacks.averaging import weight_averaging
+from callbacks.capture import Capture
 from callbacks.checkpoints import BestCheckpoint, LastCheckpoint
 from callbacks.early_stopping import EarlyStop
 from callbacks.finite import FiniteGuard
@@ -17,6 +18,7 @@ from callbacks.throughput import Throughput
 
 __all__ = [
     "BestCheckpoint",
+    "Capture",
     "EarlyStop",
     "FiniteGuard",
     "FirstStep",

@@ -41,6 +41,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from callbacks import (
     BestCheckpoint,
+    Capture,
     EarlyStop,
     FiniteGuard,
     FirstStep,
@@ -108,6 +109,7 @@ def fit_in(
     log_gradients: bool = False,
     channels_last: bool = False,
     compile: bool = False,
+    capture: bool | None = None,
     find_lr: bool = False,
     checkpoint_epochs: int = 1,
     checkpoint_every: int = 0,
@@ -139,6 +141,7 @@ def fit_in(
         log_gradients: log the gradient norm of each layer.
         channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
         compile: compile the network with torch.compile.
+        capture: launch each training step as CUDA graphs, with the same results; null: where that can be done.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         checkpoint_epochs: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
         checkpoint_every: steps from one writing of last.ckpt to the next, within epochs; 0 is off.
@@ -172,6 +175,7 @@ def fit_in(
         callbacks += [Histograms()] if histograms else []
         callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
+    callbacks += [] if capture is False else [Capture(asked=bool(capture), compiled=compile)]
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStop(monitor, early_stopping, mode)] if early_stopping else []
     callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity

@@ -12,7 +12,7 @@ from lit_modules.heads import head_of
 from lit_modules.means import precise, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
-from lit_modules.stages import Batch, Stages
+from lit_modules.stages import Batch, Learnt, Stages
 
 
 class Classifier(Stages):
@@ -92,25 +92,27 @@ class Classifier(Stages):
             return (precise(self.net(images)) + precise(self.net(images.flip(-1)))) / 2
         return precise(self.net(images))
 
-    def mix(self, images: Tensor) -> tuple[Tensor, float]:
-        """Training images mixed with others, by mixup or CutMix, and the share of each image's own label."""
+    def draw(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Training images and labels; of images mixed by mixup or CutMix, the share of each one's own label too."""
         if not self.mixes:
-            return images, 1.0
-        mixed, alpha = self.mixes[int(torch.randint(len(self.mixes), ()))]
-        return mixed(images, alpha)
-
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+            return batch
         images, labels = batch
-        images, share = self.mix(images)
+        mixed, alpha = self.mixes[int(torch.randint(len(self.mixes), ()))]
+        images, share = mixed(images, alpha)
+        return images, labels, torch.full((), share, dtype=widest(images.device), device=images.device)
+
+    def learn(self, images: Tensor, labels: Tensor, share: Tensor | None = None) -> Learnt:
         logits = self(images)
-        loss = share * F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        right = share * num_correct(logits, labels)
-        if self.mixes:
+        loss, right = self._loss(logits, labels), num_correct(logits, labels)
+        if share is not None:
             others = mix.partners(labels)
-            loss += (1 - share) * F.cross_entropy(logits, others, label_smoothing=self.label_smoothing)
-            right += (1 - share) * num_correct(logits, others)
-        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=right)
-        return loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss
+            loss = _weighted(share, loss, self._loss(logits, others))
+            right = _weighted(share, right, num_correct(logits, others))
+        sums = {"loss": loss.detach() * len(labels), "acc": right}
+        return (loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss), sums
+
+    def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
@@ -150,6 +152,11 @@ class Classifier(Stages):
             return super()._param_groups()
         head = list(head_of(self.net).parameters())
         return [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
+
+
+def _weighted(share: Tensor, own: Tensor, others: Tensor) -> Tensor:
+    """The mean of two numbers, of which the first counts for `share`, which is of the widest type."""
+    return share.to(own.dtype) * own + (1 - share).to(own.dtype) * others
 
 
 def num_correct(logits: Tensor, labels: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from lit_modules.means import precise, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.retrieval import nearest_mean, retrieve
-from lit_modules.stages import Batch, Stages
+from lit_modules.stages import Batch, Learnt, Stages
 
 
 class Embedder(Stages):
@@ -83,14 +83,12 @@ class Embedder(Stages):
     def _param_groups(self) -> list[Any]:
         return [*self.net.parameters(), *self.loss.parameters()]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
+    def learn(self, images: Tensor, labels: Tensor) -> Learnt:
         embeddings = self(images)
         with torch.autocast(embeddings.device.type, enabled=False):  # small differences of distances count
             weights = {name: precise(weight) for name, weight in self.loss.named_parameters()}
             loss = functional_call(self.loss, weights, (embeddings, labels))
-        self.means["train"].add(len(labels), loss=loss.detach() * len(labels))
-        return loss
+        return loss, {"loss": loss.detach() * len(labels)}
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         images, labels = batch

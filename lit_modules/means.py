@@ -22,14 +22,15 @@ class Means:
 
     def add(self, count: int, **sums: Tensor) -> None:
         """Adds the sums over `count` samples, each a tensor of one value that does not change any more."""
-        self._settle()
+        self.settle()
         self._last = count, {name: value.detach() for name, value in sums.items()}
 
     def forget(self) -> None:
         """Takes back what was added last."""
         self._last = 0, {}
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
+        """Makes what was added last part of the sums: it cannot be forgotten any more, and its tensors may change."""
         count, sums = self._last
         self.forget()
         self.count += count
@@ -52,7 +53,7 @@ class Means:
 
     def state_dict(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Any]:
         """The sums and the count over all ranks, as plain numbers; one rank is to load them."""
-        self._settle()
+        self.settle()
         if not self.sums:
             return {"count": self.count, "sums": dict(self._carried)}
         device = next(iter(self.sums.values())).device

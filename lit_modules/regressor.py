@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_modules.means import precise, widest
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.stages import Batch, Stages
+from lit_modules.stages import Batch, Learnt, Stages
 
 LOSSES = ("mse", "huber")
 
@@ -87,27 +87,26 @@ class Regressor(Stages):
             return F.huber_loss(outputs, scaled, reduction=reduction, delta=self.hparams.delta)
         return F.mse_loss(outputs, scaled, reduction=reduction)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        rows, targets = batch
+    def learn(self, rows: Tensor, targets: Tensor) -> Learnt:
         outputs = precise(member_outputs(self.net, rows)).squeeze(2)  # (B, members)
         loss = self._loss(outputs, self._scale(targets).unsqueeze(1).expand_as(outputs))
-        self._add("train", outputs.detach().mean(1), targets, loss.detach() * len(targets))
-        return loss
+        return loss, self._sums(outputs.detach().mean(1), targets, loss.detach() * len(targets))
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         rows, targets = batch
         outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)  # (B,)
-        self._add(stage, outputs, targets, self._loss(outputs, self._scale(targets), reduction="sum"))
+        loss = self._loss(outputs, self._scale(targets), reduction="sum")
+        self.means[stage].add(len(targets), **self._sums(outputs, targets, loss))
 
-    def _add(self, stage: str, outputs: Tensor, targets: Tensor, loss: Tensor) -> None:
-        """Adds the sums that `summarise` makes metrics of; targets about their training mean, for precision."""
+    def _sums(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> dict[str, Tensor]:
+        """What `summarise` makes metrics of; targets about their training mean, for precision."""
         outputs, targets = outputs.to(widest(outputs.device)), targets.to(widest(targets.device))
         errors = self._unscale(outputs) - targets
         centred = targets - self._unscale(torch.zeros_like(targets))
         sums = dict(loss=loss, square=errors.square(), mae=errors.abs(), target=centred, variance=centred.square())
         if self.hparams.log_target:
             sums["log_square"] = ((outputs - self._scale(targets)) * self.hparams.std).square()
-        self.means[stage].add(len(targets), **{name: values.sum() for name, values in sums.items()})
+        return {name: values.sum() for name, values in sums.items()}
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         variance = means["variance"] - means["target"] ** 2

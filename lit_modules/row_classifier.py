@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lit_modules.means import precise
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.stages import Batch, Stages
+from lit_modules.stages import Batch, Learnt, Stages
 
 
 class RowClassifier(Stages):
@@ -51,14 +51,12 @@ class RowClassifier(Stages):
         """Logarithms of the members' mean probabilities, (B, num_classes), of logits, (B, members, num_classes)."""
         return logits.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        rows, labels = batch
+    def learn(self, rows: Tensor, labels: Tensor) -> Learnt:
         logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
         each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)
         loss = F.cross_entropy(logits.flatten(0, 1), each.flatten())
         right = (self._averaged(logits.detach()).argmax(1) == labels).sum()
-        self.means["train"].add(len(labels), loss=loss.detach() * len(labels), acc=right)
-        return loss
+        return loss, {"loss": loss.detach() * len(labels), "acc": right}
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         rows, labels = batch

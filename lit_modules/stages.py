@@ -1,6 +1,7 @@
-"""What the LightningModules of all tasks share: metrics of each stage that are exact over samples and devices."""
+"""What the LightningModules of all tasks share: a training step, and metrics exact over samples and devices."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,17 @@ from lit_modules.means import Means
 from lit_modules.optimizers import build_optimizer
 
 Batch = tuple[Tensor, Tensor]
+Learnt = tuple[Tensor, dict[str, Tensor]]  # a batch's loss, and sums over its samples
 
 
 class Stages(LightningModule, ABC):
     """Adds up what each step hands to `means[stage]`, and logs it at the stage's end as `stage/metric`.
 
-    A subclass has a `net`, a `training_step`, and an `_evaluate` for validation and test; its hyperparameters are
+    A subclass has a `net`, a `learn` for training, and an `_evaluate` for validation and test; its hyperparameters are
     those of the optimizer too.
+
+    Attributes:
+        captured: what runs `learn` as CUDA graphs, while a training has it so.
     """
 
     metrics: tuple[str, ...]  # what each stage logs, in the order of a report
@@ -28,6 +33,7 @@ class Stages(LightningModule, ABC):
     def __init__(self) -> None:
         super().__init__()
         self.means = {stage: Means() for stage in ("train", "val", "test")}
+        self.captured: Callable[..., Learnt] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning notes the hook it is in some forty times a step, and nn.Module looks for parameters and
@@ -54,6 +60,14 @@ class Stages(LightningModule, ABC):
             return super().load_from_checkpoint(file, *args, weights_only=weights_only, **kwargs)
 
     @abstractmethod
+    def learn(self, *inputs: Tensor) -> Learnt:
+        """The loss of a batch as `draw` returns it, and sums over its samples for the epoch's means.
+
+        Of tensors only, and without a look at their values: its operations are recorded once and replayed for other
+        batches of the same shape (see callbacks/captured_step.py).
+        """
+
+    @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> Tensor | None:
         """Adds a batch, which may be empty on some ranks, to `means[stage]`; may return a row for each sample."""
 
@@ -70,6 +84,16 @@ class Stages(LightningModule, ABC):
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         """The metrics, from the means of what was added."""
         return means
+
+    def draw(self, batch: Batch) -> tuple[Tensor, ...]:
+        """The inputs of `learn`: a batch, and what is drawn or decided for it on the host."""
+        return batch
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        self.means["train"].settle()  # a replayed step writes its sums where the last one's were
+        loss, sums = (self.captured or self.learn)(*self.draw(batch))
+        self.means["train"].add(len(batch[-1]), **sums)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         return self._evaluate("val", batch)

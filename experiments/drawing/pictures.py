@@ -128,8 +128,7 @@ def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
     """Of a batch as training would make it next; the random numbers go on as if it had not been made."""
     device = trainer.strategy.root_device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        images, labels = next(iter(trainer.datamodule.train_dataloader()))
-        images, _ = model.mix(images)
+        images, labels, *_ = model.draw(next(iter(trainer.datamodule.train_dataloader())))
     return draw_augmented(images.float().cpu(), labels.cpu(), trainer.datamodule.classes)
 
 

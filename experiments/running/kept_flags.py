@@ -11,7 +11,7 @@ from running.yaml_text import load_yaml
 import yaml
 
 # Flags that change no number of a run. `data_dir` is none of them: own_images.py has its images there.
-CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar"}
+CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar", "capture"}
 # Flags that a run may be resumed with other values of: where it runs, how long, and what it writes. The batch size is
 # among them since more devices want smaller parts of the same batch; `check_position` keeps the whole.
 MAY_CHANGE = {

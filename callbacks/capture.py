@@ -1,0 +1,70 @@
+"""Training steps as CUDA graphs, where the run can have them."""
+
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+
+from callbacks.captured_step import CapturedStep, CudaGraphs, Graphs
+
+
+class Capture(Callback):
+    """Lets the module's `learn` run as recorded graphs while it is trained (see `captured_step.py`).
+
+    Args:
+        asked: whether to say so where it cannot be: on a CPU, or of a module that has no `learn`.
+        compiled: whether the network is compiled, which launches its kernels in its own way.
+    """
+
+    def __init__(self, asked: bool = False, compiled: bool = False) -> None:
+        self.asked, self.compiled = asked, compiled
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if reason := self._obstacle(trainer, pl_module):
+            if self.asked:
+                _say(trainer, f"capture: the step runs eagerly, for {reason}")
+            return
+        pl_module.captured = CapturedStep(
+            pl_module,
+            graphs_of(trainer),
+            accumulates=trainer.accumulate_grad_batches > 1,
+            say=lambda line: _say(trainer, line),
+        )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        # Layers are frozen, and learn again, from one epoch to the next.
+        if batch_idx == 0 and getattr(pl_module, "captured", None):
+            pl_module.captured.look_at_module()
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._end(pl_module)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._end(pl_module)
+
+    def _end(self, pl_module: LightningModule) -> None:
+        """Lets go of the graphs' memory."""
+        if getattr(pl_module, "captured", None):
+            pl_module.captured = None
+
+    def _obstacle(self, trainer: Trainer, pl_module: LightningModule) -> str:
+        """Why the step cannot be recorded; "" where it can."""
+        if not hasattr(pl_module, "learn"):
+            return f"{type(pl_module).__name__} has no `learn` that could be recorded"
+        if graphs_of(trainer) is None:
+            return f"graphs are CUDA's, and this is {trainer.strategy.root_device.type}"
+        if self.compiled:
+            return "the network is compiled"
+        if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
+            return f"{type(trainer.strategy).__name__} takes the network apart"
+        return "" if not trainer.sync_batchnorm else "--sync_batchnorm waits for other devices within it"
+
+
+def graphs_of(trainer: Trainer) -> Graphs | None:
+    """What makes graphs on the device of a training, if anything does."""
+    return CudaGraphs() if trainer.strategy.root_device.type == "cuda" else None
+
+
+def _say(trainer: Trainer, line: str) -> None:
+    if trainer.is_global_zero:
+        print(line, flush=True)

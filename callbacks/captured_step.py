@@ -1,0 +1,200 @@
+"""The training step as CUDA graphs: recorded once for each shape of batch, then launched as a whole.
+
+A small network's step is hundreds of kernels of a few microseconds each, which Python and torch launch one by one, more
+slowly than the card runs them. A CUDA graph is the list of these kernels with their memory: one call launches all
+(Gray 2019, "Getting started with CUDA graphs"; Ng et al. 2021, "Accelerating PyTorch with CUDA graphs").
+
+Forward and backward are a graph each. Between them, and after, all goes on as without: autograd hands the recorded
+gradients to the parameters, so that whatever scales the loss, accumulates, clips, averages or looks at gradients, or
+adds them up over devices, finds them where it expects them.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from callbacks.operators import operators_of
+
+WARM_UP = 3  # steps of a shape that run eagerly first: libraries choose kernels and take memory in their first calls
+
+
+class Graph(Protocol):
+    """What has been recorded."""
+
+    def replay(self) -> None: ...
+
+
+class Graphs(Protocol):
+    """Makes graphs, which share their memory."""
+
+    def new(self) -> Graph: ...
+
+    def input_like(self, tensor: Tensor) -> Tensor:
+        """Memory for an input, which is to be written before each replay."""
+
+    def recording(self, graph: Any) -> AbstractContextManager[Any]:
+        """The operations within are recorded, and not run."""
+
+
+class CudaGraphs:
+    """Those of torch. One pool is enough, since no graph runs between another's forward and its backward."""
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def new(self) -> torch.cuda.CUDAGraph:
+        return torch.cuda.CUDAGraph()
+
+    def input_like(self, tensor: Tensor) -> Tensor:
+        return tensor.detach().clone()
+
+    @contextmanager
+    def recording(self, graph: torch.cuda.CUDAGraph) -> Iterator[None]:
+        stream = torch.cuda.current_stream()
+        try:
+            # By thread: others, such as NCCL's watchdog, may ask the device something meanwhile.
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                yield
+        finally:
+            torch.cuda.set_stream(stream)  # torch leaves its own current where the recording fails
+
+
+class Recording(NamedTuple):
+    """A step for one shape of batch: graphs, and the memory that they read and write."""
+
+    forward: Graph
+    backward: Graph
+    inputs: list[Tensor]
+    loss: Tensor
+    sums: dict[str, Tensor]
+    slope: Tensor  # the gradient of the loss, which is not 1 where something has scaled it
+    gradients: list[Tensor | None]  # of the parameters that learn, in their order
+    shared: bool  # whether a parameter's gradient may be this memory until the next step
+
+
+class CapturedStep:
+    """Calls `module.learn(*inputs)`, eagerly at first, then as recorded graphs, with the same results bit for bit.
+
+    What it returns is overwritten by its next call. A step that cannot be recorded goes on eagerly, and says so: one
+    that reads a number from the device, whose operators differ from call to call, or with hooks in the module, which
+    a graph would not call.
+
+    Args:
+        module: has `learn`, which returns a loss and sums over the batch.
+        graphs: makes graphs.
+        accumulates: whether gradients of several calls are added up.
+        say: gets the line that tells why a step stays eager.
+    """
+
+    def __init__(
+        self, module: nn.Module, graphs: Graphs, accumulates: bool = False, say: Callable[[str], None] = print
+    ) -> None:
+        self.module, self.graphs, self.accumulates, self.say = module, graphs, accumulates, say
+        self.recordings: dict[Any, Recording] = {}
+        self.eager = False  # for good
+        self._warm_ups: dict[Any, list[list[Any]]] = {}  # the operators of the eager steps, by the inputs' shapes
+        self._state: Any = None
+        self._parameters: list[Tensor] = []
+
+    def look_at_module(self) -> None:
+        """To be called whenever the module may have changed: layers frozen, set to evaluate, or moved in memory.
+
+        A graph holds what was so when it was recorded; those of another state are dropped.
+        """
+        tensors = [*self.module.parameters(), *self.module.buffers()]
+        places = [(tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
+        state = places, [part.training for part in self.module.modules()]
+        if state != self._state:
+            self._state = state
+            self._parameters = [each for each in self.module.parameters() if each.requires_grad]
+            self.recordings.clear()
+            self._warm_ups.clear()
+
+    def __call__(self, *inputs: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if self._state is None:
+            self.look_at_module()
+        shapes = tuple((each.shape, each.dtype) for each in inputs)
+        if shapes not in self.recordings:
+            if self.eager or not self._is_warm(shapes):
+                return self._run_eagerly(shapes, inputs)
+            try:
+                self.recordings[shapes] = self._record(inputs)
+            except RuntimeError as error:
+                self._stay_eager(str(error).strip().splitlines()[0])
+                return self.module.learn(*inputs)
+        recording = self.recordings[shapes]
+        for static, given in zip(recording.inputs, inputs, strict=True):
+            static.copy_(given)
+        return _Replay.apply(recording, *self._parameters), recording.sums
+
+    def _is_warm(self, shapes: Any) -> bool:
+        return len(self._warm_ups.get(shapes, [])) == WARM_UP
+
+    def _run_eagerly(self, shapes: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """A step as it would be without graphs, which is looked at while it may yet be recorded."""
+        if self.eager:
+            return self.module.learn(*inputs)
+        result, operators = operators_of(self.module.learn, *inputs)
+        warm_ups = self._warm_ups.setdefault(shapes, [])
+        warm_ups.append(operators.calls)
+        if len(warm_ups) == WARM_UP:
+            if hooked := _with_hooks(self.module):
+                self._stay_eager(f"{hooked} has a hook, which a graph would not call")
+            elif operators.reads:
+                self._stay_eager(f"it waits for a number from the device ({operators.reads[0]})")
+            elif warm_ups[-2] != warm_ups[-1]:
+                self._stay_eager("its operators differ from step to step")
+        return result
+
+    def _stay_eager(self, reason: str) -> None:
+        self.eager = True
+        self.recordings.clear()
+        self._warm_ups.clear()
+        self.say(f"capture: the step runs eagerly, for {reason}")
+
+    def _record(self, inputs: Sequence[Tensor]) -> Recording:
+        static = [self.graphs.input_like(each) for each in inputs]
+        forward, backward = self.graphs.new(), self.graphs.new()
+        with self.graphs.recording(forward):
+            loss, sums = self.module.learn(*static)
+        slope = self.graphs.input_like(torch.ones_like(loss))
+        with self.graphs.recording(backward), torch.autocast(loss.device.type, enabled=False):
+            # Not loss.backward(), by which other than recorded work would follow: accumulation, and hooks of it.
+            gradients = torch.autograd.grad(loss, self._parameters, slope, allow_unused=True)
+        sums = {name: value.detach() for name, value in sums.items()}
+        return Recording(
+            forward, backward, static, loss.detach(), sums, slope, list(gradients), shared=not self.accumulates
+        )
+
+
+class _Replay(torch.autograd.Function):
+    """A recorded step as a node of autograd: from the parameters to the loss."""
+
+    @staticmethod
+    def forward(ctx: Any, recording: Recording, *parameters: Tensor) -> Tensor:
+        ctx.recording = recording
+        recording.forward.replay()
+        return recording.loss.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
+        recording = ctx.recording
+        recording.slope.copy_(slope)
+        recording.backward.replay()
+        # A parameter without a gradient takes this very memory for it. One that adds up must not: the next step
+        # writes there.
+        hand_on = Tensor.detach if recording.shared else Tensor.clone
+        return None, *(None if each is None else hand_on(each) for each in recording.gradients)
+
+
+def _with_hooks(module: nn.Module) -> str:
+    """The class of a part that something follows by a hook; "" where there is none."""
+    for part in module.modules():
+        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+            return type(part).__name__
+    return ""
