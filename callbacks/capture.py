@@ -4,6 +4,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import nn
 
 from callbacks.captured_step import CapturedStep, CudaGraphs, Graphs
 
@@ -57,7 +58,8 @@ class Capture(Callback):
             return "the network is compiled"
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             return f"{type(trainer.strategy).__name__} takes the network apart"
-        return "" if not trainer.sync_batchnorm else "--sync_batchnorm waits for other devices within it"
+        synchronised = any(isinstance(part, nn.SyncBatchNorm) for part in pl_module.modules())
+        return "SyncBatchNorm waits for other devices within it" if synchronised else ""
 
 
 def graphs_of(trainer: Trainer) -> Graphs | None:
