@@ -1,7 +1,6 @@
 """A stop, or a skipped step, where the loss, a gradient or an input is not a finite number."""
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from torch.optim import Optimizer
 
 ACTIONS = ("stop", "skip")
 NAMED = 64  # samples, at most, in a message
+NOT_FINITE = "not finite"
 IN_A_ROW = 20  # skipped steps after which no better ones are to be expected
 
 
@@ -46,7 +46,7 @@ class FiniteGuard(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._at_once = self.skips or self._is_free(trainer)
         self._parameters = list(pl_module.parameters())
-        self._total = _sum if self._is_free(trainer) else get_total_norm
+        self._one = torch.ones((), device=trainer.strategy.root_device)
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
         self._found, self._urgency = "", 0  # in this step, where it is to be skipped
@@ -70,11 +70,11 @@ class FiniteGuard(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not self._scaled:
-            total = self._total([p.grad for p in self._parameters if p.grad is not None])
+            spoilt = self._spoilt([p.grad for p in self._parameters if p.grad is not None])
             if not self._at_once:
-                self._noted.append(("gradient", self._batch_idx, trainer.global_step, total))
-            elif not math.isfinite(value := float(total)) and not self._found:
-                self._bad(trainer, "gradient", value)
+                self._noted.append(("gradient", self._batch_idx, trainer.global_step, spoilt))
+            elif spoilt.item() and not self._found:
+                self._bad(trainer, "gradient", NOT_FINITE)
         if self.skips:
             self._skip_if_found(trainer, pl_module)
 
@@ -100,19 +100,30 @@ class FiniteGuard(Callback):
             if name not in self._infinite:
                 raise ValueError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
 
+    def _spoilt(self, gradients: list[Tensor]) -> Tensor:
+        """1 where a gradient is not finite, else 0."""
+        if any(gradient.dtype != torch.float32 for gradient in gradients):
+            return (~get_total_norm(gradients).isfinite()).float()
+        # One kernel for all. It is made for the scaling of gradients, and multiplies them too, here by 1.
+        found = torch.zeros_like(self._one)
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, self._one)
+        return found
+
     @staticmethod
     def _is_free(trainer: Trainer) -> bool:
         """Whether a number can be read without waiting, and be judged without asking another rank."""
         return trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
 
-    def _bad(self, trainer: Trainer, what: str, value: float) -> None:
+    def _bad(self, trainer: Trainer, what: str, value: float | str) -> None:
         """Raises, or keeps the message until the step is due."""
         self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
         self._urgency = 2 if what == "loss" else 1  # one rank's loss spoils the gradients of all
         if not self.skips:
             raise ValueError(self._found)
 
-    def _describe(self, trainer: Trainer, what: str, batch_idx: int, step: int, value: float, batch: Any = None) -> str:
+    def _describe(
+        self, trainer: Trainer, what: str, batch_idx: int, step: int, value: float | str, batch: Any = None
+    ) -> str:
         loader = trainer.train_dataloader
         samples = loader.samples(batch_idx) if hasattr(loader, "samples") else []
         if batch is not None and (spoilt := _spoilt(batch)):
@@ -127,8 +138,12 @@ class FiniteGuard(Callback):
             return
         noted, self._noted = self._noted, []
         values = torch.stack([value.float() for *_, value in noted]).tolist()
-        first = next((i for i, value in enumerate(values) if not math.isfinite(value)), len(noted))
-        message = self._describe(trainer, *noted[first][:3], values[first]) if first < len(noted) else ""
+        flagged = [what == "gradient" for what, *_ in noted]
+        bad = (i for i, value in enumerate(values) if (value if flagged[i] else not math.isfinite(value)))
+        first = next(bad, len(noted))
+        message = ""
+        if first < len(noted):
+            message = self._describe(trainer, *noted[first][:3], NOT_FINITE if flagged[first] else values[first])
         if message := _earliest(trainer, message, len(noted) - first):
             raise ValueError(message)
 
@@ -151,11 +166,6 @@ class FiniteGuard(Callback):
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         vars(self).update(state)
-
-
-def _sum(gradients: Iterable[Tensor]) -> float:
-    """Not finite where a gradient is not; on a CPU a third of the price of a norm."""
-    return sum(gradient.sum().item() for gradient in gradients)
 
 
 def _infinite(state: dict[str, Tensor]) -> list[str]:

@@ -73,7 +73,7 @@ def samples_of(batch):
 
 
 @pytest.mark.parametrize("guard", [FiniteGuard, Delayed])
-@pytest.mark.parametrize(("what", "named"), [("loss", "loss is inf"), ("gradient", "gradient is inf")])
+@pytest.mark.parametrize(("what", "named"), [("loss", "loss is inf"), ("gradient", "gradient is not finite")])
 def test_stop_names_the_step_and_the_samples_and_saves_nothing_after(tmp_path, guard, what, named):
     with pytest.raises(ValueError, match=f"epoch 1, step 4: the {named} in batch 4 of") as stop:
         fit(tmp_path, Spoil(what), guard())
