@@ -47,6 +47,7 @@ class FiniteGuard(Callback):
         self._at_once = self.skips or self._is_free(trainer)
         self._parameters = list(pl_module.parameters())
         self._one = torch.ones((), device=trainer.strategy.root_device)
+        self._flag = torch.zeros_like(self._one)
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
         self._found, self._urgency = "", 0  # in this step, where it is to be skipped
@@ -73,8 +74,10 @@ class FiniteGuard(Callback):
             spoilt = self._spoilt([p.grad for p in self._parameters if p.grad is not None])
             if not self._at_once:
                 self._noted.append(("gradient", self._batch_idx, trainer.global_step, spoilt))
-            elif spoilt.item() and not self._found:
-                self._bad(trainer, "gradient", NOT_FINITE)
+            elif spoilt.item():
+                self._flag.zero_()
+                if not self._found:
+                    self._bad(trainer, "gradient", NOT_FINITE)
         if self.skips:
             self._skip_if_found(trainer, pl_module)
 
@@ -105,9 +108,9 @@ class FiniteGuard(Callback):
         if any(gradient.dtype != torch.float32 for gradient in gradients):
             return (~get_total_norm(gradients).isfinite()).float()
         # One kernel for all. It is made for the scaling of gradients, and multiplies them too, here by 1.
-        found = torch.zeros_like(self._one)
-        torch._amp_foreach_non_finite_check_and_unscale_(gradients, found, self._one)
-        return found
+        flag = self._flag if self._at_once else torch.zeros_like(self._one)
+        torch._amp_foreach_non_finite_check_and_unscale_(gradients, flag, self._one)
+        return flag
 
     @staticmethod
     def _is_free(trainer: Trainer) -> bool:

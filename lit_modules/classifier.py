@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lit_modules import mix
 from lit_modules.heads import head_of
-from lit_modules.means import precise, widest
+from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.stages import Batch, Learnt, Stages
@@ -108,7 +108,7 @@ class Classifier(Stages):
             others = mix.partners(labels)
             loss = _weighted(share, loss, self._loss(logits, others))
             right = _weighted(share, right, num_correct(logits, others))
-        sums = {"loss": loss.detach() * len(labels), "acc": right}
+        sums = {"loss": total(loss, labels), "acc": right}
         return (loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss), sums
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from lit_modules.losses import build_loss
-from lit_modules.means import precise, widest
+from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.retrieval import nearest_mean, retrieve
@@ -88,7 +88,7 @@ class Embedder(Stages):
         with torch.autocast(embeddings.device.type, enabled=False):  # small differences of distances count
             weights = {name: precise(weight) for name, weight in self.loss.named_parameters()}
             loss = functional_call(self.loss, weights, (embeddings, labels))
-        return loss, {"loss": loss.detach() * len(labels)}
+        return loss, {"loss": total(loss, labels)}
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         images, labels = batch

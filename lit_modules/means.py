@@ -21,9 +21,12 @@ class Means:
         self._carried: dict[str, float] = {}  # from a checkpoint; joins the sums, whose device is not known before
 
     def add(self, count: int, **sums: Tensor) -> None:
-        """Adds the sums over `count` samples, each a tensor of one value that does not change any more."""
+        """Adds the sums over `count` samples, each a tensor of one value, without a gradient, that does not change.
+
+        Until `settle` is called, that is.
+        """
         self.settle()
-        self._last = count, {name: value.detach() for name, value in sums.items()}
+        self._last = count, sums
 
     def forget(self) -> None:
         """Takes back what was added last."""
@@ -34,12 +37,12 @@ class Means:
         count, sums = self._last
         self.forget()
         self.count += count
+        if sums and sums.keys() == self.sums.keys():
+            torch._foreach_add_([self.sums[name] for name in sums], list(sums.values()))
+            return
         for name, value in sums.items():
-            if name in self.sums:
-                self.sums[name].add_(value)
-            else:
-                carried = self._carried.pop(name, 0.0)
-                self.sums[name] = value.to(widest(value.device), copy=True) + carried
+            so_far = self.sums[name] if name in self.sums else self._carried.pop(name, 0.0)
+            self.sums[name] = value.to(widest(value.device)) + so_far
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
         """Returns the means by name and the number of samples over all ranks, and starts anew.
@@ -63,6 +66,12 @@ class Means:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.count, self._carried, self.sums, self._last = state["count"], dict(state["sums"]), {}, (0, {})
+
+
+@torch.no_grad()
+def total(mean: Tensor, batch: Tensor) -> Tensor:
+    """The sum over a batch, without a gradient, of what has this mean."""
+    return mean * len(batch)
 
 
 def widest(device: torch.device) -> torch.dtype:

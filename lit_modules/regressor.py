@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_modules.means import precise, widest
+from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.stages import Batch, Learnt, Stages
 
@@ -90,7 +90,7 @@ class Regressor(Stages):
     def learn(self, rows: Tensor, targets: Tensor) -> Learnt:
         outputs = precise(member_outputs(self.net, rows)).squeeze(2)  # (B, members)
         loss = self._loss(outputs, self._scale(targets).unsqueeze(1).expand_as(outputs))
-        return loss, self._sums(outputs.detach().mean(1), targets, loss.detach() * len(targets))
+        return loss, self._sums(outputs.detach().mean(1), targets, total(loss, targets))
 
     def _evaluate(self, stage: str, batch: Batch) -> None:
         rows, targets = batch

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lit_modules.means import precise
+from lit_modules.means import precise, total
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.stages import Batch, Learnt, Stages
 
@@ -56,7 +56,7 @@ class RowClassifier(Stages):
         each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)
         loss = F.cross_entropy(logits.flatten(0, 1), each.flatten())
         right = (self._averaged(logits.detach()).argmax(1) == labels).sum()
-        return loss, {"loss": loss.detach() * len(labels), "acc": right}
+        return loss, {"loss": total(loss, labels), "acc": right}
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         rows, labels = batch
