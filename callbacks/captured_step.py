@@ -9,10 +9,12 @@ gradients to the parameters, so that whatever scales the loss, accumulates, clip
 adds them up over devices, finds them where it expects them.
 """
 
+import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -80,8 +82,8 @@ class CapturedStep:
     """Calls `module.learn(*inputs)`, eagerly at first, then as recorded graphs, with the same results bit for bit.
 
     What it returns is overwritten by its next call. A step that cannot be recorded goes on eagerly, and says so: one
-    that reads a number from the device, whose operators differ from call to call, or with hooks in the module, which
-    a graph would not call.
+    that reads a number from the device or draws one on the host, whose operators differ from call to call, or with
+    hooks in the module, which a graph would not call.
 
     Args:
         module: has `learn`, which returns a loss and sums over the batch.
@@ -138,7 +140,9 @@ class CapturedStep:
         """A step as it would be without graphs, which is looked at while it may yet be recorded."""
         if self.eager:
             return self.module.learn(*inputs)
+        before = _host_draws(inputs)
         result, operators = operators_of(self.module.learn, *inputs)
+        drew = _host_draws(inputs) != before
         warm_ups = self._warm_ups.setdefault(shapes, [])
         warm_ups.append(operators.calls)
         if len(warm_ups) == WARM_UP:
@@ -146,6 +150,8 @@ class CapturedStep:
                 self._stay_eager(f"{hooked} has a hook, which a graph would not call")
             elif operators.reads:
                 self._stay_eager(f"it waits for a number from the device ({operators.reads[0]})")
+            elif drew:
+                self._stay_eager("it draws random numbers on the host")
             elif warm_ups[-2] != warm_ups[-1]:
                 self._stay_eager("its operators differ from step to step")
         return result
@@ -190,6 +196,13 @@ class _Replay(torch.autograd.Function):
         # writes there.
         hand_on = Tensor.detach if recording.shared else Tensor.clone
         return None, *(None if each is None else hand_on(each) for each in recording.gradients)
+
+
+def _host_draws(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
+    """Where the host's random numbers are; torch's only if the inputs' device has its own."""
+    name, keys, position, *_ = np.random.get_state()  # noqa: NPY002  what others draw from
+    torchs = torch.get_rng_state().tolist() if inputs[0].device.type != "cpu" else None
+    return random.getstate(), name, keys.tolist(), position, torchs
 
 
 def _with_hooks(module: nn.Module) -> str:

@@ -7,8 +7,9 @@ A real graph repeats kernels on fixed memory, and knows nothing else. So here, t
 - an operator may read the graphs' own memory, their inputs, and the parameters and buffers of the module. Any other
   tensor may be freed or replaced before the replay: `StrictError` is raised;
 - a look at a value, or a tensor made of Python's numbers, raises, as it does where there is a device to wait for;
-- all that a replay writes is spoilt before the next one, gradients included, and the inputs are spoilt after their
-  last use: what was not copied in, or is added up where it will be overwritten, is NaN from then on.
+- all that a replay writes is spoilt before the next one, and the inputs are spoilt after their last use: what was not
+  copied in is NaN from then on;
+- a gradient that is still in the memory that a backward is about to write raises: something was to be added to it.
 
 A number that is read too late is that of another step, as on a device: a comparison with an eager run tells.
 """
@@ -92,6 +93,11 @@ class StrictGraphs:
         if forward:
             for each in self.fresh[self.graphs[self.graphs.index(graph) + 1]]:
                 spoil(each)
+        else:
+            own = {storage_of(each) for each in self.fresh[graph]}
+            for parameter in self.module.parameters():
+                if parameter.grad is not None and storage_of(parameter.grad) in own:
+                    raise StrictError("a gradient that is kept would be overwritten")
 
     def after_replay(self, graph):
         if self.graphs.index(graph) % 2:
