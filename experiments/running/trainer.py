@@ -74,7 +74,8 @@ def build_trainer(
             **flags,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        where = f"{_asked(flags, 'accelerator', 'devices')}: " if "gpu" in str(error).lower() else ""
+        asked = _asked(flags, "accelerator", "devices")
+        where = f"{asked}: " if asked and "gpu" in str(error).lower() else ""
         raise ValueError(f"{where}{error}") from error
     except ImportError as error:  # that of an accelerator or a precision
         raise ValueError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
