@@ -2,7 +2,7 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow test-versions torture lint format bench tensorboard clean
+.PHONY: help run test test-slow test-cuda test-versions torture lint format bench tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ test: .venv/ready  ## check the style and run the tests
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+test-cuda: .venv/ready  ## run the tests that need a GPU, which all others do without
+	$(BIN)/python -m pytest tests/accelerator -m cuda
 
 test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and the newest of all packages; writes docs/versions.md
 	.venv-versions/uv/bin/python tests/versions.py

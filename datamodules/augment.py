@@ -87,8 +87,9 @@ def elastic(images: Tensor, pixels: float) -> Tensor:
     batch, _, height, width = images.shape
     rows, columns = _smooth(height, images.device), _smooth(width, images.device)
     field = rows @ torch.randn(2, batch, rows.shape[1], columns.shape[1], device=images.device) @ columns.T
-    field = pixels * field.permute(1, 2, 3, 0)  # (B, H, W, 2)
-    return _sample(images, _whole(images) + field * field.new_tensor([2 / width, 2 / height]))
+    x, y = pixels * field  # (B, H, W) each
+    # No tensor of both factors: it would come from the host, for which a GPU is waited for.
+    return _sample(images, _whole(images) + torch.stack([x * (2 / width), y * (2 / height)], dim=3))
 
 
 def crop(images: Tensor, padding: float) -> Tensor:

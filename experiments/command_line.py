@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from difflib import get_close_matches
 from dis import opmap
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from running.exits import listening
 from running.flag_checks import check_ranges, check_run_dir
@@ -161,9 +161,28 @@ def _one_line_errors() -> Iterator[None]:
     except (ValueError, OSError) as error:
         if not is_ours(error):
             raise  # it comes from inside a library: a bug, whose traceback is wanted
-        if is_rank_zero() or not _launcher_ends():
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error))
+    except RuntimeError as error:
+        if (line := _refused_operator(error)) is None:
+            raise
+        _end(line)
+
+
+def _end(line: str) -> NoReturn:
+    if is_rank_zero() or not _launcher_ends():
+        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _refused_operator(error: RuntimeError) -> str | None:
+    """What to say where torch refuses an operator that does not repeat itself; None of any other error."""
+    refused = re.match(r"(.+?) does not have a deterministic implementation", str(error))
+    if not refused:
+        return None
+    return (
+        f"--deterministic: {refused[1]} has no kernel that repeats itself; --deterministic false takes one that does"
+        " not, and --deterministic warn says where it does"
+    )
 
 
 def is_ours(error: Exception) -> bool:

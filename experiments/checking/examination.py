@@ -47,6 +47,7 @@ LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and w
 DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
+OURS |= {"deterministic", "benchmark"}  # on which the time of a step depends
 
 
 def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> NoReturn:

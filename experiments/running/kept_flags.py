@@ -13,7 +13,8 @@ import yaml
 # Flags that change no number of a run. `data_dir` is none of them: own_images.py has its images there.
 CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar", "capture"}
 # Flags that a run may be resumed with other values of: where it runs, how long, and what it writes. The batch size is
-# among them since more devices want smaller parts of the same batch; `check_position` keeps the whole.
+# among them since more devices want smaller parts of the same batch; `check_position` keeps the whole. `deterministic`
+# and `benchmark` are not: with other kernels a run would not end as it does when nothing interrupts it.
 MAY_CHANGE = {
     *CHANGE_NOTHING,
     *("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "batch_size", "accumulate_grad_batches"),

@@ -4,12 +4,13 @@ import ctypes
 import logging
 import sys
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from running.checkpoint_files import DurableCheckpointIO
+from running.kernels import choose_kernels
 from running.runs import is_rank_zero
 
 from lightning.pytorch import Callback, Trainer
@@ -51,6 +52,8 @@ def build_trainer(
 ) -> Trainer:
     """The Trainer of all scripts. A script's own `callbacks` and `logger` are added to ours.
 
+    On a GPU, `deterministic` is on by default (see `kernels.py`).
+
     Raises:
         ValueError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
     """
@@ -60,6 +63,7 @@ def build_trainer(
         flags["profiler"] = _NoProfiler()
     flags["plugins"] = [*_as_list(flags.get("plugins")), DurableCheckpointIO()]
     theirs = {name: _as_list(flags.pop(name)) for name in {"callbacks", "logger"} & flags.keys()}
+    kernels = {name: flags.pop(name) for name in {"deterministic", "benchmark"} & flags.keys()}
     try:
         trainer = Trainer(
             max_epochs=max_epochs,
@@ -70,15 +74,21 @@ def build_trainer(
             **flags,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
-        raise ValueError(str(error)) from error
+        asked = _asked(flags, "accelerator", "devices")
+        where = f"{asked}: " if asked and "gpu" in str(error).lower() else ""
+        raise ValueError(f"{where}{error}") from error
     except ImportError as error:  # that of an accelerator or a precision
-        names = ("accelerator", "precision", "strategy")
-        asked = (f"{name} {flags[name]}" for name in names if name in flags and flags[name] not in (None, "auto"))
-        raise ValueError(f"{', '.join(asked)}: {error}") from error
+        raise ValueError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
+    choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
     _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
     if type(trainer.precision_plugin) is HalfPrecision:
         trainer.strategy.precision_plugin = _HalfInputs(trainer.precision)
     return trainer
+
+
+def _asked(flags: Mapping[str, Any], *names: str) -> str:
+    """What those of the flags say that one has chosen."""
+    return ", ".join(f"{name} {flags[name]}" for name in names if name in flags and flags[name] not in (None, "auto"))
 
 
 def _as_list(value: Any) -> list[Any]:

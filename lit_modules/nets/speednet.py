@@ -15,6 +15,8 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lit_modules.means import widest
+
 __all__ = ["SpeedNet"]
 
 WHITENING_EPS = 0.02  # variances below are mostly noise, not to be blown up; for inputs of unit variance
@@ -40,11 +42,12 @@ class Whitening(nn.Module):
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
         """Sets the weights from images, (B, C, H, W), of all processes together, if these are finite."""
-        patches = F.unfold(x.double(), kernel_size=2).transpose(1, 2).flatten(0, 1)  # (B * patches, 4C)
+        patches = F.unfold(x.to(widest(x.device)), kernel_size=2).transpose(1, 2).flatten(0, 1)  # (B * patches, 4C)
         moments = torch.cat([patches.T @ patches / len(patches), patches.mean(0)[None]])  # (4C + 1, 4C)
         if torch.distributed.is_initialized():
             torch.distributed.all_reduce(moments)
             moments /= torch.distributed.get_world_size()
+        moments = moments.cpu()  # eigenvectors of a few numbers, for which a GPU would load a library of its own
         if not moments.isfinite().all():
             return  # the loss will not be either, and another batch comes if the run goes on
         mean = moments[-1]

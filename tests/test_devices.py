@@ -1,0 +1,73 @@
+"""No step makes a tensor on the wrong device: each follows the batch, or the weights.
+
+Shown without a GPU, by a default device that is not the one of the data: with torch's meta device as the default and
+all data on the CPU, a tensor made without saying where mixes with none of them, and has no value to be read.
+(test_nets.py has it the other way round: the networks on the meta device, which refuses what is made on the CPU.)
+
+Neither mixes nor optimizers are among these: they keep numbers for a whole batch or step on the CPU, on purpose.
+"""
+
+import pytest
+import torch
+from net_checks import SHAPES
+
+from datamodules.augment import AUGMENTATIONS, Moment, parse_augmentations
+from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.embedder import Embedder
+from lit_modules.losses import LOSSES
+
+COLOUR, GREY = SHAPES
+
+
+def elsewhere(step, *args):
+    """What the step returns where tensors that do not say where are on a device of no values."""
+    with torch.device("meta"):
+        return step(*args)
+
+
+def train_and_evaluate(model, inputs, targets):
+    model.training_step((inputs, targets), 0).backward()
+    model.eval()._evaluate("val", (inputs, targets))
+
+
+def assert_trains_elsewhere(model, inputs, targets):
+    elsewhere(train_and_evaluate, model, inputs, targets)
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    assert any(parameter.grad.any() for parameter in model.parameters())
+    assert all(value.device.type == "cpu" for value in model.state_dict().values())
+
+
+@pytest.mark.parametrize("step", [lambda x: x + torch.arange(3), lambda x: float(torch.rand(()))])
+def test_a_tensor_made_without_saying_where_is_found(step):
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        elsewhere(step, torch.ones(3))
+    assert elsewhere(lambda x: x + torch.arange(3, device=x.device), torch.ones(3)).tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_on_embeddings(loss):
+    model = Embedder("lenet5", GREY, 10, loss=loss)
+    assert_trains_elsewhere(model, torch.rand(8, *GREY), torch.arange(8) % 4)
+
+
+@pytest.mark.parametrize(("net", "options"), [("speednet", {"widths": [[4, 4]]}), ("cnn", {}), ("tabm", {})])
+def test_classifier(net, options):
+    model = Classifier(net, COLOUR, 10, net_args=options, label_smoothing=0.1, l1=1e-4, test_flip=True)
+    assert_trains_elsewhere(model, torch.rand(8, *COLOUR), torch.arange(8))
+
+
+@pytest.mark.parametrize("options", [{"loss": "mse"}, {"loss": "huber", "log_target": True}])
+def test_regressor(options):
+    assert_trains_elsewhere(Regressor("tabm", (6,), **options), torch.rand(8, 6), 1 + torch.rand(8))
+
+
+def test_row_classifier():
+    assert_trains_elsewhere(RowClassifier("tabm", (6,), 3), torch.rand(8, 6), torch.arange(8) % 3)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_every_augmentation(name):
+    (augment,) = parse_augmentations(name)
+    images = elsewhere(augment, torch.rand(4, *COLOUR), Moment(torch.arange(4), 0, 4))
+    assert images.device.type == "cpu"
+    assert images.isfinite().all()
