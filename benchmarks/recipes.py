@@ -25,14 +25,12 @@ from launch import fit_and_test
 
 import cifar10
 import torch
-import torch.nn.functional as F
+from bare import bare_step, training_batches, wait
 from jsonargparse import auto_cli
 from lightning.pytorch import seed_everything
 
 from datamodules import CIFAR10
-from datamodules.batches import Images, TrainBatches
 from lit_modules import Classifier
-from lit_modules.nets import build_net
 
 HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"
 # He et al. 2016 with a cosine; `race` sets the length.
@@ -145,22 +143,13 @@ def throughput(
 
 def _bare(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
     """The same batches, network and optimizer, in a loop of torch calls."""
-    seed_everything(0, verbose=False)
-    device, cast = torch.device(accelerator), precision == "bf16-mixed"
-    model = build_net(net, data.input_shape, 10).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
-    images = Images(data.arrays.train_images, data.arrays.train_labels, device)
-    batches = TrainBatches(images, data.train_indices, data.batch_size, 0, lambda: 0, data.augmentations)
-    _wait(device)
+    device = torch.device(accelerator)
+    step, batches = bare_step(net, data, precision, device), training_batches(data, device)
+    wait(device)
     start = time.perf_counter()
     for images, labels in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=cast):
-            loss = F.cross_entropy(model((images - mean) / std), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    _wait(device)
+        step(images, labels)
+    wait(device)
     return len(data.train_indices) / (time.perf_counter() - start)
 
 
@@ -172,11 +161,6 @@ def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
         flags = dict(max_epochs=1, channels_last=True, precision=precision, accelerator=accelerator, devices=1)
         flags |= dict(pictures=False)
         return fit_and_test("bench", model, data, run_dir=runs, **flags)["samples_per_second"]
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 if __name__ == "__main__":
