@@ -16,8 +16,7 @@ import cifar10
 import house_prices
 import mnist
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from stopping import BARE_RUN, Stopped, until_stopped
+from stopping import BARE_RUN, StopAt, until_stopped
 from torch import Tensor
 
 from datamodules import CIFAR10, MNIST
@@ -32,21 +31,6 @@ TRAININGS: dict[str, Callable[..., Any]] = {
     "speednet": partial(classify, CIFAR10, "speednet", **cifar10.RECIPES["speednet"]),
     "tabm": partial(house_prices.main, "tabm", folds=0, **house_prices.RECIPES["tabm"]),
 }
-
-
-class StopAt(Callback):
-    """Ends a training after that many steps, or after its last one, and keeps the weights of then."""
-
-    def __init__(self, step: int | None = None) -> None:
-        self.step, self.weights = step, None
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.step = self.step or int(trainer.estimated_stepping_batches)
-
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
-        if trainer.global_step == self.step:
-            self.weights = {name: tensor.to("cpu", copy=True) for name, tensor in pl_module.state_dict().items()}
-            raise Stopped
 
 
 def weights(train: Callable[..., Any], step: int | None = None, **flags: Any) -> Weights:

@@ -6,12 +6,29 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from lightning.pytorch import Callback, LightningModule, Trainer
+
 # No validation, no pictures: the training is all there is.
 BARE_RUN: dict[str, Any] = dict(monitor=None, limit_val_batches=0, num_sanity_val_steps=0, pictures=False, devices=1)
 
 
 class Stopped(Exception):  # noqa: N818  no error
     """A callback has what it wanted."""
+
+
+class StopAt(Callback):
+    """Ends a training after that many steps, or after its last one, and keeps the weights of then."""
+
+    def __init__(self, step: int | None = None) -> None:
+        self.step, self.weights = step, None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.step = self.step or int(trainer.estimated_stepping_batches)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if trainer.global_step == self.step:
+            self.weights = {name: tensor.to("cpu", copy=True) for name, tensor in pl_module.state_dict().items()}
+            raise Stopped
 
 
 class Terminal(io.StringIO):
