@@ -27,7 +27,8 @@ def bare_step(net: str, data: ImageData, precision: str, device: torch.device) -
         precision: bf16-mixed or 32-true.
     """
     seed_everything(0, verbose=False)
-    torch.use_deterministic_algorithms(False)  # a run of ours in this process may have left them on
+    torch.use_deterministic_algorithms(False)  # a run of ours in this process may have chosen otherwise
+    torch.backends.cudnn.benchmark = False
     cast = precision == "bf16-mixed"
     layout = torch.channels_last if data.input_shape[0] > 1 else torch.contiguous_format
     model = build_net(net, data.input_shape, data.num_classes).to(device, memory_format=layout)
