@@ -13,7 +13,6 @@ They take turns in one process on one thread; the figure is the median of the ro
 """
 
 import contextlib
-import io
 import logging
 import resource
 import statistics
@@ -37,6 +36,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from stopping import Terminal
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules import MNIST
@@ -44,13 +44,6 @@ from lit_modules import Classifier
 from lit_modules.nets import build_net
 
 LR, MOMENTUM = 0.05, 0.9
-
-
-class Terminal(io.StringIO):
-    """Swallows what a progress bar draws, and says it is a terminal so that it does draw."""
-
-    def isatty(self) -> bool:
-        return True
 
 
 def bare(data: MNIST, epochs: int, device: str) -> float:

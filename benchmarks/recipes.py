@@ -3,9 +3,10 @@
     python benchmarks/recipes.py race                               speednet, and ResNet-18 in the same time
     python benchmarks/recipes.py accuracy                           every large network once, on an accelerator
     python benchmarks/recipes.py accuracy --nets [speednet] --seeds 5
+    python benchmarks/recipes.py speedrun                           speednet in seconds on a card, five times
     python benchmarks/recipes.py throughput --accelerator cuda      ResNet-18 in bf16, both sides in turns
 
-Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes all three short and needs
+Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes each short and needs
 no files; it shows that they work, and its figures mean nothing.
 """
 
@@ -25,14 +26,13 @@ from launch import fit_and_test
 
 import cifar10
 import torch
-import torch.nn.functional as F
+from bare import bare_step, training_batches, wait
 from jsonargparse import auto_cli
-from lightning.pytorch import seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from stopping import StopAt, passing_run
 
 from datamodules import CIFAR10
-from datamodules.batches import Images, TrainBatches
 from lit_modules import Classifier
-from lit_modules.nets import build_net
 
 HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"
 # He et al. 2016 with a cosine; `race` sets the length.
@@ -90,6 +90,61 @@ def accuracy(
             print(f"{net}: mean {statistics.mean(scores):.2%}, standard deviation {statistics.stdev(scores):.2%}")
 
 
+def speedrun(
+    runs: int = 5,
+    recipe: dict[str, Any] | None = None,
+    accelerator: str = "cuda",
+    data_dir: str = "data",
+    run_dir: str = "runs",
+    sample: bool = False,
+) -> str:
+    """Trains speednet by its recipe for a card, again and again, and prints seconds and test accuracy.
+
+    The seconds are from the start of a training to its last step, with the fitting of the first layer and the capture
+    of graphs in it, without the loading of data, the last checkpoint and the test. A first run of some steps, which
+    does not count, lets libraries load and choose their kernels.
+
+    Args:
+        runs: how many, with seeds from 0 on.
+        recipe: flags in place of the recipe's, such as --recipe.max_epochs 8 --recipe.batch_size 2000.
+        accelerator: cuda or cpu.
+        data_dir: where CIFAR-10 is, or is downloaded to.
+        run_dir: where runs are kept.
+        sample: use generated images for one epoch.
+    """
+    places = dict(data_dir=data_dir, sample=sample, accelerator=accelerator, devices=1)
+    short = dict(max_epochs=1, batch_size=10, limit_train_batches=4, precision="32-true") if sample else {}
+    flags = {**cifar10.ON_A_CARD, **(recipe or {}), **places, **short}
+    with passing_run() as folder:
+        classify(CIFAR10, "speednet", **flags, run_dir=folder, callbacks=[StopAt(3 if sample else 30)])
+    found = [_timed_run(seed, run_dir=run_dir, **flags) for seed in range(runs)]
+    seconds, accuracies = zip(*found, strict=True)
+    spread = f", standard deviation {statistics.stdev(accuracies):.2%}" if runs > 1 else ""
+    summary = f"{statistics.mean(accuracies):.2%}{spread}, in {statistics.mean(seconds):.2f} s; mean of {runs}"
+    print(f"speedrun: {summary}", flush=True)
+    return summary
+
+
+def _timed_run(seed: int, **flags: Any) -> tuple[float, float]:
+    """Seconds of training, and test accuracy."""
+    clock = TrainingClock()
+    accuracy = _quietly("speednet", seed, **flags, callbacks=[clock])["test/acc"]
+    print(f"seed {seed}: {accuracy:.2%} in {clock.seconds:.2f} s", flush=True)
+    return clock.seconds, accuracy
+
+
+class TrainingClock(Callback):
+    """Seconds from the start of a training to the end of its last epoch, before anything is saved."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wait(trainer.strategy.root_device)
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        wait(trainer.strategy.root_device)
+        self.seconds = time.perf_counter() - self.started
+
+
 def _run(net: str, seed: int, **flags: Any) -> dict[str, Any]:
     metrics = _quietly(net, seed, **flags)
     print(
@@ -145,22 +200,13 @@ def throughput(
 
 def _bare(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
     """The same batches, network and optimizer, in a loop of torch calls."""
-    seed_everything(0, verbose=False)
-    device, cast = torch.device(accelerator), precision == "bf16-mixed"
-    model = build_net(net, data.input_shape, 10).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
-    mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
-    images = Images(data.arrays.train_images, data.arrays.train_labels, device)
-    batches = TrainBatches(images, data.train_indices, data.batch_size, 0, lambda: 0, data.augmentations)
-    _wait(device)
+    device = torch.device(accelerator)
+    step, batches = bare_step(net, data, precision, device), training_batches(data, device)
+    wait(device)
     start = time.perf_counter()
     for images, labels in batches:
-        with torch.autocast(device.type, torch.bfloat16, enabled=cast):
-            loss = F.cross_entropy(model((images - mean) / std), labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    _wait(device)
+        step(images, labels)
+    wait(device)
     return len(data.train_indices) / (time.perf_counter() - start)
 
 
@@ -174,10 +220,5 @@ def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
         return fit_and_test("bench", model, data, run_dir=runs, **flags)["samples_per_second"]
 
 
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 if __name__ == "__main__":
-    auto_cli([race, accuracy, throughput])
+    auto_cli([race, accuracy, speedrun, throughput])

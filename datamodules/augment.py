@@ -22,6 +22,8 @@ class Moment(NamedTuple):
     epochs: int  # of the run; below 1 where it has no such end
 
 
+GREY = 0.2989, 0.587, 0.114  # of red, green and blue in their grey (ITU-R BT.601)
+
 Augmentation = Callable[[Tensor, Moment], Tensor]
 
 
@@ -115,6 +117,19 @@ def noise(images: Tensor, std: float) -> Tensor:
     return (images + std * torch.randn(images.shape, device=images.device)).clamp_(0, 1)
 
 
+def brightness(images: Tensor, share: float) -> Tensor:
+    """Multiplies each image by a factor from 1-share..1+share, and stays within 0..1."""
+    return (images * _factor(images, share)).clamp_(0, 1)
+
+
+def contrast(images: Tensor, share: float) -> Tensor:
+    """Multiplies each image's distance from its mean grey by a factor from 1-share..1+share, and stays within 0..1."""
+    means = images.mean((2, 3), keepdim=True).unbind(1)  # of each channel, (B, 1, 1)
+    weights = GREY if len(means) == len(GREY) else [1 / len(means)] * len(means)
+    grey = sum(weight * mean for weight, mean in zip(weights, means, strict=True)).unsqueeze(1)  # (B, 1, 1, 1)
+    return (grey + (images - grey) * _factor(images, share)).clamp_(0, 1)
+
+
 def cutout(images: Tensor, side: float) -> Tensor:
     """Blackens a square of `side` pixels around a random centre; at the border it is cut off.
 
@@ -155,6 +170,8 @@ AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
     "crop": (crop, 4),
     "shift": (shift, 2),
     "noise": (noise, 0.05),
+    "brightness": (brightness, 0.1),
+    "contrast": (contrast, 0.1),
     "cutout": (cutout, 8),
     "erase": (erase, 0.5),
     "grow": (grow, 20),
@@ -207,8 +224,8 @@ def _parse_one(part: str) -> tuple[str, float | None]:
         raise ValueError(f"augment {part!r}: {name} takes a whole number of pixels")
     if name == "erase" and value > 1:
         raise ValueError(f"augment {part!r}: erase takes a probability")
-    if name == "zoom" and value >= 1:
-        raise ValueError(f"augment {part!r}: zoom takes a share below 1")
+    if name in ("zoom", "brightness", "contrast") and value >= 1:
+        raise ValueError(f"augment {part!r}: {name} takes a share below 1")
     return name, value
 
 
@@ -235,6 +252,11 @@ def _coin(images: Tensor) -> Tensor:
 def _uniform(images: Tensor) -> Tensor:
     """One number from -1..1 per image, (B,)."""
     return 2 * torch.rand(len(images), device=images.device) - 1
+
+
+def _factor(images: Tensor, share: float) -> Tensor:
+    """One number from 1-share..1+share per image, (B, 1, 1, 1)."""
+    return (1 + share * _uniform(images)).view(-1, 1, 1, 1)
 
 
 def _smooth(length: int, device: torch.device) -> Tensor:

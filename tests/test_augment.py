@@ -13,7 +13,8 @@ from torchvision.transforms import functional as vision
 from datamodules import augment
 from datamodules.augment import Moment, check_sizes, parse_augmentations
 
-ALL = "flip vflip rotate:30 rotate90 zoom:0.2 elastic:2 crop:4 shift:2 noise:0.1 cutout:8 erase:0.5".split()
+ALL = """flip vflip rotate:30 rotate90 zoom:0.2 elastic:2 crop:4 shift:2 noise:0.1 brightness:0.2 contrast:0.2
+    cutout:8 erase:0.5""".split()
 
 
 def batch(*shape, seed=0):
@@ -82,6 +83,25 @@ def test_zoom_agrees_with_torchvision(monkeypatch, size, number, factor):
     wanted = vision.affine(images, 0, [0, 0], factor, [0.0], InterpolationMode.BILINEAR)
     always(monkeypatch, number)
     assert torch.allclose(draw("zoom:0.3", images), wanted, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(("number", "factor"), [(0.0, 0.4), (0.75, 1.3), (1.0, 1.6)])
+@pytest.mark.parametrize(
+    ("name", "adjust"), [("brightness", vision.adjust_brightness), ("contrast", vision.adjust_contrast)]
+)
+def test_brightness_and_contrast_agree_with_torchvision(monkeypatch, name, adjust, number, factor, channels):
+    images = batch(2, channels, 20, 33)  # from 0.1 to 0.9: some values leave 0..1
+    wanted = adjust(images, factor)
+    always(monkeypatch, number)
+    assert torch.allclose(draw(f"{name}:0.6", images), wanted, atol=1e-5)
+
+
+def test_contrast_takes_all_of_other_numbers_of_channels_alike():
+    images = 0.4 + 0.2 * batch(3, 2, 8, 8)  # no value leaves 0..1
+    after = draw("contrast:0.5", images)
+    torch.testing.assert_close(after.mean((1, 2, 3)), images.mean((1, 2, 3)))
+    assert (after.std((1, 2, 3)) / images.std((1, 2, 3)) - 1).abs().max() > 0.05
 
 
 @pytest.mark.parametrize("padding", [1, 2])
@@ -225,7 +245,9 @@ def test_erase_fills_a_rectangle_of_some_images_with_noise():
 
 
 @pytest.mark.parametrize(
-    "spec", ["rotate:10", "zoom:0.1", "elastic:1", "crop:4", "shift:2", "noise:0.05", "cutout:8", "erase:0.5"]
+    "spec",
+    """rotate:10 zoom:0.1 elastic:1 crop:4 shift:2 noise:0.05 brightness:0.1 contrast:0.1 cutout:8
+    erase:0.5""".split(),
 )
 def test_amount_has_a_default(spec):
     images = batch(4, 1, 28, 28)
@@ -240,7 +262,7 @@ def test_nothing_parses_as_no_augmentations(text):
 @pytest.mark.parametrize(
     "spec",
     """flop Flip flip:1 altflip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 shift:1.5 erase:1.5 grow:20.5
-    crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5""".split(),
+    crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5 brightness:1 contrast:2""".split(),
 )
 def test_bad_spec_is_refused_by_name(spec):
     with pytest.raises(ValueError, match=re.escape(repr(spec))):

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from photos import photos
 
+from benchmarks.report_table import Check, Results
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -68,6 +70,53 @@ def test_house_prices_puts_networks_beside_trees(tmp_path):
     rows = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+) \| [\d.]+, [\d.]+ \|", printed, re.M)
     assert [row[0] for row in rows[:3]] == ["linear", "hist_gradient_boosting", "hist_gradient_boosting"]
     assert all(0.05 < float(row[2]) < 0.3 for row in rows[1:])  # the noise is 0.08, and prices vary by 0.35
+
+
+@pytest.mark.slow
+def test_speedrun_times_each_run(tmp_path):
+    flags = ["--runs", "2", "--accelerator", "cpu", "--sample", "true", "--run_dir", str(tmp_path)]
+    printed = benchmark("recipes", "speedrun", *flags, "--recipe.lr", "0.01", "--recipe.momentum", "0.7")
+    runs = [(float(share), float(seconds)) for share, seconds in re.findall(r"seed \d: (.+)% in (.+) s", printed)]
+    mean, spread, seconds = re.search(
+        r"speedrun: (.+)%, standard deviation (.+)%, in (.+) s; mean of 2", printed
+    ).groups()
+    assert len(runs) == 2 == len(list(tmp_path.glob("cifar10/*")))
+    assert float(mean) == pytest.approx((runs[0][0] + runs[1][0]) / 2, abs=0.01)
+    assert float(spread) == pytest.approx(abs(runs[0][0] - runs[1][0]) / 2**0.5, abs=0.02)
+    assert float(seconds) == pytest.approx((runs[0][1] + runs[1][1]) / 2, abs=0.01)
+    kept = next(tmp_path.glob("cifar10/*/config.yaml")).read_text().splitlines()
+    assert {"lr: 0.01", "momentum: 0.7"} <= set(kept)
+
+
+@pytest.mark.slow
+def test_accelerator_reports_every_part():
+    printed = benchmark("accelerator", "--accelerator", "cpu", "--sample", "true", "--minutes", "20")
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line.startswith("| ")][2:]
+    parts = [part for part, *_ in rows]
+    assert list(dict.fromkeys(parts)) == ["exact", "steps", "usual", "price", "speedrun", "resnet18", "compile"]
+    results = {(part, what): result for part, what, result in rows}
+    for net in ("lenet5", "cnn", "resnet18", "speednet", "tabm"):
+        assert results["exact", net] == "twice: identical; killed and resumed: identical; captured: needs CUDA"
+    assert all(float(re.search(r"ours, eager / bare: (.+)", row[2])[1]) > 0 for row in rows if row[0] == "steps")
+    assert parts.count("steps") == 6  # of one small batch size
+    assert not [row for row in rows if "failed" in row[2] or "left out" in row[2]]
+
+
+def test_a_check_that_fails_or_has_no_time_leaves_a_line(capsys):
+    def fail():
+        raise RuntimeError("of two\nlines | and a bar")
+
+    results = Results(seconds=30)
+    for check in (
+        Check("part", "one", 0, fail),
+        Check("part", "two", 60, fail),
+        Check("part", "three", 1, lambda: "3"),
+    ):
+        results.add(check)
+    told = ["RuntimeError: of two lines / and a bar", "left out: 30 s left, 60 s needed", "3"]
+    assert [row[2] for row in results.rows] == [f"failed: {told[0]}", *told[1:]]
+    assert results.table().splitlines()[2:] == [f"| {' | '.join(row)} |" for row in results.rows]
+    assert len(capsys.readouterr().out.splitlines()) == 3
 
 
 def test_pictures_prints_their_share():

@@ -87,6 +87,33 @@ def test_whitened_patches_are_uncorrelated_and_of_unit_variance(channels):
     assert not torch.allclose(raw, torch.eye(4 * channels), atol=0.3)  # as they were before
 
 
+def test_whitening_leaves_variances_that_epsilon_dwarfs_as_small_as_they_are():
+    outputs = build_net("speednet", (3, 17, 17), 10, whitening_eps=1e6).whitening.train()(correlated(64, 3))
+    raw = F.unfold(correlated(64, 3), 2).transpose(0, 1).flatten(1)  # (12, N)
+    half = outputs[:, :12].transpose(0, 1).flatten(1)
+    torch.testing.assert_close(torch.cov(half).trace(), torch.cov(raw).trace() / 1e6, rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("momentum", [0.4, 1.0])
+def test_momentum_is_what_a_batch_adds_to_each_norms_statistics(momentum):
+    net = build_net("speednet", (3, 32, 32), 10, residual=True, norm_momentum=momentum).train()
+    norms = [module for module in net.modules() if isinstance(module, Norm)]
+    seen = []
+    for norm in norms:
+        norm.register_forward_pre_hook(lambda norm, inputs: seen.append(inputs[0].mean((0, 2, 3))))
+    net(torch.randn(4, 3, 32, 32))
+    assert len(seen) == len(norms) == 7
+    for norm, mean in zip(norms, seen, strict=True):
+        torch.testing.assert_close(norm.running_mean, momentum * mean)  # which was 0 before
+
+
+@pytest.mark.parametrize("options", [{"norm_momentum": 0.0}, {"norm_momentum": 1.5}, {"whitening_eps": 0.0}])
+def test_options_out_of_range_are_refused_by_name(options):
+    (name,) = options
+    with pytest.raises(ValueError, match=f"net_args {name}"):
+        build_net("speednet", (3, 32, 32), 10, **options)
+
+
 def test_whitening_is_fitted_to_the_first_training_batch_only():
     layer = Whitening(3)
     layer.eval()(correlated(8, 3))

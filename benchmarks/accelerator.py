@@ -1,0 +1,233 @@
+"""All that a card has to show, in one process and a few minutes: exactness, speed, accuracy.
+
+    python benchmarks/accelerator.py                                  six minutes on an H100
+    python benchmarks/accelerator.py --parts exact,steps --minutes 3
+    python benchmarks/accelerator.py --accelerator cpu --sample       shows that it works; its figures mean nothing
+
+    exact      trainings by the scripts' recipes: twice; killed and resumed; captured against eager
+    steps      milliseconds a training step: a bare loop, the same as one CUDA graph, ours captured and eager
+    usual      images a second of LeNet-5 in the pipeline of benchmarks/overhead.py that most projects have
+    price      of determinism: a captured step with and without
+    speedrun   benchmarks/recipes.py speedrun: speednet on CIFAR-10, five times
+    resnet18   its recipe, of as many epochs as there is time for
+    compile    a step of ours with --compile; in what is left, as after `--parts steps,compile`
+
+Each line is printed as it is found, and all are one markdown table at the end. What the time left does not allow is
+left out, and what fails is told in a line. The minutes are without the imports, which may take half of one.
+"""
+
+import logging
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+from classification import classify
+from running.report import cpu, git_commit
+
+import cifar10
+import exactness
+import overhead
+import recipes
+import step_times
+import torch
+from jsonargparse import auto_cli
+from report_table import Check, Results, attempt
+from step_times import Case, Window
+from stopping import until_stopped
+
+from datamodules import CIFAR10
+from lit_modules.choose import choose
+
+NEEDS_CUDA = "needs CUDA"
+SMALL = dict(batch_size=2, precision="32-true")  # for a CPU
+
+
+class Setting(NamedTuple):
+    """What all parts have to know.
+
+    Attributes:
+        sample: steps of a few images, and no file.
+        left: tells the seconds that are left.
+    """
+
+    accelerator: str
+    sample: bool
+    data_dir: str
+    left: Callable[[], float]
+
+    @property
+    def window(self) -> Window:
+        return Window(1, 2) if self.sample else Window()
+
+    @property
+    def cuda(self) -> bool:
+        return self.accelerator == "cuda"
+
+    def cases(self, *cases: Case) -> list[Case]:
+        """As they are, or small ones."""
+        return list(dict.fromkeys(case._replace(**SMALL) for case in cases)) if self.sample else list(cases)
+
+    def lacks_data(self) -> str:
+        """A word where CIFAR-10 is needed, and not there."""
+        folder = Path(self.data_dir, CIFAR10.name)
+        return "" if self.sample or folder.is_dir() else f"left out: no {folder}"
+
+
+def exact(setting: Setting) -> Iterator[Check]:
+    for name in exactness.TRAININGS:
+        yield Check("exact", name, 20, partial(exactness.compare, name, setting.accelerator, setting.sample))
+
+
+def steps(setting: Setting) -> Iterator[Check]:
+    for case in setting.cases(*step_times.CASES):
+        yield Check("steps", str(case), 15, partial(step_row, case, setting))
+
+
+def usual(setting: Setting) -> Iterator[Check]:
+    for case in setting.cases(Case("lenet5", 64, "32-true"), Case("lenet5", 256, "32-true")):
+        yield Check("usual", str(case), 10, partial(usual_row, case, setting))
+
+
+def price(setting: Setting) -> Iterator[Check]:
+    for case in setting.cases(Case("resnet18", 512), Case("cnn", 128)):
+        yield Check("price", str(case), 10, partial(price_row, case, setting))
+
+
+def speedrun(setting: Setting) -> Iterator[Check]:
+    yield Check("speedrun", "speednet", 60, partial(speedrun_row, setting))
+
+
+def resnet18(setting: Setting) -> Iterator[Check]:
+    yield Check("resnet18", "its recipe, cut short", 40, partial(resnet18_row, setting))
+
+
+def compiled(setting: Setting) -> Iterator[Check]:
+    for case in setting.cases(Case("lenet5", 64, "32-true"), Case("cnn", 128), Case("resnet18", 128)):
+        yield Check("compile", str(case), 60, partial(compiled_row, case, setting))
+
+
+PARTS: dict[str, Callable[[Setting], Iterator[Check]]] = {
+    "exact": exact,
+    "steps": steps,
+    "usual": usual,
+    "price": price,
+    "speedrun": speedrun,
+    "resnet18": resnet18,
+    "compile": compiled,
+}
+
+
+def step_row(case: Case, setting: Setting) -> str:
+    """Milliseconds of each way, and of ours the ratio to the bare ones."""
+    ways = step_times.ways(case, setting.window, setting.accelerator)
+    times = {name: attempt(way) for name, way in ways.items()}
+    words = [f"{name} {value if isinstance(value, str) else f'{value:.2f} ms'}" for name, value in times.items()]
+    ratios = [
+        f"{one} / {other}: {times[one] / times[other]:.2f}"
+        for one in ("ours, captured", "ours, eager")
+        for other in ("bare", "bare, one graph")
+        if isinstance(times.get(one), float) and isinstance(times.get(other), float)
+    ]
+    return "; ".join(words + ratios)
+
+
+def ours(case: Case, setting: Setting, **flags: Any) -> float:
+    """Milliseconds of a step of ours."""
+    data = step_times.images_for(case, setting.window)
+    return step_times.of_ours(case, data, setting.window, setting.accelerator, **flags)
+
+
+def usual_row(case: Case, setting: Setting) -> str:
+    data = step_times.images_for(case, setting.window)
+    seconds = overhead.usual(data, 1, setting.accelerator)
+    rate, own = len(data.train_indices) / seconds, 1000 * case.batch_size / ours(case, setting)
+    return f"usual pipeline {rate:,.0f} images/s; ours {own:,.0f}, {own / rate:.1f} times as many"
+
+
+def price_row(case: Case, setting: Setting) -> str:
+    if not setting.cuda:
+        return NEEDS_CUDA
+    exact, free = (ours(case, setting, capture=True, deterministic=flag) for flag in (True, False))
+    return f"deterministic {exact:.2f} ms, not so {free:.2f} ms: {exact / free:.3f}"
+
+
+def speedrun_row(setting: Setting) -> str:
+    if lacking := setting.lacks_data():
+        return lacking
+    places = dict(accelerator=setting.accelerator, data_dir=setting.data_dir, sample=setting.sample)
+    with tempfile.TemporaryDirectory() as runs:
+        return recipes.speedrun(1 if setting.sample else 5, run_dir=runs, **places)
+
+
+def resnet18_row(setting: Setting) -> str:
+    if lacking := setting.lacks_data():
+        return lacking
+    flags = {**cifar10.RECIPES["resnet18"], "data_dir": setting.data_dir, "accelerator": setting.accelerator}
+    flags |= {"devices": 1, "num_sanity_val_steps": 0, "pictures": False, "checkpoint_epochs": 1000}
+    flags["max_epochs"] = affordable_epochs(setting)
+    if setting.sample:
+        flags |= {**SMALL, "sample": True, "limit_train_batches": 2, "limit_val_batches": 1, "warmup_epochs": 0}
+    with tempfile.TemporaryDirectory() as runs, until_stopped():
+        metrics = classify(CIFAR10, "resnet18", **flags, run_dir=runs)
+    return f"{metrics['test/acc']:.2%} in {metrics['seconds']:.1f} s, {metrics['epochs']} epochs, with validation"
+
+
+def affordable_epochs(setting: Setting) -> int:
+    """How many of ResNet-18's recipe there is time for: all of it, or fewer."""
+    recipe = cifar10.RECIPES["resnet18"]
+    if setting.sample:
+        return 1
+    milliseconds = ours(Case("resnet18", recipe["batch_size"]), setting)
+    epoch = 45_000 / recipe["batch_size"] * milliseconds / 1000 * 1.1 + 0.7  # cutout; validation and checkpoints
+    return max(1, min(recipe["max_epochs"], int((setting.left() - 15) / epoch)))  # before and after the training
+
+
+def compiled_row(case: Case, setting: Setting) -> str:
+    if not setting.cuda:
+        return NEEDS_CUDA
+    return f"ours, compiled {ours(case, setting, compile=True, capture=False):.2f} ms"
+
+
+def main(
+    parts: str = ",".join(PARTS),
+    minutes: float = 5.5,
+    accelerator: str = "cuda",
+    data_dir: str = "data",
+    sample: bool = False,
+) -> None:
+    """Checks and prints.
+
+    Args:
+        parts: names of parts, in the order that they are to come in.
+        minutes: that all of it may take; what would take longer is left out.
+        accelerator: cuda or cpu.
+        data_dir: where CIFAR-10 is.
+        sample: steps of a few images, and no file.
+    """
+    warnings.filterwarnings("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, perhaps in a bare loop
+    if accelerator == "cpu":
+        torch.set_num_threads(1)
+    results = Results(60 * minutes)
+    print(f"{hardware(accelerator)}, torch {torch.__version__}, commit {git_commit()}", flush=True)
+    setting = Setting(accelerator, sample, data_dir, results.left)
+    for part in [choose("part", name.strip(), PARTS) for name in parts.split(",")]:
+        for check in part(setting):
+            results.add(check)
+    print(f"\n{results.table()}")
+
+
+def hardware(accelerator: str) -> str:
+    return torch.cuda.get_device_name() if accelerator == "cuda" else cpu()
+
+
+if __name__ == "__main__":
+    auto_cli(main)
