@@ -71,7 +71,8 @@ class Muon(Optimizer):
         grads = [param.grad for param in params]
         momenta = self._averages("momentum", params)
         torch._foreach_lerp_(momenta, grads, 1 - momentum)
-        updates = torch._foreach_lerp(grads, momenta, momentum)  # Nesterov
+        # Nesterov's (1 - momentum) of the gradient and `momentum` of the average, but for a factor that is divided out.
+        updates = torch._foreach_add(grads, momenta, alpha=momentum / (1 - momentum))
         orthogonalize_(updates)
         torch._foreach_mul_(updates, [0.2 * max(matrix_shape(param)) ** 0.5 for param in params])
         torch._foreach_mul_(params, 1 - lr * weight_decay)
