@@ -2,10 +2,17 @@
 
 Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale of the update is that of
 Liu et al. 2025, "Muon is scalable for LLM training", so that one learning rate serves all parameters.
+
+A step on a GPU takes as long as it takes to launch its kernels, so there are few: all matrices of one shape, or nearly
+one, are multiplied together, and what goes element by element is done for all tensors by one of torch's `_foreach`
+functions, of which its own optimizers are made.
 """
 
+import math
 from collections.abc import Iterable
-from typing import Any
+from functools import cache
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +20,7 @@ from torch.optim import Optimizer
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's quintic: drives singular values to 0.7..1.2 in five steps
 BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
+PADDING = 0.05  # multiplications by zeros, as a share of the others, that fewer kernels are worth
 
 
 class Muon(Optimizer):
@@ -52,47 +60,134 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                if param in self.hidden:
-                    param.mul_(1 - group["lr"] * group["weight_decay"])
-                    update = self._muon(param, group["momentum"])
-                else:
-                    update = self._adam(param)
-                param.sub_(update, alpha=group["lr"])
+            params = [param for param in group["params"] if param.grad is not None]
+            if hidden := [param for param in params if param in self.hidden]:
+                self._muon(hidden, **{name: group[name] for name in ("lr", "momentum", "weight_decay")})
+            if others := [param for param in params if param not in self.hidden]:
+                self._adam(others, group["lr"])
         return loss
 
-    def _muon(self, param: Tensor, momentum: float) -> Tensor:
-        state = self.state[param]
-        if "momentum" not in state:
-            state["momentum"] = torch.zeros_like(param)
-        state["momentum"].lerp_(param.grad, 1 - momentum)
-        ahead = param.grad.lerp(state["momentum"], momentum)  # Nesterov
-        matrix = orthogonalize(ahead.flatten(1))
-        return matrix.view_as(param) * 0.2 * max(matrix.shape) ** 0.5
+    def _muon(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        grads = [param.grad for param in params]
+        momenta = self._averages("momentum", params)
+        torch._foreach_lerp_(momenta, grads, 1 - momentum)
+        # Nesterov's (1 - momentum) of the gradient and `momentum` of the average, but for a factor that is divided out.
+        updates = torch._foreach_add(grads, momenta, alpha=momentum / (1 - momentum))
+        orthogonalize_(updates)
+        torch._foreach_mul_(updates, [0.2 * max(matrix_shape(param)) ** 0.5 for param in params])
+        torch._foreach_mul_(params, 1 - lr * weight_decay)
+        torch._foreach_add_(params, updates, alpha=-lr)
 
-    def _adam(self, param: Tensor) -> Tensor:
-        state = self.state[param]
-        if "mean" not in state:  # a run of before may have counted this one among the hidden
-            state.update(step=0, mean=torch.zeros_like(param), square=torch.zeros_like(param))
-        state["step"] += 1
-        state["mean"].lerp_(param.grad, 1 - BETAS[0])
-        state["square"].lerp_(param.grad.square(), 1 - BETAS[1])
-        mean, square = (
-            state[m] / (1 - beta ** state["step"]) for m, beta in zip(("mean", "square"), BETAS, strict=True)
-        )
-        return mean / (square.sqrt() + EPS)
+    def _adam(self, params: list[Tensor], lr: float) -> None:
+        grads = [param.grad for param in params]
+        means, squares = self._averages("mean", params), self._averages("square", params)
+        steps = [self._count_step(param) for param in params]
+        torch._foreach_lerp_(means, grads, 1 - BETAS[0])
+        torch._foreach_mul_(squares, BETAS[1])
+        torch._foreach_addcmul_(squares, grads, grads, 1 - BETAS[1])
+        # Both averages began at 0, and are too small by as much as they still have of that.
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_div_(roots, [(1 - BETAS[1] ** step) ** 0.5 for step in steps])
+        torch._foreach_add_(roots, EPS)
+        torch._foreach_addcdiv_(params, means, roots, [-lr / (1 - BETAS[0] ** step) for step in steps])
+
+    def _averages(self, name: str, params: list[Tensor]) -> list[Tensor]:
+        for param in params:
+            if name not in self.state[param]:  # a run of before may have counted it among the others
+                self.state[param][name] = torch.zeros_like(param)
+        return [self.state[param][name] for param in params]
+
+    def _count_step(self, param: Tensor) -> int:
+        self.state[param]["step"] = self.state[param].get("step", 0) + 1
+        return self.state[param]["step"]
 
 
-def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About U V^T of the singular value decomposition U S V^T of an (m, n) matrix, by Newton and Schulz's iteration."""
+def matrix_shape(tensor: Tensor) -> tuple[int, int]:
+    """Of a convolution's filters, (O, I, H, W), that is (O, I * H * W)."""
+    return len(tensor), tensor.numel() // len(tensor)
+
+
+class Stack(NamedTuple):
+    """Matrices that are multiplied together; smaller ones have zeros at their ends."""
+
+    rows: int  # no more than the columns: the product of a matrix with itself turned is then the smaller
+    columns: int
+    members: tuple[int, ...]
+
+    def work(self) -> int:
+        """Multiplications in a step of the iteration, for all members."""
+        return len(self.members) * self.rows**2 * (2 * self.columns + self.rows)
+
+    def join(self, other: "Stack") -> "Stack":
+        return Stack(*map(max, self[:2], other[:2]), self.members + other.members)
+
+
+@cache
+def stacks(shapes: tuple[tuple[int, int], ...]) -> tuple[Stack, ...]:
+    """Puts matrices of one shape, turned or not, into one stack, then joins those that cost the fewest zeros."""
+    alike: dict[tuple[int, int], list[int]] = {}
+    for number, shape in enumerate(shapes):
+        alike.setdefault((min(shape), max(shape)), []).append(number)
+    found = [Stack(*shape, tuple(members)) for shape, members in sorted(alike.items())]
+    budget = PADDING * sum(stack.work() for stack in found)
+    while len(found) > 1:
+        extra = [one.join(two).work() - one.work() - two.work() for one, two in pairwise(found)]
+        cheapest = min(extra)
+        if cheapest > budget:
+            break
+        budget -= cheapest
+        first = extra.index(cheapest)
+        found[first : first + 2] = [found[first].join(found[first + 1])]
+    return tuple(found)
+
+
+def orthogonalize_(tensors: list[Tensor]) -> None:
+    """Makes each matrix about U V^T of its singular value decomposition U S V^T, by Newton and Schulz's iteration."""
+    if any(hasattr(tensor, "full_tensor") for tensor in tensors):
+        orthogonalize_parts_(tensors)
+        return
+    plan = stacks(tuple(map(matrix_shape, tensors)))
+    ordered = [tensors[number] for stack in plan for number in stack.members]
+    dtype = torch.bfloat16 if tensors[0].is_cuda else torch.float32
+    whole = [tensors[0].new_zeros(len(stack.members), *stack[:2], dtype=dtype) for stack in plan]
+    torch._foreach_copy_(windows(whole, ordered), ordered)
+    torch._foreach_copy_(ordered, windows([newton_schulz(x) for x in whole], ordered))
+
+
+def orthogonalize_parts_(tensors: list[Tensor]) -> None:
+    """The same for torch's DTensors, whose rows are spread over devices: each device computes the whole matrices."""
+    from torch.distributed.tensor import distribute_tensor  # only here, for it takes time
+
+    whole = [tensor.full_tensor() for tensor in tensors]
+    orthogonalize_(whole)
+    for tensor, result in zip(tensors, whole, strict=True):
+        # Without a source no device sends anything: all have the same.
+        tensor.copy_(distribute_tensor(result, tensor.device_mesh, tensor.placements, src_data_rank=None))
+
+
+def windows(stacked: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    """For each tensor, the part of the stacks that it has, seen in its own shape."""
+    places = [(x, offset) for x in stacked for offset in range(0, x.numel(), x.stride(0))]
+    return [window(x, offset, tensor) for (x, offset), tensor in zip(places, tensors, strict=True)]
+
+
+def window(x: Tensor, offset: int, tensor: Tensor) -> Tensor:
+    """One view in place of four: of one matrix, of its part without the padding, turned if need be, unflattened."""
+    rows, columns = matrix_shape(tensor)
+    row, column = (1, x.stride(1)) if rows > columns else (x.stride(1), 1)
+    inner = [column * math.prod(tensor.shape[dim + 1 :]) for dim in range(1, tensor.ndim)]
+    return x.as_strided(tensor.shape, (row, *inner), offset)
+
+
+def newton_schulz(x: Tensor, steps: int = 5) -> Tensor:
+    """Orthogonalises each of the matrices, (k, m, n) with m <= n; what it is given is not kept.
+
+    Rows and columns of zeros stay zero, and change nothing else: they add nothing to the norm, nor to a product.
+    """
     a, b, c = COEFFICIENTS
-    x = matrix.bfloat16() if matrix.is_cuda else matrix.float()
-    tall = x.shape[0] > x.shape[1]
-    x = x.T if tall else x  # (m, n) with m <= n: the products below are the smaller
-    x = x / (x.norm() + 1e-7)
+    x.div_(torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).add_(1e-7))
     for _ in range(steps):
-        gram = x @ x.T  # (m, m)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if tall else x).to(matrix.dtype)
+        gram = torch.bmm(x, x.mT)  # (k, m, m)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, polynomial, x, beta=a)  # a X + (b X X^T + c (X X^T)^2) X
+    return x

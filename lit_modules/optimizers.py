@@ -17,6 +17,7 @@ from typing import Any
 from torch import Tensor, optim
 
 from lit_modules.choose import choose
+from lit_modules.fused import FUSED, keep_form
 from lit_modules.muon import Muon
 
 OPTIMIZERS = {
@@ -40,6 +41,7 @@ def build_optimizer(
     nesterov: bool = True,
     weight_decay: float = 0.0,
     hidden: Iterable[Tensor] = (),
+    fused: bool = False,
 ) -> optim.Optimizer:
     """Builds the optimizer called `name`.
 
@@ -49,6 +51,8 @@ def build_optimizer(
         nesterov: of sgd, where there is momentum.
         weight_decay: the factor of the L2 penalty's gradient; adamw and muon apply it apart from the gradient.
         hidden: of muon, the matrices between hidden layers.
+        fused: of sgd, momentum, nesterov, adam and adamw: one kernel takes the whole step, which is for GPUs. The
+            others are made of few kernels there anyway, each for all parameters.
 
     Raises:
         ValueError: there is no such optimizer, or a number is out of its range.
@@ -62,7 +66,11 @@ def build_optimizer(
     if kind is optim.SGD:
         # Plain sgd has nothing to look ahead of; asked for by name, torch refuses nesterov without momentum.
         options["nesterov"] = {"momentum": False, "nesterov": True}.get(name, nesterov and momentum > 0)
+    if fused and kind in FUSED:
+        options["fused"] = True
     try:
-        return kind(params, **options)
+        optimizer = kind(params, **options)
     except ValueError as error:
         raise ValueError(f"optimizer {name}: {error}") from error
+    keep_form(optimizer)
+    return optimizer

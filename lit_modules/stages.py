@@ -79,7 +79,9 @@ class Stages(LightningModule, ABC):
         name = self.hparams.optimizer
         options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
         hidden = hidden_matrices(self.net) if name == "muon" else []
-        return build_optimizer(name, self._param_groups(), **options, hidden=hidden)
+        # A fused step is for GPUs; weights in parts, as of --strategy fsdp, have none with sgd.
+        fused = self.device.type == "cuda" and not any(hasattr(p, "full_tensor") for p in self.net.parameters())
+        return build_optimizer(name, self._param_groups(), **options, hidden=hidden, fused=fused)
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
         """The metrics, from the means of what was added."""

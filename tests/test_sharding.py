@@ -50,6 +50,43 @@ def test_sharded_run_equals_the_plain_one(tmp_path):
         assert metrics[0] == pytest.approx(metrics[1], abs=2e-6)
 
 
+MUON = """
+import sys
+sys.path.insert(0, "{root}")
+import torch
+from torch import distributed, nn
+from torch.distributed.fsdp import fully_shard
+from lit_modules.muon import Muon
+
+def trained(sharded):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 6, 3), nn.Flatten(), nn.Linear(96, 5), nn.ReLU(), nn.Linear(5, 3))
+    if sharded:
+        fully_shard(net)
+    weights = list(net.parameters())
+    optimizer = Muon(weights, [weights[0], weights[2]], lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        optimizer.zero_grad()
+        net(torch.randn(4, 1, 6, 6)).square().sum().backward()
+        optimizer.step()
+    return [weight.full_tensor() if sharded else weight for weight in weights]
+
+distributed.init_process_group("gloo")
+for one, other in zip(trained(False), trained(True), strict=True):
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-6)
+distributed.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_muon_moves_weights_in_parts_as_it_moves_whole_ones(tmp_path):
+    script = tmp_path / "muon.py"
+    script.write_text(MUON.format(root=ROOT))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5")])
 def test_averages_of_sharded_weights_are_refused(tmp_path, capsys, flag, value):
     with pytest.raises(SystemExit) as stop:

@@ -1,0 +1,242 @@
+"""How many operators of torch a training step dispatches: by a bare loop, and in the whole path, by net and optimizer.
+
+    python benchmarks/launches.py                                 a table, on samples, in half a minute
+    python benchmarks/launches.py --nets lenet5 --optimizers sgd --where true
+
+On a GPU a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
+exact and the same on every machine, as on a GPU: with fused optimizers, and without the look that a CPU takes at each
+gradient, whether it is finite. Views are counted too, which launch nothing, but take the host's time.
+
+    bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
+    ours    experiments/launch.py as every script calls it, from the end of one optimizer step to the end of the next
+
+Host reads are the operators for whose result Python waits; on a GPU they are what makes a step wait for it.
+`--where true` prints each operator that is neither of the network nor of the optimizer, and the line that called it.
+"""
+
+import contextlib
+import io
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
+
+from launch import fit_and_test
+
+import torch
+import torch.nn.functional as F
+from jsonargparse import auto_cli
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils._python_dispatch import TorchDispatchMode
+
+import lit_modules.stages
+from callbacks import FiniteGuard
+from datamodules import CIFAR10, MNIST
+from lit_modules import Classifier
+from lit_modules.heads import hidden_matrices
+from lit_modules.nets import build_net
+from lit_modules.optimizers import build_optimizer
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK, OPTIMIZER, REST = "network", "optimizer", "rest"
+HOST_READS = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero"}
+RATES = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0001}
+STEP = 3  # the one that is counted; the first makes the optimizer's state
+
+
+class Operator(NamedTuple):
+    name: str
+    part: str  # of the step
+    place: str  # the line of ours, or of Lightning's, that called it
+
+
+class Recorder(TorchDispatchMode):
+    """Notes the operators from the end of one optimizer step to the end of the next, within `recording`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.operators: list[Operator] = []
+        self.part, self.steps = REST, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "aten":  # and not the profiler's marks
+            self.operators.append(Operator(func.overloadpacket.__name__, self.part, _place()))
+        return func(*args, **(kwargs or {}))
+
+    @contextlib.contextmanager
+    def within(self, part: str) -> Iterator[None]:
+        before, self.part = self.part, part
+        try:
+            yield
+        finally:
+            self.part = before
+
+    def before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What the optimizer is given; Lightning's closure, the forward and backward pass, is no part of its work."""
+        closure = kwargs.get("closure")
+        self.part = OPTIMIZER
+        return args, {**kwargs, "closure": self._around(closure)} if closure else kwargs
+
+    def _around(self, closure: Callable[[], Any]) -> Callable[[], Any]:
+        def outside() -> Any:
+            with self.within(REST):
+                return closure()
+
+        return outside
+
+    def after_step(self, *unused: Any) -> None:
+        self.part, self.steps = REST, self.steps + 1
+        if self.steps == STEP - 1:
+            self.__enter__()
+        elif self.steps == STEP:
+            self.__exit__(None, None, None)
+
+
+def _place() -> str:
+    """The innermost line outside of torch."""
+    for frame, line in traceback.walk_stack(sys._getframe(2)):  # from what the recorder was called by
+        path = frame.f_code.co_filename
+        if "/torch/" not in path and not path.startswith("<"):
+            return f"{_short(Path(path))}:{line}"
+    return ""
+
+
+def _short(path: Path) -> str:
+    parts = path.parts
+    if "site-packages" in parts:
+        return "/".join(parts[parts.index("site-packages") + 1 :])
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+
+
+@contextlib.contextmanager
+def recording(net: torch.nn.Module) -> Iterator[Recorder]:
+    """Records the step of that number of whatever trains the network."""
+    recorder, backward = Recorder(), torch.autograd.backward
+
+    def recorded_backward(*args: Any, **kwargs: Any) -> None:
+        with recorder.within(NETWORK):
+            backward(*args, **kwargs)
+
+    def begin(*unused: Any) -> None:
+        recorder.part = NETWORK
+
+    def end(*unused: Any) -> None:
+        recorder.part = REST
+
+    hooks = [
+        net.register_forward_pre_hook(begin),
+        net.register_forward_hook(end),
+        register_optimizer_step_pre_hook(recorder.before_step),
+        register_optimizer_step_post_hook(recorder.after_step),
+    ]
+    try:
+        with patch("torch.autograd.backward", recorded_backward):
+            yield recorder
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def bare(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
+    """The operators of a step of a bare torch loop."""
+    images, labels = torch.from_numpy(data.arrays.train_images), torch.from_numpy(data.arrays.train_labels).long()
+    mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
+    net = build_net(net_name, data.input_shape, data.num_classes)
+    optimizer = build_optimizer(optimizer_name, net.parameters(), **RATES, hidden=hidden_matrices(net), fused=True)
+    order = torch.from_numpy(data.train_indices)
+    with recording(net) as recorder:
+        for indices in order.split(data.batch_size)[:STEP]:
+            x = images[indices]
+            x = x.unsqueeze(1) if x.ndim == 3 else x.permute(0, 3, 1, 2)
+            x, y = (x.float().div_(255) - mean) / std, labels[indices]
+            optimizer.zero_grad()
+            F.cross_entropy(net(x), y).backward()
+            optimizer.step()
+    return recorder.operators
+
+
+def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
+    """The operators of a step of a run, without its augmentation, as on a GPU."""
+
+    def fused(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
+        return build_optimizer(*args, **{**kwargs, "fused": True})
+
+    shape, options = (data.input_shape, data.num_classes), {"optimizer": optimizer_name, **RATES}
+    with patch.object(lit_modules.stages, "build_optimizer", fused), patch.object(FiniteGuard, "_is_free", _is_not):
+        model = Classifier(net_name, *shape, data.mean, data.std, **options)
+        with recording(model.net) as recorder, tempfile.TemporaryDirectory() as runs, _quiet():
+            fit_and_test(
+                "launches",
+                model,
+                data,
+                max_epochs=1,
+                run_dir=runs,
+                accelerator="cpu",
+                devices=1,
+                limit_train_batches=STEP + 1,
+                limit_val_batches=1,
+                limit_test_batches=1,
+                pictures=False,
+                enable_progress_bar=False,
+            )
+    return recorder.operators
+
+
+def _is_not(*unused: Any) -> bool:
+    return False
+
+
+def _quiet() -> contextlib.AbstractContextManager[Any]:
+    return contextlib.redirect_stdout(io.StringIO())
+
+
+def count(operators: Iterable[Operator]) -> dict[str, int]:
+    """How many there are of each part, and in all, and how many of them are host reads."""
+    operators = list(operators)
+    parts = {part: sum(operator.part == part for operator in operators) for part in (NETWORK, OPTIMIZER, REST)}
+    return {**parts, "all": len(operators), "host reads": sum(o.name in HOST_READS for o in operators)}
+
+
+def sample(net: str) -> Any:
+    """Grey digits for the nets that are made for these, small pictures for the others."""
+    data = (MNIST if net == "lenet5" else CIFAR10)(sample=True, batch_size=8)
+    data.setup()
+    return data
+
+
+WAYS: dict[str, Callable[[Any, str, str], list[Operator]]] = {"bare": bare, "ours": ours}
+
+
+def main(
+    nets: list[str] = ["lenet5", "resnet18", "speednet"],  # noqa: B006  read only; jsonargparse shows it in --help
+    optimizers: list[str] = ["sgd", "adamw", "muon"],  # noqa: B006  the same
+    where: bool = False,
+) -> None:
+    """Counts and prints.
+
+    Args:
+        nets: networks.
+        optimizers: for each of them.
+        where: print the operators that are neither of the network nor of the optimizer too.
+    """
+    print("| net | optimizer | loop | forward and backward | optimizer | rest | all | host reads |")
+    print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    rest: list[str] = []
+    for net in nets:
+        for optimizer in optimizers:
+            for name, way in WAYS.items():
+                operators = way(sample(net), net, optimizer)
+                figures = " | ".join(map(str, count(operators).values()))
+                print(f"| {net} | {optimizer} | {name} | {figures} |", flush=True)
+                rest += [f"{net} {optimizer} {name}: {o.name} {o.place}" for o in operators if o.part == REST]
+    if where:
+        print("", *rest, sep="\n")
+
+
+if __name__ == "__main__":
+    auto_cli(main)
