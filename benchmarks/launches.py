@@ -1,6 +1,6 @@
 """How many operators of torch a training step dispatches: by a bare loop, and in the whole path, by net and optimizer.
 
-    python benchmarks/launches.py                                 a table, on samples, in half a minute
+    python benchmarks/launches.py                                 a table, on samples, in a minute
     python benchmarks/launches.py --nets lenet5 --optimizers sgd --where true
 
 On a GPU a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -53,6 +54,10 @@ class Operator(NamedTuple):
     name: str
     part: str  # of the step
     place: str  # the line of ours, or of Lightning's, that called it
+
+
+class Recorded(Exception):  # noqa: N818  it is no error
+    """Ends whatever trains: the step has been recorded."""
 
 
 class Recorder(TorchDispatchMode):
@@ -95,6 +100,7 @@ class Recorder(TorchDispatchMode):
             self.__enter__()
         elif self.steps == STEP:
             self.__exit__(None, None, None)
+            raise Recorded
 
 
 def _place() -> str:
@@ -135,7 +141,7 @@ def recording(net: torch.nn.Module) -> Iterator[Recorder]:
         register_optimizer_step_post_hook(recorder.after_step),
     ]
     try:
-        with patch("torch.autograd.backward", recorded_backward):
+        with patch("torch.autograd.backward", recorded_backward), contextlib.suppress(Recorded):
             yield recorder
     finally:
         for hook in hooks:
@@ -178,9 +184,6 @@ def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
                 run_dir=runs,
                 accelerator="cpu",
                 devices=1,
-                limit_train_batches=STEP + 1,
-                limit_val_batches=1,
-                limit_test_batches=1,
                 pictures=False,
                 enable_progress_bar=False,
             )
@@ -202,6 +205,7 @@ def count(operators: Iterable[Operator]) -> dict[str, int]:
     return {**parts, "all": len(operators), "host reads": sum(o.name in HOST_READS for o in operators)}
 
 
+@cache
 def sample(net: str) -> Any:
     """Grey digits for the nets that are made for these, small pictures for the others."""
     data = (MNIST if net == "lenet5" else CIFAR10)(sample=True, batch_size=8)

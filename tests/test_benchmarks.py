@@ -122,3 +122,11 @@ def test_a_check_that_fails_or_has_no_time_leaves_a_line(capsys):
 def test_pictures_prints_their_share():
     printed = benchmark("pictures", "--sample", "--epochs", "1", "--rounds", "1")
     assert len(re.findall(r"^(?:pictures|drawing alone): -?[\d.]+% ", printed, re.M)) == 2
+
+
+def test_launches_counts_both_loops_and_says_where():
+    printed = benchmark("launches", "--nets", "[lenet5]", "--optimizers", "[sgd]", "--where", "true")
+    loops = re.findall(r"^\| lenet5 \| sgd \| (\w+) \| \d+ \| 1 \| \d+ \| \d+ \| 0 \|$", printed, re.M)
+    assert loops == ["bare", "ours"]
+    assert "lenet5 sgd ours: sub lit_modules/normalise.py:" in printed
+    assert "lenet5 sgd bare: sub benchmarks/launches.py:" in printed
