@@ -52,7 +52,7 @@ class CudaGraphs:
     """Those of torch. One pool is enough, since no graph runs between another's forward and its backward.
 
     From `begin` to `end` everything runs on a stream of its own. CUDA refuses to record what the default one has a part
-    in, and the backward has each stream on which a parameter got a gradient before, while somebody keeps a loss of then.
+    in; and in the backward each stream has a part on which a parameter got its gradient while a kept loss was made.
     """
 
     def __init__(self) -> None:
