@@ -39,7 +39,7 @@ EXACT, WARNS, FAST = 2, 1, 0  # torch's numbers for "error", "warn" and "default
 
 
 @pytest.mark.parametrize(
-    ("deterministic", "benchmark", "expected"),
+    ("deterministic", "chooses", "expected"),
     [
         (None, None, (EXACT, False)),
         (True, None, (EXACT, False)),
@@ -50,9 +50,9 @@ EXACT, WARNS, FAST = 2, 1, 0  # torch's numbers for "error", "warn" and "default
         (False, True, (FAST, True)),
     ],
 )
-def test_kernels_of_a_gpu_repeat_themselves_unless_told_otherwise(deterministic, benchmark, expected):
+def test_kernels_of_a_gpu_repeat_themselves_unless_told_otherwise(deterministic, chooses, expected):
     torch.backends.cudnn.benchmark = not expected[1]
-    choose_kernels(CUDA, deterministic, benchmark)
+    choose_kernels(CUDA, deterministic, chooses)
     assert chosen() == expected
     assert os.environ.get(WORKSPACE) == (None if deterministic is False else ":4096:8")
 
@@ -64,12 +64,12 @@ def test_new_tensors_are_not_filled_for_it():
 
 
 @pytest.mark.parametrize("mode", [FAST, WARNS, EXACT])
-@pytest.mark.parametrize("benchmark", [False, True])
-def test_nothing_changes_on_a_cpu(mode, benchmark):
+@pytest.mark.parametrize("chooses", [False, True])  # `benchmark` is a fixture of pytest-benchmark
+def test_nothing_changes_on_a_cpu(mode, chooses):
     torch.set_deterministic_debug_mode(mode)
-    torch.backends.cudnn.benchmark = benchmark
+    torch.backends.cudnn.benchmark = chooses
     choose_kernels(CPU, None, None)
-    assert chosen() == (mode, benchmark)
+    assert chosen() == (mode, chooses)
     assert WORKSPACE not in os.environ
 
 
