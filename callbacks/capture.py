@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
@@ -53,6 +54,8 @@ class Capture(Callback):
             return f"graphs are CUDA's, and this is {trainer.strategy.root_device.type}"
         if self.compiled:
             return "the network is compiled"
+        if torch.is_anomaly_enabled():
+            return "--detect_anomaly looks at each number in it"
         if not isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy):
             return f"{type(trainer.strategy).__name__} takes the network apart"
         synchronised = any(isinstance(part, nn.SyncBatchNorm) for part in pl_module.modules())
