@@ -21,6 +21,9 @@ from torch.optim import Optimizer
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's quintic: drives singular values to 0.7..1.2 in five steps
 BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
 PADDING = 0.05  # multiplications by zeros, as a share of the others, that fewer kernels are worth
+ON_GPU = (
+    2e9  # the same as a number: a small GPU takes 0.1 ms for them, as long as a host for the 15 launches of a stack
+)
 
 
 class Muon(Optimizer):
@@ -123,13 +126,17 @@ class Stack(NamedTuple):
 
 
 @cache
-def stacks(shapes: tuple[tuple[int, int], ...]) -> tuple[Stack, ...]:
-    """Puts matrices of one shape, turned or not, into one stack, then joins those that cost the fewest zeros."""
+def stacks(shapes: tuple[tuple[int, int], ...], least_budget: float = 0.0) -> tuple[Stack, ...]:
+    """Puts matrices of one shape, turned or not, into one stack, then joins those that cost the fewest zeros.
+
+    Args:
+        least_budget: multiplications by zeros that are allowed in any case.
+    """
     alike: dict[tuple[int, int], list[int]] = {}
     for number, shape in enumerate(shapes):
         alike.setdefault((min(shape), max(shape)), []).append(number)
     found = [Stack(*shape, tuple(members)) for shape, members in sorted(alike.items())]
-    budget = PADDING * sum(stack.work() for stack in found)
+    budget = max(least_budget, PADDING * sum(stack.work() for stack in found))
     while len(found) > 1:
         extra = [one.join(two).work() - one.work() - two.work() for one, two in pairwise(found)]
         cheapest = min(extra)
@@ -146,7 +153,7 @@ def orthogonalize_(tensors: list[Tensor]) -> None:
     if any(hasattr(tensor, "full_tensor") for tensor in tensors):
         orthogonalize_parts_(tensors)
         return
-    plan = stacks(tuple(map(matrix_shape, tensors)))
+    plan = stacks(tuple(map(matrix_shape, tensors)), ON_GPU if tensors[0].is_cuda else 0.0)
     ordered = [tensors[number] for stack in plan for number in stack.members]
     dtype = torch.bfloat16 if tensors[0].is_cuda else torch.float32
     whole = [tensors[0].new_zeros(len(stack.members), *stack[:2], dtype=dtype) for stack in plan]

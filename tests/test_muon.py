@@ -11,8 +11,8 @@ from torch.nn.utils import parameters_to_vector
 from lit_modules import Classifier, RowClassifier
 from lit_modules.embedder import Embedder
 from lit_modules.heads import hidden_matrices
-from lit_modules.muon import BETAS, Muon, Stack, orthogonalize_, stacks
-from lit_modules.nets import nets
+from lit_modules.muon import BETAS, ON_GPU, Muon, Stack, matrix_shape, orthogonalize_, stacks
+from lit_modules.nets import build_net, nets
 from lit_modules.optimizers import build_optimizer
 
 LR, DECAY = 0.02, 0.1
@@ -78,6 +78,13 @@ def test_matrices_of_near_shapes_are_stacked_and_of_others_not():
     assert stacks(((32, 70), (64, 32))) == (Stack(32, 70, (1, 0)),)
     # For 50 columns it would be 135,168, and padding 40,960.
     assert stacks(((32, 70), (50, 32))) == (Stack(32, 50, (1,)), Stack(32, 70, (0,)))
+    assert len(stacks(((32, 70), (50, 32)), least_budget=40_959)) == 2
+    assert stacks(((32, 70), (50, 32)), least_budget=40_960) == (Stack(32, 70, (1, 0)),)
+
+
+def test_a_gpu_multiplies_all_of_speednets_matrices_at_once():
+    shapes = tuple(map(matrix_shape, hidden_matrices(build_net("speednet", (3, 32, 32), 10))))
+    assert len(stacks(shapes, ON_GPU)) == 1 < len(stacks(shapes))
 
 
 def descend(params, optimizer, steps=5):
