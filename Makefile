@@ -2,7 +2,7 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow test-cuda test-versions torture lint format bench tensorboard clean
+.PHONY: help run test test-slow test-grid test-cuda test-versions torture lint format bench tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,10 +13,13 @@ run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 test: .venv/ready  ## check the style and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture and not grid"
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
+
+test-grid: .venv/ready  ## compare captured with eager trainings of every network in every way, for an hour or two
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m grid
 
 test-cuda: .venv/ready  ## run the tests that need a GPU, which all others do without
 	$(BIN)/python -m pytest tests/accelerator -m cuda

@@ -108,7 +108,7 @@ def test_whatever_follows_the_step_is_the_same(optimizer, accumulate, way, tmp_p
     check_same(tmp_path, steps, net="mlp", **flags | {"model": {**flags.get("model", {}), "optimizer": optimizer}})
 
 
-@pytest.mark.slow
+@pytest.mark.grid
 @pytest.mark.parametrize(("optimizer", "accumulate", "way"), CASES)
 @pytest.mark.parametrize("net", NETS)
 def test_every_net_in_every_way_is_the_same(net, optimizer, accumulate, way, tmp_path, steps):

@@ -24,7 +24,7 @@ ENVIRONMENTS = {  # Python's version, and which releases uv takes
     "newest-3.12": ("3.12", "highest"),
     "newest-3.13": ("3.13", "highest"),
 }
-FAST = ["-n", "2", "--dist", "worksteal", "-m", "not slow and not torture"]
+FAST = ["-n", "2", "--dist", "worksteal", "-m", "not slow and not torture and not grid"]
 HEAD = """# Versions
 
 `make test-versions` runs the fast tests on the oldest releases that `requirements.txt` allows and on the newest; this
