@@ -67,6 +67,7 @@ def as_one_graph(step: Step, images: Tensor, labels: Tensor) -> Step:
         labels.copy_(new_labels)
         graph.replay()
 
+    replay.step = step  # has the weights that the graph reads and writes
     return replay
 
 

@@ -21,16 +21,13 @@ class Capture(Callback):
         self.asked, self.compiled = asked, compiled
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if reason := self._obstacle(trainer, pl_module):
+        graphs = graphs_of(trainer)
+        if reason := self._obstacle(trainer, pl_module, graphs):
             if self.asked:
                 _say(trainer, f"capture: the step runs eagerly, for {reason}")
             return
-        pl_module.captured = CapturedStep(
-            pl_module,
-            graphs_of(trainer),
-            accumulates=trainer.accumulate_grad_batches > 1,
-            say=lambda line: _say(trainer, line),
-        )
+        accumulates = trainer.accumulate_grad_batches > 1
+        pl_module.captured = CapturedStep(pl_module, graphs, accumulates, say=lambda line: _say(trainer, line))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Layers are frozen, and learn again, from one epoch to the next.
@@ -44,15 +41,15 @@ class Capture(Callback):
         self._end(pl_module)
 
     def _end(self, pl_module: LightningModule) -> None:
-        """Lets go of the graphs' memory."""
         if getattr(pl_module, "captured", None):
+            pl_module.captured.end()
             pl_module.captured = None
 
-    def _obstacle(self, trainer: Trainer, pl_module: LightningModule) -> str:
+    def _obstacle(self, trainer: Trainer, pl_module: LightningModule, graphs: Graphs | None) -> str:
         """Why the step cannot be recorded; "" where it can."""
         if not hasattr(pl_module, "learn"):
             return f"{type(pl_module).__name__} has no `learn` that could be recorded"
-        if graphs_of(trainer) is None:
+        if graphs is None:
             return f"graphs are CUDA's, and this is {trainer.strategy.root_device.type}"
         if self.compiled:
             return "the network is compiled"

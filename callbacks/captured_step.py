@@ -33,6 +33,12 @@ class Graph(Protocol):
 class Graphs(Protocol):
     """Makes graphs, which share their memory."""
 
+    def begin(self) -> None:
+        """To be called before the first step."""
+
+    def end(self) -> None:
+        """To be called after the last."""
+
     def new(self) -> Graph: ...
 
     def input_like(self, tensor: Tensor) -> Tensor:
@@ -43,10 +49,21 @@ class Graphs(Protocol):
 
 
 class CudaGraphs:
-    """Those of torch. One pool is enough, since no graph runs between another's forward and its backward."""
+    """Those of torch. One pool is enough, since no graph runs between another's forward and its backward.
+
+    From `begin` to `end` everything runs on a stream of its own. CUDA refuses to record what the default one has a part
+    in; and in the backward each stream has a part on which a parameter got its gradient while a kept loss was made.
+    """
 
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
+        self.before, self.stream = torch.cuda.current_stream(), torch.cuda.Stream()
+
+    def begin(self) -> None:
+        _go_on_on(self.stream)
+
+    def end(self) -> None:
+        _go_on_on(self.before)
 
     def new(self) -> torch.cuda.CUDAGraph:
         return torch.cuda.CUDAGraph()
@@ -56,13 +73,15 @@ class CudaGraphs:
 
     @contextmanager
     def recording(self, graph: torch.cuda.CUDAGraph) -> Iterator[None]:
-        stream = torch.cuda.current_stream()
+        generator = torch.cuda.default_generators[self.stream.device_index]
+        state = generator.clone_state()
         try:
             # By thread: others, such as NCCL's watchdog, may ask the device something meanwhile.
-            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 yield
-        finally:
-            torch.cuda.set_stream(stream)  # torch leaves its own current where the recording fails
+        except Exception:
+            generator.graphsafe_set_state(state)  # a recording that fails leaves it unable to draw
+            raise
 
 
 class Recording(NamedTuple):
@@ -101,6 +120,12 @@ class CapturedStep:
         self._warm_ups: dict[Any, list[list[Any]]] = {}  # the operators of the eager steps, by the inputs' shapes
         self._state: Any = None
         self._parameters: list[Tensor] = []
+        graphs.begin()
+
+    def end(self) -> None:
+        """Lets go of the graphs; no step may follow."""
+        self.recordings.clear()
+        self.graphs.end()
 
     def look_at_module(self) -> None:
         """To be called whenever the module may have changed: layers frozen, set to evaluate, or moved in memory.
@@ -196,6 +221,11 @@ class _Replay(torch.autograd.Function):
         # writes there.
         hand_on = Tensor.detach if recording.shared else Tensor.clone
         return None, *(None if each is None else hand_on(each) for each in recording.gradients)
+
+
+def _go_on_on(stream: torch.cuda.Stream) -> None:
+    stream.wait_stream(torch.cuda.current_stream())
+    torch.cuda.set_stream(stream)
 
 
 def _host_draws(inputs: Sequence[Tensor]) -> tuple[Any, ...]:

@@ -1,6 +1,7 @@
 """A stop, or a skipped step, where the loss, a gradient or an input is not a finite number."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -47,7 +48,7 @@ class FiniteGuard(Callback):
         self._at_once = self.skips or self._is_free(trainer)
         self._parameters = list(pl_module.parameters())
         self._one = torch.ones((), device=trainer.strategy.root_device)
-        self._flag = torch.zeros_like(self._one)
+        self._flags: list[Tensor] = []  # zeros in store
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
         self._found, self._urgency = "", 0  # in this step, where it is to be skipped
@@ -55,16 +56,14 @@ class FiniteGuard(Callback):
         self._before = {name: buffer.clone() for name, buffer in self._buffers.items()}  # the step
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._batch, self._batch_idx = batch, batch_idx
+        self._batch, self._batch_idx, self._step = batch, batch_idx, trainer.global_step
         if self.skips and batch_idx % trainer.accumulate_grad_batches == 0:
             self._found, self._urgency = "", 0
             for name, buffer in self._buffers.items():
                 self._before[name].copy_(buffer)
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        if not self._at_once:
-            self._noted.append(("loss", self._batch_idx, trainer.global_step, loss.detach()))
-        elif not math.isfinite(value := loss.item()):
+        if self._at_once and not math.isfinite(value := loss.item()):
             self._bad(trainer, "loss", value)
             if hasattr(pl_module, "forget_batch"):
                 pl_module.forget_batch()
@@ -73,16 +72,18 @@ class FiniteGuard(Callback):
         if not self._scaled:
             spoilt = self._spoilt([p.grad for p in self._parameters if p.grad is not None])
             if not self._at_once:
-                self._noted.append(("gradient", self._batch_idx, trainer.global_step, spoilt))
-            elif spoilt.item():
-                self._flag.zero_()
-                if not self._found:
-                    self._bad(trainer, "gradient", NOT_FINITE)
+                self._noted.append(("gradient", self._batch_idx, self._step, spoilt))
+            elif not spoilt.item():
+                self._flags.append(spoilt)  # is zero still
+            elif not self._found:
+                self._bad(trainer, "gradient", NOT_FINITE)
         if self.skips:
             self._skip_if_found(trainer, pl_module)
 
-    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
         self._batch = None  # its memory is the next one's
+        if not self._at_once and isinstance(outputs, Mapping) and "loss" in outputs:
+            self._noted.append(("loss", self._batch_idx, self._step, outputs["loss"]))
         if len(self._noted) >= 2 * (trainer.log_every_n_steps or NAMED):
             self._read(trainer)
 
@@ -105,10 +106,13 @@ class FiniteGuard(Callback):
 
     def _spoilt(self, gradients: list[Tensor]) -> Tensor:
         """1 where a gradient is not finite, else 0."""
-        if any(gradient.dtype != torch.float32 for gradient in gradients):
-            return (~get_total_norm(gradients).isfinite()).float()
+        if any(gradient.dtype != torch.float32 or type(gradient) is not Tensor for gradient in gradients):
+            total = get_total_norm(gradients)
+            total = total.full_tensor() if hasattr(total, "full_tensor") else total  # of gradients in shards
+            return (~total.isfinite()).float()
+        self._flags = self._flags or list(self._one.new_zeros(NAMED).unbind())
+        flag = self._flags.pop()
         # One kernel for all. It is made for the scaling of gradients, and multiplies them too, here by 1.
-        flag = self._flag if self._at_once else torch.zeros_like(self._one)
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, flag, self._one)
         return flag
 
@@ -139,7 +143,8 @@ class FiniteGuard(Callback):
         """Reads what was noted, on all ranks together, and raises if one of them has noted what is not finite."""
         if not self._noted:
             return
-        noted, self._noted = self._noted, []
+        # In the order of the batches; a loss before the gradient that it has spoilt.
+        noted, self._noted = sorted(self._noted, key=lambda note: (note[2], note[1], note[0] == "gradient")), []
         values = torch.stack([value.float() for *_, value in noted]).tolist()
         flagged = [what == "gradient" for what, *_ in noted]
         bad = (i for i, value in enumerate(values) if (value if flagged[i] else not math.isfinite(value)))

@@ -122,7 +122,8 @@ class TrainBatches:
         """This rank's equal share of global batch number `batch`."""
         size = self.batch_size * self.world_size
         share = min(size, len(order) - batch * size) // self.world_size
-        return order[batch * size + self.rank * share :][:share]
+        start = batch * size + self.rank * share
+        return order[start : start + share]
 
     def state_dict(self) -> dict[str, Any]:
         return dict(self._position)

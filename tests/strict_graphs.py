@@ -59,9 +59,15 @@ class StrictGraphs:
     """
 
     def __init__(self, module):
-        self.module, self.replays = module, 0
+        self.module, self.replays, self.running = module, 0, False
         self.graphs, self.inputs, self.fresh = [], [], {}  # the last by graph: what its operators have made
         self.known = set()  # storages that a graph may read
+
+    def begin(self):
+        self.running = True
+
+    def end(self):
+        self.running = False
 
     def new(self):
         self.graphs.append(StrictGraph(self))
@@ -86,6 +92,8 @@ class StrictGraphs:
         torch.set_rng_state(random)
 
     def before_replay(self, graph):
+        if not self.running:
+            raise StrictError("the training has ended")
         forward = self.graphs.index(graph) % 2 == 0
         self.replays += forward
         for each in self.fresh[graph]:

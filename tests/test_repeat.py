@@ -116,10 +116,13 @@ def processes_with(folder):
 def test_scripts_end_with_the_process_that_started_them(tmp_path, number, status):
     command = [sys.executable, "experiments/repeat.py", "--run_dir", str(tmp_path), *MNIST, "--max_epochs", "100000"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        wait_for(lambda: list(tmp_path.glob("repeat/*/seed0/mnist/*/checkpoints/last.ckpt")))
-        assert processes_with(tmp_path)
-        process.send_signal(number)
-        assert process.wait(20) == status
+        try:
+            wait_for(lambda: list(tmp_path.glob("repeat/*/seed0/mnist/*/checkpoints/last.ckpt")))
+            assert processes_with(tmp_path)
+            process.send_signal(number)
+            assert process.wait(20) == status
+        finally:
+            process.kill()  # else a failed test would wait for it
     wait_for(lambda: not processes_with(tmp_path), 5)
 
 
