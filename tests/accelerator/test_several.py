@@ -1,4 +1,4 @@
-"""What needs two GPUs: ranks that talk by NCCL. With TEST_ACCELERATOR=cpu two processes take their place, by gloo."""
+"""Ranks that talk by NCCL, on two GPUs. With TEST_ACCELERATOR=cpu two processes take their place, by gloo."""
 
 import json
 import re
@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerated_runs import ACCELERATOR, ROOT, assert_same, last_checkpoint, run_in
 
-pytestmark = pytest.mark.skipif(
+needs_two = pytest.mark.skipif(
     ACCELERATOR == "cuda" and torch.cuda.device_count() < 2, reason="fewer than two GPUs here that torch can use"
 )
 needs_gpus = pytest.mark.skipif(ACCELERATOR != "cuda", reason="torch has SyncBatchNorm for GPUs only")
@@ -27,7 +27,9 @@ def launch(script, *flags):
 
 
 def train(folder, *flags):
-    launch("cifar10", *TRAIN, "--run_dir", str(folder), *flags)
+    """The directory of a run, none of whose steps was to be captured and could not."""
+    printed = launch("cifar10", *TRAIN, "--run_dir", str(folder), *flags)
+    assert ACCELERATOR == "cpu" or "eagerly" not in printed, printed
     return run_in(folder)
 
 
@@ -41,15 +43,26 @@ def two(tmp_path_factory):
     return train(tmp_path_factory.mktemp("two"), *TWO)
 
 
+def test_wrapper_for_several_devices_changes_nothing_on_one(tmp_path):
+    # As far as one GPU goes: gradients come by DistributedDataParallel's hooks, and are reduced over one rank.
+    one = ["--devices", "1"]
+    plain = train(tmp_path / "plain", *one)
+    assert_same(plain, train(tmp_path / "wrapped", *one, "--strategy", "ddp", "--capture", "false"))
+    assert_same(plain, train(tmp_path / "captured", *one, "--strategy", "ddp", "--capture", "true"))
+
+
+@needs_two
 def test_two_devices_give_the_same_weights_twice(tmp_path, two):
     assert metrics_of(two)["steps"] == STEPS
     assert_same(two, train(tmp_path, *TWO))
 
 
+@needs_two
 def test_captured_and_eager_steps_of_two_devices_are_the_same(tmp_path, two):
     assert_same(two, train(tmp_path, *TWO, "--capture", "false"))
 
 
+@needs_two
 def test_run_that_was_stopped_within_an_epoch_ends_as_the_whole_one(tmp_path, two):
     part = train(tmp_path, *TWO, "--max_steps", "10")
     assert last_checkpoint(part)["global_step"] == 10
@@ -57,6 +70,7 @@ def test_run_that_was_stopped_within_an_epoch_ends_as_the_whole_one(tmp_path, tw
     assert_same(two, part)
 
 
+@needs_two
 @pytest.mark.parametrize("devices", ["1", "2"])
 def test_checkpoint_of_two_devices_is_evaluated_alike_on_any_number(two, devices):
     printed, metrics = launch("evaluate", str(two), "--devices", devices), metrics_of(two)
@@ -67,6 +81,7 @@ def test_checkpoint_of_two_devices_is_evaluated_alike_on_any_number(two, devices
     assert "\n500 test samples" in printed
 
 
+@needs_two
 def test_run_of_two_devices_goes_on_on_one(tmp_path):
     run = train(tmp_path, *TWO)
     launch("cifar10", "--resume", str(run), "--devices", "1", "--batch_size", "128", "--max_epochs", "3")
@@ -74,6 +89,7 @@ def test_run_of_two_devices_goes_on_on_one(tmp_path):
     assert metrics_of(run)["test/samples"] == 500
 
 
+@needs_two
 @needs_gpus
 def test_statistics_over_two_devices_are_those_of_the_whole_batch(tmp_path):
     # The first layer's, after one step: what it gets does not depend on other statistics.
@@ -87,6 +103,7 @@ def test_statistics_over_two_devices_are_those_of_the_whole_batch(tmp_path):
     assert not torch.allclose(apart, whole, rtol=1e-4, atol=1e-6)
 
 
+@needs_two
 @needs_gpus
 def test_synchronised_statistics_are_not_captured_and_the_run_says_so(tmp_path):
     flags = [*TRAIN, *TWO, "--sync_batchnorm", "--capture", "true", "--run_dir", str(tmp_path)]
