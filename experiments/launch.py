@@ -17,6 +17,7 @@ from typing import Any
 import command_line  # noqa: F401  puts the root on the path
 from drawing.pictures import draw_round
 from running.checkpoint_files import remove_previous, remove_unfinished
+from running.compiling import compile_mode
 from running.exits import watching
 from running.flag_checks import check_ranges
 from running.lr_finder import find_lr as run_lr_finder
@@ -108,7 +109,7 @@ def fit_in(
     swa: float = 0.0,
     log_gradients: bool = False,
     channels_last: bool = False,
-    compile: bool = False,
+    compile: bool | str = False,
     capture: bool | None = None,
     find_lr: bool = False,
     checkpoint_epochs: int = 1,
@@ -140,7 +141,7 @@ def fit_in(
             epoch is chosen after it.
         log_gradients: log the gradient norm of each layer.
         channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
-        compile: compile the network with torch.compile.
+        compile: compile the network with torch.compile; true, or one of its modes, such as max-autotune.
         capture: launch each training step as CUDA graphs, with the same results; null: where that can be done.
         find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
         checkpoint_epochs: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
@@ -160,6 +161,7 @@ def fit_in(
     kept = opened.flags or run_flags(model, data, {"max_epochs": max_epochs, "seed": seed, **flags})
     writes = not flags.get("fast_dev_run")
     check_ranges({"max_epochs": max_epochs, **flags})  # not all come from a command line
+    mode_of_compile = compile_mode(compile)
     if find_lr and not writes:
         raise ValueError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
@@ -175,7 +177,7 @@ def fit_in(
         callbacks += [Histograms()] if histograms else []
         callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
-    callbacks += [] if capture is False else [Capture(asked=bool(capture), compiled=compile)]
+    callbacks += [] if capture is False else [Capture(asked=bool(capture), compiled=bool(compile))]
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStop(monitor, early_stopping, mode)] if early_stopping else []
     callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity
@@ -204,7 +206,7 @@ def fit_in(
     if channels_last:
         model.to(memory_format=torch.channels_last)
     if compile:
-        model.net.compile()  # in place, so that checkpoints keep the plain names
+        model.net.compile(mode=mode_of_compile)  # in place, so that checkpoints keep the plain names
     if trainer.is_global_zero:
         _announce(name, model, data, run if writes else None, checkpoint)
         if writes:

@@ -93,6 +93,24 @@ def test_two_processes_train_and_test_as_one_does(tmp_path):
         torch.testing.assert_close(two_weights[name], weight, rtol=0, atol=1e-6)
 
 
+def test_run_of_two_processes_goes_on_in_one(tmp_path):
+    net = ["--sample", "--net", "mlp", "--net_args.widths", "[32]", "--net_args.dropout", "0", "--augment", ""]
+    flags = [*net, "--val_size", "145", "--max_epochs", "2", "--lr_decay", "constant"]  # 1,292 images: 19 batches of 68
+    two, one = ["--devices", "2", "--batch_size", "34"], ["--devices", "1", "--batch_size", "68"]
+    launch_script("mnist", *flags, *two, "--max_steps", "25", "--run_dir", str(tmp_path / "part"))
+    (part,) = tmp_path.glob("part/*/*")
+    launch_script("mnist", "--resume", str(part), *one, "--max_steps", "-1")
+    launch_script("mnist", *flags, *one, "--run_dir", str(tmp_path / "whole"))
+    (metrics, run), (others, whole) = (read_metrics(tmp_path / name) for name in ("part", "whole"))
+    assert metrics["steps"] == others["steps"] == 38
+    assert metrics["test/samples"] == others["test/samples"] == len(samples.digits().test_labels)
+    for name in ("val/loss", "test/loss", "test/acc"):
+        assert metrics[name] == pytest.approx(others[name], abs=2e-6), name
+    weights, wanted = (torch.load(each / "checkpoints" / "last.ckpt", weights_only=True) for each in (run, whole))
+    for name, weight in wanted["state_dict"].items():
+        torch.testing.assert_close(weights["state_dict"][name], weight, rtol=0, atol=1e-6)
+
+
 @pytest.mark.slow
 def test_frozen_epochs_are_the_same_on_two_processes(tmp_path):
     net = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0"]

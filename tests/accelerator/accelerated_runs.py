@@ -4,8 +4,9 @@ import multiprocessing
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from command_line import cli
 
@@ -16,6 +17,7 @@ import torch
 
 from callbacks import StepCurves
 
+ACCELERATOR = os.environ.get("TEST_ACCELERATOR", "cuda")
 ROOT = Path(__file__).parents[2]
 SCRIPTS = {"mnist": mnist, "cifar10": cifar10, "table": table}
 QUICK = "--sample --max_epochs 2 --batch_size 128 --checkpoint_every 3 --pictures false --seed 1".split()
@@ -64,3 +66,25 @@ def _train_until(command: Command, folder: Path, step: int, more: tuple[str, ...
     StepCurves.on_train_batch_end = kill
     sys.argv = [command.script]
     command.train(folder, *more)
+
+
+def last_checkpoint(run: Path) -> dict[str, Any]:
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True, map_location="cpu")
+
+
+def assert_same(run: Path, other: Path) -> None:
+    """The last checkpoints have the same weights and the same optimizer state, bit for bit."""
+    states = [last_checkpoint(each) for each in (run, other)]
+    assert states[0]["global_step"] == states[1]["global_step"]
+    tensors, others = (dict(_tensors([each["state_dict"], each["optimizer_states"]])) for each in states)
+    assert tensors.keys() == others.keys()
+    different = [name for name in tensors if not torch.equal(tensors[name], others[name])]
+    assert not different, f"{len(different)} of {len(tensors)} differ, such as {different[:3]}"
+
+
+def _tensors(value: Any, place: str = "") -> Iterator[tuple[str, torch.Tensor]]:
+    if isinstance(value, torch.Tensor):
+        yield place, value
+    elif isinstance(value, dict | list):
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _tensors(part, f"{place}/{key}")

@@ -1,12 +1,10 @@
 """What needs a GPU: skipped where there is none. `TEST_ACCELERATOR=cpu make test-cuda` tries the tests themselves."""
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
-
-ACCELERATOR = os.environ.get("TEST_ACCELERATOR", "cuda")
+from accelerated_runs import ACCELERATOR
 
 
 def pytest_collection_modifyitems(items):
