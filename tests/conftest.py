@@ -10,11 +10,6 @@ from file_server import served_mnist, server  # noqa: F401  fixtures
 torch.set_num_threads(1)
 
 
-def names_in(folder):
-    """What is in the folder, but for lock files, which some releases of filelock remove and others leave."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
-
-
 @pytest.fixture
 def refusal(tmp_path, monkeypatch, capsys):
     """Calls a script with bad input, and returns the one line that it must end with, having made no run."""

@@ -8,8 +8,8 @@ import tarfile
 
 import numpy as np
 import pytest
-from conftest import names_in
 from file_server import images_and_labels, md5, serve_as_official
+from folders import names_in
 from torchvision import datasets
 
 from datamodules import MNIST

@@ -29,8 +29,8 @@ import predict_table
 import pytest
 import table
 import torch
-from conftest import names_in
 from file_server import md5, serve_as_official
+from folders import names_in
 from torchvision import datasets
 
 from datamodules import pickled_arrays

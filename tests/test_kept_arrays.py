@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from conftest import names_in
+from folders import names_in
 from photos import colours, photos, ready, save
 
 from datamodules.arrays import FILES
