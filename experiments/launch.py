@@ -177,7 +177,8 @@ def fit_in(
         callbacks += [Histograms()] if histograms else []
         callbacks += [Predictions(draw_round, pictures_every)] if pictures_every else []
     callbacks += [*weight_averaging(ema, swa), Throughput(), StepCurves()]
-    callbacks += [] if capture is False else [Capture(asked=bool(capture), compiled=bool(compile))]
+    if capture or (capture is None and torch.cuda.is_available()):  # each callback costs time in every step
+        callbacks += [Capture(asked=bool(capture), compiled=bool(compile))]
     callbacks += [GradientNorms()] if log_gradients else []
     callbacks += [EarlyStop(monitor, early_stopping, mode)] if early_stopping else []
     callbacks += [] if find_lr else [FiniteGuard(on_nonfinite, monitor)]  # the finder's rates end in infinity
