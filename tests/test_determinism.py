@@ -58,6 +58,7 @@ def trained(model, batch):
     return steps
 
 
+@pytest.mark.skipif(torch.__version__ >= "2.15", reason="the lists are those of torch 2.11 to 2.14")
 def test_tables_have_all_that_torch_documents():
     refused, replaced = documented()
     assert len(refused) > 20
