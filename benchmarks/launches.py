@@ -37,6 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import lit_modules.stages
 from callbacks import FiniteGuard
+from callbacks.operators import waits
 from datamodules import CIFAR10, MNIST
 from lit_modules import Classifier
 from lit_modules.heads import hidden_matrices
@@ -45,7 +46,6 @@ from lit_modules.optimizers import build_optimizer
 
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK, OPTIMIZER, REST = "network", "optimizer", "rest"
-HOST_READS = {"_local_scalar_dense", "nonzero", "equal", "is_nonzero"}
 RATES = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0001}
 STEP = 3  # the one that is counted; the first makes the optimizer's state
 
@@ -54,6 +54,7 @@ class Operator(NamedTuple):
     name: str
     part: str  # of the step
     place: str  # the line of ours, or of Lightning's, that called it
+    reads: bool  # whether the host waits for its result
 
 
 class Recorded(Exception):  # noqa: N818  it is no error
@@ -69,9 +70,12 @@ class Recorder(TorchDispatchMode):
         self.part, self.steps = REST, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
         if func.namespace == "aten":  # and not the profiler's marks
-            self.operators.append(Operator(func.overloadpacket.__name__, self.part, _place()))
-        return func(*args, **(kwargs or {}))
+            name = func.overloadpacket.__name__
+            self.operators.append(Operator(name, self.part, _place(), waits(name, [*args, *kwargs.values()], result)))
+        return result
 
     @contextlib.contextmanager
     def within(self, part: str) -> Iterator[None]:
@@ -202,7 +206,7 @@ def count(operators: Iterable[Operator]) -> dict[str, int]:
     """How many there are of each part, and in all, and how many of them are host reads."""
     operators = list(operators)
     parts = {part: sum(operator.part == part for operator in operators) for part in (NETWORK, OPTIMIZER, REST)}
-    return {**parts, "all": len(operators), "host reads": sum(o.name in HOST_READS for o in operators)}
+    return {**parts, "all": len(operators), "host reads": sum(operator.reads for operator in operators)}
 
 
 @cache

@@ -60,10 +60,10 @@ class CudaGraphs:
         self.before, self.stream = torch.cuda.current_stream(), torch.cuda.Stream()
 
     def begin(self) -> None:
-        _go_on_on(self.stream)
+        _switch_to(self.stream)
 
     def end(self) -> None:
-        _go_on_on(self.before)
+        _switch_to(self.before)
 
     def new(self) -> torch.cuda.CUDAGraph:
         return torch.cuda.CUDAGraph()
@@ -223,7 +223,7 @@ class _Replay(torch.autograd.Function):
         return None, *(None if each is None else hand_on(each) for each in recording.gradients)
 
 
-def _go_on_on(stream: torch.cuda.Stream) -> None:
+def _switch_to(stream: torch.cuda.Stream) -> None:
     stream.wait_stream(torch.cuda.current_stream())
     torch.cuda.set_stream(stream)
 

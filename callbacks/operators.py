@@ -16,14 +16,12 @@ class Operators(TorchDispatchMode):
     """Notes the operators that run within it, those of a backward pass too.
 
     Attributes:
-        names: of all, in their order.
-        calls: the same with the arguments that are no tensors, as text.
+        calls: their names, and those of their arguments that are no tensors, as text.
         reads: those for which the host waits: numbers read from a device, and copies from one to another.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: list[str] = []
         self.calls: list[tuple[str, str]] = []
         self.reads: list[str] = []
 
@@ -32,9 +30,8 @@ class Operators(TorchDispatchMode):
     ) -> Any:
         name, kwargs = func.__name__.split(".")[0], kwargs or {}
         result = func(*args, **kwargs)
-        self.names.append(name)
         self.calls.append((name, repr(_without_tensors([args, dict(kwargs)]))))
-        if _waits(name, [*args, *kwargs.values()], result):
+        if waits(name, [*args, *kwargs.values()], result):
             self.reads.append(name)
         return result
 
@@ -45,7 +42,8 @@ def operators_of(function: Callable[..., Any], *args: Any) -> tuple[Any, Operato
         return function(*args), operators
 
 
-def _waits(name: str, args: Sequence[Any], result: Any) -> bool:
+def waits(name: str, args: Sequence[Any], result: Any) -> bool:
+    """Whether the host waits for the device until the operator of this name has its result."""
     if name in READS:
         return True
     if name in BY_MASK:

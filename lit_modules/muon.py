@@ -21,9 +21,8 @@ from torch.optim import Optimizer
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's quintic: drives singular values to 0.7..1.2 in five steps
 BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
 PADDING = 0.05  # multiplications by zeros, as a share of the others, that fewer kernels are worth
-ON_GPU = (
-    2e9  # the same as a number: a small GPU takes 0.1 ms for them, as long as a host for the 15 launches of a stack
-)
+# The same as a number: a small GPU takes 0.1 ms for these, as long as a host for the 15 launches of a stack.
+ON_GPU = 2e9
 
 
 class Muon(Optimizer):

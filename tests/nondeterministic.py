@@ -1,15 +1,14 @@
-"""Operators that do not repeat themselves on CUDA, by what torch documents, and a mode that finds them in a step.
+"""Operators that do not repeat themselves on CUDA, by what torch documents.
 
 The names on the left are those of the docstring of `torch.use_deterministic_algorithms`, so that a test can tell where
 a newer torch has more of them. On the right are the ATen operators that they dispatch to, without the underscore of
-those in place. They are torch's own for 2.11 to 2.14: names that its libraries hand to `alertNotDeterministic`.
+those in place. They are torch's own for 2.11 to 2.15: names that its libraries hand to `alertNotDeterministic`.
 """
 
 import inspect
 import re
 
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 # torch refuses these where kernels have to repeat themselves. Of torch 2.11 or of a newer one: in the latter, MaxPool3d
 # and cumsum have a form that does.
@@ -68,22 +67,17 @@ def operators(table: dict[str, str]) -> set[str]:
 
 
 def documented() -> tuple[set[str], set[str]]:
-    """What the installed torch says it refuses, and replaces."""
+    """What the installed torch says it refuses, and replaces; not what holds for Apple's GPUs only."""
     text = inspect.getdoc(torch.use_deterministic_algorithms)
     _, replaced, refused = re.split(r"operations will (?:act|throw)", text)
-    names = [
-        set(re.findall(r"^ *\* :\w+:`([\w.]+)`", part.split("In addition")[0], re.M)) for part in (refused, replaced)
-    ]
-    return names[0], names[1]
+    return names_in(refused.split("In addition")[0]), names_in(replaced)
 
 
-class Dispatched(TorchDispatchMode):
-    """Notes the names of all operators within, those of the backward pass included."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
-        self.names.add(operator.overloadpacket.__name__.removesuffix("_"))
-        return operator(*args, **(kwargs or {}))
+def names_in(listed: str) -> set[str]:
+    entries = re.split(r"^ *\* ", listed, flags=re.M)[1:]
+    return {
+        name
+        for entry in entries
+        if "MPS" not in entry or "CUDA" in entry
+        for name in re.findall(r":(?:func|class):`([\w.]+)`", entry)
+    }

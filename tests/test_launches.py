@@ -73,5 +73,9 @@ def test_recorder_tells_the_parts_of_a_step_apart_and_sees_reads():
 
 
 def test_counts_add_up():
-    operators = [Operator("mm", NETWORK, ""), Operator("nonzero", REST, ""), Operator("add", REST, "")]
+    operators = [
+        Operator("mm", NETWORK, "", False),
+        Operator("nonzero", REST, "", True),
+        Operator("add", REST, "", False),
+    ]
     assert count(operators) == {NETWORK: 1, OPTIMIZER: 0, REST: 2, "all": 3, "host reads": 1}
