@@ -18,7 +18,6 @@ left out, and what fails is told in a line. The minutes are without the imports,
 
 import logging
 import os
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
@@ -26,24 +25,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from classification import classify
-from running.report import cpu, git_commit
-
-import cifar10
-import exactness
-import overhead
-import recipes
-import step_times
 import torch
 from jsonargparse import auto_cli
-from report_table import Check, Results, attempt
-from step_times import Case, Window
-from stopping import until_stopped
 
+from basics.choose import choose
+from benchmarks import exactness, overhead, recipes, step_times
+from benchmarks.report_table import Check, Results, attempt
+from benchmarks.step_times import Case, Window
+from benchmarks.stopping import until_stopped
 from datamodules import CIFAR10
-from lit_modules.choose import choose
+from experiments import cifar10
+from harness.tasks.classification import classify
+from harness.training.report import cpu, git_commit
 
 NEEDS_CUDA = "needs CUDA"
 SMALL = dict(batch_size=2, precision="32-true")  # for a CPU

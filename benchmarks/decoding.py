@@ -9,12 +9,9 @@ names no file that it cannot read. They take turns; the figure is the median of 
 
 import os
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 from jsonargparse import auto_cli

@@ -10,16 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from classification import classify
-
-import cifar10
-import house_prices
-import mnist
 import torch
-from stopping import BARE_RUN, StopAt, until_stopped
 from torch import Tensor
 
+from benchmarks.stopping import BARE_RUN, StopAt, until_stopped
 from datamodules import CIFAR10, MNIST
+from experiments import cifar10, house_prices, mnist
+from harness.tasks.classification import classify
 
 Weights = dict[str, Tensor]
 KEPT_AT, KILLED_AT = 2, 3  # steps; the first is within an epoch, and what lies between is trained twice

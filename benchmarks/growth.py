@@ -10,20 +10,15 @@ import contextlib
 import io
 import multiprocessing
 import resource
-import sys
 import tempfile
 import warnings
 from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from launch import fit_and_test
 
 import torch
 from jsonargparse import auto_cli
 
 from datamodules import CIFAR10, MNIST, ImageData
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 
 

@@ -10,18 +10,11 @@ mean nothing.
 
 import contextlib
 import io
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-import launch  # noqa: F401  puts the root on the path
-
-import house_prices
 import numpy as np
 import pandas as pd
 from jsonargparse import auto_cli
@@ -29,6 +22,7 @@ from jsonargparse import auto_cli
 from datamodules.house_prices import FEATURES, HousePrices
 from datamodules.preprocessing import columns_of
 from datamodules.table_data import Fold
+from experiments import house_prices
 
 
 def hist_gradient_boosting() -> Any:

@@ -8,7 +8,7 @@ exact and the same on every machine, as on a GPU: with fused optimizers, and wit
 gradient, whether it is finite. Views are counted too, which launch nothing, but take the host's time.
 
     bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
-    ours    experiments/launch.py as every script calls it, from the end of one optimizer step to the end of the next
+    ours    harness/training/fit.py as every script calls it, from the end of one optimizer step to the end of the next
 
 Host reads are the operators for whose result Python waits; on a GPU they are what makes a step wait for it.
 `--where true` prints each operator that is neither of the network nor of the optimizer, and the line that called it.
@@ -25,10 +25,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from launch import fit_and_test
-
 import torch
 import torch.nn.functional as F
 from jsonargparse import auto_cli
@@ -39,6 +35,7 @@ import lit_modules.stages
 from callbacks import FiniteGuard
 from callbacks.operators import waits
 from datamodules import CIFAR10, MNIST
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 from lit_modules.heads import hidden_matrices
 from lit_modules.nets import build_net

@@ -5,7 +5,7 @@
 
 Three ways to train the same network on the same images, each with the same validation after it:
     bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
-    ours    experiments/launch.py as every script calls it: Trainer, callbacks, curves of loss and
+    ours    harness/training/fit.py as every script calls it: Trainer, callbacks, curves of loss and
             accuracy for TensorBoard, the progress bar on a terminal, best and last checkpoint
     usual   Trainer with a DataLoader, torchvision transforms of each image, torchmetrics, a rich bar
 They take turns in one process on one thread; the figure is the median of the rounds' ratios.
@@ -16,16 +16,10 @@ import contextlib
 import logging
 import resource
 import statistics
-import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from launch import fit_and_test
 
 import torch
 import torch.nn.functional as F
@@ -36,10 +30,11 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
-from stopping import Terminal
 from torch.utils.data import DataLoader, Dataset
 
+from benchmarks.stopping import Terminal
 from datamodules import MNIST
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 from lit_modules.nets import build_net
 

@@ -14,21 +14,15 @@ On one core of an AMD EPYC that had much other work, torch 2.15: 1.45 and 1.38 s
 import contextlib
 import io
 import statistics
-import sys
 import tempfile
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from classification import classify
-from command_line import cli
-from running import report
 
 import torch
 
 from datamodules import MNIST
+from harness.command_line.cli import cli
+from harness.tasks.classification import classify
+from harness.training import report
 
 drawing: list[float] = []  # seconds of each turn's
 

@@ -8,12 +8,8 @@ take turns; the figure is the median of the rounds' ratios.
 """
 
 import statistics
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 import torchvision.transforms.v2 as T

@@ -13,25 +13,20 @@ no files; it shows that they work, and its figures mean nothing.
 import contextlib
 import io
 import statistics
-import sys
 import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "experiments"))
-
-from classification import classify
-from launch import fit_and_test
-
-import cifar10
 import torch
-from bare import bare_step, training_batches, wait
 from jsonargparse import auto_cli
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from stopping import StopAt, passing_run
 
+from benchmarks.bare import bare_step, training_batches, wait
+from benchmarks.stopping import StopAt, passing_run
 from datamodules import CIFAR10
+from experiments import cifar10
+from harness.tasks.classification import classify
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 
 HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"

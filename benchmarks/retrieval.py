@@ -7,11 +7,7 @@ On random embeddings of ten classes: no gallery is slower to rank, since what is
 """
 
 import resource
-import sys
 import time
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from jsonargparse import auto_cli

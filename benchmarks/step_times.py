@@ -12,17 +12,16 @@ from functools import cache, partial
 from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
-from launch import fit_and_test
-
 import numpy as np
 import torch
-from bare import Step, as_one_graph, bare_step, training_batches
 from lightning.pytorch import Callback, Trainer, seed_everything
-from stopping import BARE_RUN, Stopped, passing_run
 from torch import Tensor
 
+from benchmarks.bare import Step, as_one_graph, bare_step, training_batches
+from benchmarks.stopping import BARE_RUN, Stopped, passing_run
 from datamodules import ImageData
 from datamodules.arrays import ImageArrays
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 
 IMAGES = 2048  # that there are; an epoch repeats them

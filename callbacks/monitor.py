@@ -2,7 +2,7 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from callbacks.metric_names import mode_of
+from basics.metric_names import mode_of
 
 
 def monitor_mode(monitor: str, mode: str | None = None) -> str:

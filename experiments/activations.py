@@ -22,19 +22,18 @@ import math
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from command_line import cli
-from fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
-from study import Study, quiet_trainer
-
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
+from basics.choose import choose
 from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
+from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
+from harness.command_line.cli import cli
+from harness.tasks.study import Study, quiet_trainer
 from lit_modules import Classifier
-from lit_modules.choose import choose
 from lit_modules.nets.mlp import ACTIVATIONS
 
 # The options of the network. Repairs are shown on torch's own initial weights, which need them most.

@@ -13,10 +13,9 @@ The other networks have not been measured yet.
 
 from typing import Any
 
-from classification import LARGE_NETS, LARGE_RECIPE, classify
-from command_line import cli
-
 from datamodules import CIFAR10
+from harness.command_line.cli import cli
+from harness.tasks.classification import LARGE_NETS, LARGE_RECIPE, classify
 
 # What each net starts from here; a flag on the command line goes before.
 RECIPES: dict[str, dict[str, Any]] = {

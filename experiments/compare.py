@@ -20,12 +20,12 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from command_line import cli
-from comparing.comparison import Group, make_tables
-from comparing.comparison_figure import curve_of, draw_tables, read_curves
-from comparing.run_files import Run, number, read_runs
-from comparing.tables import write_tables
-from drawing.figures import save_figures
+from harness.command_line.cli import cli
+from harness.comparing.comparison import Group, make_tables
+from harness.comparing.comparison_figure import curve_of, draw_tables, read_curves
+from harness.comparing.run_files import Run, number, read_runs
+from harness.comparing.tables import write_tables
+from harness.drawing.figures import save_figures
 
 SHOWN = 30  # of the runs that cannot be compared
 

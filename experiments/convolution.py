@@ -13,18 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import cli
-from drawing.figures import COLOURS, new_figure
-from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from fundamentals.layers import Layer, counted_by_torch, layers_of
-from fundamentals.output_sizes import draw_sizes, print_sizes
-from study import Study
-
 import torch
 from torch import Tensor
 
+from basics.choose import choose
 from datamodules.decode import decode_files
-from lit_modules.choose import choose
+from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
+from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
+from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
+from harness.command_line.cli import cli
+from harness.drawing.figures import COLOURS, new_figure
+from harness.tasks.study import Study
 from lit_modules.nets import build_net
 
 if TYPE_CHECKING:

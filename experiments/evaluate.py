@@ -13,17 +13,16 @@ embeddings. Nothing is written.
 from pathlib import Path
 from typing import Any
 
-from command_line import cli
-from running.preflight import check_batches
-from running.report import evaluate, print_table
-from running.runs import find_checkpoint, read_checkpoint
-from running.trained import load_data, load_model
-from running.trainer import build_trainer
-
 import numpy as np
 
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from harness.command_line.cli import cli
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.tasks.trained import load_data, load_model
+from harness.training.preflight import check_batches
+from harness.training.report import evaluate, print_table
+from harness.training.trainer import build_trainer
 from lit_modules.stages import Stages
 
 

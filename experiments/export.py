@@ -27,18 +27,17 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import NamedTuple
 
-from command_line import cli
-from running.runs import find_checkpoint, read_checkpoint
-from running.trained import load_data, load_model, real_images
-
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
+from basics.choose import choose
 from datamodules import ImageData
+from harness.command_line.cli import cli
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
-from lit_modules.choose import choose
 from lit_modules.stages import Stages
 
 TOLERANCE = 1e-4  # of the largest value of each output; float32 rounds large ones more coarsely

@@ -11,13 +11,12 @@ were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets
 from functools import partial
 from typing import Any
 
-from classification import classify
-from command_line import cli
-from running.pretrained import TORCHVISION
-from running.runs import find_checkpoint, read_checkpoint
-
+from basics.choose import choose
 from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
-from lit_modules.choose import choose
+from harness.command_line.cli import cli
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.tasks.classification import classify
+from harness.training.pretrained import TORCHVISION
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 

@@ -13,12 +13,6 @@ largest logit taken off first it is right at any.
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from command_line import cli
-from drawing.figures import COLOURS, new_figure
-from fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
-from fundamentals.stability import draw_stability, print_extremes
-from study import Study
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -26,6 +20,11 @@ from torch import Tensor, nn
 
 from datamodules import MNIST
 from datamodules.pickled_arrays import read_pickled_splits
+from experiments.fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
+from experiments.fundamentals.stability import draw_stability, print_extremes
+from harness.command_line.cli import cli
+from harness.drawing.figures import COLOURS, new_figure
+from harness.tasks.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -26,16 +26,15 @@ momentum, which carries many past it, 63 %: the map of its basins is the most to
 import math
 from typing import Any, NamedTuple
 
-from command_line import cli
-from fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
-from study import Study, quiet_trainer
-
 import torch
 from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
+from basics.choose import choose
 from callbacks import LRDecay
-from lit_modules.choose import choose
+from experiments.fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
+from harness.command_line.cli import cli
+from harness.tasks.study import Study, quiet_trainer
 from lit_modules.optimizers import build_optimizer
 
 MINIMA = torch.tensor(

@@ -16,12 +16,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from command_line import cli
-from cross_validation import cross_validate, write_predictions
-from running.runs import is_rank_zero
-from tabular import predict, train_table
-
 from datamodules.house_prices import HousePrices
+from harness.command_line.cli import cli
+from harness.processes.ranks import is_rank_zero
+from harness.tasks.cross_validation import cross_validate, write_predictions
+from harness.tasks.tabular import predict, train_table
 
 # What each net starts from here; a flag on the command line goes before.
 RECIPES: dict[str, dict[str, Any]] = {

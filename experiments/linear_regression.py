@@ -21,8 +21,10 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
-from command_line import cli
-from fundamentals.line_descent import (
+import numpy as np
+import torch
+
+from experiments.fundamentals.line_descent import (
     Descent,
     Points,
     default_rate,
@@ -34,11 +36,9 @@ from fundamentals.line_descent import (
     search,
     train_module,
 )
-from fundamentals.line_figures import draw_fit, draw_gradients, draw_losses, draw_paths, draw_search
-from study import Study
-
-import numpy as np
-import torch
+from experiments.fundamentals.line_figures import draw_fit, draw_gradients, draw_losses, draw_paths, draw_search
+from harness.command_line.cli import cli
+from harness.tasks.study import Study
 
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
 MINI_BATCH = 16  # points, where `--batch compare` chooses

@@ -25,16 +25,16 @@ A fifth of the rows is the test set, a fifth chooses the threshold. Class 1 is t
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from command_line import cli
-from fundamentals.two_class import Problem, linear_pair, predict, score, smoothness, to_the_minimum, train
-from fundamentals.two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
-from fundamentals.two_class_problems import CENTRES, blobs, read_table, xor
-from study import Study
-
 import numpy as np
 import torch
 from lightning.pytorch import seed_everything
 from torch import nn
+
+from experiments.fundamentals.two_class import Problem, linear_pair, predict, score, smoothness, to_the_minimum, train
+from experiments.fundamentals.two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
+from experiments.fundamentals.two_class_problems import CENTRES, blobs, read_table, xor
+from harness.command_line.cli import cli
+from harness.tasks.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -29,19 +29,24 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from command_line import cli
-from drawing.figures import save_figures
-from fundamentals.linear_embeddings import fit_nca, fit_pca
-from fundamentals.retrieval_figures import Embedded, draw_maps, draw_neighbours, draw_recall, write_projector
-from launch import fit_and_test
-from running.report import write_json
-from running.runs import is_rank_zero
-
 import numpy as np
 from lightning.pytorch import seed_everything
 
+from basics.choose import choose
 from datamodules import MNIST, FashionMNIST, ImageData
-from lit_modules.choose import choose
+from experiments.fundamentals.linear_embeddings import fit_nca, fit_pca
+from experiments.fundamentals.retrieval_figures import (
+    Embedded,
+    draw_maps,
+    draw_neighbours,
+    draw_recall,
+    write_projector,
+)
+from harness.command_line.cli import cli
+from harness.drawing.figures import save_figures
+from harness.processes.ranks import is_rank_zero
+from harness.training.fit import fit_and_test
+from harness.training.report import write_json
 from lit_modules.embedder import Embedder
 from lit_modules.retrieval import check_k, check_labels, retrieve
 

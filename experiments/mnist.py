@@ -23,10 +23,9 @@ once, at the end.
 
 from typing import Any
 
-from classification import classify
-from command_line import cli
-
 from datamodules import MNIST
+from harness.command_line.cli import cli
+from harness.tasks.classification import classify
 
 # What each net does well with here; a flag on the command line goes before.
 LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place

@@ -15,18 +15,17 @@ they hardly do: 94 to 97 %, which is three images. Nor do the six schedules: 95 
 import math
 from typing import Any
 
-from command_line import cli
-from fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
-from fundamentals.training_curves import Curves
-from study import Study, quiet_trainer
-
 from lightning.pytorch import seed_everything
 
+from basics.choose import choose
 from callbacks import LRDecay
 from callbacks.lr_decay import SCHEDULES
 from datamodules import MNIST
+from experiments.fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
+from experiments.fundamentals.training_curves import Curves
+from harness.command_line.cli import cli
+from harness.tasks.study import Study, quiet_trainer
 from lit_modules import Classifier
-from lit_modules.choose import choose
 
 NET: dict[str, Any] = dict(net="mlp", net_args={"widths": [128, 64]})
 

@@ -28,13 +28,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from command_line import cli
-from drawing.figures import COLOURS, new_figure
-from fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
-from fundamentals.weight_decay_folds import check_folds, choose_weight_decay
-from study import Study
-
-from lit_modules.choose import choose
+from basics.choose import choose
+from experiments.fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
+from experiments.fundamentals.weight_decay_folds import check_folds, choose_weight_decay
+from harness.command_line.cli import cli
+from harness.drawing.figures import COLOURS, new_figure
+from harness.tasks.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

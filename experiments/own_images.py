@@ -11,10 +11,9 @@ No figure has been measured here yet.
 from functools import partial
 from typing import Any
 
-from classification import classify
-from command_line import cli
-
 from datamodules import ImageFolder
+from harness.command_line.cli import cli
+from harness.tasks.classification import classify
 
 # What each net starts from here; a flag on the command line goes before. Sets of one's own are mostly small: few
 # images a step make enough steps, and augmentation and softened targets work against learning them by heart.

@@ -17,22 +17,21 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from command_line import cli
-from cross_validation import write_predictions
-from drawing.figures import save_figures
-from drawing.prediction_sheet import SHOWN, draw_sheet
-from running.runs import find_checkpoint, read_checkpoint
-from running.trained import load_data, load_model
-
 import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from basics.choose import choose
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
+from harness.command_line.cli import cli
+from harness.drawing.figures import save_figures
+from harness.drawing.prediction_sheet import SHOWN, draw_sheet
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.tasks.cross_validation import write_predictions
+from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
-from lit_modules.choose import choose
 
 BATCH = 256  # files at a time
 PRINTED = 10  # of the rows

@@ -17,16 +17,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from command_line import cli
-from cross_validation import write_predictions
-from running.runs import find_checkpoint, read_checkpoint
-from tabular import predict
-
 import numpy as np
 
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import check_unique, read_csv
+from harness.command_line.cli import cli
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.tasks.cross_validation import write_predictions
+from harness.tasks.tabular import predict
 from lit_modules import Regressor, RowClassifier
 
 

@@ -19,10 +19,12 @@ from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from command_line import cli
-from compare import compare
-from comparing.run_files import read_runs
-from comparing.scripts import (
+from filelock import FileLock, Timeout
+
+from experiments.compare import compare
+from harness.command_line.cli import cli
+from harness.comparing.run_files import read_runs
+from harness.comparing.scripts import (
     check_flags,
     find_script,
     finished,
@@ -33,8 +35,6 @@ from comparing.scripts import (
     start,
     stop,
 )
-
-from filelock import FileLock, Timeout
 
 
 def main(

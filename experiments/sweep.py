@@ -25,15 +25,15 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
-from command_line import cli
-from comparing.configurations import size
-from comparing.run_files import mode_of
-from comparing.scripts import check_flags, find_script, interruptible, label, split_command
-from comparing.sweep_report import report, say_best, say_ended
-from comparing.sweep_space import Between, OneOf, parse_vary
-from comparing.trials import Sweep, open_study, queue_failed, work
-
 from optuna.trial import TrialState
+
+from harness.command_line.cli import cli
+from harness.comparing.configurations import size
+from harness.comparing.run_files import mode_of
+from harness.comparing.scripts import check_flags, find_script, interruptible, label, split_command
+from harness.comparing.sweep_report import report, say_best, say_ended
+from harness.comparing.sweep_space import Between, OneOf, parse_vary
+from harness.comparing.trials import Sweep, open_study, queue_failed, work
 
 OWN = (
     "--vary",

@@ -10,10 +10,9 @@ No figure has been measured here yet.
 
 from typing import Any
 
-from command_line import cli
-from tabular import train_table
-
 from datamodules.csv_table import CsvTable
+from harness.command_line.cli import cli
+from harness.tasks.tabular import train_table
 
 # What each net starts from here; a flag on the command line goes before.
 RECIPES: dict[str, dict[str, Any]] = {

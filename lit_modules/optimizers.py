@@ -16,7 +16,7 @@ from typing import Any
 
 from torch import Tensor, optim
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.fused import FUSED, keep_form
 from lit_modules.muon import Muon
 

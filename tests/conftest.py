@@ -1,10 +1,10 @@
 """What all tests share."""
 
-from command_line import cli
-
 import pytest
 import torch
 from file_server import served_mnist, server  # noqa: F401  fixtures
+
+from harness.command_line.cli import cli
 
 # Batches here are small: a second thread costs more than it gives, and `make test` runs two tests at a time.
 torch.set_num_threads(1)

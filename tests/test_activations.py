@@ -3,16 +3,24 @@
 import json
 import math
 
-from command_line import cli
-
-import activations
 import pytest
 import torch
-from activations import HEALTHY, VARIANTS, Norms, layer_norms, spans, study_network, unhealthy, value_and_slope
 from lightning.pytorch import seed_everything
 from torch import nn
 
 from datamodules import MNIST
+from experiments import activations
+from experiments.activations import (
+    HEALTHY,
+    VARIANTS,
+    Norms,
+    layer_norms,
+    spans,
+    study_network,
+    unhealthy,
+    value_and_slope,
+)
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 from lit_modules.nets.mlp import ACTIVATIONS, MLP
 

@@ -2,15 +2,14 @@
 
 import json
 
-from command_line import cli
-
-import mnist
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
 from callbacks import LastCheckpoint, LRDecay, weight_averaging
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 QUIET = dict(

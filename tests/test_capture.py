@@ -2,8 +2,6 @@
 
 from itertools import product
 
-from launch import fit_and_test
-
 import pytest
 import torch
 from strict_graphs import StrictGraphs
@@ -12,6 +10,7 @@ from torch.utils._pytree import tree_leaves
 import callbacks.capture
 from callbacks.captured_step import WARM_UP
 from datamodules import CIFAR10, MNIST
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 from lit_modules.nets import nets
 

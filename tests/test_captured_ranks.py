@@ -7,9 +7,10 @@ from interrupt import ROOT, only_run, start
 # Started by itself, and by Lightning once more for the second rank.
 SCRIPT = f"""
 import sys
-sys.path[:0] = [{str(ROOT / "experiments")!r}, {str(ROOT / "tests")!r}]
-from command_line import cli
-import mnist, torch
+sys.path.insert(0, {str(ROOT / "tests")!r})
+from harness.command_line.cli import cli
+import torch
+from experiments import mnist
 import callbacks.capture
 from strict_graphs import StrictGraphs
 

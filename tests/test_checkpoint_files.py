@@ -7,13 +7,12 @@ import subprocess
 import sys
 import zipfile
 
-from running import checkpoint_files
-from running.checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
-from running.runs import newest_intact, read_checkpoint, set_aside
-
 import pytest
 import torch
 
+from harness.runs import checkpoint_files
+from harness.runs.checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
+from harness.runs.checkpoints import newest_intact, read_checkpoint, set_aside
 from lit_modules import Classifier
 
 CONTENT = {"state_dict": {"w": torch.arange(500.0)}, "hyper_parameters": {"lr": 0.1}, "global_step": 7}

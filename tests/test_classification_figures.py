@@ -2,7 +2,14 @@
 
 from io import BytesIO
 
-from drawing.classification_figures import (
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, precision_recall_curve
+from sklearn.metrics import confusion_matrix as by_sklearn
+from torchmetrics.functional.classification import multiclass_calibration_error
+
+from harness.drawing.classification_figures import (
     calibration,
     confusion_matrix,
     draw_confusion,
@@ -11,13 +18,6 @@ from drawing.classification_figures import (
     pr_curve,
     shortened,
 )
-
-import numpy as np
-import pytest
-import torch
-from sklearn.metrics import average_precision_score, precision_recall_curve
-from sklearn.metrics import confusion_matrix as by_sklearn
-from torchmetrics.functional.classification import multiclass_calibration_error
 
 
 @pytest.fixture(scope="module", params=[3, 10, 100])

@@ -1,8 +1,8 @@
 """Which errors are the user's, and become one line, and which are bugs, and keep their traceback."""
 
-from command_line import ROOT, cli, is_ours
-
 import pytest
+
+from harness.command_line.cli import ROOT, cli, is_ours
 
 BUGS = {
     "conversion": "int('x')",

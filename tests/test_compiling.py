@@ -1,14 +1,14 @@
 """`--compile` and torch's modes, from the command line. But for the slow test, what is compiled is only noted."""
 
-from command_line import cli
-from running.compiling import compile_mode
-
-import mnist
 import pytest
 import torch
 import yaml
 from interrupt import only_run
 from torch import nn
+
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.training.compiling import compile_mode
 
 QUICK = ["--sample", "--net", "mlp", "--net_args.widths", "[16]", "--accelerator", "cpu", "--pictures", "false"]
 SHORT = ["--max_epochs", "1", "--limit_train_batches", "2", "--limit_val_batches", "1"]

@@ -4,12 +4,6 @@ import itertools
 from importlib.util import find_spec
 from pathlib import Path
 
-from command_line import cli
-from fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from fundamentals.layers import counted_by_torch, layers_of
-from fundamentals.output_sizes import CELLS, OPERATIONS, output_size, taps, transposed_size
-
-import convolution
 import numpy as np
 import pytest
 import torch
@@ -17,6 +11,11 @@ from PIL import Image
 from scipy import ndimage
 from torch import nn
 
+from experiments import convolution
+from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
+from experiments.fundamentals.layers import counted_by_torch, layers_of
+from experiments.fundamentals.output_sizes import CELLS, OPERATIONS, output_size, taps, transposed_size
+from harness.command_line.cli import cli
 from lit_modules.nets import build_net
 
 FLAGS = ["--image_size", "32"]

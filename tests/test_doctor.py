@@ -4,18 +4,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checking import data_checks
-from checking.examination import check_rate
-from checking.model_checks import check_input, check_units, twin_of
-from running.lr_finder import MEMORY, single_losses, smooth
-
-import doctor
-import mnist
 import numpy as np
 import pytest
 import torch
 
 from datamodules import MNIST, samples
+from experiments import doctor, mnist
+from harness.checking import data_checks
+from harness.checking.examination import check_rate
+from harness.checking.model_checks import check_input, check_units, twin_of
+from harness.training.lr_finder import MEMORY, single_losses, smooth
 from lit_modules import Classifier
 from lit_modules import nets as package
 
@@ -322,7 +320,14 @@ def test_wrong_command_lines(args, status, said, capsys, monkeypatch):
 
 
 def test_it_leaves_nothing_behind_and_its_status_is_the_process_s(tmp_path):
-    command = [sys.executable, str(ROOT / "experiments" / "doctor.py"), "mnist.py", *QUICK, "--net", "softmax"]
+    command = [
+        sys.executable,
+        str(ROOT / "experiments" / "doctor.py"),
+        "mnist.py",
+        *QUICK,
+        "--net",
+        "softmax",
+    ]
     done = subprocess.run([*command, "--lr", "500"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines()[-1].endswith("to look at")

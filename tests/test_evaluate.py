@@ -5,18 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import cli
-
-import cifar10
-import evaluate
-import house_prices
-import metric_learning
-import mnist
 import numpy as np
 import pytest
-import table
 import torch
 from PIL import Image
+
+from experiments import cifar10, evaluate, house_prices, metric_learning, mnist, table
+from harness.command_line.cli import cli
 
 ROOT = Path(__file__).parents[1]
 MNIST_SAMPLE = ["--sample", "--max_epochs", "2", "--accelerator", "cpu"]

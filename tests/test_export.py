@@ -3,10 +3,6 @@
 import json
 import re
 
-from command_line import cli
-
-import export
-import mnist
 import numpy as np
 import onnx
 import onnxruntime
@@ -17,6 +13,8 @@ from net_checks import randomise_norms
 
 from datamodules import samples
 from datamodules.arrays import write_arrays
+from experiments import export, mnist
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 from lit_modules import nets as package
 from lit_modules.embedder import Embedder

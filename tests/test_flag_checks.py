@@ -3,17 +3,12 @@
 import math
 from pathlib import Path
 
-from command_line import cli
-from running.flag_checks import RANGES, check_ranges, check_run_dir
-
-import house_prices
-import metric_learning
-import mnist
 import pytest
-import repeat
-import sweep
-import table
 from jsonargparse import auto_parser
+
+from experiments import house_prices, metric_learning, mnist, repeat, sweep, table
+from harness.command_line.cli import cli
+from harness.command_line.flag_checks import RANGES, check_ranges, check_run_dir
 
 # Numbers that the Trainer, or the script itself, checks before anything is done.
 ELSEWHERE = {"devices", "precision", "max_time", "plugins"}

@@ -7,17 +7,6 @@ import os
 import pickle
 import struct
 
-from command_line import cli
-from fundamentals.softmax_regression import (
-    check_labels,
-    cross_entropy,
-    gradients,
-    naive_cross_entropy,
-    naive_softmax,
-    softmax,
-)
-
-import from_scratch
 import numpy as np
 import pytest
 import torch
@@ -25,6 +14,16 @@ import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
 from datamodules.pickled_arrays import read_pickled_splits
+from experiments import from_scratch
+from experiments.fundamentals.softmax_regression import (
+    check_labels,
+    cross_entropy,
+    gradients,
+    naive_cross_entropy,
+    naive_softmax,
+    softmax,
+)
+from harness.command_line.cli import cli
 
 
 def some(count=7, features=5, classes=4):

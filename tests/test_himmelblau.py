@@ -2,14 +2,13 @@
 
 import json
 
-from command_line import cli
-
-import himmelblau
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import fsolve
 
+from experiments import himmelblau
+from harness.command_line.cli import cli
 from lit_modules.optimizers import build_optimizer
 
 

@@ -18,16 +18,8 @@ from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
-from command_line import cli
-
-import finetune
-import from_scratch
-import mnist
 import numpy as np
-import own_images
-import predict_table
 import pytest
-import table
 import torch
 from file_server import md5, serve_as_official
 from folders import names_in
@@ -35,6 +27,8 @@ from torchvision import datasets
 
 from datamodules import pickled_arrays
 from datamodules.download import SHA256, download_arrays
+from experiments import finetune, from_scratch, mnist, own_images, predict_table, table
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 ROOT = Path(__file__).parents[1]
@@ -198,7 +192,7 @@ def test_checkpoint_by_address_needs_its_sha256_and_is_read_as_any_other(place, 
 
 
 def test_address_that_serves_without_end_is_cut_off(place, capsys, server, monkeypatch):
-    monkeypatch.setattr("running.remote_checkpoints.LIMIT", 1000)
+    monkeypatch.setattr("harness.runs.remote_checkpoints.LIMIT", 1000)
     server.files = {"large.ckpt": bytes(1001)}
     address = f"{server.url}large.ckpt#sha256={'0' * 64}"
     line = refusal(capsys, place, finetune.main, address, "--data", "mnist", "--sample")
@@ -391,7 +385,7 @@ def test_no_table_is_read_that_is_none(place, capsys, content):
 
 
 def test_pickled_predictions_of_a_resumed_fold_are_not_unpickled(place):
-    from cross_validation import _read_result
+    from harness.tasks.cross_validation import _read_result
 
     np.savez(place.folder / "predictions.npz", rows=np.array([Touch(place.canary)], dtype=object))
     with pytest.raises(ValueError, match="damaged, or no predictions"):

@@ -5,14 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import cli
-
-import house_prices
 import numpy as np
 import pandas as pd
-import predict_table
 import pytest
-import table
 import torch
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
@@ -22,6 +17,8 @@ from test_scripts import launch_script, read_metrics
 from datamodules.house_prices import HousePrices
 from datamodules.sample_tables import houses, wine
 from datamodules.table_data import Fold
+from experiments import house_prices, predict_table, table
+from harness.command_line.cli import cli
 from lit_modules import Regressor
 
 QUICK = ["--sample", "--accelerator", "cpu", "--max_epochs", "3", "--enable_progress_bar", "false"]
@@ -308,16 +305,15 @@ def test_image_checkpoint_is_no_table(tmp_path, refusal):
 
 AGAIN = """
 import sys
-sys.path[:0] = ["{root}/experiments"]
 import torch
-from running import processes
+from harness.processes import pools
 from few import number
 
 if __name__ == "__main__":
-    processes.cores = lambda: 4  # two threads for each of two processes
+    pools.cores = lambda: 4  # two threads for each of two processes
     torch.set_num_threads(2)
     torch.ones(1000, 1000).exp()  # starts threads that a forked process would wait for
-    print(list(processes.in_processes(number, [(1,), (2,)], workers=2, accelerators=0)))
+    print(list(pools.in_processes(number, [(1,), (2,)], workers=2, accelerators=0)))
 """
 FEW = """
 import torch
@@ -329,6 +325,6 @@ def number(power):
 
 def test_processes_do_not_wait_for_threads_of_an_earlier_computation(tmp_path):
     (tmp_path / "few.py").write_text(FEW)
-    (tmp_path / "again.py").write_text(AGAIN.format(root=Path(__file__).parents[1]))
+    (tmp_path / "again.py").write_text(AGAIN)
     done = subprocess.run([sys.executable, tmp_path / "again.py"], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "[10.0, 100.0]", done.stderr

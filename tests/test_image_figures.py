@@ -1,14 +1,13 @@
 """Mosaics, and what is put into them."""
 
-from drawing.image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
-from drawing.inspection import features_of, first_kernels, maps_of
-from drawing.learning_curves import read_curves
-
 import numpy as np
 import pytest
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from harness.drawing.image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
+from harness.drawing.inspection import features_of, first_kernels, maps_of
+from harness.drawing.learning_curves import read_curves
 from lit_modules.nets import build_net
 
 

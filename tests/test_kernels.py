@@ -2,11 +2,6 @@
 
 import os
 
-from command_line import cli
-from running.kernels import choose_kernels
-from running.trainer import build_trainer
-
-import mnist
 import pytest
 import torch
 import torch.utils.deterministic
@@ -14,6 +9,10 @@ from torch import nn
 from torch.autograd import Function
 
 import lit_modules.nets as package
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.training.kernels import choose_kernels
+from harness.training.trainer import build_trainer
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"

@@ -6,10 +6,6 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from command_line import cli
-from running.runs import find_checkpoint, find_run, new_run
-
-import mnist
 import numpy as np
 import pytest
 import torch
@@ -18,6 +14,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from datamodules import samples
 from datamodules.arrays import write_arrays
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.runs.checkpoints import find_checkpoint
+from harness.runs.directories import find_run, new_run
 from lit_modules import Classifier
 
 QUICK = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--pictures", "false"]

@@ -1,15 +1,10 @@
 """How many operators a training step dispatches, and that none of them makes a GPU wait; see benchmarks/launches.py."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-
-import launches
 import torch
-from launches import NETWORK, OPTIMIZER, REST, Operator, count
+
+from benchmarks import launches
+from benchmarks.launches import NETWORK, OPTIMIZER, REST, Operator, count
 
 MORE_THAN_BARE = 12  # operators: what the whole path may add to the 81 of lenet5 with sgd
 MUON_ONE_BY_ONE = 408  # in speednet's optimizer step at commit 2c84ba3, where each matrix went by itself

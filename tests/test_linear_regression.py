@@ -4,8 +4,13 @@ import json
 import re
 from itertools import pairwise
 
-from command_line import cli
-from fundamentals.line_descent import (
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from experiments import linear_regression
+from experiments.fundamentals.line_descent import (
     Points,
     default_rate,
     descend,
@@ -17,12 +22,7 @@ from fundamentals.line_descent import (
     smoothed,
     train_module,
 )
-
-import linear_regression
-import numpy as np
-import pandas as pd
-import pytest
-import torch
+from harness.command_line.cli import cli
 
 WAYS = ("full", "batch16", "batch1")  # of the default comparison
 

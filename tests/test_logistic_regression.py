@@ -3,9 +3,17 @@
 import json
 from functools import partial
 
-from command_line import cli
-from fundamentals import two_class_problems
-from fundamentals.two_class import (
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score
+from torch import nn
+
+from datamodules.sample_tables import diabetes
+from experiments import logistic_regression
+from experiments.fundamentals import two_class_problems
+from experiments.fundamentals.two_class import (
     Problem,
     Rows,
     best_threshold,
@@ -15,16 +23,7 @@ from fundamentals.two_class import (
     to_the_minimum,
     train,
 )
-
-import logistic_regression
-import numpy as np
-import pytest
-import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score
-from torch import nn
-
-from datamodules.sample_tables import diabetes
+from harness.command_line.cli import cli
 
 
 def run(tmp_path, *flags):

@@ -2,17 +2,16 @@
 
 import re
 
-from command_line import cli
-from launch import fit_and_test
-from running.lr_finder import range_test, steepest
-
-import mnist
 import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.training.fit import fit_and_test
+from harness.training.lr_finder import range_test, steepest
 from lit_modules import Classifier
 
 FLAGS = ["--sample", "--accelerator", "cpu"]

@@ -1,8 +1,5 @@
 """The metric-learning script: what its header says, what a run leaves, two processes, and one line for each mistake."""
 
-from command_line import cli
-
-import metric_learning
 import numpy as np
 import pytest
 import torch
@@ -10,6 +7,8 @@ from test_scripts import launch_script, read_metrics
 
 from datamodules import MNIST, samples
 from datamodules.arrays import write_arrays
+from experiments import metric_learning
+from harness.command_line.cli import cli
 from lit_modules.embedder import Embedder
 from lit_modules.retrieval import retrieve
 

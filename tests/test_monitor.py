@@ -1,15 +1,14 @@
 """The monitored metric: which way is better, and that it exists before training."""
 
-from command_line import cli
-from comparing.run_files import lower_is_better
-
-import mnist
 import pytest
 import torch
 from lightning.pytorch import Trainer
 
 from callbacks import BestCheckpoint, EarlyStop, LRDecay, MonitorCheck, monitor_mode
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.comparing.run_files import lower_is_better
 from lit_modules import Classifier
 
 

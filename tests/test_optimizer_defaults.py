@@ -2,19 +2,13 @@
 
 import json
 
-from command_line import cli
-from running.optimizer_defaults import OPTIONS
-
-import cifar10
-import finetune
-import house_prices
-import metric_learning
-import mnist
 import pytest
-import table
 import torch
 import yaml
 
+from experiments import cifar10, finetune, house_prices, metric_learning, mnist, table
+from harness.command_line.cli import cli
+from harness.command_line.optimizer_defaults import OPTIONS
 from lit_modules.optimizers import OPTIMIZERS
 from lit_modules.usual import FAMILIES, RATES, usual_options
 

@@ -8,15 +8,14 @@ import json
 import math
 from pathlib import Path
 
-from command_line import cli
-
-import optimizers
 import pytest
 import torch
-from optimizers import RATES, lowest, train
 
 import lit_modules.optimizers
 from datamodules import MNIST
+from experiments import optimizers
+from experiments.optimizers import RATES, lowest, train
+from harness.command_line.cli import cli
 from lit_modules.optimizers import build_optimizer
 
 ROOT = Path(__file__).parents[1]

@@ -2,11 +2,7 @@
 
 import json
 
-from command_line import cli
-from fundamentals.few_images import PLAIN_NET, FewImages, Settings, prepare, read_curves, train_in, validate_fold
-
 import numpy as np
-import overfitting
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +12,17 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from datamodules import samples
 from datamodules.arrays import write_arrays
 from datamodules.table_data import Fold
+from experiments import overfitting
+from experiments.fundamentals.few_images import (
+    PLAIN_NET,
+    FewImages,
+    Settings,
+    prepare,
+    read_curves,
+    train_in,
+    validate_fold,
+)
+from harness.command_line.cli import cli
 
 QUICK = Settings(images=40, max_epochs=2, lr=0.01, batch_size=16, seed=0, sample=True, data_dir="data")
 

@@ -3,12 +3,12 @@
 import json
 import os
 
-from command_line import cli
-
-import own_images
 import pytest
 from photos import photos, ready, save, snapshot, text
 from PIL import Image
+
+from experiments import own_images
+from harness.command_line.cli import cli
 
 QUICK = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false"]
 

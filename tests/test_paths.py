@@ -3,16 +3,12 @@
 import shutil
 from pathlib import Path
 
-from command_line import cli
-from running.paths import expand_home
-
-import evaluate
-import own_images
-import predict
-import predict_table
 import pytest
-import table
 from photos import photos, save
+
+from experiments import evaluate, own_images, predict, predict_table, table
+from harness.command_line.cli import cli
+from harness.command_line.paths import expand_home
 
 QUICK = ["--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false", "--enable_progress_bar", "false"]
 NAMES = ["r[1] *?{a,b}", "$HOME é ~x", "~", "a::b#c%20d"]

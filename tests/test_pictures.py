@@ -6,15 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import cli
-from drawing import pictures
-from drawing.projector import add_to_projector
-
-import metric_learning
-import mnist
 import numpy as np
 import pytest
-import table
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -22,6 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch.utils.tensorboard import SummaryWriter
 
 from datamodules import MNIST
+from experiments import metric_learning, mnist, table
+from harness.command_line.cli import cli
+from harness.drawing import pictures
+from harness.drawing.projector import add_to_projector
 from lit_modules import Classifier
 
 ROOT = Path(__file__).parents[1]

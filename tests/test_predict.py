@@ -2,21 +2,16 @@
 
 import csv
 
-from command_line import cli
-
-import cifar10
-import mnist
 import numpy as np
-import own_images
-import predict
 import pytest
-import table
 import torch
 from PIL import Image
 
 from datamodules.arrays import write_arrays
 from datamodules.handwriting import centre
 from datamodules.samples import SHAPES, digits, shapes
+from experiments import cifar10, mnist, own_images, predict, table
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 QUICK = ["--accelerator", "cpu", "--batch_size", "64"]

@@ -3,18 +3,15 @@
 import json
 import re
 
-from command_line import cli
-
-import evaluate
 import numpy as np
 import pandas as pd
-import predict_table
 import pytest
-import table
 import torch
 
 from datamodules.csv_table import CsvTable
 from datamodules.tables import Table, check_columns, read_csv
+from experiments import evaluate, predict_table, table
+from harness.command_line.cli import cli
 from lit_modules import RowClassifier
 
 COUNT = 60

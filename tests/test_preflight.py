@@ -3,15 +3,14 @@
 import shutil
 from types import SimpleNamespace
 
-from command_line import cli
-from running.preflight import check_reloads
-
-import mnist
 import numpy as np
 import pytest
 import torch
 import yaml
 
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.training.preflight import check_reloads
 from lit_modules import Classifier
 from lit_modules.nets import build_net
 

@@ -4,19 +4,16 @@ import json
 import threading
 from pathlib import Path
 
-from command_line import cli
-from comparing.scripts import unfinished
-from launch import fit_and_test
-from running.resume import claimed, opened_run
-
-import fashion_mnist
-import house_prices
-import mnist
 import pytest
 import torch
 import yaml
 
 from datamodules import MNIST, FashionMNIST
+from experiments import fashion_mnist, house_prices, mnist
+from harness.command_line.cli import cli
+from harness.comparing.scripts import unfinished
+from harness.runs.resume import claimed, opened_run
+from harness.training.fit import fit_and_test
 from lit_modules import Classifier
 
 QUICK = [

@@ -1,8 +1,5 @@
 """Regressor and RowClassifier: metrics that scikit-learn confirms, ensembles, checkpoints that stand alone."""
 
-from running.trainer import build_trainer
-from tabular import predict
-
 import numpy as np
 import pytest
 import torch
@@ -14,6 +11,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules.csv_table import CsvTable
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
+from harness.tasks.tabular import predict
+from harness.training.trainer import build_trainer
 from lit_modules import Regressor, RowClassifier
 
 QUIET = dict(

@@ -9,13 +9,13 @@ import sys
 import time
 from pathlib import Path
 
-from command_line import cli
-from comparing.run_files import read_runs
-from comparing.scripts import finished, label, last_line, split_command
-
 import pytest
-import repeat
 import yaml
+
+from experiments import repeat
+from harness.command_line.cli import cli
+from harness.comparing.run_files import read_runs
+from harness.comparing.scripts import finished, label, last_line, split_command
 
 ROOT = Path(__file__).parents[1]
 MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu"]
@@ -63,7 +63,7 @@ def test_seeds_are_runs_as_usual_and_are_not_run_again(tmp_path, capsys):
 def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        "from command_line import cli\nfrom study import Study\n\n\n"
+        "from harness.command_line.cli import cli\nfrom study import Study\n\n\n"
         'def main(seed: int = 0, run_dir: str = "runs") -> None:\n'
         "    if seed == 1:\n        raise RuntimeError('seed one is unlucky')\n"
         '    Study("odd", run_dir, "x").conclude({"lowest": 2.0 + seed}, {})\n\n\ncli(main)\n'

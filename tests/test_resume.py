@@ -6,16 +6,15 @@ import os
 import signal
 from pathlib import Path
 
-import launch
-from command_line import cli
-from running import checkpoint_files
-
-import mnist
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import FiniteGuard, LastCheckpoint, StepCurves
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.runs import checkpoint_files
+from harness.training import fit
 
 NET = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0.2", "--augment", "crop:2"]
 QUICK = ["--sample", "--accelerator", "cpu", "--batch_size", "128", "--max_epochs", "2", "--log_every_n_steps", "1"]
@@ -170,7 +169,7 @@ def test_killed_run_ends_as_the_whole_one(tmp_path, whole_runs, flags, hooks):
 
 def test_run_that_was_to_stop_early_trains_no_further(tmp_path):
     flags = ["--lr", "1e-9", "--max_epochs", "9", "--early_stopping", "1"]
-    killed(tmp_path, before(launch, "finish", lambda *_: True), *flags)
+    killed(tmp_path, before(fit, "finish", lambda *_: True), *flags)
     train(tmp_path, *flags, "--resume", str(the_run(tmp_path)))
     assert results(the_run(tmp_path))["epochs"] == 2  # the first is the best, the second no better
 

@@ -1,7 +1,5 @@
 """The HPARAMS tab, as TensorBoard's own reader has it: columns of all runs, and a resumed run's flags of today."""
 
-from running.run_logger import write_flags
-
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
@@ -10,6 +8,8 @@ from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.backend_context import Context
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
+
+from harness.training.run_logger import write_flags
 
 
 def read_tab(folder):

@@ -6,17 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from command_line import cli
-
-import cifar10
-import cifar100
-import fashion_mnist
-import mnist
 import pytest
 import torch
 
 from datamodules import samples
 from datamodules.arrays import write_arrays
+from experiments import cifar10, cifar100, fashion_mnist, mnist
+from harness.command_line.cli import cli
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = {script.__name__: script for script in (mnist, fashion_mnist, cifar10, cifar100)}

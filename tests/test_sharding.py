@@ -4,26 +4,25 @@ import json
 import subprocess
 import sys
 
-from command_line import cli
-
-import mnist
 import pytest
 import torch
 from interrupt import ROOT, only_run
 
+from experiments import mnist
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 # In a process of their own, for the process group stays. TabM is an ensemble, whose `members` are called.
 ALL = """
 import sys
-sys.path[:0] = ["{root}/experiments"]
-from command_line import cli
-import torch, house_prices, mnist
+from harness.command_line.cli import cli
+import torch
+from experiments import house_prices, mnist
 torch.set_num_threads(1)
 quick = ["--sample", "--accelerator", "cpu", "--devices", "1", "--strategy", "fsdp", "--enable_progress_bar", "false"]
 for net in ("lenet5", "residual_mnist"):
     cli(mnist.main, mnist.RECIPES, [*quick, "--fast_dev_run", "--net", net, "--batch_size", "8"])
-cli(house_prices.main, {{}}, [*quick, "--fast_dev_run", "--net", "tabm", "--folds", "0"])
+cli(house_prices.main, {}, [*quick, "--fast_dev_run", "--net", "tabm", "--folds", "0"])
 cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:]])
 cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:], "--resume", "auto"])
 """
@@ -33,7 +32,7 @@ FLAGS = ["--net", "mlp", "--net_args.widths", "[32]", "--max_epochs", "2"]
 @pytest.mark.slow
 def test_sharded_run_equals_the_plain_one(tmp_path):
     flags = [*FLAGS, "--run_dir", str(tmp_path / "sharded")]
-    command = [sys.executable, "-c", ALL.format(root=ROOT), *flags]
+    command = [sys.executable, "-c", ALL, *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stderr
     plain = [*FLAGS, "--sample", "--accelerator", "cpu", "--run_dir", str(tmp_path / "plain")]
@@ -52,7 +51,6 @@ def test_sharded_run_equals_the_plain_one(tmp_path):
 
 MUON = """
 import sys
-sys.path.insert(0, "{root}")
 import torch
 from torch import distributed, nn
 from torch.distributed.fsdp import fully_shard
@@ -81,7 +79,7 @@ distributed.destroy_process_group()
 @pytest.mark.slow
 def test_muon_moves_weights_in_parts_as_it_moves_whole_ones(tmp_path):
     script = tmp_path / "muon.py"
-    script.write_text(MUON.format(root=ROOT))
+    script.write_text(MUON)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", str(script)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

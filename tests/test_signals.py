@@ -4,15 +4,14 @@ import os
 import signal
 import time
 
-from command_line import cli
-from running.runs import find_run
-
-import mnist
 import pytest
-from interrupt import ROOT, SMALL, assert_same_weights, interrupt, only_run, start
+from interrupt import SMALL, assert_same_weights, interrupt, only_run, start
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import Interruption, LRDecay
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.runs.directories import find_run
 
 LONG = [*SMALL, "--max_epochs", "300"]
 TWO = ["--devices", "2"]
@@ -150,9 +149,8 @@ def test_killed_rank_ends_the_run(tmp_path):
 
 RAISES = """
 import sys
-sys.path[:0] = ["{root}/experiments"]
-from command_line import cli
-import mnist
+from harness.command_line.cli import cli
+from experiments import mnist
 from lit_modules import Classifier
 
 step = Classifier.training_step
@@ -171,7 +169,7 @@ cli(mnist.main, mnist.RECIPES)
 @pytest.mark.parametrize("rank", [0, 1])
 def test_rank_that_raises_ends_the_run_and_shows_its_traceback(tmp_path, rank):
     script = tmp_path / "raises.py"
-    script.write_text(RAISES.format(root=ROOT, rank=rank))
+    script.write_text(RAISES.format(rank=rank))
     started = time.monotonic()
     process = start(script, *LONG, *TWO, "--run_dir", str(tmp_path))
     output, _ = process.communicate(timeout=120)

@@ -5,14 +5,13 @@ import os
 import signal
 from types import SimpleNamespace
 
-import launch
-
 import pytest
 import torch
 from interrupt import SMALL, assert_same_weights, start
 from test_resume import STEPS, assert_same_run, at_call, before, curves, killed, the_run, train
 
 from callbacks import LastCheckpoint, LRDecay
+from harness.training import fit
 
 NONE_BETTER = ["--lr", "1e-9"]  # the first validation stays the best
 OFTEN = ["--val_check_interval", "4"]  # of 11 batches: after 4 and 8
@@ -162,8 +161,8 @@ def in_validation_end(number):
         (OFTEN, [in_validation_end(2)]),  # best.ckpt is all that there is
         (OFTEN, [in_validation_end(5), in_validation_end(2)]),  # a resumed run has no sanity check
         (["--max_steps", "17"], [in_validation_end(3)]),
-        (["--max_steps", "17"], [before(launch, "finish", lambda *_: True)]),
-        ([*OFTEN, *NONE_BETTER, "--early_stopping", "2"], [before(launch, "finish", lambda *_: True)]),
+        (["--max_steps", "17"], [before(fit, "finish", lambda *_: True)]),
+        ([*OFTEN, *NONE_BETTER, "--early_stopping", "2"], [before(fit, "finish", lambda *_: True)]),
     ],
 )
 def test_kill_at_a_validations_checkpoints_changes_nothing(tmp_path, run_of, flags, hooks):

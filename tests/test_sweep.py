@@ -9,21 +9,21 @@ import time
 from pathlib import Path
 from threading import Event, Thread
 
-from command_line import cli
-from comparing import trials as trials_module
-from comparing.configurations import counted, next_cell, values_of
-from comparing.scripts import split_command
-from comparing.sweep_report import LEAST, importances_of
-from comparing.sweep_space import Between, OneOf, parse_vary
-from comparing.trials import Sweep, open_study, work
-from running.report import write_json
-
 import optuna
 import pytest
-import sweep
 import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
+
+from experiments import sweep
+from harness.command_line.cli import cli
+from harness.comparing import trials as trials_module
+from harness.comparing.configurations import counted, next_cell, values_of
+from harness.comparing.scripts import split_command
+from harness.comparing.sweep_report import LEAST, importances_of
+from harness.comparing.sweep_space import Between, OneOf, parse_vary
+from harness.comparing.trials import Sweep, open_study, work
+from harness.training.report import write_json
 
 ROOT = Path(__file__).parents[1]
 MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu"]
@@ -118,8 +118,9 @@ def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_work
 def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        "from pathlib import Path\n\nfrom command_line import cli, config\n"
-        "from running.report import write_json\nfrom running.runs import new_run, write_config\n\n\n"
+        "from pathlib import Path\n\nfrom harness.command_line.cli import cli, config\n"
+        "from harness.training.report import write_json\n"
+        "from harness.runs.directories import new_run, write_config\n\n\n"
         'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
         '    run = new_run("odd", run_dir, "x")\n    write_config(run, config)\n'
         "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
@@ -155,7 +156,8 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
 def test_sweep_of_which_nothing_finished_has_status_1(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        'from command_line import cli\n\n\ndef main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs"):\n'
+        "from harness.command_line.cli import cli\n\n\n"
+        'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs"):\n'
         "    raise RuntimeError('never')\n\n\ncli(main)\n"
     )
     with pytest.raises(SystemExit) as stop:
@@ -169,9 +171,9 @@ def slow_script(tmp_path):
     """Logs a point in each tenth of a second, as a training does: many and low ones from the sixth trial on."""
     script = tmp_path / "slow.py"
     script.write_text(
-        "import time\n\nfrom command_line import cli, config\n"
-        "from running.report import write_json\nfrom running.run_logger import RunLogger\n"
-        "from running.runs import new_run, write_config\n\n\n"
+        "import time\n\nfrom harness.command_line.cli import cli, config\n"
+        "from harness.training.report import write_json\nfrom harness.training.run_logger import RunLogger\n"
+        "from harness.runs.directories import new_run, write_config\n\n\n"
         'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
         '    run = new_run("slow", run_dir, "x")\n    write_config(run, config)\n'
         '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'

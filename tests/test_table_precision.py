@@ -2,17 +2,15 @@
 
 import json
 
-from command_line import cli
-
 import numpy as np
 import pandas as pd
-import predict_table
 import pytest
-import table
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
 from datamodules.csv_table import CsvTable
+from experiments import predict_table, table
+from harness.command_line.cli import cli
 from lit_modules import Regressor
 
 OFFSET = 1.7e9  # seconds, of a time in 2023; float32 has steps of 128 there

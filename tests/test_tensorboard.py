@@ -2,13 +2,13 @@
 
 import json
 
-from command_line import cli
-
-import mnist
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+
+from experiments import mnist
+from harness.command_line.cli import cli
 
 pytest.importorskip("selenium", reason="selenium, which drives the browser, is not installed")
 from tensorboard_page import missing_programs, tensorboard_page

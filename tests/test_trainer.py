@@ -1,8 +1,5 @@
 """The Trainer of all scripts: what a script adds to it, and what it refuses."""
 
-from running.trainer import build_trainer
-
-import mnist
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -11,6 +8,8 @@ from torch.utils.data import DataLoader
 
 from callbacks import LRDecay
 from datamodules import MNIST
+from experiments import mnist
+from harness.training.trainer import build_trainer
 from lit_modules import Classifier
 
 
@@ -65,7 +64,7 @@ def test_batch_norm_of_one_device_needs_no_sync():
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])
 def test_single_process_that_takes_itself_for_a_further_one_is_told_so(refusal, monkeypatch, variable):
     monkeypatch.setenv(variable, "1")
-    monkeypatch.setattr("command_line._launcher_ends", lambda: False)  # it would wait for one
+    monkeypatch.setattr("harness.command_line.cli._launcher_ends", lambda: False)  # it would wait for one
     assert variable in refusal(mnist.main, "--sample", "--net", "softmax", "--accelerator", "cpu", "--devices", "1")
 
 

@@ -2,10 +2,6 @@
 
 import json
 
-from command_line import cli
-
-import finetune
-import mnist
 import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
@@ -13,6 +9,8 @@ from net_checks import blank
 from torch import nn
 
 from datamodules import MNIST
+from experiments import finetune, mnist
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 from lit_modules import nets as package
 from lit_modules.heads import head_of

@@ -3,10 +3,6 @@
 Under the stand-in for CUDA graphs, but for the run that is told it has no GPU.
 """
 
-from command_line import cli
-from launch import fit_and_test
-
-import mnist
 import pytest
 import torch
 from interrupt import assert_same_weights, only_run
@@ -17,6 +13,9 @@ from torch import nn
 import callbacks.capture
 import lit_modules.nets as package
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.training.fit import fit_and_test
 
 EPOCHS = 5  # the last batch of each is shorter: it comes often enough to be recorded in the fourth
 QUICK = ["--sample", "--accelerator", "cpu", "--pictures", "false", "--batch_size", "200", "--lr", "0.01"]

@@ -4,12 +4,12 @@ import json
 import re
 from itertools import pairwise
 
-from comparing.run_files import read_runs
-from running.yaml_text import ALIASES, DEEPEST, check_yaml, load_yaml
-
-import mnist
 import pytest
 import yaml
+
+from basics.yaml_text import ALIASES, DEEPEST, check_yaml, load_yaml
+from experiments import mnist
+from harness.comparing.run_files import read_runs
 
 TOO_DEEP = f"more than {DEEPEST} deep|nesting depth"  # libyaml has a limit of its own, from 0.2.6 on
 

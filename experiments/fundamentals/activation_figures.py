@@ -3,10 +3,10 @@
 import math
 from typing import TYPE_CHECKING, Any
 
-from drawing.figures import COLOURS, new_figure
-
 import numpy as np
 from torch import Tensor
+
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,12 +5,6 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from command_line import config
-from launch import fit_in
-from running.processes import cores, in_processes
-from running.resume import Opened, plain
-from study import quiet_trainer
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -20,6 +14,11 @@ from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
 from datamodules.table_data import Fold, fold_indices
+from harness.command_line.cli import config
+from harness.processes.pools import cores, in_processes
+from harness.runs.resume import Opened, plain
+from harness.tasks.study import quiet_trainer
+from harness.training.fit import fit_in
 from lit_modules import Classifier
 from lit_modules.classifier import num_correct
 

@@ -4,11 +4,11 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from drawing.figures import COLOURS, new_figure
-
 import numpy as np
 import torch
 from torch import Tensor
+
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,14 +9,14 @@ a valley thousands of times as long as wide, and a rate that its steep sides all
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from study import quiet_trainer
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
+
+from harness.tasks.study import quiet_trainer
 
 CELLS, ROUNDS = 41, 4  # lines tried along each axis; each round is 20 times as fine as the one before
 DIFFERENCE = 1e-4  # of a weight, in central differences, which are exact on a parabola but for rounding

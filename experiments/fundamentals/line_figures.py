@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from drawing.figures import COLOURS, new_figure
-from fundamentals.line_descent import Descent, Grid, Points, least_squares, losses_on_grid, smoothed
-
 import numpy as np
+
+from experiments.fundamentals.line_descent import Descent, Grid, Points, least_squares, losses_on_grid, smoothed
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,10 +2,10 @@
 
 from typing import TYPE_CHECKING, Any
 
-from drawing.figures import COLOURS, new_figure
-from fundamentals.training_curves import Curves
-
 import numpy as np
+
+from experiments.fundamentals.training_curves import Curves
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

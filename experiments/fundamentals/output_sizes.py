@@ -4,10 +4,10 @@ from copy import deepcopy
 from math import ceil, floor
 from typing import TYPE_CHECKING, NamedTuple
 
-from drawing.figures import COLOURS, new_figure
-
 import torch
 from torch import Tensor, nn
+
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,15 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from drawing.figures import COLOURS, new_figure
-from drawing.projector import add_to_projector
-from running.run_logger import RunLogger
-
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.projector import add_to_projector
+from harness.training.run_logger import RunLogger
 from lit_modules.retrieval import nearest
 
 if TYPE_CHECKING:

@@ -3,11 +3,11 @@
 import math
 from typing import TYPE_CHECKING
 
-from drawing.figures import COLOURS, new_figure
-from fundamentals.softmax_regression import cross_entropy, naive_cross_entropy, naive_softmax, softmax
-
 import torch
 from torch import Tensor
+
+from experiments.fundamentals.softmax_regression import cross_entropy, naive_cross_entropy, naive_softmax, softmax
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
-from study import quiet_trainer
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -22,6 +20,8 @@ from sklearn.metrics import (
 )
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
+
+from harness.tasks.study import quiet_trainer
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 

@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from drawing.figures import COLOURS, new_figure
-from fundamentals.two_class import Problem, Rows, TwoClass, predict
-
 import numpy as np
 import torch
+
+from experiments.fundamentals.two_class import Problem, Rows, TwoClass, predict
+from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,8 +2,6 @@
 
 from itertools import pairwise
 
-from fundamentals.two_class import Problem, Rows
-
 import numpy as np
 import torch
 
@@ -12,6 +10,7 @@ from datamodules.preprocessing import feature_names
 from datamodules.sample_tables import diabetes
 from datamodules.table_data import Fold
 from datamodules.tables import Table, class_target
+from experiments.fundamentals.two_class import Problem, Rows
 
 CENTRES = np.array([[0.0, 0.0], [2.0, 1.5]])  # of the clouds, whose deviation is 1
 CORNERS = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])  # of XOR; the last two are class 1

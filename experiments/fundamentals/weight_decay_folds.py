@@ -3,13 +3,12 @@
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from drawing.figures import COLOURS, new_figure
-from fundamentals.few_images import Settings, prepare, train_all, train_in, validate_fold
-from study import Study
-
 import numpy as np
 
 from datamodules.table_data import Fold
+from experiments.fundamentals.few_images import Settings, prepare, train_all, train_in, validate_fold
+from harness.drawing.figures import COLOURS, new_figure
+from harness.tasks.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.losses.center import Center
 from lit_modules.losses.contrastive import Contrastive
 from lit_modules.losses.nca import NCA

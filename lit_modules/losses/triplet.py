@@ -9,7 +9,7 @@ another in the batch. Here distances are not squared. Loss and choice are those 
 from pytorch_metric_learning import losses, miners, reducers
 from torch import Tensor, nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 
 MINING = {
     "hard": lambda margin: miners.BatchHardMiner(),

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.heads import output_layer
 from lit_modules.options import check_options
 

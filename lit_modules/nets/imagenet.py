@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.heads import output_layer
 
 __all__ = ["ImageNet"]

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 
 __all__ = ["MLP"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.inits import he_normal
 from lit_modules.norms import NORMS, Norm
 

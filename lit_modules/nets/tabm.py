@@ -13,7 +13,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from lit_modules.choose import choose
+from basics.choose import choose
 from lit_modules.nets.mlp import ACTIVATIONS
 
 __all__ = ["TabM"]

@@ -8,14 +8,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from command_line import cli
-
-import cifar10
-import mnist
-import table
 import torch
 
 from callbacks import StepCurves
+from experiments import cifar10, mnist, table
+from harness.command_line.cli import cli
 
 ACCELERATOR = os.environ.get("TEST_ACCELERATOR", "cuda")
 ROOT = Path(__file__).parents[2]

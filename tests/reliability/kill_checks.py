@@ -5,10 +5,10 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from launch import fit_in
-
 from fingerprints import fingerprint, same
 from runs_to_kill import BATCHES, Lab, Run
+
+from harness.training.fit import fit_in
 
 EPOCHS = 4
 AUGMENT = ["", "crop:2,rotate:10"]

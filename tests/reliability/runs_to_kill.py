@@ -40,9 +40,9 @@ def _child(flags: list[str], env: dict[str, str], log: Path) -> None:
     torch.set_num_threads(1)
     tempfile.tempdir = None  # TMPDIR is another one now
     sys.argv = [str(SCRIPT), *flags]
-    from command_line import cli
-
     from traced_mnist import main
+
+    from harness.command_line.cli import cli
 
     cli(main, None, flags)
 

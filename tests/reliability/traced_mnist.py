@@ -11,25 +11,19 @@ subclass of the module, by hooks of Lightning's.
 
 import os
 import signal
-import sys
 import time
 import zlib
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT / "experiments"), str(ROOT)]
+import tensorboard.compat.proto.event_pb2  # noqa: F401  so that a forked process has it
+import torch.utils.tensorboard  # noqa: F401
+from torch import Tensor
 
-import classification  # noqa: E402
-from classification import classify  # noqa: E402
-from command_line import cli  # noqa: E402
-
-import tensorboard.compat.proto.event_pb2  # noqa: E402, F401  so that a forked process has it
-import torch.utils.tensorboard  # noqa: E402, F401
-from torch import Tensor  # noqa: E402
-
-from datamodules import MNIST  # noqa: E402
-from lit_modules import Classifier  # noqa: E402
+from datamodules import MNIST
+from harness.command_line.cli import cli
+from harness.tasks import classification
+from harness.tasks.classification import classify
+from lit_modules import Classifier
 
 RAISED = "a fault on request"
 

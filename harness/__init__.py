@@ -1,0 +1,1 @@
+"""The machinery around a training: tasks, the training itself, runs, processes, and the tools that look at them."""

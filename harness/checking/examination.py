@@ -1,0 +1,169 @@
+"""`--doctor`: data, network and learning rate looked at before a long run; nothing is trained or written.
+
+What to look at follows Karpathy 2019, "A recipe for training neural networks". Each line has what was found and what is
+usual; the limits are wide, so that a healthy run passes and a line that says `look here` is worth the look.
+"""
+
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from inspect import signature
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+import torch
+from lightning.pytorch import Trainer
+
+from datamodules import ImageData
+from datamodules.batch_module import BatchModule
+from harness.checking.data_checks import check_data
+from harness.checking.findings import Finding
+from harness.checking.model_checks import (
+    LOSSES_OF,
+    check_initial_loss,
+    check_input,
+    check_learning,
+    check_range,
+    check_units,
+    twin_of,
+)
+from harness.training.lr_finder import HIGHEST, STEPS, range_test, steepest
+from harness.training.preflight import check_batches, check_shapes
+from harness.training.report import num_parameters
+from harness.training.trainer import build_trainer
+from lit_modules import Regressor
+from lit_modules.stages import Batch, Stages
+from lit_modules.usual import FAMILIES
+
+SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
+LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
+LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and warm-up leave as much room below
+# Times the first loss. Adaptive optimizers bound each step: their loss comes to 1.5 long after they stop learning.
+DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
+LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
+OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
+OURS |= {"deterministic", "benchmark"}  # on which the time of a step depends
+
+
+def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> NoReturn:
+    """Prints the findings, and ends the process: with status 0 where all are as expected, else with 1."""
+    print(f"{name}: {model.hparams.net}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
+    count = wrong = 0
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = _trainer(Path(folder), flags)
+        check_batches(data, trainer)
+        check_shapes(model, data, trainer)
+        for finding in _findings(model, data, trainer, bool(flags.get("channels_last"))):
+            print(finding, flush=True)
+            count, wrong = count + 1, wrong + (not finding.ok)
+    print(f"{wrong} of {count} to look at" if wrong else f"all {count} ok")
+    sys.exit(1 if wrong else 0)
+
+
+def _trainer(folder: Path, flags: dict[str, Any]) -> Trainer:
+    chosen = {flag: flags[flag] for flag in signature(Trainer).parameters if flag in OURS and flag in flags}
+    return build_trainer(
+        folder,
+        chosen.pop("max_epochs", None),
+        [],
+        False,
+        **chosen,
+        devices=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=10**6,  # the range test is about training
+    )
+
+
+def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
+    """First what the data say, then the network, then the learning rate and what the run costs."""
+    for finding in check_data(data, [] if isinstance(model, Regressor) else data.classes):
+        yield finding
+        if finding.what == "labels" and not finding.ok:
+            return  # no loss can be computed with them
+    data.trainer = trainer  # tells the data module the device, and how long the run is
+    model.to(trainer.strategy.root_device)
+    if channels_last:
+        model.to(memory_format=torch.channels_last)
+    batches = _batches(data)
+    yield from _check_model(model, data, batches)
+    yield from _check_run(model, data, trainer, batches[0])
+    yield check_memory(trainer.strategy.root_device)
+
+
+def _batches(data: BatchModule) -> list[Batch]:
+    """Training batches, augmented, of `SAMPLES` together or the whole split."""
+    batches: list[Batch] = []
+    for batch in data.train_dataloader():
+        batches.append(batch)
+        if sum(len(labels) for _, labels in batches) >= SAMPLES:
+            break
+    return batches
+
+
+def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iterator[Finding]:
+    images = isinstance(data, ImageData)
+    if images:
+        yield check_range(batches[0])
+    if images or data.num_numbers:
+        inputs = next(iter(data.val_dataloader()))[0]  # not augmented
+        yield check_input(model, inputs, slice(None) if images else slice(data.num_numbers))
+    if type(model) in LOSSES_OF:  # those of pairs have no usual value
+        yield check_initial_loss(model, batches[0])
+    yield check_units(model, batches)
+    yield from check_learning(model, batches[0])
+
+
+def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch) -> Iterator[Finding]:
+    """The learning rate beside that of a range test, and the time of the whole run, by that of the test's steps."""
+    started = time.perf_counter()
+    twin_of(model).training_step(batch, 0).backward()
+    steps = round(min(STEPS, max(LR_STEPS, LR_SECONDS / (time.perf_counter() - started))))
+    started = time.perf_counter()
+    rates, losses = range_test(trainer, model, data, steps)
+    seconds = (time.perf_counter() - started) / len(losses)
+    descends = FAMILIES.get(model.hparams.optimizer, model.hparams.optimizer) == "sgd"
+    yield check_rate(model.hparams.lr, rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
+    total = seconds * trainer.num_training_batches * trainer.max_epochs
+    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {trainer.max_epochs} epochs in {_duration(total)}"
+    yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")
+
+
+def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray, diverged: float = DIVERGED) -> Finding:
+    """The run's learning rate beside that at which the loss falls fastest, and that at which it diverges.
+
+    It diverges where it gets above `diverged` times the first loss and stays there. Nets with BatchNorm come back from
+    as much at a tenth of the rates that they learn with.
+    """
+    if not np.isfinite(losses).all():
+        return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
+    suggestion = steepest(rates, losses)
+    begun = np.flatnonzero(losses <= diverged * losses[0])[-1] + 1
+    stopped = rates[-1] < 0.9 * HIGHEST  # the tuner stops before the end, too
+    end = rates[begun] if begun < len(rates) else rates[-1] if stopped else np.inf
+    low, high = LOWEST_SHARE * suggestion, min(end, HIGHEST)
+    ends = f"diverges at {end:.2g}" if end < np.inf else f"does not diverge up to {HIGHEST:g}"
+    found = f"{lr:g}; in a range test the loss falls fastest at {suggestion:.2g} and {ends}"
+    return Finding("learning rate", low <= lr <= high, found, f"{low:.1g} to {high:.2g}")
+
+
+def check_memory(device: torch.device) -> Finding:
+    """The most that the checks took, and so nearly the run: of the accelerator's memory, or of the machine's."""
+    if device.type == "cuda":
+        used, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = f"{used / 2**30:.1f} GiB of {total / 2**30:.1f}"
+    return Finding("memory", used <= LARGE * total, found, f"at most {LARGE:.0%}")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.0f} h"

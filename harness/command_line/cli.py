@@ -1,0 +1,212 @@
+"""The command line: a function's keyword arguments as flags, and one line for each mistake."""
+
+import glob
+import os
+import re
+import sys
+import time
+from argparse import SUPPRESS, ArgumentError
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from dis import opmap
+from pathlib import Path
+from typing import Any, NoReturn
+
+from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
+from yaml import YAMLError
+
+from basics.yaml_text import HostileYAMLError, check_yaml
+from harness.command_line.flag_checks import check_ranges, check_run_dir
+from harness.command_line.optimizer_defaults import describe, set_usual_defaults
+from harness.command_line.paths import expand_home, expanded
+from harness.processes.exits import listening
+from harness.processes.ranks import is_rank_zero
+from harness.runs.directories import find_run
+from harness.runs.kept_flags import check_flags_kept
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("experiments", "harness", "basics", "lit_modules", "datamodules", "callbacks")
+config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
+command: list[str] = []  # and the script and the arguments it was started with
+
+# A value on the command line or in a config file may name classes of these modules and nothing else.
+set_parsing_settings(
+    import_path_denylist=["*"],
+    import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
+)
+LONGEST = 500  # characters of a message
+_load_yaml = get_loader("yaml")
+
+
+def _load_checked_yaml(text: str) -> Any:
+    check_yaml(text)
+    return _load_yaml(text)
+
+
+set_loader("yaml", _load_checked_yaml, (YAMLError,))
+
+
+def cli(
+    main: Callable[..., Any],
+    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    args: Sequence[str] | None = None,
+    chosen_by: str = "net",
+) -> Any:
+    """Runs `main` with its keyword arguments, and the Trainer's, as flags.
+
+    Bad input ends the process with one line on stderr and status 2.
+
+    Args:
+        recipes: for each `--net`, the defaults that replace those of `main`.
+        args: in place of the process's own.
+        chosen_by: the flag that names the recipe.
+    """
+    args = list(sys.argv[1:] if args is None else args)
+    with listening(), _one_line_errors():
+        _check_values(args)
+        resumed = _resumed_run(args)
+        # Its flags become the defaults; jsonargparse takes a pattern.
+        files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
+        parser = auto_parser(main, exit_on_error=False, default_config_files=files)
+        script = Path(sys.modules[main.__module__].__file__)
+        parser.add_argument("--started_by", default=script.name, help=SUPPRESS)  # for config.yaml
+        for action in parser._actions:  # `--sample` alone means `--sample true`
+            if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
+                action.nargs, action.const = "?", True
+            elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
+                action.nargs, action._typehint, action.metavar = "+", str, action.dest
+        asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
+        try:
+            if recipes:
+                parser.set_defaults(dict(recipes.get(parser.parse_args(asks)[chosen_by], {})))
+            changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
+            flags = parser.parse_args(args)
+        except ArgumentError as error:
+            raise ValueError(_explain(error, parser)) from error
+        for source in ("config", "__default_config__"):  # the files that flags came from
+            flags.pop(source, None)
+        expand_home(flags)
+        flags.started_by = script.name  # whatever script the config file is of
+        command[:] = ["python", str(script), *args]
+        if resumed:  # before any data are made or downloaded
+            check_flags_kept(resumed, flags.as_dict())
+        if changed and is_rank_zero():
+            print(describe(flags["optimizer"], changed), flush=True)
+        check_ranges(flags.as_dict())
+        if "run_dir" in flags and not any(map(flags.get, ("resume", "fast_dev_run", "doctor"))):
+            check_run_dir(flags["run_dir"])
+        config.update(flags.as_dict())
+        try:
+            flags.pop("started_by")
+            return main(**parser.instantiate(flags))
+        finally:
+            config.clear()  # a training that Python starts next has flags of its own
+
+
+def _names_optimizer(args: Sequence[str]) -> bool:
+    """Whether the optimizer may be another than the recipe's; in a resumed run all flags are said."""
+    return any(arg.startswith(("--optimizer", "--config")) for arg in args)
+
+
+def _check_values(args: Sequence[str]) -> None:
+    """Refuses values that are too deep; jsonargparse reads those of numbers by a loader of its own."""
+    for arg in args:
+        flag, _, inline = arg.partition("=")
+        try:
+            check_yaml(inline if flag.startswith("--") else arg)
+        except HostileYAMLError as error:
+            raise ValueError(f"{_shortened(arg)}: {error}") from error
+        except YAMLError:
+            pass  # no YAML, such as a text with a colon
+
+
+def _resumed_run(args: Sequence[str]) -> Path | None:
+    """The directory of the run that `--resume` names; `auto` names none, and finds a run with these flags."""
+    for arg, value in zip(args, [*args[1:], ""], strict=False):  # of no flags there is none
+        name, equals, inline = arg.partition("=")
+        run = inline if equals else value
+        if name == "--resume" and run != "auto":
+            return find_run(expanded(run))[0]
+    return None
+
+
+def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
+    """jsonargparse's message, cut to the flag, the value, and what was expected."""
+    text = str(error)
+    if unknown := re.search(r"unrecognized arguments: (\S+)", text):
+        flag = unknown[1].partition("=")[0]
+        flags = [option for action in parser._actions for option in action.option_strings]
+        nearest = get_close_matches(flag, flags, n=1, cutoff=0.5)
+        return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
+    key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
+    wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
+    if key and value and wanted:
+        kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
+        kinds = re.sub(r"Literal\[(.*?)\]", lambda choices: "one of " + choices[1].replace("'", ""), kinds)
+        return f"--{key[1]} {_shortened(value[1].strip())}: expected {_shortened(kinds)}"
+    return _shortened(text)
+
+
+def _shortened(text: str) -> str:
+    """It may quote a whole file."""
+    return text if len(text) < LONGEST else text[:LONGEST] + " ..."
+
+
+@contextmanager
+def _one_line_errors() -> Iterator[None]:
+    """Turns what this project's own code raises at bad input into one line and exit status 2."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        if not is_ours(error):
+            raise  # it comes from inside a library: a bug, whose traceback is wanted
+        _end(str(error))
+    except RuntimeError as error:
+        if (line := _refused_operator(error)) is None:
+            raise
+        _end(line)
+
+
+def _end(line: str) -> NoReturn:
+    if is_rank_zero() or not _launcher_ends():
+        print(f"error: {' '.join(line.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _refused_operator(error: RuntimeError) -> str | None:
+    """What to say where torch refuses an operator that does not repeat itself; None of any other error."""
+    refused = re.match(r"(.+?) does not have a deterministic implementation", str(error))
+    if not refused:
+        return None
+    return (
+        f"--deterministic: {refused[1]} has no kernel that repeats itself; --deterministic false takes one that does"
+        " not, and --deterministic warn says where it does"
+    )
+
+
+def is_ours(error: Exception) -> bool:
+    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug.
+
+    A ValueError has to come from a `raise` of ours: one that int(), an unpacking or a reshape makes is a bug as well,
+    although no frame but ours shows it. What the system refuses, such as to open a file, names the file itself.
+    """
+    last = error.__traceback__
+    while last.tb_next:
+        last = last.tb_next
+    code = last.tb_frame.f_code
+    if not any(Path(code.co_filename).is_relative_to(ROOT / package) for package in PACKAGES):
+        return False
+    return isinstance(error, OSError) or code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
+
+
+def _launcher_ends(seconds: float = 10.0) -> bool:
+    """Lets rank zero, which launched this process and met the same error, speak and end first.
+
+    Lightning kills rank zero as soon as it sees another rank fail. Returns False where rank zero
+    goes on, so that the error is this rank's own.
+    """
+    launcher, deadline = os.getppid(), time.monotonic() + seconds
+    while os.getppid() == launcher and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return os.getppid() != launcher

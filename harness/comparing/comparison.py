@@ -1,0 +1,201 @@
+"""Runs in tables of what can be compared, grouped by configuration: means and standard deviations over seeds.
+
+A table has the runs of one script on the same data. Its order is by the validation figure that chose their epochs; the
+test figures stand beside it and order nothing.
+"""
+
+import json
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from harness.comparing.run_files import Run, mode_of, number
+
+# Flags that make no configuration: the seed, and what changes neither weights nor metrics. `FREE` of resume.py is not
+# the same: a run is resumed only with the checkpoints and pictures that were asked for.
+ASIDE = {
+    "seed", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
+    "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps",
+    "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+}  # fmt: skip
+UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
+MOST_METRICS = 3  # columns of a table that has no validation figure
+
+
+class Group(NamedTuple):
+    """The finished runs of one configuration."""
+
+    flags: dict[str, str]  # those in which the groups of a table differ, as text; without those that it lacks
+    runs: list[Run]
+
+    def values(self, metric: str) -> list[float]:
+        """Of all the runs; none where one of them has no such figure, since a mean of the others would flatter."""
+        values = [number(run.metrics.get(metric)) for run in self.runs]
+        return [] if None in values else values
+
+    def mean(self, metric: str) -> float | None:
+        values = self.values(metric)
+        return statistics.fmean(values) if values else None
+
+    def std(self, metric: str) -> float | None:
+        """Of the sample, with n - 1; None of a single run."""
+        values = self.values(metric)
+        return statistics.stdev(values) if len(values) > 1 else None
+
+
+class Kind(NamedTuple):
+    """What runs must have in common to be compared."""
+
+    script: str  # the name of its runs' folder
+    data: str  # such as "embedded sample"; empty where the script says it
+    known: bool  # whether its flags are; a run that was started from Python may have kept none
+
+    @property
+    def title(self) -> str:
+        return ", ".join(part for part in (self.script, self.data, "" if self.known else "flags unknown") if part)
+
+
+class Table(NamedTuple):
+    """Groups that can be compared, in the order of `by`, the best first."""
+
+    kind: Kind
+    by: str | None  # None: there is nothing to order them by
+    mode: str | None  # max or min
+    metrics: list[str]  # the columns
+    groups: list[Group]
+
+    @property
+    def columns(self) -> list[str]:
+        """The flags in which the groups differ."""
+        names = dict.fromkeys(name for group in self.groups for name in group.flags)
+        return sorted(names, key=lambda name: name != "net")  # that first
+
+
+def kind_of(run: Run) -> Kind:
+    flags = run.flags
+    script = "finetune" if {"checkpoint", "data"} <= flags.keys() else run.script
+    parts = [str(flags["data"])] if flags.get("data") else []
+    if flags.get("sample"):
+        parts.append("embedded sample")
+    else:
+        names = ("csv", "target", "data_dir" if _is_own_images(run) else "")
+        parts += [f"{name} {flags[name]}" for name in names if flags.get(name)]
+    parts += ["cross-validated"] * bool(flags.get("folds"))
+    return Kind(script, ", ".join(parts), bool(flags))
+
+
+def _is_own_images(run: Run) -> bool:
+    return "own_images" in (run.script, run.flags.get("data"))
+
+
+def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[tuple[Run, str]]]:
+    """The runs that have figures in tables, and the others with what is wrong with them.
+
+    Args:
+        by: the metric to order by; None: what chose the epochs of most of a table's runs.
+    """
+    kinds: defaultdict[Kind, list[Run]] = defaultdict(list)
+    left_out = [(run, run.problem) for run in runs if run.problem]
+    for run in runs:
+        if not run.problem:
+            kinds[kind_of(run)].append(run)
+    tables = []
+    for kind, its in sorted(kinds.items()):
+        metric = by or choose_metric(its)
+        compared = [run for run in its if not metric or number(run.metrics.get(metric)) is not None]
+        left_out += [(run, f"no {metric}") for run in its if run not in compared]
+        if compared:
+            tables.append(_table(kind, compared, metric))
+    return tables, left_out
+
+
+def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
+    modes = {mode for run in runs if (mode := mode_of(by or "", run.flags))}
+    mode = modes.pop() if len(modes) == 1 and kind.known else None  # of unknown runs, who knows the data
+    groups = group_runs(runs, by if mode else None, mode)
+    columns = [by, by.replace("val/", "test/", 1), "seconds"] if by else [*_other_metrics(runs), "seconds"]
+    shown = [name for name in dict.fromkeys(columns) if any(group.values(name) for group in groups)]
+    return Table(kind, by if mode else None, mode, shown, groups)
+
+
+def choose_metric(runs: Sequence[Run]) -> str | None:
+    """The validation figure that chose most runs' epochs; another that all have; that over folds; None without any."""
+    names = [[name for name in run.metrics if number(run.metrics[name]) is not None] for run in runs]
+    votes = Counter(run.flags.get("monitor") for run, its in zip(runs, names, strict=True))
+    votes = Counter({name: votes[name] for name in votes if any(name in its for its in names)})
+    units = {tuple(run.flags.get(name) for name in UNITS) for run in runs}
+    if len(units) > 1 and all("val/rmse" in its for its in names):
+        return "val/rmse"  # losses of different kinds say nothing beside each other
+    if votes:
+        return votes.most_common(1)[0][0]
+    found = Counter(name for its in names for name in its if name.startswith(("cv/", "val/")) and name != "cv/samples")
+    most = max(found.values(), default=0)
+    ordered = sorted((name for name in found if found[name] == most), key=lambda name: name.endswith("loss"))
+    return ordered[0] if ordered else None
+
+
+def _other_metrics(runs: Sequence[Run]) -> list[str]:
+    """Test figures, or where there are none the first ones of a study."""
+    names = dict.fromkeys(name for run in runs for name in run.metrics if number(run.metrics[name]) is not None)
+    tests = [name for name in names if name.startswith("test/") and name != "test/samples"]
+    return (tests or [name for name in names if name not in ("seed", "seconds")])[:MOST_METRICS]
+
+
+def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max") -> list[Group]:
+    """The groups of runs that differ in nothing but the seed, the best mean of `metric` first.
+
+    A run whose flags are not known is a group of its own.
+    """
+    members: defaultdict[str, list[Run]] = defaultdict(list)
+    for run in runs:
+        members[json.dumps(configuration(run), sort_keys=True) if run.flags else str(run.path)].append(run)
+    texts = [{name: as_text(value) for name, value in configuration(its[0]).items()} for its in members.values()]
+    shown = _differing(texts)
+    groups = []
+    for its, text in zip(members.values(), texts, strict=True):
+        flags = {name: text[name] for name in shown if name in text}
+        groups.append(Group(flags if its[0].flags else {"run": its[0].path.name}, its))
+    if metric:
+        groups.sort(key=lambda group: group.mean(metric), reverse=mode == "max")
+    return groups
+
+
+def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
+    """Names whose values differ, the net first; those that some lack only where nothing else tells two apart."""
+    names = sorted(dict.fromkeys(name for its in texts for name in its), key=lambda name: name != "net")
+    values = {name: {its[name] for its in texts if name in its} for name in names}
+    shown = [name for name in names if len(values[name]) > 1]
+    seen = {tuple(its.get(name) for name in shown) for its in texts}
+    if len(seen) < len(texts):
+        lacked = [name for name in names if name not in shown and any(name not in its for its in texts)]
+        return [name for name in names if name in shown or name in lacked]
+    return shown
+
+
+def configuration(run: Run) -> dict[str, Any]:
+    """The flags that may change what comes out of a run: null is as good as none, and the data is that of its table.
+
+    The data set's place does not change it, but where it is the data set.
+    """
+    aside = ASIDE if _is_own_images(run) else ASIDE | {"data_dir"}
+    return {name: value for name, value in run.flags.items() if name not in aside and value not in (None, {}, [])}
+
+
+def as_text(value: Any) -> str:
+    """A flag's value as one would type it."""
+    return (value or "''") if isinstance(value, str) else json.dumps(value)
+
+
+def short_labels(groups: Sequence[Group]) -> list[str]:
+    """Such as "lr=0.1 batch_size=64", with no more flags than tell the groups apart, for a recipe sets many.
+
+    The net is always among them, for the recipe's other flags follow from it.
+    """
+    names = list(dict.fromkeys(name for group in groups for name in group.flags))
+    for name in [name for name in reversed(names) if name != "net"]:
+        fewer = [other for other in names if other != name]
+        if len({tuple(group.flags.get(other) for other in fewer) for group in groups}) == len(groups):
+            names = fewer
+    shown = [[f"{name}={group.flags[name]}" for name in names if name in group.flags] for group in groups]
+    return [" ".join(its) or group.runs[0].script for its, group in zip(shown, groups, strict=True)]

@@ -1,0 +1,102 @@
+"""What runs left behind, read without torch: flags, metrics, and which of them are running, interrupted or broken."""
+
+import json
+import math
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from basics.metric_names import mode_of as mode_of_name
+from basics.yaml_text import load_yaml
+from harness.runs.states import RUNNING, is_rate_test, is_running, state_of
+
+
+class Run(NamedTuple):
+    """A run directory."""
+
+    path: Path
+    script: str
+    flags: dict[str, Any]  # those of a dict by dotted names, such as net_args.dropout
+    metrics: dict[str, Any]
+    problem: str  # why it is not to be compared; empty where it has finished
+
+    @property
+    def seed(self) -> Any:
+        return self.flags.get("seed")
+
+
+def read_runs(folders: Iterable[Path]) -> list[Run]:
+    """All runs in and below the folders, each once, in the order of their names.
+
+    Raises:
+        FileNotFoundError: a folder is not there, or there is no run.
+    """
+    found: dict[Path, Run] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"{folder}: no such directory")
+        found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
+    if not found:
+        raise FileNotFoundError(f"{', '.join(map(str, folders))}: there are no runs")
+    return sorted(found.values(), key=lambda run: run.path)
+
+
+def _find(folder: Path) -> Iterator[Path]:
+    """Directories with a run's files. What is below a run, such as a fold, is part of it."""
+    for place, subfolders, files in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        if {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files):
+            subfolders.clear()
+            yield Path(place)
+
+
+def _read(path: Path) -> Run:
+    flags, metrics, problem = {}, {}, ""
+    try:
+        flags = flatten(_mapping(path / "config.yaml", load_yaml((path / "config.yaml").read_bytes())))
+        metrics = _mapping(path / "metrics.json", json.loads((path / "metrics.json").read_bytes()))
+    except FileNotFoundError as error:
+        missing = Path(error.filename).name
+        problem = state_of(path) if missing == "metrics.json" else f"no {missing}"
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # broken JSON or UTF-8 is a ValueError
+        problem = f"{'metrics.json' if flags else 'config.yaml'} cannot be read: {' '.join(str(error).split())}"
+    if metrics and is_running(path):  # it has been resumed, and its figures are those of before
+        problem = RUNNING
+    return Run(path, path.resolve().parent.name, flags, metrics, problem)
+
+
+def _mapping(path: Path, content: Any) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds no names and values")
+    return content
+
+
+def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"net_args": {"dropout": 0.2}} becomes {"net_args.dropout": 0.2}."""
+    flat = {}
+    for name, value in flags.items():
+        nested = isinstance(value, dict) and value
+        flat |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
+    return flat
+
+
+def number(value: Any) -> float | None:
+    """The value of a metric as a number; None where it is none, or not finite."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
+
+
+def mode_of(metric: str, flags: Mapping[str, Any]) -> str | None:
+    """ "min" or "max", the better end of a metric; None where neither its name nor the run's flags say it.
+
+    `monitor_mode` is of what the run monitors, in validation and test.
+    """
+    is_monitored = str(flags.get("monitor")).rpartition("/")[2] == metric.rpartition("/")[2]
+    return (flags.get("monitor_mode") if is_monitored else None) or mode_of_name(metric)
+
+
+def lower_is_better(metric: str, flags: Mapping[str, Any] | None = None) -> bool:
+    return mode_of(metric, flags or {}) == "min"

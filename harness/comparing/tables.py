@@ -1,0 +1,136 @@
+"""Tables of runs as text that fits a terminal, csv, markdown, or json."""
+
+import csv
+import io
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from itertools import groupby, zip_longest
+from typing import Any
+
+from harness.comparing.comparison import Group, Table, configuration
+from harness.comparing.run_files import Run
+
+NARROWEST, WIDEST = 80, 120  # columns of a table on a terminal, or in a file
+SEEDS = 12  # characters of a list of seeds
+LEAST_FLAGS = 24  # characters of flags in a line, also where figures leave less
+
+
+def write_tables(tables: Sequence[Table], kind: str) -> str:
+    """All tables as text, csv or markdown, or as json with the paths of the runs."""
+    if kind == "json":
+        return json.dumps([_plain(table, group) for table in tables for group in table.groups], indent=2)
+    if kind == "csv":
+        return _write_csv(tables)
+    write = _write_markdown if kind == "markdown" else _write_text
+    return "\n\n".join(write(table, titled=kind == "table" or len(tables) > 1) for table in tables)
+
+
+def _title(table: Table) -> str:
+    count = sum(len(group.runs) for group in table.groups)
+    order = f"best {table.by} first" if table.by else "in no order of merit"
+    return f"{table.kind.title}: {count} run{'s' if count > 1 else ''}, {order}"
+
+
+def _write_text(table: Table, titled: bool) -> str:
+    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns))
+    text = align(_rows(table), left=len(table.columns))
+    if max(map(len, text.splitlines())) > width:
+        text = align(_wrapped_rows(table, width), left=1)
+    return f"{_title(table)}\n\n{text}"
+
+
+def _rows(table: Table) -> list[list[str]]:
+    head = [*table.columns, "n", "seeds", *table.metrics]
+    cells = [[group.flags.get(name, "-") for name in table.columns] for group in table.groups]
+    return [head, *(row + _figures(table, group) for row, group in zip(cells, table.groups, strict=True))]
+
+
+def _figures(table: Table, group: Group) -> list[str]:
+    figures = [format_mean(metric, group.mean(metric), group.std(metric)) for metric in table.metrics]
+    return [str(len(group.runs)), textwrap.shorten(seeds_of(group.runs), SEEDS, placeholder=" ..."), *figures]
+
+
+def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
+    """With all flags of a group in one column, in as many lines as they need."""
+    figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
+    room = width - 2 - max(map(len, align(figures).splitlines()))
+    rows = [["flags", *figures[0]]]
+    for group, its in zip(table.groups, figures[1:], strict=True):
+        text = " ".join(f"{name}={value}" for name, value in group.flags.items())
+        lines = textwrap.wrap(text, max(LEAST_FLAGS, room), break_on_hyphens=False) or [""]
+        rows += [[line, *cells] for line, cells in zip_longest(lines, [its], fillvalue=[""] * len(its))]
+    return rows
+
+
+def _write_markdown(table: Table, titled: bool) -> str:
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in _rows(table)]
+    rows.insert(1, ["---"] * len(table.columns) + ["---:"] * (2 + len(table.metrics)))
+    text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"{_title(table)}\n\n{text}" if titled else text
+
+
+def align(rows: Sequence[Sequence[str]], left: int = 0) -> str:
+    """Lines of columns as wide as they must be, the first `left` ones to the left and the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = ["<"] * left + [">"] * (len(widths) - left)
+    lines = [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)) for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _plain(table: Table, group: Group) -> dict[str, Any]:
+    figures = {metric: {"mean": group.mean(metric), "std": group.std(metric)} for metric in table.metrics}
+    flags = {name: value for name, value in configuration(group.runs[0]).items() if name in group.flags}
+    return {
+        "script": table.kind.script,
+        "data": table.kind.data,
+        "ordered_by": table.by,
+        "flags": flags,
+        "n": len(group.runs),
+        "seeds": seeds_of(group.runs),
+        **figures,
+        "runs": [str(run.path) for run in group.runs],
+    }
+
+
+def _write_csv(tables: Sequence[Table]) -> str:
+    """One for all, in which a table's rows are empty where only others have the column."""
+    flags = list(dict.fromkeys(name for table in tables for name in table.columns))
+    metrics = list(dict.fromkeys(metric for table in tables for metric in table.metrics))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    figures = [name for metric in metrics for name in (metric, f"{metric} std")]
+    writer.writerow(["script", "data", "ordered by", *flags, "n", "seeds", *figures])
+    for table in tables:
+        for group in table.groups:
+            values = [value for metric in metrics for value in (group.mean(metric), group.std(metric))]
+            cells = [group.flags.get(name) for name in flags]
+            kind = [table.kind.script, table.kind.data, table.by]
+            writer.writerow([*kind, *cells, len(group.runs), seeds_of(group.runs), *values])
+    return text.getvalue().rstrip("\n")
+
+
+def seeds_of(runs: Sequence[Run]) -> str:
+    """Such as 0-4 9, or 0 0 3 where one was run twice."""
+    seeds = sorted(run.seed for run in runs if isinstance(run.seed, int))
+    parts = []
+    for _, its in groupby(enumerate(seeds), key=lambda pair: pair[1] - pair[0]):
+        row = [seed for _, seed in its]
+        parts += [f"{row[0]}-{row[-1]}"] if len(row) > 2 else map(str, row)
+    return " ".join(parts)
+
+
+def format_mean(metric: str, mean: float | None, std: float | None = None) -> str:
+    """Accuracies in percent, such as 98.89 ± 0.12 %; of other figures four digits."""
+    if mean is None:
+        return "-"
+    percent = metric.endswith("acc")
+    scale = 100 if percent else 1
+    digits = 2 if percent else 4 if abs(mean) < 100 else 1 if abs(mean) < 10_000 else 0
+    if metric == "seconds":
+        digits = 1 if mean < 100 else 0
+    text = f"{scale * mean:,.{digits}f}" + (f" ± {scale * std:,.{digits}f}" if std is not None else "")
+    return f"{text} %" if percent else text

@@ -1,0 +1,293 @@
+"""The trials of a sweep, which any number of workers share by one database.
+
+A worker asks the study for a trial, runs it in a process and a folder of its own, and tells the result. It may be
+killed at any moment, and none of it is lost or done twice:
+
+- Optuna's heartbeat tells the others that a worker is dead. Its trial is queued again, with the same values and the
+  same folder, and whoever takes it goes on from the checkpoint there, or only reads the result.
+- A trial counts while it waits, runs or has ended, also by a crash of its script. One whose worker died does not count:
+  the one queued in its place does. A trial that as many as are wanted count before, by number, is superfluous, as is
+  one of a configuration that a trial before it has; so workers that ask at the same time need no lock.
+"""
+
+import json
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+from threading import Event
+from typing import Any, NamedTuple
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from harness.comparing.configurations import (
+    counted,
+    draw_new,
+    is_grid,
+    is_live,
+    key_of,
+    keys_of,
+    next_cell,
+    values_of,
+)
+from harness.comparing.events import read_curve
+from harness.comparing.run_files import lower_is_better, number
+from harness.comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
+from harness.comparing.sweep_space import Between, OneOf
+
+DEAD_AFTER = 6  # heartbeats without one
+LOOK_SECONDS = 0.5  # from one look at a running trial to the next
+
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Sweep(NamedTuple):
+    """What is run, and how it is judged."""
+
+    script: Path
+    arguments: list[str]
+    space: dict[str, Between | OneOf]
+    metric: str
+    trials: int
+    folder: Path
+    storage: str
+    heartbeat: int  # seconds
+    warmup: int  # epochs in which nothing is pruned; -1: nothing is pruned at all
+    mode: str | None = None  # min or max, of the metric; None: as its name says
+
+
+class NotCountedError(Exception):
+    """The trial's worker has stopped, or the trial is superfluous or in other hands."""
+
+
+class ScriptFailedError(Exception):
+    """The trial has ended without a result."""
+
+
+def open_study(sweep: Sweep) -> optuna.Study:
+    """The study, which is made where it is not there yet.
+
+    Raises:
+        ValueError: the database cannot be used.
+    """
+    with FileLock(sweep.folder / ".lock"):  # two that make the tables at the same time would be in each other's way
+        try:
+            storage = optuna.storages.RDBStorage(
+                sweep.storage,
+                engine_kwargs={"connect_args": {"timeout": 60}} if sweep.storage.startswith("sqlite") else {},
+                heartbeat_interval=sweep.heartbeat,
+                grace_period=DEAD_AFTER * sweep.heartbeat,
+                heartbeat_stale_trial_callback=_queue_again,
+            )
+        except Exception as error:  # SQLAlchemy's many, those of each database's driver, and missing drivers
+            raise ValueError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
+        if sweep.storage.startswith("sqlite"):
+            _one_at_a_time(storage.engine)
+        never = sweep.warmup < 0
+        pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
+        lower = sweep.mode == "min" if sweep.mode else lower_is_better(sweep.metric)
+        direction = "minimize" if lower else "maximize"
+        return optuna.create_study(
+            storage=storage, pruner=pruner, study_name=sweep.folder.name, direction=direction, load_if_exists=True
+        )
+
+
+def _one_at_a_time(engine: Any) -> None:
+    """Makes SQLite's transactions exclusive from their first statement on, as SQLAlchemy's manual shows.
+
+    As it comes, one only starts with the first writing; two workers could both see that a trial waits, and take it.
+    """
+    from sqlalchemy import event
+
+    event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+    event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    engine.dispose()  # connections that were made before
+
+
+def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
+    """Puts a trial whose worker has stopped back in the queue."""
+    kept = {name: trial.user_attrs[name] for name in ("folder", "again") if name in trial.user_attrs}
+    study.enqueue_trial(values_of(trial), user_attrs=kept or None)
+
+
+def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
+    """Puts the trials whose script has failed in the queue, each in the place of the one that failed."""
+    for trial in counted(study.get_trials(deepcopy=False), space):
+        if trial.state == TrialState.FAIL:
+            study.enqueue_trial(
+                values_of(trial), user_attrs={"folder": trial.user_attrs["folder"], "again": trial.number}
+            )
+
+
+Told = Callable[[optuna.Study, FrozenTrial], None]
+
+
+def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told] = ()) -> None:
+    """Runs trials until as many as are wanted have ended, by whichever worker, or until `stopped` is set.
+
+    Args:
+        told: are called with each trial that this worker has ended.
+    """
+    study = open_study(sweep)
+    while not stopped.is_set():
+        optuna.storages.fail_stale_trials(study)
+        _fail_unborn(study, sweep)
+        trials = counted(study.get_trials(deepcopy=False), sweep.space)
+        if sum(trial.state.is_finished() for trial in trials) >= sweep.trials:
+            return
+        waiting = any(trial.state == TrialState.WAITING for trial in trials)
+        if len(trials) < sweep.trials or waiting:
+            if is_grid(sweep.space) and not waiting:
+                _queue(study, next_cell(sweep.space, keys_of(trials, sweep.space)))
+            _work_once(study, sweep, share, stopped, told)
+        else:  # the last ones are in other hands
+            stopped.wait(LOOK_SECONDS)
+
+
+def _queue(study: optuna.Study, values: dict[str, Any] | None) -> None:
+    if values is not None:
+        study.enqueue_trial(values)
+
+
+def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told]) -> None:
+    faults: list[Exception] = []
+
+    def objective(trial: Trial) -> float:
+        try:
+            return _run_trial(study, trial, sweep, share, stopped)
+        except optuna.exceptions.UpdateFinishedTrialError as error:
+            raise NotCountedError("taken over") from error
+        except (RuntimeError, ValueError) as error:
+            faults.append(error)
+            raise
+
+    try:
+        study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError), callbacks=list(told))
+    except (RuntimeError, ValueError):  # also what Optuna says to the result of a trial that has been taken over
+        if faults:
+            raise
+
+
+def _frozen(study: optuna.Study, trial: Trial) -> FrozenTrial:
+    return study.get_trials(deepcopy=False)[trial.number]
+
+
+def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
+    """Queues trials again whose worker died before the first heartbeat, which Optuna does not notice."""
+    long_ago = datetime.now() - timedelta(seconds=DEAD_AFTER * sweep.heartbeat)
+    for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        if "begun" not in trial.user_attrs and trial.datetime_start < long_ago:
+            with suppress(RuntimeError, ValueError):  # another worker was first
+                study.tell(trial.number, state=TrialState.FAIL)
+                _queue_again(study, trial)
+
+
+def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int, int], stopped: Event) -> float:
+    """The value of a trial, whose script is started, or resumed, or has ended before.
+
+    Raises:
+        TrialPruned: its curve is worse than most others.
+        ScriptFailedError: it has ended without a value.
+        NotCountedError: it is not this worker's to end.
+    """
+    trial.set_user_attr("begun", datetime.now().isoformat(timespec="seconds"))
+    if is_grid(sweep.space) and key_of(values_of(_frozen(study, trial)), sweep.space) is None:
+        raise NotCountedError("others were faster to take the cells that wait")
+    values = {name: space.suggest(trial, name) for name, space in sweep.space.items()}
+    folder = sweep.folder / _check_counts(study, trial, sweep, stopped)
+    trial.set_user_attr("folder", folder.name)
+    arguments = [*sweep.arguments, *(f"--{name}={value}" for name, value in values.items())]
+    folder.mkdir(exist_ok=True)
+    while True:
+        _check_ours(study, trial, stopped)
+        with suppress(Timeout), FileLock(folder / ".lock", timeout=LOOK_SECONDS):  # a worker may only have been asleep
+            status = None if finished(folder) else _run(study, trial, sweep, arguments, folder, share, stopped)
+            return _value(trial, sweep.metric, folder, status)
+
+
+def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Event) -> str:
+    """The name of the trial's folder: that of one before with the same values, whose worker has stopped, or a new one.
+
+    Raises NotCountedError where the trial is not among those that are wanted. It waits until those before it by number
+    have chosen their values.
+    """
+    space = sweep.space
+    while True:
+        trials = study.get_trials(deepcopy=False)
+        before, key = trials[: trial.number], key_of(values_of(trials[trial.number]), space)
+        choosing = [its for its in before if its.state == TrialState.RUNNING and key_of(values_of(its), space) is None]
+        if not choosing or is_grid(space):
+            break
+        _check_ours(study, trial, stopped)
+        optuna.storages.fail_stale_trials(study)
+        _fail_unborn(study, sweep)
+        stopped.wait(LOOK_SECONDS / 5)
+    numbers = [its.number for its in counted(trials, space)]
+    if trial.number not in numbers:
+        if not is_grid(space) and is_live(trials[trial.number]):
+            _queue(study, draw_new(space, keys_of(trials, space)))
+        raise NotCountedError("there is one of this configuration")
+    if numbers.index(trial.number) >= sweep.trials:
+        raise NotCountedError("superfluous")
+    earlier = [its.user_attrs.get("folder") for its in before if key_of(values_of(its), space) == key]
+    folders = [trial.user_attrs.get("folder"), *reversed(earlier), f"trial{trial.number:04d}"]
+    return next(folder for folder in folders if folder)
+
+
+def _check_ours(study: optuna.Study, trial: Trial, stopped: Event) -> None:
+    """Raises NotCountedError where this worker is to stop, or others have taken it for dead and the trial from it."""
+    if _frozen(study, trial).state != TrialState.RUNNING:
+        raise NotCountedError("taken over")
+    if stopped.is_set():
+        _queue_again(study, _frozen(study, trial))
+        raise NotCountedError("interrupted")
+
+
+def _run(
+    study: optuna.Study,
+    trial: Trial,
+    sweep: Sweep,
+    arguments: list[str],
+    folder: Path,
+    share: tuple[int, int],
+    stopped: Event,
+) -> int:
+    """Runs the script to its end, and returns its status; it is ended where the trial is pruned or not ours."""
+    process, reported = start(sweep.script, arguments, folder, share), 0
+    try:
+        while process.is_alive():
+            process.join(LOOK_SECONDS)
+            _check_ours(study, trial, stopped)
+            if sweep.warmup >= 0:
+                reported = _report(trial, sweep.metric, folder, reported)
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+    finally:
+        stop(process, STOP_SECONDS if stopped.is_set() else 0)
+    return process.exitcode
+
+
+def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
+    """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
+    for run in folder.glob("*/*/config.yaml"):
+        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+            for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
+                if epoch > reported and math.isfinite(value):
+                    trial.report(value, epoch)
+                    reported = epoch
+    return reported
+
+
+def _value(trial: Trial, metric: str, folder: Path, status: int | None) -> float:
+    run = finished(folder)
+    value = number(json.loads((run / "metrics.json").read_bytes()).get(metric)) if run else None
+    if value is None:
+        failure = f"{metric} is missing or no number" if run else f"status {status}: {last_line(folder / 'log.txt')}"
+        trial.set_user_attr("failure", failure)
+        raise ScriptFailedError(failure)
+    return value

@@ -1,0 +1,135 @@
+"""Pictures made of many small images: errors, augmented images, kernels, feature maps. Each is one mosaic.
+
+One `imshow` of a mosaic takes a tenth of the time of as many axes. Images are floats in 0..1, (N, C, H, W).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.drawing.classification_figures import shortened
+from harness.drawing.figures import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WRONG, SHEET, KERNELS = 24, 40, 64  # images on a picture of 800 pixels
+COLUMNS = 8
+MAPS = 12  # feature maps of a layer
+
+
+def mosaic(images: Tensor, columns: int, gap: int, below: int = 0, background: float = 1.0) -> np.ndarray:
+    """Images, (N, C, H, W), in rows, (H', W', C): `gap` pixels between them, and `below` under each for a caption."""
+    images = F.pad(images, (0, gap, 0, gap + below), value=background)
+    missing = -len(images) % columns
+    images = F.pad(images, (0, 0, 0, 0, 0, 0, 0, missing), value=background)
+    count, channels, height, width = images.shape
+    grid = images.view(count // columns, columns, channels, height, width).permute(0, 3, 1, 4, 2)
+    return grid.reshape(count // columns * height, columns * width, channels).numpy()
+
+
+def _show(picture: np.ndarray, title: str, left: float = 0.05, **options: object) -> tuple["Figure", "Axes"]:
+    """A figure of the mosaic 8 inches wide, `left` of them for labels; placed by hand, which is faster."""
+    width = 8 - left - 0.05
+    height = width * picture.shape[0] / picture.shape[1]
+    figure, axes = new_figure(size=(8, height + 0.4))
+    figure.set_layout_engine("none")
+    axes.set_position((left / 8, 0.05 / (height + 0.4), width / 8, height / (height + 0.4)))
+    axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, interpolation="nearest", **options)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / (height + 0.4), va="top")
+    return figure, axes
+
+
+def _sheet(images: Tensor, columns: int, captions: Sequence[Sequence[tuple[str, str]]], title: str) -> "Figure":
+    """Images in rows, each with as many lines of text and colour under it as `captions` has."""
+    height, width = images.shape[-2:]
+    gap, line = max(1, width // 12), 0.17 * width * columns / 8  # of text, in pixels of an image
+    lines = len(captions[0])
+    below = round(line * lines)
+    picture = mosaic(images, columns, gap, below)
+    figure, axes = _show(picture.clip(0, 1), title, cmap="gray", vmin=0, vmax=1)
+    for place, caption in enumerate(captions):
+        row, column = divmod(place, columns)
+        x, y = column * (width + gap) + width / 2, row * (height + gap + below) + height + 0.1 * line
+        for number, (text, colour) in enumerate(caption):
+            axes.text(x, y + number * line, text, color=colour, fontsize=8, ha="center", va="top")
+    return figure
+
+
+def most_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Positions of the wrong predictions, the most confident first, at most WRONG."""
+    confidence, predicted = probabilities.max(1)
+    wrong = (predicted != labels).nonzero().squeeze(1)
+    return wrong[confidence[wrong].argsort(descending=True, stable=True)][:WRONG]
+
+
+def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
+    """The images, (n, C, H, W), with what they were taken for, (n, classes), and what they are, (n,)."""
+    captions = [
+        (
+            (f"said {shortened(classes[guess], 10)}, {share:.0%}", COLOURS[1]),
+            (f"is {shortened(classes[label], 17)}", "black"),
+        )
+        for share, guess, label in zip(*(part.tolist() for part in probabilities.max(1)), labels.tolist(), strict=True)
+    ]
+    return _sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")
+
+
+def draw_augmented(images: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
+    """Training images after augmentation and mixing."""
+    captions = [((shortened(classes[label], 14), "black"),) for label in labels[:SHEET].tolist()]
+    return _sheet(images[:SHEET], COLUMNS, captions, "Training images as the net sees them")
+
+
+def draw_kernels(name: str, weight: Tensor) -> "Figure":
+    """First-layer kernels, (N, C, H, W): of one channel red is positive and blue negative; of three, as colours."""
+    kernels = weight[:KERNELS]
+    largest = kernels.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
+    scaled = 0.5 + kernels / largest / 2  # each by its own largest weight; 0 is in the middle
+    if weight.shape[1] != 3:
+        scaled = scaled.mean(1, keepdim=True)
+    columns = min(COLUMNS, len(kernels))
+    size = max(1, 60 // weight.shape[-1])  # enlarged, for thin gaps
+    scaled = scaled.repeat_interleave(size, 2).repeat_interleave(size, 3)
+    picture = mosaic(scaled, columns, gap=4, background=float("nan") if scaled.shape[1] == 1 else 1.0)
+    shown = f"{len(kernels)} of {len(weight)}" if len(weight) > KERNELS else f"all {len(weight)}"
+    signs = "red above 0, blue below" if scaled.shape[1] == 1 else "grey is 0"
+    height, width = weight.shape[-2:]
+    title = f"{name}: {shown} kernels of {height} x {width}, each by its largest weight; {signs}"
+    return _show(picture, title, cmap="RdBu_r", vmin=0, vmax=1)[0]
+
+
+def draw_feature_maps(image: Tensor, maps: Sequence[tuple[str, Tensor]], label: str) -> "Figure":
+    """One image, (C, H, W), and what layers make of it, (channels, h, w) each with the layer's name, row by row."""
+    import matplotlib
+
+    side = 64  # pixels of a map in the mosaic
+    colours, rows = matplotlib.colormaps["viridis"], []
+    first = F.interpolate(image.expand(3, -1, -1)[None], size=(side, side))  # (1, 3, side, side)
+    blank = torch.ones(MAPS, 3, side, side)
+    rows.append(torch.cat([first, blank[1:]]))
+    for _, channels in maps:
+        low, high = channels.float().flatten().quantile(torch.tensor([0.01, 0.99])).tolist()
+        shown = ((channels[:MAPS].float() - low) / max(high - low, 1e-12)).clamp(0, 1)  # one scale for a layer
+        large = F.interpolate(shown[:, None], size=(side, side))[:, 0]  # (n, side, side)
+        painted = torch.from_numpy(colours(large.numpy())[..., :3]).float().permute(0, 3, 1, 2)  # (n, 3, side, side)
+        rows.append(torch.cat([painted, blank[len(painted) :]]))
+    picture = mosaic(torch.cat(rows), MAPS, gap=5)
+    title = f"An image of class {shortened(label)} through the layers, channel by channel"
+    figure, axes = _show(picture, title, left=1.6)
+    names = ["image", *(f"{shortened(name, 22)}\n{_size(channels)}" for name, channels in maps)]
+    axes.set_yticks([row * (side + 5) + side / 2 for row in range(len(rows))], names, fontsize=8)
+    axes.tick_params(length=0)
+    return figure
+
+
+def _size(channels: Tensor) -> str:
+    count, height, width = channels.shape
+    return f"{MAPS} of {count} maps, {height} x {width}" if count > MAPS else f"{count} maps, {height} x {width}"

@@ -1,0 +1,93 @@
+"""Learning curves as a picture, from a run's event files: they have the epochs before a resume too."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.drawing.figures import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+STAGES = {  # label, colour, marker, line style
+    "train": ("training", COLOURS[0], "o", "-"),
+    "val": ("validation", COLOURS[1], "s", "--"),
+}
+NAMES = {"acc": "accuracy"}
+NOT_METRICS = ("seconds", "samples_per_second")
+MARKED = 30  # epochs beyond which markers would hide the curve
+
+
+class Curve(NamedTuple):
+    """A metric by epochs of training done."""
+
+    epochs: Sequence[float]
+    values: Sequence[float]
+
+
+class Curves(NamedTuple):
+    """Of each metric its curve by stage, "train" and "val", and the learning rate."""
+
+    metrics: dict[str, dict[str, Curve]]
+    rate: Curve
+    steps_per_epoch: float
+
+
+def read_curves(run: Path) -> Curves | None:
+    """What a run logged, by epochs, without the points that are not finite; None where no epoch ended."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run), size_guidance={"scalars": 0, "tensors": 1, "images": 1, "graph": 1}).Reload()
+    tags = events.Tags()["scalars"]
+    if "epoch" not in tags or "train/seconds" not in tags:
+        return None
+    first = events.Scalars("train/seconds")[0]  # at the end of an epoch, like the other means
+    epoch_at = {event.step: event.value + 1 for event in events.Scalars("epoch")}  # Lightning's numbers begin at 0
+    steps_per_epoch = (first.step + 1) / epoch_at[first.step]  # the step of a mean is the number of the last one
+
+    def curve(tag: str, steps_done: int) -> Curve:
+        points = [((event.step + steps_done) / steps_per_epoch, event.value) for event in events.Scalars(tag)]
+        points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
+        return Curve([epoch for epoch, _ in points], [value for _, value in points])
+
+    metrics: dict[str, dict[str, Curve]] = {}
+    for stage in STAGES:
+        for tag in tags:
+            metric = tag.removeprefix(f"{stage}/")
+            if metric != tag and metric not in NOT_METRICS:
+                metrics.setdefault(metric, {})[stage] = curve(tag, steps_done=1)
+    rate = curve("step/lr", steps_done=0) if "step/lr" in tags else Curve((), ())
+    return Curves(metrics, rate, steps_per_epoch)
+
+
+def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"]:
+    """A figure by its name, a panel for each metric, with a line at the best epoch; none where no epoch ended."""
+    curves = read_curves(run)
+    if not curves:
+        return {}
+    count = len(curves.metrics) + (len(curves.rate.epochs) > 1)  # of short runs it is not logged, or once
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    size = (max(5.0, 3 * columns), 0.4 + 2.8 * rows)
+    figure, panels = new_figure(rows, columns, size=size, squeeze=False, sharex=True)
+    for axes, (metric, stages) in zip(panels.flat, curves.metrics.items(), strict=False):
+        for stage, curve in stages.items():
+            label, colour, marker, style = STAGES[stage]
+            few = marker if len(curve.epochs) <= MARKED else ""
+            axes.plot(*curve, label=label, color=colour, marker=few, markersize=4, linestyle=style)
+        if best_step is not None:
+            epoch = best_step / curves.steps_per_epoch
+            axes.axvline(epoch, color="0.4", linestyle=":", label=f"best epoch, {epoch:g}")
+        axes.set(title=NAMES.get(metric, metric), xlabel="epoch")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
+    for axes in panels.flat[len(curves.metrics) : count]:
+        axes.plot(*curves.rate, color=COLOURS[2])
+        axes.set(title="learning rate", xlabel="epoch")
+        axes.grid(alpha=0.3)
+    panels.flat[0].set_xlim(left=0)
+    panels.flat[0].locator_params(axis="x", integer=True)
+    for axes in panels.flat[count:]:
+        axes.axis("off")
+    return {"learning_curves": figure}

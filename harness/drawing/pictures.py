@@ -1,0 +1,151 @@
+"""The pictures of a run, in figures/*.png and TensorBoard: what it learnt, and where it is wrong.
+
+Those of the end are drawn from what the test said of each image, and need no second pass over the test set; those
+during training (`--pictures_every`) from what validation said. Nothing random that training draws depends on them.
+"""
+
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import Tensor
+
+from callbacks import Histograms
+from datamodules import ImageData
+from datamodules.batches import EvalBatches
+from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability
+from harness.drawing.figures import publish
+from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
+from harness.drawing.inspection import features_of, first_kernels, maps_of
+from harness.drawing.learning_curves import draw_learning_curves
+from harness.drawing.projector import add_to_projector
+from harness.drawing.weight_figures import draw_histograms
+from lit_modules import Classifier
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
+
+EMBEDDED = 1000  # test images in the projector: their features are computed for it, and written as text
+IN_PR_TAB = 100  # classes: a curve costs a millisecond to write, and a line on one page of TensorBoard
+LAYERS = 7  # whose feature maps are drawn
+
+
+def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
+    """Pictures of the validation split, in training: in figures/epoch_N/, and in TensorBoard beside the curves."""
+    epoch = trainer.current_epoch + 1
+    folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{epoch}"
+    with _reported():
+        figures = _draw(trainer, model, trainer.val_dataloaders, logits, labels)
+        publish(figures, folder, trainer.logger.experiment, epoch if trainer.logger.by_epoch else trainer.global_step)
+
+
+def draw_final(
+    trainer: Trainer,
+    model: LightningModule,
+    tested: Sequence[tuple[Tensor, Tensor]],
+    run: Path,
+    writer: "SummaryWriter",
+    best_step: int | None,
+) -> None:
+    """Pictures of the whole run and of its best epoch.
+
+    Args:
+        tested: logits, (N, C), and labels, (N,), of the test set; none where the task has no classes.
+        best_step: how many steps were taken at the end of the best epoch; None where none was chosen.
+    """
+    folder, step, loader = run / "figures", trainer.global_step, trainer.test_dataloaders
+    with _reported():
+        publish(draw_learning_curves(run, best_step), folder, writer, step)
+    for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
+        with _reported():
+            publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
+    for logits, labels in tested:
+        model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
+        with _reported():
+            publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
+        with _reported():
+            _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
+        model.cpu()
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """A picture that fails is reported, and costs a run neither its training nor its figures."""
+    try:
+        yield
+    except Exception:
+        print("a picture could not be drawn:", file=sys.stderr)
+        traceback.print_exc()
+
+
+def _draw(
+    trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
+) -> dict[str, "Figure"]:
+    """The figures, by name, of what the model said of the loader's first samples."""
+    probabilities, classes = logits.softmax(1), trainer.datamodule.classes
+    figures = {
+        "confusion": draw_confusion(probabilities, labels, classes),
+        "precision_recall": draw_pr(probabilities, labels, classes),
+        "reliability": draw_reliability(probabilities, labels),
+    }
+    if not _shows_images(trainer, model):
+        return figures
+    wrong = most_wrong(probabilities, labels)
+    if len(wrong):
+        images, _ = loader.take(wrong)
+        figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
+    figures["augmented"] = _draw_training_images(trainer, model)
+    if kernels := first_kernels(model.net, trainer.datamodule.input_shape):
+        figures["kernels"] = draw_kernels(*kernels)
+    images, _ = loader.take(torch.tensor([0]))
+    if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), maps, classes[labels[0]])
+    return figures
+
+
+def _shows_images(trainer: Trainer, model: LightningModule) -> bool:
+    """Whether images are classified by a network that is whole on each device, so that one rank can run it alone."""
+    whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
+    return whole and isinstance(model, Classifier) and isinstance(trainer.datamodule, ImageData)
+
+
+@torch.no_grad()
+def _forward(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor:
+    # Compiled code would not call the hooks that look inside.
+    with torch.compiler.set_stance("force_eager"), trainer.precision_plugin.forward_context():
+        return model(trainer.precision_plugin.convert_input(images))
+
+
+def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
+    """Of a batch as training would make it next; the random numbers go on as if it had not been made."""
+    device = trainer.strategy.root_device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        images, labels, *_ = model.draw(next(iter(trainer.datamodule.train_dataloader())))
+    return draw_augmented(images.float().cpu(), labels.cpu(), trainer.datamodule.classes)
+
+
+def _add_curves_and_points(
+    trainer: Trainer,
+    model: LightningModule,
+    loader: EvalBatches,
+    logits: Tensor,
+    labels: Tensor,
+    writer: "SummaryWriter",
+    step: int,
+) -> None:
+    """TensorBoard's PR tab, and its projector with what the head gets of the first test images."""
+    probabilities, classes = logits.softmax(1), trainer.datamodule.classes
+    for number, name in enumerate(classes[:IN_PR_TAB]):
+        writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)
+    if _shows_images(trainer, model):
+        images, its_labels = loader.take(torch.arange(min(EMBEDDED, len(labels))))
+        features = features_of(model.net, lambda: _forward(trainer, model, images))
+        if features is not None:
+            add_to_projector(writer, features, [classes[label] for label in its_labels], images.cpu(), "test", step)

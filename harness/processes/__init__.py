@@ -1,0 +1,1 @@
+"""Processes: ranks, signals, stalls, and pools."""

@@ -1,0 +1,98 @@
+"""Calls of one function at a time or several, each in a process with its share of the cores and an accelerator."""
+
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness.command_line.cli import config, is_ours
+from harness.processes.exits import die_with_parent
+from harness.processes.watch import SIGNALS
+
+T = TypeVar("T")
+
+
+def cores() -> int:
+    """How many of the machine's this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _native_threads() -> int:
+    """How many threads libraries have started, such as those that share the work of a tensor operation."""
+    tasks = Path("/proc/self/task")
+    return len(list(tasks.iterdir())) - threading.active_count() if tasks.exists() else 0
+
+
+NATIVE_THREADS = _native_threads()  # of the imports
+_has_forked = False  # which alters that number
+
+
+def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, accelerators: int) -> Iterator[T]:
+    """The results of `call(*task)` for each task, in their order, from `workers` processes, which end with this one.
+
+    Raises:
+        ValueError: what a process refused.
+        ChildProcessError: a process was killed.
+    """
+    global _has_forked
+    # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
+    # operation here: the first one over there would wait for them for ever.
+    fresh = not _has_forked and _native_threads() <= NATIVE_THREADS
+    forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
+    _has_forked = _has_forked or forks
+    context = multiprocessing.get_context("fork" if forks else "spawn")
+    start = workers, accelerators, dict(config), context.Value("i", 0)
+    others = multiprocessing.active_children()
+    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
+        try:
+            for refusal, result in pool.map(partial(_guarded, call), tasks):
+                if refusal:
+                    raise ValueError(refusal)
+                yield result
+        except BrokenProcessPool as error:
+            raise ChildProcessError("one of the processes was killed; the others were ended") from error
+        except SystemExit:  # a signal; the pool would wait for what is at work
+            for worker in set(multiprocessing.active_children()) - set(others):
+                worker.kill()
+            raise
+
+
+def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
+    """Gives a new process its share of the cores, and of the accelerators."""
+    die_with_parent()
+    signal.set_wakeup_fd(-1)  # a forked one has its parent's
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
+    config.update(flags)
+    with counter.get_lock():
+        number, counter.value = counter.value, counter.value + 1
+    take_share(number, workers, accelerators)
+
+
+def take_share(number: int, workers: int, accelerators: int) -> None:
+    """Leaves this process the part of cores and accelerators that is due to number `number` of so many workers."""
+    import torch  # here, for its import takes seconds, and who only starts processes needs none
+
+    torch.set_num_threads(max(1, cores() // workers))
+    if accelerators:
+        visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))).split(",")
+        share = max(1, len(visible) // workers)
+        first = number * share % len(visible)
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
+
+
+def _guarded(call: Callable[..., T], task: tuple) -> tuple[str, T | None]:
+    """The result, or the line that bad input is to end with: a traceback would not come through as it was."""
+    try:
+        return "", call(*task)
+    except (ValueError, OSError) as error:
+        if is_ours(error):
+            return str(error), None
+        raise

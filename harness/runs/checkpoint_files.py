@@ -1,0 +1,185 @@
+"""Checkpoint files that survive a kill, a full disk and a power cut, and that tell when they were damaged.
+
+A file is written under another name in the same folder, forced to the disk, and renamed: under its own name there is
+never less than a whole checkpoint. Its last bytes are the SHA-256 of what torch.save wrote: a zip archive may end in a
+comment, which torch.save leaves empty. Readers of such archives pass over it, so that `torch.load(path)` and
+`load_from_checkpoint(path)` need nothing else.
+"""
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from harness.runs.layout import PREVIOUS
+
+try:
+    import fcntl
+except ImportError:  # Windows, where no open file can be removed anyway
+    fcntl = None
+
+MARK = b"sha256:"
+COMMENT = len(MARK) + 2 * hashlib.sha256().digest_size
+END, END_SIZE = b"PK\5\6", 22  # how the last part of a zip archive begins, and its bytes without the comment
+EMPTY = b"\0\0"  # the length of an empty comment, the last two of these bytes
+UNFINISHED = ".unfinished"
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Lightning's reader and writer of checkpoints; the strategy lets only rank zero write."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: dict[str, Any] | None = None
+    ) -> None:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+        try:
+            # Unbuffered: what does not fit on the disk is found where it is written, not when the file is closed.
+            with unfinished.open("wb", buffering=0) as file:
+                _lock(file)
+                _write(checkpoint, file, path)
+            _keep_previous(path)
+            unfinished.replace(path)
+            _sync_folder(path.parent)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+    def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        verify(Path(path))
+        return super().load_checkpoint(path, *args, **kwargs)
+
+
+def verify(path: Path) -> None:
+    """Reads the whole file, which is to be as it was written. A file without a SHA-256, not written here, passes.
+
+    Raises:
+        ValueError: it is not.
+    """
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - END_SIZE - COMMENT))
+        tail = file.read()
+        end = tail.rfind(END)
+        if end < 0 or tail[end + END_SIZE - len(EMPTY) :] == EMPTY:
+            return
+        file.seek(0)
+        digest, left = hashlib.sha256(), size - COMMENT - len(EMPTY)
+        while part := file.read(max(0, min(left, 2**20))):
+            digest.update(part)
+            left -= len(part)
+    digest.update(EMPTY)
+    if tail[end + END_SIZE - len(EMPTY) :] != _comment(digest):
+        raise ValueError(f"{path}: damaged; its SHA-256 is not the one that it was written with")
+
+
+def _comment(digest: Any) -> bytes:
+    """The comment of an archive, and its length before it; `digest` is of the archive without one."""
+    return COMMENT.to_bytes(2, "little") + MARK + digest.hexdigest().encode()
+
+
+class _Hashing:
+    """A file that torch.save can write to, which hashes and counts what is written.
+
+    Where writing fails, counting goes on: so it is known how much room the whole takes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest, self.size = file, hashlib.sha256(), 0
+        self.failure: OSError | None = None
+
+    def write(self, part: bytes) -> int:
+        self.size += len(part)
+        if self.failure is None:
+            self.digest.update(part)
+            self.put(part)
+        return len(part)
+
+    def put(self, part: bytes) -> None:
+        """Writes to the file without hashing."""
+        try:
+            left = memoryview(part)
+            while left:
+                left = left[self.file.write(left) :]
+        except OSError as error:
+            self.failure = error
+
+    def flush(self) -> None:
+        """Nothing to do, but torch.save calls it."""
+
+
+def _write(checkpoint: dict[str, Any], file: BinaryIO, path: Path) -> None:
+    """Writes the checkpoint with its SHA-256, and forces it to the disk; `path` is only named in messages."""
+    hashing = _Hashing(file)
+    torch.save(checkpoint, hashing)
+    if hashing.failure is None:
+        file.seek(-len(EMPTY), os.SEEK_CUR)
+        hashing.put(_comment(hashing.digest))
+    try:
+        if hashing.failure:
+            raise hashing.failure
+        os.fsync(file.fileno())
+    except OSError as error:
+        file.truncate(0)  # what it took is free again
+        raise OSError(_refusal(path, error, hashing.size)) from error
+
+
+def _refusal(path: Path, error: OSError, size: int) -> str:
+    before = "; the one before is as it was" if path.exists() else ""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: cannot be written: {os.strerror(error.errno or 0)}{before}"
+    free = shutil.disk_usage(path.parent).free
+    return f"{path}: no room: a checkpoint takes {size:,} bytes, {free:,} are free{before}"
+
+
+def _keep_previous(path: Path) -> None:
+    """Gives the file that is about to be replaced its second name; at no moment is there none under the first."""
+    if path.name not in PREVIOUS or not path.exists():
+        return
+    previous = path.with_name(PREVIOUS[path.name])
+    second = path.with_name(f".{previous.name}.{os.getpid()}{UNFINISHED}")
+    try:
+        second.hardlink_to(path)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, second)
+    second.replace(previous)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Forces the folder's names to the disk."""
+    if os.name == "posix":
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Removes what killed processes were writing; a living writer holds a lock on its file, and keeps it."""
+    for path in folder.glob(f".*.ckpt.*{UNFINISHED}"):
+        with contextlib.suppress(OSError), path.open("rb") as file:  # it is locked, or gone meanwhile
+            _lock(file)
+            path.unlink()
+
+
+def remove_previous(folder: Path) -> None:
+    """Removes the last checkpoints' predecessors, once a run has ended."""
+    for name in PREVIOUS.values():
+        (folder / name).unlink(missing_ok=True)
+
+
+def _lock(file: BinaryIO) -> None:
+    """Locks the file until it is closed, or its process ends.
+
+    Raises:
+        OSError: another process has locked it.
+    """
+    if fcntl:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

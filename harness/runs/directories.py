@@ -1,0 +1,65 @@
+"""Run directories: a new one for each run, finding one again, and the flags in it."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.processes.ranks import is_rank_zero
+from harness.runs.layout import RESUMABLE
+
+
+def new_run(name: str, run_dir: str, label: str) -> Path:
+    """Makes a directory below `run_dir`/`name` that no other run has, also when many start at once.
+
+    Raises:
+        OSError: it cannot be made there.
+    """
+    stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
+    for number in range(1000):
+        run = Path(run_dir) / name / (f"{stem}-{number}" if number else stem)
+        if not is_rank_zero():
+            return run  # the name does not matter: only rank zero writes
+        try:
+            run.parent.mkdir(parents=True, exist_ok=True)
+            run.mkdir()
+            return run
+        except OSError as error:
+            if not run.is_dir():
+                raise OSError(f"--run_dir {run_dir}: {error.strerror}: {error.filename}") from error
+    raise FileExistsError(f"{run}: a thousand runs of this second are there already")
+
+
+def find_run(resume: str) -> tuple[Path, Path | None]:
+    """The run directory and the checkpoint that `--resume` means: a run's last one, or a checkpoint file.
+
+    A cross-validated run has no checkpoint itself, but folders of its folds.
+
+    Raises:
+        FileNotFoundError: there is no such run, or it has no checkpoint.
+    """
+    path = Path(resume)
+    if resume and has_folds(path) and (path / "config.yaml").is_file():
+        return path, None
+    names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
+    checkpoint = next((name for name in names if name.is_file()), names[0])
+    run = checkpoint.parent.parent
+    if not resume or not checkpoint.is_file():
+        raise FileNotFoundError(f"--resume {resume}: no checkpoint at {checkpoint}")
+    if not (run / "config.yaml").is_file():
+        raise FileNotFoundError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
+    return run, checkpoint
+
+
+def has_folds(run: Path) -> bool:
+    """Whether the run is cross-validated: each fold has a folder of its own."""
+    return any(run.glob("fold*"))
+
+
+def write_config(run: Path, flags: Mapping[str, Any]) -> None:
+    """Keeps the flags, plain data, in config.yaml, whole or not at all."""
+    unfinished = run / "config.yaml.tmp"
+    unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
+    unfinished.replace(run / "config.yaml")

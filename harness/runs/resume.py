@@ -1,0 +1,184 @@
+"""Opening a run's directory, new or interrupted; `--resume auto` finds the interrupted one.
+
+It is the newest run below the same directory whose config.yaml has the same flags, that has a checkpoint but no
+metrics yet, belongs to the same user, and is not being trained by another process. So the same command, given again by
+SLURM or torchrun, goes on where it was.
+
+A run goes on with the flags, the data and the model it was started with, but for some flags (`kept_flags.py`). All that
+is checked before anything in its directory is written.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+
+from harness.command_line.cli import config
+from harness.processes.ranks import is_rank_zero
+from harness.runs.checkpoints import read_checkpoint
+from harness.runs.directories import find_run, new_run
+from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, plain, read_config, short
+
+AUTO = "auto"
+CLAIM = ".lock"  # held while a run trains; the system lets go of it however the process ends
+CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's, for the ranks that Lightning starts
+
+
+class Opened(NamedTuple):
+    """The directory of a run that this process may write to.
+
+    Attributes:
+        folder: None where nothing is to be written.
+        checkpoint: where the run goes on; None where it begins.
+        flags: for config.yaml, as plain data; None: those that `run_flags` finds.
+    """
+
+    folder: Path | None
+    checkpoint: Path | None = None
+    flags: Mapping[str, Any] | None = None
+
+
+@contextmanager
+def opened_run(
+    name: str, run_dir: str, label: str, resume: str | None, flags: dict[str, Any], writes: bool = True
+) -> Iterator[Opened]:
+    """The run's directory, new or that of an interrupted run, which no other process can resume meanwhile.
+
+    A new one of which nothing is left but the claim, as after a refusal, is removed again.
+
+    Args:
+        name: of the experiment, and label: of a new run, see `new_run`.
+        resume: a run, a checkpoint, or "auto".
+        flags: what config.yaml is to hold, from `run_flags`.
+        writes: whether a run that is not resumed gets a directory.
+
+    Raises:
+        ValueError: another process trains this run, or it was started with other flags.
+        FileNotFoundError: there is no such run.
+    """
+    with ExitStack() as claims:
+        folder, checkpoint = None, None
+        if resume == AUTO:
+            folder, checkpoint = _claim_unfinished(name, run_dir, flags, claims) if writes else (None, None)
+        elif resume:
+            folder, checkpoint = find_run(resume)
+            claims.enter_context(claimed(folder))
+            check_flags_kept(folder, flags)
+        begins = folder is None and writes
+        if begins:
+            folder = new_run(name, run_dir, label)
+            claims.enter_context(claimed(folder))
+        try:
+            yield Opened(folder, checkpoint, flags)
+        finally:
+            if begins and is_rank_zero():
+                _remove_if_empty(folder)
+
+
+def _claim_unfinished(
+    name: str, run_dir: str, flags: dict[str, Any], claims: ExitStack
+) -> tuple[Path | None, Path | None]:
+    """The run that `--resume auto` goes on with, which is this process's from then on; None where one is to begin."""
+    if not is_rank_zero():
+        return None, None
+    wanted = _compared(flags)
+    for file in sorted((Path(run_dir) / name).glob("*/config.yaml"), reverse=True):  # names begin with the date
+        run = file.parent
+        if (run / "metrics.json").exists() or not _is_own(run):
+            continue
+        with suppress(OSError, ValueError), ExitStack() as claim:  # another's, damaged or running
+            claim.enter_context(claimed(run))
+            found = find_run(str(run))
+            if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
+                claims.enter_context(claim.pop_all())
+                return found
+    print("no unfinished run with these flags: this is a new one", flush=True)
+    return None, None
+
+
+def _compared(flags: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in flags.items() if name not in CHANGE_NOTHING}
+
+
+def _is_own(path: Path) -> bool:
+    return not hasattr(os, "getuid") or path.stat().st_uid == os.getuid()
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Within, no other process can claim this run.
+
+    Raises:
+        ValueError: another process has it.
+    """
+    if not is_rank_zero():
+        yield
+        return
+    lock = FileLock(run / CLAIM)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        raise ValueError(f"{run}: another process trains this run at the moment") from error
+    try:
+        yield
+    finally:
+        if os.name == "posix":  # while it is held: who has opened it meanwhile finds it gone, and asks again
+            (run / CLAIM).unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove_if_empty(run: Path) -> None:
+    if run.is_dir() and {path.name for path in run.iterdir()} <= {CLAIM}:
+        (run / CLAIM).unlink(missing_ok=True)
+        run.rmdir()
+
+
+def run_flags(model: LightningModule, data: LightningDataModule, flags: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.yaml says of a run, as plain data: all flags of the command line.
+
+    Of a run that was started from Python, what says the same: arguments of the model, the data and the training.
+    """
+    if config:
+        return plain(config)
+    return plain({**getattr(data, "hparams", {}), **model.hparams, **flags})
+
+
+def check_same_run(checkpoint: Path, model: LightningModule, data: LightningDataModule) -> None:
+    """Raises ValueError where the checkpoint is of another data set, split or model than these."""
+    saved = read_checkpoint(checkpoint)
+    theirs, ours = saved.get("datamodule_hyper_parameters") or {}, dict(getattr(data, "hparams", {}))
+    for name in ("name", *ours):  # the data set's name says most
+        if name not in MAY_CHANGE and name in theirs and not alike(ours.get(name), theirs[name]):
+            raise _differs(checkpoint, "data", name, ours.get(name), theirs[name])
+    for name, value in model.hparams.items():
+        if name in saved["hyper_parameters"] and not alike(value, saved["hyper_parameters"][name]):
+            raise _differs(checkpoint, "model", name, value, saved["hyper_parameters"][name])
+
+
+def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> ValueError:
+    return ValueError(
+        f"{checkpoint}: is of a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
+    )
+
+
+def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer: Trainer) -> Path | None:
+    """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the others have not looked for one.
+
+    Raises:
+        ValueError: the ranks cannot hear of it before Lightning has started them.
+    """
+    if flags.get("resume") != AUTO or trainer.world_size == 1:
+        return checkpoint
+    if trainer.strategy.cluster_environment.creates_processes_externally:
+        if CHOICE in os.environ:
+            return Path(os.environ[CHOICE]) if os.environ[CHOICE] else None
+        trainer.strategy.setup_environment()  # `fit` would do it later; then it is done
+        return trainer.strategy.broadcast(checkpoint)
+    if trainer.num_nodes > 1:
+        raise ValueError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")
+    os.environ[CHOICE] = str(checkpoint or "")
+    return checkpoint

@@ -1,0 +1,1 @@
+"""What scripts do: train on images or tables, cross-validate, study."""

@@ -1,0 +1,66 @@
+"""What the studies share: experiments whose main output is a few figures and numbers.
+
+    study = Study("himmelblau", run_dir, label="adam")
+    ...
+    return study.conclude({"lowest": 1.2e-9}, {"trajectories": figure})
+
+The run directory is that of any run: config.yaml, metrics.json, figures/*.png and the same pictures in TensorBoard.
+"""
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Trainer
+
+from harness.command_line.cli import config
+from harness.drawing.figures import save_figures
+from harness.runs.directories import new_run, write_config
+from harness.training.report import git_commit, log_run, write_json
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def quiet_trainer(**options: Any) -> Trainer:
+    """A Trainer for a small problem: on one CPU device, writing and printing nothing."""
+    return Trainer(
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+
+
+class Study:
+    """A run directory below `run_dir`/`name`, made and announced at once; its last part is called `label`.
+
+    Args:
+        started: by `time.perf_counter`, where something was computed, and might have been refused, before.
+    """
+
+    def __init__(self, name: str, run_dir: str, label: str, started: float | None = None) -> None:
+        self.started = time.perf_counter() if started is None else started
+        self.run = new_run(name, run_dir, label)
+        write_config(self.run, config)
+        print(f"run directory: {self.run}", flush=True)
+
+    def conclude(self, metrics: dict[str, Any], figures: dict[str, "Figure"]) -> dict[str, Any]:
+        """Writes metrics.json and the figures, shows both in TensorBoard, prints the metrics, and returns them.
+
+        The numbers among the metrics are printed and go to the HPARAMS tab; other plain data is in metrics.json only.
+        """
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+        seconds = round(time.perf_counter() - self.started, 2)
+        metrics = metrics | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
+        write_json(self.run / "metrics.json", metrics)
+        folder = self.run / "figures"
+        save_figures(figures, folder)
+        log_run(self.run, config, numbers, figures)
+        for name, value in numbers.items():
+            print(f"{name}: {value:.6g}")
+        print(*(folder / f"{name}.png" for name in figures), sep="\n")
+        return metrics

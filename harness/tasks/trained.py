@@ -1,0 +1,106 @@
+"""What a checkpoint holds besides weights: which model it is of, and which data it was trained on."""
+
+import inspect
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+import datamodules
+from basics.choose import choose
+from datamodules import ImageData, samples
+from datamodules.batch_module import BatchModule
+from harness.runs.checkpoints import check_fits, read_checkpoint
+from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.stages import Stages
+
+
+def load_model(path: Path) -> Stages:
+    """The trained model on the CPU, of the kind that its hyperparameters are of.
+
+    Raises:
+        ValueError: the file is damaged, or no checkpoint of this project.
+    """
+    checkpoint = read_checkpoint(path)
+    options = checkpoint["hyper_parameters"]
+    kind = _kind(options)
+    try:
+        inspect.signature(kind).bind(**options)
+    except TypeError as error:
+        raise ValueError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
+    model = kind(**options)
+    check_fits(path, model)
+    if any(_channels_last(weight) for weight in checkpoint["state_dict"].values()):
+        model.to(memory_format=torch.channels_last)
+    model.load_state_dict(checkpoint["state_dict"])
+    return model
+
+
+def _kind(options: dict[str, Any]) -> type[Stages]:
+    if "preprocessing" in options:
+        return RowClassifier if "num_classes" in options else Regressor
+    if "embedding_size" in options:
+        from lit_modules.embedder import Embedder  # here, for its losses' library takes a second
+
+        return Embedder
+    return Classifier
+
+
+def _channels_last(weight: torch.Tensor) -> bool:
+    return weight.ndim == 4 and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModule:
+    """The data module that the checkpoint was trained with, or with its arguments the one called `name`.
+
+    Args:
+        changes: arguments in place of the checkpoint's, where they are not None.
+
+    Raises:
+        ValueError: the checkpoint does not say what it was trained on, or there is no such data.
+    """
+    options = read_checkpoint(path).get("datamodule_hyper_parameters")
+    if options is None:
+        raise ValueError(f"{path}: is of an older version and does not name its data set")
+    kind = choose("data", name or options["name"], dict(_named(BatchModule)))
+    changes = {option: value for option, value in changes.items() if value is not None}
+    with path.open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
+        return kind.load_from_checkpoint(file, map_location="cpu", weights_only=True, **changes)
+
+
+def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:
+    """All data modules below `kind`, those of a user's own files in datamodules/ among them, by their names."""
+    for module in pkgutil.iter_modules(datamodules.__path__):
+        import_module(f"datamodules.{module.name}")
+    for subclass in kind.__subclasses__():
+        if subclass.name and subclass.__module__.startswith(datamodules.__name__):  # a study's own goes by other rules
+            yield subclass.name, subclass
+        yield from _named(subclass)
+
+
+def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, str]:
+    """Up to `count` images as they are on disk, uint8, (N, H, W) or (N, H, W, 3), and what they are.
+
+    They are the run's own test images; the embedded sample's, enlarged where need be, where these are not at hand.
+    """
+    if data is not None and _is_there(data):
+        data.setup()
+        return data.arrays.test_images[:count], f"test images of {data.name}{', its sample' if data.sample else ''}"
+    channels, *size = input_shape
+    images = (samples.digits() if channels == 1 else samples.shapes()).test_images[:count]
+    pixels = torch.from_numpy(images).view(len(images), *images.shape[1:3], channels).permute(0, 3, 1, 2)
+    pixels = F.interpolate(pixels, size=size)  # (N, H, W, C) -> (N, C, H, W), the nearest pixel
+    images = pixels.squeeze(1) if channels == 1 else pixels.permute(0, 2, 3, 1)
+    return images.numpy(), "images of the embedded sample, the run's own not being at hand"
+
+
+def _is_there(data: ImageData) -> bool:
+    try:
+        return data.sample or data.folder.exists()
+    except (ValueError, OSError):
+        return False

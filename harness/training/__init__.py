@@ -1,0 +1,1 @@
+"""One training: fit, Trainer, checks before it, and the report after it."""

@@ -1,0 +1,81 @@
+"""`--find_lr`: the loss while the learning rate grows from step to step, and what that suggests.
+
+Smith 2017, "Cyclical learning rates for training neural networks", section 3.3. Lightning's tuner runs the test; its
+own suggestion is where the loss falls fastest by learning rate, which is nearly always at the low end. Here it is
+where the loss falls fastest by order of magnitude.
+"""
+
+import io
+from contextlib import redirect_stderr
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.tuner import Tuner
+
+from harness.drawing.figures import COLOURS, new_figure, save_figures
+
+LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
+MEMORY = 0.98  # share of its mean loss that the tuner keeps at each step
+WIDTH = 0.05  # of the smoothing, as a share of the steps; 0.3 orders of magnitude
+
+
+def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path) -> dict[str, Any]:
+    """Prints and returns the suggested learning rate, and draws the curve; the model stays as it was."""
+    rates, losses = range_test(trainer, model, data)
+    suggestion = steepest(rates, losses)
+    if trainer.is_global_zero:
+        path = run / "figures" / "find_lr.png"
+        _draw(rates, losses, suggestion, path)
+        print(f"suggested learning rate: {suggestion:.2g}\n{path}\nnothing was trained; start again with --lr")
+    return {"lr": suggestion}
+
+
+def range_test(
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, steps: int = STEPS
+) -> tuple[np.ndarray, np.ndarray]:
+    """The learning rate and the smoothed training loss of each step until it diverges."""
+    epochs = trainer.max_epochs
+    trainer.fit_loop.max_epochs = max(epochs, steps)  # else a short run on few batches ends the test
+    with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
+        finder = Tuner(trainer).lr_find(
+            model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
+        )
+    trainer.fit_loop.max_epochs = epochs
+    return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
+
+
+def single_losses(averaged: np.ndarray) -> np.ndarray:
+    """The loss of each step, from the tuner's running means.
+
+    Those lag by dozens of steps, and hang on few batches at first: what chance does there looks like a fall.
+    """
+    means = averaged * (1 - MEMORY ** np.arange(2, len(averaged) + 2))  # as they were before its correction
+    return (means - MEMORY * np.append(0.0, means[:-1])) / (1 - MEMORY)
+
+
+def smooth(losses: np.ndarray, width: float) -> np.ndarray:
+    """Means under a Gaussian of `width` steps; what diverges counts as twice the first loss."""
+    losses = np.fmin(losses, 2 * losses[0])
+    steps = np.arange(len(losses))
+    weights = np.exp(-((steps[:, None] - steps) ** 2) / (2 * width**2))  # (N, N)
+    return weights @ losses / weights.sum(1)
+
+
+def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The learning rate at which the loss falls fastest by order of magnitude; before the loss's minimum."""
+    end = max(int(np.nanargmin(losses)) + 1, 2)
+    slopes = np.gradient(losses[:end], np.log(rates[:end]))
+    return float(rates[int(np.nanargmin(slopes))])
+
+
+def _draw(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) -> None:
+    figure, axes = new_figure()
+    axes.plot(rates, losses)
+    axes.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggestion {suggestion:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title="Learning-rate range test")
+    axes.set_ylim(0.9 * np.nanmin(losses), 1.2 * losses[0])  # what comes after the divergence would flatten the rest
+    axes.legend()
+    axes.grid(alpha=0.3)
+    save_figures({path.stem: figure}, path.parent)

@@ -1,0 +1,51 @@
+"""Weights to start from: a checkpoint of this project, or what torchvision has trained on ImageNet."""
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from harness.processes.ranks import is_rank_zero
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from lit_modules.transfer import load_backbone
+
+TORCHVISION = "torchvision:"
+
+
+def load_weights(net: nn.Module, source: str) -> None:
+    """Copies to `net` all that fits of the weights of `source` but the head, and prints what that was.
+
+    Raises:
+        OSError: there is no such file, or torchvision's could not be downloaded.
+        ValueError: it is no checkpoint, or of another architecture.
+    """
+    weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
+    try:
+        transfer = load_backbone(net, weights)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if not is_rank_zero():
+        return
+    sizes = {name: tensor.numel() for name, tensor in net.state_dict().items()}
+    loaded = sum(sizes[name] for name in transfer.loaded)
+    print(f"loaded {len(transfer.loaded)} of {len(sizes)} tensors, {loaded:,} of {sum(sizes.values()):,} numbers")
+    print(f"  from {source}")
+    for what, names in {"new": transfer.new, "not used": transfer.unused}.items():
+        print(f"  {what}: {', '.join(names) or 'none'}")
+
+
+def _own_weights(source: str) -> Mapping[str, Tensor]:
+    weights = read_checkpoint(find_checkpoint(source))["state_dict"]
+    return {name.removeprefix("net."): tensor for name, tensor in weights.items()}
+
+
+def _torchvision_weights(source: str) -> Mapping[str, Tensor]:
+    from torchvision.models import get_model_weights
+
+    arch = source.removeprefix(TORCHVISION)
+    try:
+        weights = get_model_weights(arch).DEFAULT.get_state_dict(check_hash=True, progress=False, weights_only=True)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from error
+    except (OSError, RuntimeError) as error:  # no network, or another file than expected
+        raise OSError(f"{source}: could not be downloaded ({error})") from error
+    return {f"model.{name}": tensor for name, tensor in weights.items()}

@@ -1,0 +1,201 @@
+"""What a run leaves behind: figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
+
+import json
+import os
+import platform
+import warnings
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from callbacks import Predictions, Throughput
+from harness.drawing.pictures import draw_final
+from harness.runs.checkpoints import read_checkpoint
+from harness.training.run_logger import RunLogger, worth_comparing, write_flags
+from harness.training.run_texts import git, write_texts
+
+METRICS = "metrics.json"
+
+
+def finish(
+    trainer: Trainer,
+    model: LightningModule,
+    data: LightningDataModule,
+    run: Path | None,
+    flags: dict[str, Any],
+    pictures: bool = False,
+) -> dict[str, Any]:
+    """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics."""
+    logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
+    if run:
+        logger.begun = True  # where there was nothing left to train
+    # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
+    ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
+    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
+    # The best one; the last one where no metric chooses.
+    saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
+    best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
+    tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
+    if run and pictures:
+        trainer.callbacks.append(Predictions(partial(_keep_test, tested)))
+    # Not what the training has counted: one that was resumed at its end has set up no validation.
+    metrics = evaluate(trainer, model, data, best, trainer.enable_validation)
+    throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
+    metrics |= {
+        "epochs": trainer.fit_loop.epoch_progress.current.ready,  # begun: the last may have been stopped
+        "steps": trainer.global_step,
+        "seconds": round(throughput.run_seconds, 2),
+        "samples_per_second": round(throughput.samples_per_second),
+        "parameters": num_parameters(model),
+        "seed": flags["seed"],
+        "net": model.hparams.get("net"),
+        "git_commit": git_commit(),
+        "torch": torch.__version__,
+        "hardware": hardware(trainer),
+    }
+    earlier = _times_tested(run) if run else 0
+    metrics["test_evaluations"] = earlier + 1
+    if trainer.is_global_zero:
+        by_epoch = run and logger.by_epoch
+        if run:
+            write_json(run / METRICS, metrics)
+            _log_final(logger, type(model), best, flags, metrics)
+        print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
+        print(
+            f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
+            f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
+        )
+        if earlier:
+            print(f"test set: used {earlier + 1} times by this run, whose earlier figures may have led to this one")
+        if run:
+            print(f"{run}")
+        if run and pictures:
+            draw_final(trainer, model, tested, run, logger.experiment, _place(best, by_epoch) if chosen else None)
+        if run:
+            logger.finalize("success")
+    return metrics
+
+
+def _keep_test(
+    tested: list[tuple[Tensor, Tensor]], trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor
+) -> None:
+    if trainer.testing:
+        tested.append((logits, labels))
+
+
+def _place(best: str | None, by_epoch: bool) -> int | None:
+    """Where on the x-axis of the curves the best epoch ended."""
+    saved = read_checkpoint(Path(best)) if best else {}
+    return saved["epoch"] + 1 if saved and by_epoch else saved.get("global_step")
+
+
+def evaluate(
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
+) -> dict[str, Any]:
+    """Metrics of the validation split, if there is one, and of the test set, with the checkpoint's weights if given."""
+    metrics = {}
+    if validates:
+        for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
+            metrics |= validated  # of the one loader; none where it is empty
+        checkpoint = None  # its weights are there now
+    metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+    metrics = {name: round(value, 6) for name, value in metrics.items()}
+    return metrics | {"test/samples": int(metrics["test/samples"])}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Writes the file whole or not at all."""
+    unfinished = path.with_suffix(".tmp")
+    unfinished.write_text(json.dumps(content, indent=2) + "\n")
+    unfinished.replace(path)
+
+
+def put_by_metrics(run: Path) -> None:
+    """Renames the metrics of a finished run that trains on, which is unfinished then, to metrics-1.json and so on."""
+    if (path := run / METRICS).exists():
+        path.replace(run / f"metrics-{_times_tested(run)}.json")
+
+
+def _times_tested(run: Path) -> int:
+    """How often the test set was used before, by what the run's metrics say."""
+    found = [json.loads(path.read_text()) for path in run.glob("metrics*.json")]
+    return max((metrics.get("test_evaluations", 1) for metrics in found), default=0)
+
+
+def _log_final(
+    logger: TensorBoardLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
+) -> None:
+    """The HPARAMS tab, with the test figures, and the network's graph."""
+    final = {name: metrics[name] for name in metrics if name.startswith("test/")}
+    step = metrics["epochs" if logger.by_epoch else "steps"]
+    logger.by_epoch = False  # these come as they are
+    logger.log_metrics(final, step=step)
+    write_flags(Path(logger.log_dir), worth_comparing(flags))
+    fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
+        logger.experiment.add_graph(fresh.net, fresh.example_input_array)
+
+
+def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
+    """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
+    logger = RunLogger(run, name="", version="", default_hp_metric=False)
+    write_texts(logger, cpu(), flags)
+    logger.log_metrics(final)
+    write_flags(run, worth_comparing(flags))
+    for name, figure in figures.items():
+        logger.experiment.add_figure(name, figure)
+    logger.finalize("success")
+
+
+def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:
+    """Prints a line of metrics for the validation split, if there is one, and for the test set."""
+    widths = {name: max(10, len(name) + 2) for name in names}
+    print(f"\n{title:<10}" + "".join(f"{name:>{width}}" for name, width in widths.items()))
+    for stage in ("val", "test"):
+        cells = {name: _cell(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
+        if cells:
+            print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
+
+
+def _cell(name: str, value: float) -> str:
+    if name == "acc":
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def num_parameters(model: LightningModule) -> int:
+    """How many numbers training adjusts."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def git_commit() -> str | None:
+    """The commit of the project's code, with "-dirty" where files differ from it; None outside a checkout."""
+    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def hardware(trainer: Trainer) -> str:
+    """Such as "2 x NVIDIA H200", or what `cpu` says."""
+    if trainer.strategy.root_device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(trainer.strategy.root_device)}"
+    return cpu(trainer.world_size)
+
+
+def cpu(processes: int = 1) -> str:
+    """Such as "1 process on 2 cores, AMD EPYC"."""
+    return f"{processes} process{'es' if processes > 1 else ''} on {os.cpu_count()} cores, {_cpu_name()}"
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):  # not Linux, or a processor without a name
+        return platform.processor() or platform.machine()

@@ -1,0 +1,85 @@
+"""How a run was started, as texts for TensorBoard: command line, config, environment and the state of the code."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.pytorch import __version__ as lightning_version
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from harness.command_line.cli import ROOT, command
+
+CHANGED = 50  # names of changed files that are listed
+
+
+def write_texts(logger: TensorBoardLogger, hardware: str, flags: Mapping[str, Any]) -> None:
+    """Fills TensorBoard's text tab."""
+    flags = {name: value for name, value in flags.items() if value is not None}
+    texts = {
+        "command": _block(_command_line()),
+        "config": _block(yaml.safe_dump(flags, sort_keys=False)),
+        "environment": _table(_environment(hardware)),
+        "code": _table(_code()) + _changes(),
+    }
+    for name, text in texts.items():
+        logger.experiment.add_text(f"run/{name}", text)
+
+
+def _command_line() -> str:
+    """As it can be typed again in the project's folder; of a script of the user's own, with its whole path."""
+    python, script, *args = command or ["python", sys.argv[0], *sys.argv[1:]]
+    path = Path(script).resolve()
+    return shlex.join([python, str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else script, *args])
+
+
+def _environment(hardware: str) -> dict[str, Any]:
+    return {
+        "hardware": hardware,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "torch": f"{torch.__version__}, CUDA {torch.version.cuda}" if torch.version.cuda else torch.__version__,
+        "lightning": lightning_version,
+        "threads": torch.get_num_threads(),
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS"),
+        "CUDA_VISIBLE_DEVICES": os.environ.get("CUDA_VISIBLE_DEVICES"),
+    }
+
+
+def _code() -> dict[str, Any]:
+    last = git("log", "-1", "--format=%H%n%cI%n%s%n%D")
+    return dict(zip(("commit", "date", "subject", "refs"), last.splitlines(), strict=False)) if last else {}
+
+
+def git(*args: str) -> str | None:
+    """What git says of the project's code; None where there is no git, or the code is no checkout."""
+    try:
+        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.rstrip()
+
+
+def _changes() -> str:
+    """The files that differ from the commit."""
+    lines = (git("status", "--short") or "").splitlines()
+    if not lines:
+        return ""
+    more = [f"and {len(lines) - CHANGED:,} more"] if len(lines) > CHANGED else []
+    return "\n\nChanged since:\n\n" + _block("\n".join([*lines[:CHANGED], *more]))
+
+
+def _block(text: str) -> str:
+    """Verbatim."""
+    return "".join(f"    {line}\n" for line in text.splitlines())
+
+
+def _table(values: dict[str, Any]) -> str:
+    cells = [(name, str(value).replace("|", "\\|")) for name, value in values.items() if value is not None]
+    return "\n".join(["| | |", "| --- | --- |", *(f"| {name} | {value} |" for name, value in cells)])
