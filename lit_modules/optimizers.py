@@ -12,6 +12,7 @@ muon       see muon.py
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, optim
@@ -31,6 +32,25 @@ OPTIMIZERS = {
     "adadelta": optim.Adadelta,
     "muon": Muon,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions:
+    """The optimizer.
+
+    Args:
+        lr: initial, or with onecycle highest, learning rate.
+        optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad, adadelta or muon (lit_modules/optimizers.py).
+        momentum: of sgd, momentum, nesterov, rmsprop and muon.
+        nesterov: whether sgd's momentum is Nesterov's.
+        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
+    """
+
+    lr: float = 0.1
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
 
 
 def build_optimizer(

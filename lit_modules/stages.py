@@ -12,7 +12,7 @@ from torch import Tensor
 
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
-from lit_modules.optimizers import build_optimizer
+from lit_modules.optimizers import OptimizerOptions, build_optimizer
 
 Batch = tuple[Tensor, Tensor]
 Learnt = tuple[Tensor, dict[str, Tensor]]  # a batch's loss, and sums over its samples
@@ -25,10 +25,13 @@ class Stages(LightningModule, ABC):
     those of the optimizer too.
 
     Attributes:
+        metrics: what each stage logs, in the order of a report.
+        options_type: the dataclass whose fields are its keyword arguments besides those in its signature.
         captured: what runs `learn` as CUDA graphs, while a training has it so.
     """
 
-    metrics: tuple[str, ...]  # what each stage logs, in the order of a report
+    metrics: tuple[str, ...]
+    options_type: type[OptimizerOptions] = OptimizerOptions
 
     def __init__(self) -> None:
         super().__init__()

@@ -58,17 +58,6 @@ def read_config(run: Path) -> dict[str, Any]:
     return flags
 
 
-def plain(value: Any) -> Any:
-    """The value in types that YAML knows; what has no such form becomes the name of its type."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"
-
-
 def alike(one: Any, other: Any) -> bool:
     """Whether the values are equal, lists as tuples, and means that another machine has summed in another order."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):

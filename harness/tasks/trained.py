@@ -29,8 +29,10 @@ def load_model(path: Path) -> Stages:
     checkpoint = read_checkpoint(path)
     options = checkpoint["hyper_parameters"]
     kind = _kind(options)
+    signature = inspect.signature(kind)
     try:
-        inspect.signature(kind).bind(**options)
+        signature.bind(**options)
+        kind.options_type(**{name: value for name, value in options.items() if name not in signature.parameters})
     except TypeError as error:
         raise ValueError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
     model = kind(**options)
