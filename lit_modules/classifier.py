@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules import mix
 from lit_modules.heads import head_of
 from lit_modules.means import precise, total, widest
@@ -39,7 +40,7 @@ class Classifier(Stages):
         classes: their names, in the order of the labels; kept for predictions.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("loss", "acc")
@@ -70,10 +71,10 @@ class Classifier(Stages):
         input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)
         self.save_hyperparameters(logger=False)
         if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing {label_smoothing}: must be from 0 to 1")
+            raise InputError(f"label_smoothing {label_smoothing}: must be from 0 to 1")
         for option, value in {"l1": l1, "mixup": mixup, "cutmix": cutmix, "freeze_epochs": freeze_epochs}.items():
             if value < 0:
-                raise ValueError(f"{option} {value}: must not be negative")
+                raise InputError(f"{option} {value}: must not be negative")
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from basics.errors import InputError
 from lit_modules.losses import build_loss
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
@@ -40,7 +41,7 @@ class Embedder(Stages):
         lr: the initial learning rate.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("precision_at_1", "map", "map_at_r", "acc")
@@ -67,7 +68,7 @@ class Embedder(Stages):
         input_shape, mean, std, recall_at = tuple(input_shape), tuple(mean), tuple(std), tuple(recall_at)
         self.save_hyperparameters(logger=False)
         if embedding_size < 1:
-            raise ValueError(f"embedding_size {embedding_size}: must be at least 1")
+            raise InputError(f"embedding_size {embedding_size}: must be at least 1")
         self.net = build_net(net, input_shape, embedding_size, **(net_args or {}))
         self.loss = build_loss(loss, embedding_size, num_classes, **(loss_args or {}))
         self.normalise = Normalise(mean, std)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.stages import Batch, Learnt, Stages
@@ -34,7 +35,7 @@ class Regressor(Stages):
         lr: the initial learning rate.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     def __init__(
@@ -58,9 +59,9 @@ class Regressor(Stages):
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
         if loss not in LOSSES:
-            raise ValueError(f"loss {loss!r}: no such loss; there are {', '.join(LOSSES)}")
+            raise InputError(f"loss {loss!r}: no such loss; there are {', '.join(LOSSES)}")
         if delta <= 0:
-            raise ValueError(f"delta {delta}: must be above 0")
+            raise InputError(f"delta {delta}: must be above 0")
         self.metrics = ("loss", "log_rmse", "rmse", "mae", "r2") if log_target else ("loss", "rmse", "mae", "r2")
         self.net = build_net(net, input_shape, 1, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)

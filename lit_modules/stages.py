@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import build_optimizer
@@ -50,10 +51,10 @@ class Stages(LightningModule, ABC):
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
-            ValueError: it is an address, which Lightning would download unchecked.
+            InputError: it is an address, which Lightning would download unchecked.
         """
         if "://" in str(checkpoint_path):
-            raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
+            raise InputError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
         if not isinstance(checkpoint_path, str | Path):
             return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
         with Path(checkpoint_path).open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
 
+from basics.errors import InputError
 from basics.yaml_text import HostileYAMLError, check_yaml
 from harness.command_line.flag_checks import check_ranges, check_run_dir
 from harness.command_line.optimizer_defaults import describe, set_usual_defaults
@@ -83,7 +84,7 @@ def cli(
             changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
             flags = parser.parse_args(args)
         except ArgumentError as error:
-            raise ValueError(_explain(error, parser)) from error
+            raise InputError(_explain(error, parser)) from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         expand_home(flags)
@@ -116,7 +117,7 @@ def _check_values(args: Sequence[str]) -> None:
         try:
             check_yaml(inline if flag.startswith("--") else arg)
         except HostileYAMLError as error:
-            raise ValueError(f"{_shortened(arg)}: {error}") from error
+            raise InputError(f"{_shortened(arg)}: {error}") from error
         except YAMLError:
             pass  # no YAML, such as a text with a colon
 

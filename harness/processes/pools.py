@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from basics.errors import InputError
 from harness.command_line.cli import config, is_ours
 from harness.processes.exits import die_with_parent
 from harness.processes.watch import SIGNALS
@@ -38,7 +39,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     """The results of `call(*task)` for each task, in their order, from `workers` processes, which end with this one.
 
     Raises:
-        ValueError: what a process refused.
+        InputError: what a process refused.
         ChildProcessError: a process was killed.
     """
     global _has_forked
@@ -54,7 +55,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
         try:
             for refusal, result in pool.map(partial(_guarded, call), tasks):
                 if refusal:
-                    raise ValueError(refusal)
+                    raise InputError(refusal)
                 yield result
         except BrokenProcessPool as error:
             raise ChildProcessError("one of the processes was killed; the others were ended") from error

@@ -16,6 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from basics.errors import InputError
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
 from harness.command_line.cli import config
@@ -78,7 +79,7 @@ def cross_validate(
     _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
     check_ranges({"seed": seed + seeds - 1})  # the last one's
     if flags.pop("devices", "auto") not in ("auto", 1, "1"):
-        raise ValueError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
+        raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
     data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))
     data.prepare_data()
     data.setup()
@@ -121,10 +122,10 @@ def _train_all(
 def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> None:
     for name, (value, lowest) in least.items():
         if value < lowest:
-            raise ValueError(f"{name} {value}: must be at least {lowest}")
+            raise InputError(f"{name} {value}: must be at least {lowest}")
     for check in ("fast_dev_run", "find_lr", "doctor"):
         if flags.get(check):
-            raise ValueError(f"{check}: is for a single training; add --folds 0")
+            raise InputError(f"{check}: is for a single training; add --folds 0")
 
 
 def train_fold(
@@ -158,7 +159,7 @@ def _read_result(path: Path) -> FoldResult:
         with np.load(path, allow_pickle=False) as arrays:
             return FoldResult(**arrays)
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: damaged, or no predictions; remove it to train the fold again") from error
+        raise InputError(f"{path}: damaged, or no predictions; remove it to train the fold again") from error
 
 
 def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:
