@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from basics.errors import InputError, InputFileError, MissingFileError
+from basics.errors import InputError, InputFileError, MissingFileError, reading
 
 SPLITS = ("train", "val", "test")
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
@@ -45,7 +45,8 @@ def list_images(root: Path) -> Listing:
         MissingFileError: there is no train/.
         InputError: fewer than two classes, an empty class, a class that train/ lacks, or one that is a link to another.
     """
-    folders = _visible(root)[0] if root.is_dir() else []
+    with reading(root):
+        folders = _visible(root)[0] if root.is_dir() else []
     if "train" not in folders:
         raise MissingFileError(
             f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from basics.errors import InputError, MissingFileError
+from basics.errors import InputError, MissingFileError, reading
 
 LIMIT = 2**29  # bytes, unpacked; MNIST as float64 has 440 million
 SPLITS = ("train", "valid", "test")
@@ -111,8 +111,9 @@ def read_pickled_splits(path: Path) -> dict[str, Split]:
         MissingFileError: there is no such file.
         InputError: it is cut off, asks for anything but arrays, or has other types or shapes. The message names it.
     """
-    if not path.is_file():
-        raise MissingFileError(f"{path}: no such file")
+    with reading(path):
+        if not path.is_file():
+            raise MissingFileError(f"{path}: no such file")
     try:
         with gzip.open(path) as file:
             content = _ArrayUnpickler(_Limited(file), encoding="latin1").load()  # Python 2's text may hold bytes

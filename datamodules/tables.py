@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from basics.errors import InputError, InputFileError, MissingFileError
+from basics.errors import InputError, reading
 from datamodules.written_numbers import form_of, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
@@ -72,12 +72,8 @@ def fault(source: str, reason: str, line: int, column: str, value: str) -> Input
 
 
 def _text(path: Path) -> str:
-    try:
+    with reading(path):
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise MissingFileError(f"{path}: no such file") from None
-    except OSError as error:
-        raise InputFileError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:

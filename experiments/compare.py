@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from basics.errors import InputError, InputFileError
+from basics.errors import InputError, InputFileError, writing
 from harness.command_line.cli import cli
 from harness.comparing.comparison import Group, make_tables
 from harness.comparing.comparison_figure import curve_of, draw_tables, read_curves
@@ -49,9 +49,10 @@ def main(
         figure: PNG file for the curves; null: compare.png in the first of the folders, over that of an earlier call.
         force: overwrite what `output` and `figure` name.
     """
-    for path in (output, figure):
-        if path and not force and Path(path).exists():
-            raise InputFileError(f"{path}: is there already; --force overwrites it")
+    for path in filter(None, (output, figure)):
+        with writing(path):
+            if not force and Path(path).exists():
+                raise InputFileError(f"{path}: is there already; --force overwrites it")
     if figure and not figure.endswith(".png"):
         raise InputError(f"--figure {figure}: the name must end in .png")
     if by and by.startswith("test/"):
@@ -79,8 +80,9 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
     text = write_tables(tables, format)
     print(output if output else text)
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text + "\n")
     drawn, unreadable = [], []
     for table in tables:
         curves, failed = read_curves(table.groups, tag) if (tag := curve_of(table)) else ([], [])

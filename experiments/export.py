@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from basics.choose import choose
-from basics.errors import InputError, InputFileError, MissingFileError
+from basics.errors import InputError, InputFileError, MissingFileError, writing
 from datamodules import ImageData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
@@ -92,7 +92,8 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
             if not apart.absolute <= TOLERANCE * apart.largest:  # nor where it is NaN
                 limit = f"more than {TOLERANCE:g} of it; no file is left"
                 raise InputError(f"{target}: {name} differ from the checkpoint's by up to {apart}, {limit}")
-        unfinished.replace(target)
+        with writing(target):
+            unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
     apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
@@ -111,17 +112,18 @@ def _data_of(source: Path) -> ImageData | None:
     """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
     try:
         return load_data(source)
-    except ValueError:
+    except InputError:
         return None
 
 
 def _check_target(target: Path, source: Path, force: bool) -> None:
-    if not target.parent.is_dir():
-        raise MissingFileError(f"{target}: there is no folder {target.parent}")
-    if target.is_dir() or (target.exists() and target.samefile(source)):
-        raise InputError(f"--output {target}: is a folder, or the checkpoint itself")
-    if target.exists() and not force:
-        raise InputFileError(f"{target}: is there already; --force writes over it")
+    with writing(target):
+        if not target.parent.is_dir():
+            raise MissingFileError(f"{target}: there is no folder {target.parent}")
+        if target.is_dir() or (target.exists() and target.samefile(source)):
+            raise InputError(f"--output {target}: is a folder, or the checkpoint itself")
+        if target.exists() and not force:
+            raise InputFileError(f"{target}: is there already; --force writes over it")
 
 
 def _metadata(module: FromBytes, source: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ import torch
 from PIL import Image, ImageOps
 
 from basics.choose import choose
-from basics.errors import InputError, InputFileError, MissingFileError
+from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
@@ -102,10 +102,11 @@ def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
     if table == sheet:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
     for path in (table, sheet):
-        if path.is_dir() or (path.exists() and not force):
-            raise InputFileError(
-                f"{path}: is there already; name another file by --output, or write over it by --force"
-            )
+        with writing(path):
+            if path.is_dir() or (path.exists() and not force):
+                raise InputFileError(
+                    f"{path}: is there already; name another file by --output, or write over it by --force"
+                )
     if not table.parent.is_dir():
         raise MissingFileError(f"{table}: there is no folder {table.parent}")
 
@@ -117,9 +118,11 @@ def _find(name: str) -> list[Path]:
         MissingFileError: there is none.
     """
     path = Path(name)
-    found = list(files_below(path)) if path.is_dir() else [path]
-    if not found or not path.exists():
-        raise MissingFileError(f"{name}: {'no files in this folder' if path.is_dir() else 'no such file or folder'}")
+    with reading(name):
+        found = list(files_below(path)) if path.is_dir() else [path]
+        if not found or not path.exists():
+            reason = "no files in this folder" if path.is_dir() else "no such file or folder"
+            raise MissingFileError(f"{name}: {reason}")
     return found
 
 

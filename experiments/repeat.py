@@ -21,7 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from basics.errors import InputError
+from basics.errors import InputError, writing
 from experiments.compare import compare
 from harness.command_line.cli import cli
 from harness.comparing.run_files import read_runs
@@ -62,7 +62,8 @@ def main(
     path = find_script(script)
     check_flags(path, arguments, {"--seed": first_seed})
     folder = Path(run_dir) / "repeat" / label(path, arguments)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
             folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}

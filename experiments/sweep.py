@@ -27,7 +27,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from basics.errors import InputError
+from basics.errors import InputError, writing
 from harness.command_line.cli import cli
 from harness.comparing.configurations import size
 from harness.comparing.run_files import mode_of
@@ -84,7 +84,8 @@ def main(
     metric = _choose_metric(flags, metric)
     mode = _mode(metric, flags)
     folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
     warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
     wanted = int(min(trials, size(space)))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 
-from basics.errors import InputError
+from basics.errors import InputError, writing
 from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
@@ -89,7 +89,8 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     The model is that of the last epoch, or of the best one by validation loss with early stopping. All three splits are
     measured with dropout off, and with no augmentation or label smoothing.
     """
-    run.mkdir()
+    with writing(run):
+        run.mkdir()
     data, model = prepare(settings, **options)
     monitor = "val/loss" if early_stopping else None
     flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, checkpoint_epochs=NEVER, **ON_CPU)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from basics.errors import InputError, MissingFileError
+from basics.errors import InputError, MissingFileError, reading
 from basics.metric_names import mode_of as mode_of_name
 from basics.yaml_text import load_yaml
 from harness.runs.states import RUNNING, is_rate_test, is_running, state_of
@@ -37,8 +37,9 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     """
     found: dict[Path, Run] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise MissingFileError(f"{folder}: no such directory")
+        with reading(folder):
+            if not folder.is_dir():
+                raise MissingFileError(f"{folder}: no such directory")
         found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
     if not found:
         raise MissingFileError(f"{', '.join(map(str, folders))}: there are no runs")

@@ -31,7 +31,7 @@ from typing import Any
 
 import yaml
 
-from basics.errors import InputError, MissingFileError
+from basics.errors import InputError, MissingFileError, reading
 from harness.processes.pools import take_share
 from harness.runs.directories import has_folds
 from harness.runs.layout import RESUMABLE
@@ -63,8 +63,9 @@ def find_script(name: str) -> Path:
         MissingFileError: there is none.
     """
     for path in (Path(name), EXPERIMENTS / name):
-        if path.is_file():
-            return path.resolve()
+        with reading(name):
+            if path.is_file():
+                return path.resolve()
     names = sorted(path.name for path in EXPERIMENTS.glob("*.py"))
     nearest = get_close_matches(name, names, n=1, cutoff=0)
     raise MissingFileError(f"{name}: no such script; did you mean {nearest[0]}?")

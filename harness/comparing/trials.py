@@ -276,7 +276,7 @@ def _run(
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
     for run in folder.glob("*/*/config.yaml"):
-        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+        with suppress(InputError, OSError):  # what cannot be read is not pruned
             for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-from basics.errors import InputError, InputFileError
+from basics.errors import InputError, InputFileError, reading, writing
 from harness.runs.layout import PREVIOUS
 
 try:
@@ -38,7 +38,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: dict[str, Any] | None = None
     ) -> None:
-        path = Path(path)
+        with writing(path):
+            self._save(checkpoint, Path(path))
+
+    def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
         try:
@@ -62,8 +65,9 @@ def verify(path: Path) -> None:
 
     Raises:
         InputError: it is not.
+        InputFileError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - END_SIZE - COMMENT))
         tail = file.read()

@@ -4,7 +4,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
-from basics.errors import InputError, MissingFileError
+from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
 from harness.runs.layout import RESUMABLE
 
@@ -26,11 +26,12 @@ def find_checkpoint(source: str) -> Path:
 
         return download_checkpoint(source)
     path = Path(source)
-    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
-        checkpoint = checkpoint.with_name("last.ckpt")
-    if not checkpoint.is_file():
-        raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
+    with reading(source):
+        checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
+            checkpoint = checkpoint.with_name("last.ckpt")
+        if not checkpoint.is_file():
+            raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
 
 
@@ -72,12 +73,14 @@ def newest_intact(checkpoint: Path) -> Path:
     """The checkpoint itself, or where a run's last one is damaged, the newest other of this run, and says so.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or the checkpoint cannot be opened.
     """
     try:
         read_checkpoint(checkpoint)
         return checkpoint
-    except ValueError as error:
+    except InputFileError:
+        raise  # it cannot be opened, and may be whole
+    except InputError as error:
         others = [checkpoint.with_name(name) for name in RESUMABLE]
         steps = {path: steps for path in others if path != checkpoint and (steps := _steps(path)) is not None}
         if checkpoint.name not in RESUMABLE or not steps:
@@ -97,5 +100,5 @@ def _steps(path: Path) -> int | None:
     """How many steps the checkpoint is from the run's start; None where it is missing or damaged."""
     try:
         return read_checkpoint(path).get("global_step")
-    except (ValueError, OSError):
+    except InputError:
         return None

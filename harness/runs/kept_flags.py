@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from basics.errors import InputError
+from basics.errors import InputError, reading
 from basics.yaml_text import load_yaml
 from harness.runs.directories import has_folds
 
@@ -50,8 +50,10 @@ def read_config(run: Path) -> dict[str, Any]:
         InputFileError: it cannot be read.
     """
     path = run / "config.yaml"
+    with reading(path):
+        content = path.read_bytes()
     try:
-        flags = load_yaml(path.read_bytes())
+        flags = load_yaml(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: no YAML: {short(' '.join(str(error).split()))}") from error
     if not isinstance(flags, dict):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
-from basics.errors import InputError
+from basics.errors import InputError, writing
 from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import read_checkpoint
@@ -91,7 +91,7 @@ def _claim_unfinished(
         run = file.parent
         if (run / "metrics.json").exists() or not _is_own(run):
             continue
-        with suppress(OSError, ValueError), ExitStack() as claim:  # another's, damaged or running
+        with suppress(InputError, OSError), ExitStack() as claim:  # another's, damaged or running
             claim.enter_context(claimed(run))
             found = find_run(str(run))
             if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
@@ -114,14 +114,15 @@ def claimed(run: Path) -> Iterator[None]:
     """Within, no other process can claim this run.
 
     Raises:
-        InputError: another process has it.
+        InputError: another process has it, or its lock cannot be written.
     """
     if not is_rank_zero():
         yield
         return
     lock = FileLock(run / CLAIM)
     try:
-        lock.acquire(blocking=False)
+        with writing(run / CLAIM):
+            lock.acquire(blocking=False)
     except Timeout as error:
         raise InputError(f"{run}: another process trains this run at the moment") from error
     try:

@@ -16,13 +16,13 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
-from basics.errors import InputError
+from basics.errors import InputError, writing
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
 from harness.command_line.cli import config
 from harness.command_line.flag_checks import check_ranges
 from harness.drawing.figures import draw_regression
-from harness.processes.pools import cores, in_processes
+from harness.processes.pools import ProcessKilledError, cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.resume import Opened, opened_run, plain
 from harness.tasks.tabular import predict, train_table
@@ -113,7 +113,9 @@ def _train_all(
         if workers == 1:
             return [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks], 1
         return list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators)), workers
-    except ValueError:
+    except ProcessKilledError:
+        raise  # `--resume` goes on with the folds that are left
+    except InputError:
         if begins and not any(run.rglob("*.ckpt")):
             shutil.rmtree(run)
         raise
@@ -136,7 +138,8 @@ def train_fold(
     if ended.exists():
         return _read_result(ended)
     shutil.rmtree(run, ignore_errors=True)  # what was interrupted begins again
-    run.mkdir()
+    with writing(run):
+        run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
@@ -146,9 +149,10 @@ def train_fold(
         data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)
     )
     unfinished = ended.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez(file, **result._asdict())
-    unfinished.replace(ended)
+    with writing(ended):
+        with unfinished.open("wb") as file:
+            np.savez(file, **result._asdict())
+        unfinished.replace(ended)
     score, seconds = metrics["test/log_rmse"], time.perf_counter() - started
     print(f"{run.name}: log_rmse {score:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
     return result
@@ -225,10 +229,11 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     import pandas as pd
 
     unfinished = path.with_name(f".{path.name}.unfinished")
-    # By name, pandas would take a ~ for the home directory.
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
-    unfinished.replace(path)
+    with writing(path):
+        # By name, pandas would take a ~ for the home directory.
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
+        unfinished.replace(path)
 
 
 def _print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:

@@ -103,5 +103,5 @@ def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count
 def _is_there(data: ImageData) -> bool:
     try:
         return data.sample or data.folder.exists()
-    except (ValueError, OSError):
+    except (InputError, OSError):
         return False

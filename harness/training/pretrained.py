@@ -22,7 +22,7 @@ def load_weights(net: nn.Module, source: str) -> None:
     weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
     try:
         transfer = load_backbone(net, weights)
-    except ValueError as error:
+    except InputError as error:
         raise InputError(f"{source}: {error}") from error
     if not is_rank_zero():
         return
