@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules import mix
 from lit_modules.heads import head_of
 from lit_modules.means import precise, total, widest
@@ -32,7 +33,7 @@ class ClassifierOptions(OptimizerOptions):
         freeze_epochs: epochs at the start in which only the head learns.
 
     Raises:
-        ValueError: a number is out of its range.
+        InputError: a number is out of its range.
     """
 
     l1: float = 0.0
@@ -45,10 +46,10 @@ class ClassifierOptions(OptimizerOptions):
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
-            raise ValueError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
+            raise InputError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
-                raise ValueError(f"{name} {getattr(self, name)}: must not be negative")
+                raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
 
 class Classifier(Stages):
@@ -68,7 +69,7 @@ class Classifier(Stages):
         options: those of `ClassifierOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("loss", "acc")

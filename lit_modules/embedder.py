@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from basics.errors import InputError
 from lit_modules.losses import build_loss
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
@@ -32,7 +33,7 @@ class EmbedderOptions(OptimizerOptions):
         recall_at: numbers of neighbours among which the query's class is looked for.
 
     Raises:
-        ValueError: the dimension is below 1.
+        InputError: the dimension is below 1.
     """
 
     loss: str = "softmax"
@@ -42,7 +43,7 @@ class EmbedderOptions(OptimizerOptions):
 
     def __post_init__(self) -> None:
         if self.embedding_size < 1:
-            raise ValueError(f"embedding_size {self.embedding_size}: must be at least 1")
+            raise InputError(f"embedding_size {self.embedding_size}: must be at least 1")
 
 
 class Embedder(Stages):
@@ -62,7 +63,7 @@ class Embedder(Stages):
         options: those of `EmbedderOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("precision_at_1", "map", "map_at_r", "acc")

@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, optim
 
 from basics.choose import choose
+from basics.errors import InputError
 from lit_modules.fused import FUSED, keep_form
 from lit_modules.muon import Muon
 
@@ -75,7 +76,7 @@ def build_optimizer(
             others are made of few kernels there anyway, each for all parameters.
 
     Raises:
-        ValueError: there is no such optimizer, or a number is out of its range.
+        InputError: there is no such optimizer, or a number is out of its range.
     """
     kind = choose("optimizer", name, OPTIMIZERS)
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
@@ -91,6 +92,6 @@ def build_optimizer(
     try:
         optimizer = kind(params, **options)
     except ValueError as error:
-        raise ValueError(f"optimizer {name}: {error}") from error
+        raise InputError(f"optimizer {name}: {error}") from error
     keep_form(optimizer)
     return optimizer

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.optimizers import OptimizerOptions
@@ -33,7 +34,7 @@ class RegressorOptions(RowOptions):
         delta: of huber, standard deviations of the target from which on the loss is linear.
 
     Raises:
-        ValueError: there is no such loss, or `delta` is not above 0.
+        InputError: there is no such loss, or `delta` is not above 0.
     """
 
     loss: str = "mse"
@@ -41,9 +42,9 @@ class RegressorOptions(RowOptions):
 
     def __post_init__(self) -> None:
         if self.loss not in LOSSES:
-            raise ValueError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
+            raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
         if self.delta <= 0:
-            raise ValueError(f"delta {self.delta}: must be above 0")
+            raise InputError(f"delta {self.delta}: must be above 0")
 
 
 class Regressor(Stages):
@@ -64,7 +65,7 @@ class Regressor(Stages):
         options: those of `RegressorOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     options_type = RegressorOptions

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from basics.errors import InputError, reading
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
@@ -53,13 +54,15 @@ class Stages(LightningModule, ABC):
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
-            ValueError: it is an address, which Lightning would download unchecked.
+            InputError: it is an address, which Lightning would download unchecked.
+            InputFileError: it cannot be read.
         """
         if "://" in str(checkpoint_path):
-            raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
+            raise InputError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
         if not isinstance(checkpoint_path, str | Path):
             return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
-        with Path(checkpoint_path).open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
+        # By name, Lightning takes a ~ in it for the home directory.
+        with reading(checkpoint_path), Path(checkpoint_path).open("rb") as file:
             return super().load_from_checkpoint(file, *args, weights_only=weights_only, **kwargs)
 
     @abstractmethod
