@@ -6,7 +6,7 @@ during training (`--pictures_every`) from what validation said. Nothing random t
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,32 +47,29 @@ def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels:
 
 
 def draw_final(
-    trainer: Trainer,
-    model: LightningModule,
-    tested: Sequence[tuple[Tensor, Tensor]],
-    run: Path,
-    writer: "SummaryWriter",
-    best_step: int | None,
+    trainer: Trainer, model: LightningModule, logits: Tensor | None, labels: Tensor | None, best: int | None
 ) -> None:
-    """Pictures of the whole run and of its best epoch.
+    """Pictures of the whole run and of its best epoch, in the directory and the TensorBoard of the trainer's logger.
 
     Args:
-        tested: logits, (N, C), and labels, (N,), of the test set; none where the task has no classes.
-        best_step: how many steps were taken at the end of the best epoch; None where none was chosen.
+        logits: of the test set, (N, C), and labels: (N,); None where the task has no classes.
+        best: where on the x-axis of the curves the best epoch ended; None where none was chosen.
     """
-    folder, step, loader = run / "figures", trainer.global_step, trainer.test_dataloaders
+    run, writer, step = Path(trainer.logger.log_dir), trainer.logger.experiment, trainer.global_step
+    folder, loader = run / "figures", trainer.test_dataloaders
     with _reported():
-        publish(draw_learning_curves(run, best_step), folder, writer, step)
+        publish(draw_learning_curves(run, best), folder, writer, step)
     for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
-    for logits, labels in tested:
-        model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
-        with _reported():
-            publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
-        with _reported():
-            _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
-        model.cpu()
+    if logits is None or labels is None:
+        return
+    model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
+    with _reported():
+        publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
+    with _reported():
+        _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
+    model.cpu()
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from basics.errors import InputError
-from harness.command_line.cli import config
 from harness.processes.exits import die_with_parent
 from harness.processes.watch import SIGNALS
 
@@ -53,7 +52,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
     _has_forked = _has_forked or forks
     context = multiprocessing.get_context("fork" if forks else "spawn")
-    start = workers, accelerators, dict(config), context.Value("i", 0)
+    start = workers, accelerators, context.Value("i", 0)
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         try:
@@ -66,13 +65,12 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
             raise
 
 
-def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
+def _start_worker(workers: int, accelerators: int, counter: Any) -> None:
     """Gives a new process its share of the cores, and of the accelerators."""
     die_with_parent()
     signal.set_wakeup_fd(-1)  # a forked one has its parent's
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
-    config.update(flags)
     with counter.get_lock():
         number, counter.value = counter.value, counter.value + 1
     take_share(number, workers, accelerators)

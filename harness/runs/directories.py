@@ -7,9 +7,10 @@ from typing import Any
 
 import yaml
 
-from basics.errors import InputFileError, MissingFileError, reading, writing
+from basics.errors import InputFileError, MissingFileError, reading
+from basics.files import replacing
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import RESUMABLE
+from harness.runs.layout import CONFIG, RESUMABLE
 
 
 def new_run(name: str, run_dir: str, label: str) -> Path:
@@ -62,7 +63,5 @@ def has_folds(run: Path) -> bool:
 
 def write_config(run: Path, flags: Mapping[str, Any]) -> None:
     """Keeps the flags, plain data, in config.yaml, whole or not at all."""
-    unfinished = run / "config.yaml.tmp"
-    with writing(run / "config.yaml"):
+    with replacing(run / CONFIG) as unfinished:
         unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
-        unfinished.replace(run / "config.yaml")

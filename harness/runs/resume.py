@@ -18,9 +18,8 @@ from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError, writing
-from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
-from harness.runs.checkpoints import read_checkpoint
+from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
 from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, read_config, short
 
@@ -35,7 +34,7 @@ class Opened(NamedTuple):
     Attributes:
         folder: None where nothing is to be written.
         checkpoint: where the run goes on; None where it begins.
-        flags: for config.yaml, as plain data; None: those that `run_flags` finds.
+        flags: for config.yaml, as plain data; None: those that `kept_by` finds.
     """
 
     folder: Path | None
@@ -54,7 +53,7 @@ def opened_run(
     Args:
         name: of the experiment, and label: of a new run, see `new_run`.
         resume: a run, a checkpoint, or "auto".
-        flags: what config.yaml is to hold, from `run_flags`.
+        flags: what config.yaml is to hold, from `kept_by`.
         writes: whether a run that is not resumed gets a directory.
 
     Raises:
@@ -139,26 +138,16 @@ def _remove_if_empty(run: Path) -> None:
         run.rmdir()
 
 
-def run_flags(model: LightningModule, data: LightningDataModule, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.yaml says of a run, as plain data: all flags of the command line.
-
-    Of a run that was started from Python, what says the same: arguments of the model, the data and the training.
-    """
-    if config:
-        return plain(config)
-    return plain({**getattr(data, "hparams", {}), **model.hparams, **flags})
-
-
-def check_same_run(checkpoint: Path, model: LightningModule, data: LightningDataModule) -> None:
+def check_same_run(checkpoint: Checkpoint, model: LightningModule, data: LightningDataModule) -> None:
     """Raises InputError where the checkpoint is of another data set, split or model than these."""
-    saved = read_checkpoint(checkpoint)
+    saved = checkpoint.content
     theirs, ours = saved.get("datamodule_hyper_parameters") or {}, dict(getattr(data, "hparams", {}))
     for name in ("name", *ours):  # the data set's name says most
         if name not in MAY_CHANGE and name in theirs and not alike(ours.get(name), theirs[name]):
-            raise _differs(checkpoint, "data", name, ours.get(name), theirs[name])
+            raise _differs(checkpoint.path, "data", name, ours.get(name), theirs[name])
     for name, value in model.hparams.items():
         if name in saved["hyper_parameters"] and not alike(value, saved["hyper_parameters"][name]):
-            raise _differs(checkpoint, "model", name, value, saved["hyper_parameters"][name])
+            raise _differs(checkpoint.path, "model", name, value, saved["hyper_parameters"][name])
 
 
 def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> InputError:
@@ -167,13 +156,13 @@ def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> 
     )
 
 
-def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer: Trainer) -> Path | None:
+def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:
     """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the others have not looked for one.
 
     Raises:
         InputError: the ranks cannot hear of it before Lightning has started them.
     """
-    if flags.get("resume") != AUTO or trainer.world_size == 1:
+    if resume != AUTO or trainer.world_size == 1:
         return checkpoint
     if trainer.strategy.cluster_environment.creates_processes_externally:
         if CHOICE in os.environ:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
-from harness.runs.checkpoints import read_checkpoint
+from harness.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -26,6 +26,7 @@ class RunLogger(TensorBoardLogger):
 
     by_epoch = False
     begun = True  # False: the run may be refused yet, and nothing is written to its directory
+    ended = False  # True: the curves of training have ended with it, and what an evaluation logs is no part of them
 
     @property
     def log_dir(self) -> str:
@@ -36,6 +37,8 @@ class RunLogger(TensorBoardLogger):
         return super().experiment if self.begun else _NoWriter()
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.ended:
+            return
         if self.by_epoch:
             if "epoch" not in metrics:
                 self._of_steps = {**self._of_steps, **metrics}
@@ -58,7 +61,7 @@ class _NoWriter:
         return lambda *args, **kwargs: None
 
 
-def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger:
+def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> RunLogger:
     """The logger of a run, new or resumed at a checkpoint.
 
     Args:
@@ -66,7 +69,7 @@ def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger
     """
     by_epoch, resumed = choose("curves_by", curves_by, {"step": False, "epoch": True}), {}
     if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
-        resumed["purge_step"] = _first_point(read_checkpoint(checkpoint), by_epoch)
+        resumed["purge_step"] = _first_point(checkpoint.content, by_epoch)
         _wait_for_order(run)
     logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
     logger.by_epoch, logger.begun = by_epoch, False
