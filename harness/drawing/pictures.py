@@ -23,6 +23,7 @@ from harness.drawing.classification_figures import draw_confusion, draw_pr, draw
 from harness.drawing.figures import publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
+from harness.drawing.layer_names import layer_names
 from harness.drawing.learning_curves import draw_learning_curves
 from harness.drawing.projector import add_to_projector
 from harness.drawing.weight_figures import draw_histograms
@@ -99,11 +100,14 @@ def _draw(
         images, _ = loader.take(wrong)
         figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
     figures["augmented"] = _draw_training_images(trainer, model)
+    names = layer_names(model.net)
     if kernels := first_kernels(model.net, trainer.datamodule.input_shape):
-        figures["kernels"] = draw_kernels(*kernels)
+        layer, weight = kernels
+        figures["kernels"] = draw_kernels(names[layer], weight)
     images, _ = loader.take(torch.tensor([0]))
     if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
-        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), maps, classes[labels[0]])
+        named = [(names[layer], channels) for layer, channels in maps]
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[labels[0]])
     return figures
 
 
