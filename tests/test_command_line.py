@@ -122,16 +122,6 @@ def test_bug_in_a_process_of_a_pool_keeps_its_traceback():
     assert 'int("x" * number)' in str(caught.value.__cause__)  # of the other process
 
 
-def test_bad_input_that_each_rank_finds_is_one_line(tmp_path):
-    flags = ["--sample", "--net", "softmax", "--max_epochs", "1", "--pictures", "false", "--run_dir", str(tmp_path)]
-    flags += ["--accelerator", "cpu", "--devices", "2", "--monitor", "val/none", "--monitor_mode", "max"]
-    script = [sys.executable, str(ROOT / "experiments" / "mnist.py")]
-    done = subprocess.run([*script, *flags], capture_output=True, text=True, env=import_from_here())
-    (line,) = (line for line in done.stderr.splitlines() if line.startswith(("error: ", "Traceback")))
-    assert done.returncode == 2
-    assert line.startswith("error: monitor 'val/none': validation logs no such metric")
-
-
 @pytest.mark.parametrize("kind", [InputError, InputFileError, MissingFileError])
 def test_error_comes_whole_through_a_pickle(kind):
     error = pickle.loads(pickle.dumps(kind("a.csv: no such file")))
