@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,7 +55,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         try:
-            yield from pool.map(partial(_call, call), tasks)
+            yield from pool.map(call, *zip(*tasks, strict=True))
         except BrokenProcessPool as error:
             raise ProcessKilledError("one of the processes was killed; the others were ended") from error
         except SystemExit:  # a signal; the pool would wait for what is at work
@@ -86,7 +85,3 @@ def take_share(number: int, workers: int, accelerators: int) -> None:
         share = max(1, len(visible) // workers)
         first = number * share % len(visible)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
-
-
-def _call(call: Callable[..., T], task: tuple) -> T:
-    return call(*task)

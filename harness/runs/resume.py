@@ -119,11 +119,11 @@ def claimed(run: Path) -> Iterator[None]:
         yield
         return
     lock = FileLock(run / CLAIM)
-    try:
-        with writing(run / CLAIM):
+    with writing(run / CLAIM):
+        try:
             lock.acquire(blocking=False)
-    except Timeout as error:
-        raise InputError(f"{run}: another process trains this run at the moment") from error
+        except Timeout as error:
+            raise InputError(f"{run}: another process trains this run at the moment") from error
     try:
         yield
     finally:
