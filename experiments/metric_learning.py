@@ -45,6 +45,7 @@ from experiments.fundamentals.retrieval_figures import (
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
+from harness.runs.layout import METRICS
 from harness.training.fit import fit_and_test
 from harness.training.report import write_json
 from lit_modules.embedder import Embedder
@@ -171,7 +172,7 @@ def _report(model: Embedder, images: ImageData, metrics: dict[str, Any], baselin
     }
     save_figures(figures, run / "figures")
     write_projector(run, queries, images.classes, figures)
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
     return metrics
 

@@ -25,6 +25,7 @@ from experiments.compare import compare
 from harness.command_line.cli import cli
 from harness.comparing.run_files import read_runs
 from harness.comparing.scripts import (
+    await_claims,
     check_flags,
     find_script,
     finished,
@@ -35,6 +36,7 @@ from harness.comparing.scripts import (
     start,
     stop,
 )
+from harness.runs.layout import CLAIM
 
 
 def main(
@@ -63,7 +65,7 @@ def main(
     folder = Path(run_dir) / "repeat" / label(path, arguments)
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / CLAIM, timeout=0):
             folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
             failed = run_seeds(path, arguments, folders, jobs)
     except Timeout as error:
@@ -78,6 +80,8 @@ def main(
 
 def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
     """Runs the seeds that have not finished, so many at a time; returns those that have failed."""
+    for folder in folders.values():
+        await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]
     if len(waiting) < len(folders):
         print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)

@@ -24,6 +24,7 @@ from harness.processes.exits import listening
 from harness.processes.ranks import is_rank_zero
 from harness.runs.directories import find_run
 from harness.runs.kept_flags import check_flags_kept
+from harness.runs.layout import CONFIG
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("experiments", "harness", "basics", "lit_modules", "datamodules", "callbacks")
@@ -67,7 +68,7 @@ def cli(
         _check_values(args)
         resumed = _resumed_run(args)
         # Its flags become the defaults; jsonargparse takes a pattern.
-        files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
+        files = [glob.escape(str(resumed / CONFIG))] if resumed else []
         parser = auto_parser(main, exit_on_error=False, default_config_files=files)
         script = Path(sys.modules[main.__module__].__file__)
         parser.add_argument("--started_by", default=script.name, help=SUPPRESS)  # for config.yaml

@@ -5,7 +5,7 @@ from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import RESUMABLE
+from harness.runs.layout import BEST, CHECKPOINTS, LAST, RESUMABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,9 +25,9 @@ def find_checkpoint(source: str) -> Path:
 
         return download_checkpoint(source)
     path = Path(source)
-    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
-        checkpoint = checkpoint.with_name("last.ckpt")
+    checkpoint = path / CHECKPOINTS / BEST if path.is_dir() else path
+    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name(LAST).is_file():
+        checkpoint = checkpoint.with_name(LAST)
     if not checkpoint.is_file():
         raise FileNotFoundError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint

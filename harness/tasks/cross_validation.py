@@ -23,11 +23,12 @@ from harness.command_line.flag_checks import check_ranges
 from harness.drawing.figures import draw_regression
 from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
+from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
 from harness.runs.resume import Opened, opened_run, plain
+from harness.runs.states import has_results
 from harness.tasks.tabular import predict, train_table
 from harness.training.report import git_commit, log_run, num_parameters, write_json
 
-PREDICTIONS = "predictions.npz"  # of a fold that has ended
 NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
 
 
@@ -104,7 +105,7 @@ def _train_all(
 ) -> tuple[list[FoldResult], int]:
     """The tasks' results, and the number of processes; a run that is refused before it has trained is removed."""
     run = opened.folder
-    begins = not (run / "config.yaml").exists()
+    begins = not (run / CONFIG).exists()
     write_config(run, opened.flags)
     accelerators = 0 if opened.flags.get("accelerator") == "cpu" else torch.cuda.device_count()
     workers = min(jobs or accelerators or cores(), len(tasks))
@@ -113,7 +114,7 @@ def _train_all(
             return [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks], 1
         return list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators)), workers
     except ValueError:
-        if begins and not any(run.rglob("*.ckpt")):
+        if begins and not has_results(run):
             shutil.rmtree(run)
         raise
 
@@ -212,7 +213,7 @@ def _finish(
         "git_commit": git_commit(),
         "torch": torch.__version__,
     }
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
     log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures)
     _print_scores(metrics, data.targets, run)

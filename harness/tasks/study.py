@@ -16,6 +16,7 @@ from lightning.pytorch import Trainer
 from harness.command_line.cli import config
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
+from harness.runs.layout import METRICS
 from harness.training.report import git_commit, log_run, write_json
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class Study:
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
         metrics = metrics | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
-        write_json(self.run / "metrics.json", metrics)
+        write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)
         log_run(self.run, config, numbers, figures)

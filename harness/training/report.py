@@ -18,10 +18,9 @@ from torch import Tensor
 from callbacks import Predictions, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
+from harness.runs.layout import METRICS
 from harness.training.run_logger import RunLogger, worth_comparing, write_flags
 from harness.training.run_texts import git, write_texts
-
-METRICS = "metrics.json"
 
 
 def finish(
