@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from basics.lightning_internals import epochs_begun
 from callbacks import Predictions, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
@@ -48,7 +49,7 @@ def finish(
     metrics = evaluate(trainer, model, data, best, trainer.enable_validation)
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
     metrics |= {
-        "epochs": trainer.fit_loop.epoch_progress.current.ready,  # begun: the last may have been stopped
+        "epochs": epochs_begun(trainer),  # begun: the last may have been stopped
         "steps": trainer.global_step,
         "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),

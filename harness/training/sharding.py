@@ -13,6 +13,8 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
+from basics.lightning_internals import shard_over_all
+
 
 def fully_sharded(**options: float) -> "FullyShardedStrategy":
     """The strategy; refuses options of a run that it does not go with, whose values are given.
@@ -37,7 +39,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
         model.configure_model = partial(shard, model)  # a hook of Lightning's, which other strategies do not need
 
     def setup_environment(self) -> None:
-        self._data_parallel_size = self.world_size
+        shard_over_all(self)
         super().setup_environment()
 
 
