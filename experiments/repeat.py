@@ -34,8 +34,8 @@ from harness.comparing.scripts import (
     last_line,
     split_command,
     start,
-    stop,
 )
+from harness.processes.children import stop
 from harness.runs.layout import CLAIM
 
 

@@ -12,7 +12,6 @@ A script starts in tenths of a second: it is forked from a process that has the 
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import runpy
@@ -20,7 +19,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -31,12 +29,12 @@ from typing import Any
 
 import yaml
 
+from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context
 from harness.processes.pools import take_share
 from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # what whoever starts a script says itself
-STOP_SECONDS = 15.0  # that a script has to end by itself
 LOOK_SECONDS = 0.1  # from one look at a run that is to end to the next
 
 
@@ -137,9 +135,7 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
 
 
 def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share: tuple[int, int]) -> BaseProcess:
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-    if os.name == "posix":
-        context.set_forkserver_preload(["harness.tasks.classification", "torch.utils.tensorboard"])
+    context = server_context(["harness.tasks.classification", "torch.utils.tensorboard"])
     process = context.Process(target=_run, args=(str(script), list(arguments), out, err, share))
     process.start()
     return process
@@ -147,9 +143,8 @@ def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share
 
 def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[int, int]) -> None:
     """What the new process does."""
-    if os.name == "posix":
-        os.setpgrp()  # so that it can be ended with all processes that it starts
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    lead_group()
+    end_with_starter()
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
@@ -162,30 +157,6 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
     sys.path.insert(0, str(Path(script).parent))
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    if os.name == "posix":
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(1)
-
-
-def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
-    """Ends the script and all that it has started: asks it to, and after that many seconds does not ask."""
-    if seconds and process.is_alive():
-        _signal(process, "SIGTERM")
-        process.join(seconds)
-    _signal(process, "SIGKILL")
-    process.join()
-
-
-def _signal(process: BaseProcess, name: str) -> None:
-    """To the process and those that it has started, which may outlive it."""
-    try:
-        os.killpg(process.pid, getattr(signal, name))
-    except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own
-        (process.kill if name == "SIGKILL" else process.terminate)()
 
 
 def last_line(log: Path) -> str:

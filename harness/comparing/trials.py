@@ -35,8 +35,9 @@ from harness.comparing.configurations import (
 )
 from harness.comparing.events import read_curve
 from harness.comparing.run_files import lower_is_better, number
-from harness.comparing.scripts import STOP_SECONDS, await_claims, finished, last_line, start, stop
+from harness.comparing.scripts import await_claims, finished, last_line, start
 from harness.comparing.sweep_space import Between, OneOf
+from harness.processes.children import STOP_SECONDS, stop
 from harness.runs.layout import CLAIM
 from harness.runs.states import State, read_metrics, state_of
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from harness.command_line.cli import config, is_ours
-from harness.processes.exits import die_with_parent
+from harness.processes.children import end_with_starter, killed_on_exit
 from harness.processes.watch import SIGNALS
 
 T = TypeVar("T")
@@ -49,8 +49,7 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     _has_forked = _has_forked or forks
     context = multiprocessing.get_context("fork" if forks else "spawn")
     start = workers, accelerators, dict(config), context.Value("i", 0)
-    others = multiprocessing.active_children()
-    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
+    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool, killed_on_exit():
         try:
             for refusal, result in pool.map(partial(_guarded, call), tasks):
                 if refusal:
@@ -58,15 +57,11 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
                 yield result
         except BrokenProcessPool as error:
             raise ChildProcessError("one of the processes was killed; the others were ended") from error
-        except SystemExit:  # a signal; the pool would wait for what is at work
-            for worker in set(multiprocessing.active_children()) - set(others):
-                worker.kill()
-            raise
 
 
 def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
     """Gives a new process its share of the cores, and of the accelerators."""
-    die_with_parent()
+    end_with_starter()
     signal.set_wakeup_fd(-1)  # a forked one has its parent's
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
