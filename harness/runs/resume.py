@@ -22,7 +22,7 @@ from harness.runs.checkpoints import read_checkpoint
 from harness.runs.directories import find_run, new_run
 from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, plain, short
 from harness.runs.layout import CLAIM, CONFIG, METRICS
-from harness.runs.states import State, read_config, state_of
+from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
 CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's, for the ranks that Lightning starts
@@ -57,7 +57,7 @@ def opened_run(
         writes: whether a run that is not resumed gets a directory.
 
     Raises:
-        ValueError: another process trains this run, or it was started with other flags.
+        ValueError: another process trains this run, it was started with other flags, or its files are damaged.
         FileNotFoundError: there is no such run.
     """
     with ExitStack() as claims:
@@ -67,6 +67,8 @@ def opened_run(
         elif resume:
             folder, checkpoint = find_run(resume)
             claims.enter_context(claimed(folder))
+            if damage := damage_of(folder):
+                raise ValueError(f"--resume {resume}: {damage}")
             check_flags_kept(folder, flags)
         begins = folder is None and writes
         if begins:

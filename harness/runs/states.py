@@ -104,17 +104,24 @@ def has_results(run: Path) -> bool:
 
 def fault_of(run: Path) -> str:
     """What keeps a run that has results from being resumed or compared; empty where nothing does."""
+    if fault := damage_of(run):
+        return fault
+    whole = any(zipfile.is_zipfile(run / CHECKPOINTS / name) for name in RESUMABLE)
+    goes_on = whole or has_folds(run) or (run / METRICS).exists()
+    return "" if goes_on else f"none of {', '.join(RESUMABLE)} is whole"
+
+
+def damage_of(run: Path) -> str:
+    """What is wrong with the flags or the metrics, if the run has ended; empty where nothing is."""
     if not (run / CONFIG).exists():
         return f"no {CONFIG}"
-    ended = (run / METRICS).exists()
     try:
         read_config(run)
-        if ended:
+        if (run / METRICS).exists():
             read_metrics(run)
     except (ValueError, OSError) as error:
         return str(error).removeprefix(f"{run}{os.sep}")
-    whole = any(zipfile.is_zipfile(run / CHECKPOINTS / name) for name in RESUMABLE)
-    return "" if ended or whole or has_folds(run) else f"none of its checkpoints is {' or '.join(RESUMABLE)}"
+    return ""
 
 
 def read_config(run: Path) -> dict[str, Any]:
