@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from basics.errors import InputError
 from experiments import house_prices
 from harness.command_line.cli import cli
 from harness.comparing import scripts
@@ -124,7 +125,7 @@ def test_launch_goes_on_with_a_run_that_is_named_where_auto_would_and_where_it_h
     goes_on = kind.state in (State.RESUMABLE, State.FINISHED)
     with ExitStack() as stack:
         if not goes_on:
-            stack.enter_context(pytest.raises((ValueError, OSError), match=run.name))
+            stack.enter_context(pytest.raises(InputError, match=run.name))
         opened = stack.enter_context(opened_run("mnist", str(run.parents[1]), "x", str(run), FLAGS))
         assert opened.folder == run
         if opened.checkpoint:
@@ -174,19 +175,20 @@ def test_waiting_for_a_claim_ends_with_it(tmp_path):
 
 
 @pytest.mark.parametrize("kept", [{}, {"log.txt": b"", "checkpoints/last.ckpt": CUT_OFF}, {"predictions.npz": b""}])
-def test_refused_cross_validation_is_removed_unless_a_fold_has_ended(kept, tmp_path, whole, monkeypatch):
+def test_refused_cross_validation_is_removed_unless_a_fold_has_ended(kept, tmp_path, whole, monkeypatch, capsys):
     def refused(*args, **_):
         run = next(arg for arg in args if isinstance(arg, Path))
         if run.name == "fold1":
-            raise ValueError("fold1 is refused")
+            raise InputError("fold1 is refused")
         for name, content in kept.items():
             (run / name).parent.mkdir(exist_ok=True, parents=True)
             (run / name).write_bytes(whole[:-40] if content is CUT_OFF else content)
 
     monkeypatch.setattr(cross_validation, "train_fold", refused)
     flags = ["--sample", "--accelerator", "cpu", "--net", "linear", "--folds", "2", "--jobs", "1"]
-    with pytest.raises(ValueError, match="fold1 is refused"):  # no line, as it is not raised by the packages
+    with pytest.raises(SystemExit):
         cli(house_prices.main, house_prices.RECIPES, [*flags, "--run_dir", str(tmp_path)])
+    assert "fold1 is refused" in capsys.readouterr().err
     runs = list((tmp_path / "house_prices").iterdir())
     assert len(runs) == ("predictions.npz" in kept)
     assert all(state_of(run) is State.RESUMABLE for run in runs)

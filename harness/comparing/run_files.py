@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from basics.errors import InputError, MissingFileError, reading
 from basics.metric_names import mode_of as mode_of_name
 from harness.runs.layout import CONFIG, METRICS
 from harness.runs.states import describe, is_rate_test, read_config, read_metrics, state_of
@@ -30,15 +31,16 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     """All runs in and below the folders, each once, in the order of their names.
 
     Raises:
-        FileNotFoundError: a folder is not there, or there is no run.
+        MissingFileError: a folder is not there, or there is no run.
     """
     found: dict[Path, Run] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such directory")
+        with reading(folder):
+            if not folder.is_dir():
+                raise MissingFileError(f"{folder}: no such directory")
         found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
     if not found:
-        raise FileNotFoundError(f"{', '.join(map(str, folders))}: there are no runs")
+        raise MissingFileError(f"{', '.join(map(str, folders))}: there are no runs")
     return sorted(found.values(), key=lambda run: run.path)
 
 
@@ -53,9 +55,9 @@ def _find(folder: Path) -> Iterator[Path]:
 
 def _read(path: Path) -> Run:
     flags, metrics, state = {}, {}, state_of(path)
-    with suppress(ValueError, OSError):  # the problem says so
+    with suppress(InputError):  # the problem says so
         flags = flatten(read_config(path))
-    with suppress(ValueError, OSError):
+    with suppress(InputError):
         metrics = read_metrics(path)
     return Run(path, path.resolve().parent.name, flags, metrics, describe(path, state))
 

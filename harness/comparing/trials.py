@@ -23,6 +23,7 @@ import optuna
 from filelock import FileLock, Timeout
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from basics.errors import InputError
 from harness.comparing.configurations import (
     counted,
     draw_new,
@@ -75,7 +76,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
     """The study, which is made where it is not there yet.
 
     Raises:
-        ValueError: the database cannot be used.
+        InputError: the database cannot be used.
     """
     with FileLock(sweep.folder / CLAIM):  # two that make the tables at the same time would be in each other's way
         try:
@@ -87,7 +88,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
                 heartbeat_stale_trial_callback=_queue_again,
             )
         except Exception as error:  # SQLAlchemy's many, those of each database's driver, and missing drivers
-            raise ValueError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
         if sweep.storage.startswith("sqlite"):
             _one_at_a_time(storage.engine)
         never = sweep.warmup < 0
@@ -280,7 +281,7 @@ def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     for run in folder.glob("*/*"):
         if state_of(run) is State.BROKEN:  # an earlier one, beside which this one began
             continue
-        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+        with suppress(InputError, OSError):  # what cannot be read is not pruned
             for epoch, value in zip(*read_curve(run, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)

@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from basics.errors import InputError, reading
 from basics.yaml_text import load_yaml
 from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, FOLDS, METRICS, PREDICTIONS, RESUMABLE
 
@@ -119,7 +120,7 @@ def damage_of(run: Path) -> str:
         read_config(run)
         if (run / METRICS).exists():
             read_metrics(run)
-    except (ValueError, OSError) as error:
+    except InputError as error:
         return str(error).removeprefix(f"{run}{os.sep}")
     return ""
 
@@ -128,16 +129,18 @@ def read_config(run: Path) -> dict[str, Any]:
     """The flags in the run's config.yaml.
 
     Raises:
-        ValueError: the file is damaged.
-        OSError: the system does not give it.
+        InputError: the file is damaged.
+        InputFileError: it cannot be read.
     """
     path = run / CONFIG
+    with reading(path):
+        content = path.read_bytes()
     try:
-        flags = load_yaml(path.read_bytes())
+        flags = load_yaml(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} cannot be read: {_shortened(error)}") from error
+        raise InputError(f"{path} cannot be read: {_shortened(error)}") from error
     if not isinstance(flags, dict):
-        raise ValueError(f"{path} cannot be read: it holds no flags")
+        raise InputError(f"{path} cannot be read: it holds no flags")
     return flags
 
 
@@ -145,16 +148,18 @@ def read_metrics(run: Path) -> dict[str, Any]:
     """The figures in the run's metrics.json.
 
     Raises:
-        ValueError: the file is damaged.
-        OSError: the system does not give it, as where the run has not ended.
+        InputError: the file is damaged.
+        InputFileError: it cannot be read, as where the run has not ended.
     """
     path = run / METRICS
+    with reading(path):
+        content = path.read_bytes()
     try:
-        metrics = json.loads(path.read_bytes())
+        metrics = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} cannot be read: {_shortened(error)}") from error
+        raise InputError(f"{path} cannot be read: {_shortened(error)}") from error
     if not isinstance(metrics, dict):
-        raise ValueError(f"{path} cannot be read: it holds no names and values")
+        raise InputError(f"{path} cannot be read: it holds no names and values")
     return metrics
 
 
