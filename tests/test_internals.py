@@ -1,6 +1,9 @@
 """What Lightning, torch, jsonargparse and argparse keep to themselves is touched in one file for each, with reasons."""
 
 import ast
+import functools
+import importlib
+import inspect
 from pathlib import Path
 
 import pytest
@@ -49,6 +52,34 @@ def test_internals_of_libraries_are_named_in_their_files_only():
     found = {str(path.relative_to(ROOT)): list(touched(path.read_text())) for path in files}
     assert {name: its for name, its in found.items() if its and name not in THE_FILES} == {}
     assert all(found[name] for name in THE_FILES)
+
+
+def classes():
+    """All classes of the packages."""
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+            for its in vars(importlib.import_module(name)).values():
+                if inspect.isclass(its) and its.__module__ == name:
+                    yield its
+
+
+def test_classes_that_inherit_from_a_library_use_no_attribute_that_it_keeps_to_itself():
+    inheriting = 0
+    for its in classes():
+        bases = [base for base in its.__mro__ if base.__module__.split(".")[0] in LIBRARIES]
+        inheriting += bool(bases)
+        theirs = {name for base in bases for name in private_names(base)}
+        assert private_names(its) & theirs == set(), its
+    assert inheriting > 30
+
+
+@functools.cache
+def private_names(its):
+    """The names with one underscore that the methods of a class itself use."""
+    methods = [getattr(member, "fget", None) or inspect.unwrap(member) for member in vars(its).values()]
+    codes = [method.__code__ for method in methods if inspect.isfunction(method)]
+    return {name for code in codes for name in code.co_names if _is_private(name)}
 
 
 @pytest.mark.parametrize("name", THE_FILES)
