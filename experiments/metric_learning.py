@@ -47,6 +47,7 @@ from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
+from harness.runs.layout import METRICS
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
@@ -154,7 +155,7 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
     }
     save_figures(figures, run / "figures")
     write_projector(run, queries, images.classes, figures)
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
     return metrics
 

@@ -20,6 +20,7 @@ from yaml import YAMLError
 from basics.errors import InputError
 from basics.yaml_text import HostileYAMLError, check_yaml
 from harness.command_line.optimizer_defaults import describe, set_usual_defaults
+from harness.command_line.parser_internals import allow_bare_flags, flags_of
 from harness.command_line.paths import expand_home, expanded
 from harness.processes.exits import listening
 from harness.processes.ranks import is_rank_zero
@@ -109,11 +110,7 @@ def _make_parser(main: Callable[..., Any], resumed: Path | None) -> ArgumentPars
         if parameter.default is not parameter.empty:
             parser.set_defaults(values(parameter.default))
     parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # for config.yaml
-    for action in parser._actions:  # `--sample` alone means `--sample true`
-        if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
-            action.nargs, action.const = "?", True
-        elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
-            action.nargs, action._typehint, action.metavar = "+", str, action.dest
+    allow_bare_flags(parser)
     return parser
 
 
@@ -177,8 +174,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     text = str(error)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         flag = unknown[1].partition("=")[0]
-        flags = [option for action in parser._actions for option in action.option_strings]
-        nearest = get_close_matches(flag, flags, n=1, cutoff=0.5)
+        nearest = get_close_matches(flag, flags_of(parser), n=1, cutoff=0.5)
         return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
     key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
     wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]

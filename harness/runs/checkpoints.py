@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import RESUMABLE
+from harness.runs.layout import BEST, CHECKPOINTS, LAST, RESUMABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,9 +27,9 @@ def find_checkpoint(source: str) -> Path:
         return download_checkpoint(source)
     path = Path(source)
     with reading(source):
-        checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
-            checkpoint = checkpoint.with_name("last.ckpt")
+        checkpoint = path / CHECKPOINTS / BEST if path.is_dir() else path
+        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name(LAST).is_file():
+            checkpoint = checkpoint.with_name(LAST)
         if not checkpoint.is_file():
             raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint

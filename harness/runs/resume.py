@@ -1,8 +1,7 @@
 """Opening a run's directory, new or interrupted; `--resume auto` finds the interrupted one.
 
-It is the newest run below the same directory whose config.yaml has the same flags, that has a checkpoint but no
-metrics yet, belongs to the same user, and is not being trained by another process. So the same command, given again by
-SLURM or torchrun, goes on where it was.
+It is the newest run below the same directory whose config.yaml has the same flags, that is resumable (`states.py`),
+and that belongs to the same user. So the same command, given again by SLURM or torchrun, goes on where it was.
 
 A run goes on with the flags, the data and the model it was started with, but for some flags (`kept_flags.py`). All that
 is checked before anything in its directory is written.
@@ -21,10 +20,11 @@ from basics.errors import InputError, writing
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
-from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, read_config, short
+from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, short
+from harness.runs.layout import CLAIM, CONFIG, METRICS
+from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
-CLAIM = ".lock"  # held while a run trains; the system lets go of it however the process ends
 CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's, for the ranks that Lightning starts
 
 
@@ -57,7 +57,7 @@ def opened_run(
         writes: whether a run that is not resumed gets a directory.
 
     Raises:
-        InputError: another process trains this run, or it was started with other flags.
+        InputError: another process trains this run, it was started with other flags, or its files are damaged.
         MissingFileError: there is no such run.
     """
     with ExitStack() as claims:
@@ -67,6 +67,8 @@ def opened_run(
         elif resume:
             folder, checkpoint = find_run(resume)
             claims.enter_context(claimed(folder))
+            if damage := damage_of(folder):
+                raise InputError(f"--resume {resume}: {damage}")
             check_flags_kept(folder, flags)
         begins = folder is None and writes
         if begins:
@@ -76,7 +78,7 @@ def opened_run(
             yield Opened(folder, checkpoint, flags)
         finally:
             if begins and is_rank_zero():
-                _remove_if_empty(folder)
+                _remove_if_new(folder)
 
 
 def _claim_unfinished(
@@ -86,16 +88,15 @@ def _claim_unfinished(
     if not is_rank_zero():
         return None, None
     wanted = _compared(flags)
-    for file in sorted((Path(run_dir) / name).glob("*/config.yaml"), reverse=True):  # names begin with the date
+    for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
-        if (run / "metrics.json").exists() or not _is_own(run):
+        if (run / METRICS).exists() or not _is_own(run):  # the most part, which no claim need be taken of
             continue
         with suppress(InputError, OSError), ExitStack() as claim:  # another's, damaged or running
             claim.enter_context(claimed(run))
-            found = find_run(str(run))
-            if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
+            if state_of(run, ours=True) is State.RESUMABLE and _compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
-                return found
+                return find_run(str(run))
     print("no unfinished run with these flags: this is a new one", flush=True)
     return None, None
 
@@ -132,8 +133,8 @@ def claimed(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def _remove_if_empty(run: Path) -> None:
-    if run.is_dir() and {path.name for path in run.iterdir()} <= {CLAIM}:
+def _remove_if_new(run: Path) -> None:
+    if run.is_dir() and state_of(run, ours=True) is State.NEW:
         (run / CLAIM).unlink(missing_ok=True)
         run.rmdir()
 

@@ -27,12 +27,12 @@ from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import BY_PYTHON, Invocation, kept_by
-from harness.runs.layout import CONFIG
+from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
 from harness.runs.resume import Opened, opened_run
+from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
 from harness.training.report import log_run, num_parameters, write_json
 
-PREDICTIONS = "predictions.npz"  # of a fold that has ended
 NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
 
 
@@ -125,7 +125,7 @@ def _train_all(
             return [train(*task) for task in tasks], 1
         return list(in_processes(train, tasks, workers, accelerators)), workers
     except InputError:
-        if begins and not any(run.rglob("*.ckpt")):
+        if begins and not has_results(run):
             shutil.rmtree(run)
         raise
 
@@ -232,7 +232,7 @@ def _finish(
         "git_commit": git_commit(),
         "torch": torch.__version__,
     }
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
     log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures, invocation.command)
     _print_scores(metrics, data.targets, run)

@@ -18,6 +18,7 @@ from basics.versions import git_commit
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by
+from harness.runs.layout import METRICS
 from harness.training.report import log_run, write_json
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Study:
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
         metrics = metrics | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
-        write_json(self.run / "metrics.json", metrics)
+        write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)
         log_run(self.run, self.kept, numbers, figures, self.command)

@@ -14,14 +14,14 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from basics.files import replacing
+from basics.lightning_internals import epochs_begun
 from basics.versions import git_commit
 from callbacks import TestOutputs, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
+from harness.runs.layout import METRICS
 from harness.training.run_logger import RunLogger, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
-
-METRICS = "metrics.json"
 
 
 class Best(NamedTuple):
@@ -77,7 +77,7 @@ def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) ->
     """What metrics.json says besides the figures of the best epoch."""
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
     return {
-        "epochs": trainer.fit_loop.epoch_progress.current.ready,  # begun: the last may have been stopped
+        "epochs": epochs_begun(trainer),  # begun: the last may have been stopped
         "steps": trainer.global_step,
         "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
+from basics.lightning_internals import epochs_processed
+from basics.torch_internals import write_summaries
 from harness.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> Run
 def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
     """Where on the curves' x-axis a resumed run begins."""
     if by_epoch:
-        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
+        return epochs_processed(checkpoint) + 1
     return checkpoint["global_step"]
 
 
@@ -121,8 +123,7 @@ def write_flags(run: Path, flags: Mapping[str, Any]) -> None:
     _, start, end = hparams(plain, {})
     with tempfile.TemporaryDirectory(dir=run, prefix=".flags") as folder:
         writer = SummaryWriter(folder)
-        for summary in (start, end):
-            writer._get_file_writer().add_summary(summary)
+        write_summaries(writer, (start, end))
         writer.close()
         (written,) = Path(folder).iterdir()
         written.replace(run / FLAGS)

@@ -13,10 +13,10 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import HalfPrecision
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from basics.errors import InputError
+from basics.lightning_internals import copies_this_process, set_precision
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import DurableCheckpointIO
 from harness.runs.checkpoints import Checkpoint
@@ -105,7 +105,7 @@ def build_trainer(
     choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
     _check_processes(trainer, flags)
     if type(trainer.precision_plugin) is HalfPrecision:
-        trainer.strategy.precision_plugin = _HalfInputs(trainer.precision)
+        set_precision(trainer, _HalfInputs(trainer.precision))
     return trainer
 
 
@@ -123,7 +123,7 @@ def _as_list(value: Any) -> list[Any]:
 
 def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
     """Raises InputError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if copies_this_process(trainer):
         raise InputError(
             f"strategy {flags.strategy}: does not start the script anew for each device, as runs here need; ddp does"
         )
