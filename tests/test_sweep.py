@@ -118,11 +118,12 @@ def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_work
 def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        "from pathlib import Path\n\nfrom harness.command_line.cli import cli, config\n"
+        "from pathlib import Path\n\nfrom harness.command_line.cli import cli\n"
         "from harness.training.report import write_json\n"
-        "from harness.runs.directories import new_run, write_config\n\n\n"
-        'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
-        '    run = new_run("odd", run_dir, "x")\n    write_config(run, config)\n'
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        'def main(invocation: Invocation, x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
+        '    run = new_run("odd", run_dir, "x")\n    write_config(run, invocation.flags)\n'
         "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
         '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
     )
@@ -171,11 +172,13 @@ def slow_script(tmp_path):
     """Logs a point in each tenth of a second, as a training does: many and low ones from the sixth trial on."""
     script = tmp_path / "slow.py"
     script.write_text(
-        "import time\n\nfrom harness.command_line.cli import cli, config\n"
+        "import time\n\nfrom harness.command_line.cli import cli\n"
         "from harness.training.report import write_json\nfrom harness.training.run_logger import RunLogger\n"
-        "from harness.runs.directories import new_run, write_config\n\n\n"
-        'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
-        '    run = new_run("slow", run_dir, "x")\n    write_config(run, config)\n'
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        "def main(invocation: Invocation, x: str = 'a', monitor: str = 'val/acc', max_epochs: int = 8,"
+        " run_dir: str = 'runs') -> None:\n"
+        '    run = new_run("slow", run_dir, "x")\n    write_config(run, invocation.flags)\n'
         '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'
         "    bad = len(list(run.parents[2].glob('trial*'))) > 5\n"
         "    for epoch in range(1000 if bad else max_epochs):\n"
