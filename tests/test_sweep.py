@@ -213,7 +213,7 @@ def test_trial_that_others_took_over_is_left_and_an_interrupted_one_is_queued_ag
     worker.join(60)
     assert not worker.is_alive()
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "WAITING"]
-    assert study.trials[2].user_attrs == {"folder": "trial0000"}  # of the same values: it goes on there
+    assert study.trials[2].user_attrs == {"folder": "trial0000", "begun": 1}  # of the same values: it goes on there
     assert not list(tmp_path.rglob("metrics.json"))
 
 
@@ -326,6 +326,27 @@ def test_trial_whose_worker_died_before_it_had_values_keeps_those_it_was_queued_
     assert values_of(study.trials[1]) == {"a": "2"}
     assert sorted(fake_work(["a=1,2"], 2)) == [("--a=1",), ("--a=2",)]
     assert study.trials[1].user_attrs["folder"] == "trial0007"
+
+
+def test_worker_that_dies_before_its_first_heartbeat_is_noticed_the_second_time_too(tmp_path):
+    wanted = sweep_with(f"sqlite:///{tmp_path}/study.db", tmp_path)
+    study, at_once = open_study(wanted), wanted._replace(heartbeat=0)
+    study.enqueue_trial({"a": "2"})
+    for number in range(2):
+        study.ask()  # by workers that die before they have done anything
+        trials_module._fail_unborn(study, at_once)
+        assert [trial.state for trial in study.trials] == [*[TrialState.FAIL] * (number + 1), TrialState.WAITING]
+    begun = study.ask()
+    begun.set_user_attr("begun", begun.number)
+    trials_module._fail_unborn(study, at_once)
+    assert study.trials[2].state == TrialState.RUNNING  # its heartbeat will tell
+    study.tell(begun.number, state=TrialState.FAIL)
+    trials_module._queue_again(study, study.trials[2])
+    assert study.trials[3].user_attrs == {"begun": 2}
+    study.ask()
+    trials_module._fail_unborn(study, at_once)
+    assert [trial.state for trial in study.trials[3:]] == [TrialState.FAIL, TrialState.WAITING]
+    assert values_of(study.trials[4]) == {"a": "2"}
 
 
 def test_grid_has_a_random_order_which_all_workers_share():
