@@ -18,6 +18,7 @@ from experiments import mnist
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint
 from harness.runs.directories import find_run, new_run
+from harness.tasks.classification import ImageFlags
 from lit_modules import Classifier
 
 QUICK = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--pictures", "false"]
@@ -117,7 +118,7 @@ def test_resume_takes_its_flags_from_the_run(tmp_path):
 
 
 def test_recipe_of_the_net_is_a_default_that_a_flag_replaces(tmp_path):
-    recipes = {"softmax": {"lr": 0.02, "batch_size": 200}}
+    recipes = {"softmax": ImageFlags(net="softmax", lr=0.02, batch_size=200)}
     cli(mnist.main, recipes, ["--run_dir", str(tmp_path), *QUICK, "--batch_size", "100"])
     (file,) = tmp_path.glob("mnist/*/config.yaml")
     config = yaml.safe_load(file.read_text())

@@ -9,10 +9,12 @@ import pytest
 import torch
 import yaml
 
+from basics.errors import InputError
 from datamodules import MNIST, FashionMNIST
 from experiments import fashion_mnist, house_prices, mnist
 from harness.command_line.cli import cli
 from harness.comparing.scripts import unfinished
+from harness.runs.invocation import values
 from harness.runs.resume import claimed, opened_run
 from harness.tasks.launch import fit_and_test
 from harness.training.flags import FitFlags
@@ -126,7 +128,20 @@ def resume_from_python(run, data, **options):
     data.setup()
     (hparams,) = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"],)
     model = Classifier(**{**hparams, **options})
-    return fit_and_test("mnist", model, data, FitFlags(resume=str(run), accelerator="cpu"))
+    kept = yaml.safe_load((run / "config.yaml").read_text())
+    flags = FitFlags(**{name: kept[name] for name in values(FitFlags()) if name in kept})
+    return fit_and_test("mnist", model, data, replace(flags, resume=str(run)))
+
+
+def test_python_resumes_with_the_flags_of_the_run_or_is_refused(run):
+    before = contents(run)
+    data = MNIST("data", 256, 0, 0.1, "crop:1", True)
+    data.prepare_data()
+    data.setup()
+    hparams = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
+    with pytest.raises(InputError, match="--lr_decay constant: .* was started with onecycle"):
+        fit_and_test("mnist", Classifier(**hparams), data, FitFlags(resume=str(run), accelerator="cpu"))
+    assert contents(run) == before
 
 
 def test_what_may_change_is_applied(run, tmp_path):
