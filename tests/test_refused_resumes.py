@@ -139,7 +139,7 @@ def test_python_resumes_with_the_flags_of_the_run_or_is_refused(run):
     data.prepare_data()
     data.setup()
     hparams = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
-    with pytest.raises(InputError, match="--lr_decay constant: .* was started with onecycle"):
+    with pytest.raises(InputError, match=r"--lr_decay constant: .* was started with onecycle"):
         fit_and_test("mnist", Classifier(**hparams), data, FitFlags(resume=str(run), accelerator="cpu"))
     assert contents(run) == before
 
