@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
-from harness.command_line.cli import ROOT, cli
+from basics.versions import ROOT
+from harness.command_line.cli import cli
 from harness.processes.pools import in_processes
 
 PACKAGES = ("basics", "callbacks", "datamodules", "experiments", "harness", "lit_modules")
