@@ -15,7 +15,7 @@ from experiments import cifar10, cifar100, fashion_mnist, mnist
 from harness.command_line.cli import cli
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = {script.__name__: script for script in (mnist, fashion_mnist, cifar10, cifar100)}
+SCRIPTS = {script.__name__.rpartition(".")[2]: script for script in (mnist, fashion_mnist, cifar10, cifar100)}
 
 
 def launch_script(script, *flags):
