@@ -21,7 +21,7 @@ def keep_form(optimizer: Optimizer) -> None:
     if optimizer.defaults.get("fused"):
         # Else it would take gradients that a GradScaler has scaled, and Lightning refuses to clip these, even where
         # there is no scaler, as with bf16-mixed. Ours are unscaled before the step: callbacks look at them.
-        optimizer._step_supports_amp_scaling = False
+        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # of fused ones only
         optimizer.register_load_state_dict_post_hook(_fit)
         _fit(optimizer)
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
 
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
@@ -28,6 +29,7 @@ class Stages(LightningModule, ABC):
         captured: what runs `learn` as CUDA graphs, while a training has it so.
     """
 
+    net: nn.Module
     metrics: tuple[str, ...]  # what each stage logs, in the order of a report
 
     def __init__(self) -> None:
@@ -44,23 +46,22 @@ class Stages(LightningModule, ABC):
             super().__setattr__(name, value)
 
     @classmethod
-    def load_from_checkpoint(
-        cls, checkpoint_path: str | Path, *args: Any, weights_only: bool = True, **kwargs: Any
-    ) -> "Stages":
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
             ValueError: it is an address, which Lightning would download unchecked.
         """
+        kwargs.setdefault("weights_only", True)
         if "://" in str(checkpoint_path):
             raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
         if not isinstance(checkpoint_path, str | Path):
-            return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         with Path(checkpoint_path).open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
-            return super().load_from_checkpoint(file, *args, weights_only=weights_only, **kwargs)
+            return super().load_from_checkpoint(file, *args, **kwargs)
 
     @abstractmethod
-    def learn(self, *inputs: Tensor) -> Learnt:
+    def learn(self, *inputs: Any, **more: Any) -> Learnt:
         """The loss of a batch as `draw` returns it, and sums over its samples for the epoch's means.
 
         Of tensors only, and without a look at their values: its operations are recorded once and replayed for other
@@ -76,7 +77,7 @@ class Stages(LightningModule, ABC):
         return list(self.net.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        name = self.hparams.optimizer
+        name = self.hparams["optimizer"]
         options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
         hidden = hidden_matrices(self.net) if name == "muon" else []
         # A fused step is for GPUs; weights in parts, as of --strategy fsdp, have none with sgd.
