@@ -4,13 +4,21 @@ import math
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from basics.trainer_parts import overfits_batches
 from datamodules.batches import Batch
+
+
+class Rank(TypedDict, total=False):
+    """This process's place among all; a loader without one is alone."""
+
+    rank: int
+    world_size: int
 
 
 class BatchModule(LightningDataModule):
@@ -28,6 +36,9 @@ class BatchModule(LightningDataModule):
         ValueError: an argument is out of range.
     """
 
+    name: str
+    train_indices: np.ndarray  # from `setup` on, as the next
+    val_indices: np.ndarray
     samples = "images"  # what the data consist of, for messages
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
@@ -47,6 +58,7 @@ class BatchModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to have in common with the one it continues."""
+        assert self.trainer is not None  # whose checkpoint it is for
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
         within_epoch, split = not self.trainer.is_last_batch, self.split_fingerprint()
         return {"batch": batch, "step": batch * accumulated, "within_epoch": within_epoch, "split": split}
@@ -84,9 +96,9 @@ class BatchModule(LightningDataModule):
 
     def _epoch(self) -> int:
         # To overfit a few batches, they must be the same ones in every epoch.
-        return self.trainer.current_epoch if self.trainer and not self.trainer.overfit_batches else 0
+        return self.trainer.current_epoch if self.trainer and not overfits_batches(self.trainer) else 0
 
-    def _rank(self) -> dict[str, int]:
+    def _rank(self) -> Rank:
         if not self.trainer:
             return {}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from datamodules.column_kinds import infer_kinds, notes_on
-from datamodules.preprocessing import Recipe
+from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import Fold, TableData
-from datamodules.tables import Table, check_columns, read_csv
+from datamodules.tables import Kind, Table, check_columns, read_csv
 
 TASKS = ("regression", "classification")
 SIMILAR = ("refuse", "merge", "keep")
@@ -66,9 +66,9 @@ class CsvTable(TableData):
             raise ValueError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
         self.csv, self.sample, self.similar_labels = csv, sample, similar_labels
         self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
-        self.ordinals = dict(ordinals or {})
+        self.ordinals: dict[str, Kind] = dict(ordinals or {})
         self.classification, self.log_target = task == "classification", log_target
-        self.options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
+        self.options = RecipeOptions(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
         if sample:
             self.target = "class" if self.classification else "progression"
         self._check_roles()

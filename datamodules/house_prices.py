@@ -5,11 +5,12 @@ Iowa: Alternative to the Boston housing data").
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from datamodules.download import download_file
-from datamodules.preprocessing import Recipe, columns_of, transform
+from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
 from datamodules.table_data import Fold, TableData
 from datamodules.tables import Kind, Table, check_unique, read_csv
@@ -23,7 +24,7 @@ FILES = {  # with the mirror's name and SHA-256 of each
 QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; NA, where it is a level, means that there is none
 IF_THERE = ["NA", *QUALITY]
 FINISH = ["NA", "Unf", "LwQ", "Rec", "BLQ", "ALQ", "GLQ"]  # of the basement
-ORDINALS: dict[str, list[str]] = {
+ORDINALS: dict[str, Kind] = {
     **dict.fromkeys(("ExterQual", "ExterCond", "HeatingQC", "KitchenQual"), QUALITY),
     **dict.fromkeys(("BsmtQual", "BsmtCond", "FireplaceQu", "GarageQual", "GarageCond", "PoolQC"), IF_THERE),
     **dict.fromkeys(("BsmtFinType1", "BsmtFinType2"), FINISH),
@@ -49,7 +50,7 @@ NUMBERS = (
     3SsnPorch ScreenPorch PoolArea MiscVal MoSold YrSold""".split()
     + ZEROS
 )
-DERIVED = [
+DERIVED: list[dict[str, Any]] = [
     {"name": "TotalSF", "sum": {"TotalBsmtSF": 1, "1stFlrSF": 1, "2ndFlrSF": 1}},
     {"name": "Age", "sum": {"YrSold": 1, "YearBuilt": -1}},
     {"name": "SinceRemodel", "sum": {"YrSold": 1, "YearRemodAdd": -1}},
@@ -107,8 +108,8 @@ class HousePrices(TableData):
         if features not in FEATURES:
             raise ValueError(f"features {features!r}: must be one of {', '.join(FEATURES)}")
         self.folder, self.sample = Path(data_dir) / "house-prices", sample
-        columns: dict[str, Kind] = dict.fromkeys(NUMBERS, "number") | dict.fromkeys(CATEGORIES, "category")
-        options = dict(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
+        columns: dict[str, Kind] = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(CATEGORIES, "category")}
+        options = RecipeOptions(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
         if features == "engineered":
             self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **options)
         else:
