@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -39,6 +39,7 @@ class BatchModule(LightningDataModule):
     name: str
     train_indices: np.ndarray  # from `setup` on, as the next
     val_indices: np.ndarray
+    classes: Sequence[str]  # of a classification; their names, in the order of the labels
     samples = "images"  # what the data consist of, for messages
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:

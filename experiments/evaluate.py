@@ -55,7 +55,7 @@ def main(
     check_batches(samples, trainer)
     metrics = evaluate(trainer, model, samples, None, validates=len(samples.val_indices) > 0)
     if trainer.is_global_zero:
-        print(f"{path}\n{samples.name}: {model.hparams.net}\n{samples.describe()}")
+        print(f"{path}\n{samples.name}: {model.hparams['net']}\n{samples.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print(f"{metrics['test/samples']:,} test samples")
     return metrics
@@ -64,14 +64,14 @@ def main(
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises ValueError where the model cannot take the data, or its data have changed and are not `chosen`."""
     shape, classes = tuple(data.input_shape), len(data.classes)
-    wanted, known = tuple(model.hparams.input_shape), model.hparams.get("num_classes", classes)
+    wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):
         raise ValueError(
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
         )
     images = isinstance(data, ImageData)
     # Both follow from the training split, and from all that chooses it.
-    fitted, now = (model.hparams.mean, data.mean) if images else (model.hparams.preprocessing, data.preprocessing)
+    fitted, now = (model.hparams["mean"], data.mean) if images else (model.hparams["preprocessing"], data.preprocessing)
     if not images:
         now = {name: now.get(name) for name in fitted}  # an older checkpoint has fewer
     if not (np.allclose(fitted, now) or chosen if images else fitted == now):

@@ -79,7 +79,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     target = Path(output) if output else source.with_suffix(suffix)
     _check_target(target, source, force)
     model = _load_image_model(source)
-    pixels, what = real_images(_data_of(source), model.hparams.input_shape, images)
+    pixels, what = real_images(_data_of(source), model.hparams["input_shape"], images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
     metadata = _metadata(module, source)
 
@@ -148,7 +148,7 @@ def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
-            f"net {module.model.hparams.net}: torch.export cannot follow its forward ({reason})"
+            f"net {module.model.hparams['net']}: torch.export cannot follow its forward ({reason})"
         ) from error
 
 

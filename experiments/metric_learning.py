@@ -152,13 +152,13 @@ def _check(images: ImageData, recall_at: Sequence[int]) -> None:
 
 def _report(model: Embedder, images: ImageData, metrics: dict[str, Any], baselines: bool, seed: int) -> dict[str, Any]:
     """Compares the embedding with the baselines, in metrics.json and in pictures; returns all metrics."""
-    run, arrays, recall_at = Path(model.trainer.default_root_dir), images.arrays, model.hparams.recall_at
+    run, arrays, recall_at = Path(model.trainer.default_root_dir), images.arrays, model.hparams["recall_at"]
     gallery = Embedded(*model.embeddings["gallery"], arrays.train_images)
     queries = Embedded(*model.embeddings["test"], arrays.test_images)
-    title = f"{model.hparams.loss}, {model.hparams.embedding_size}-D"
+    title = f"{model.hparams['loss']}, {model.hparams['embedding_size']}-D"
     maps, scores = {title: queries.embeddings}, {title: {name: metrics[f"test/{name}"] for name in _scored(recall_at)}}
     for name, fit in BASELINES.items() if baselines else ():
-        its_gallery, maps[name] = fit(images, model.hparams.embedding_size, seed)
+        its_gallery, maps[name] = fit(images, model.hparams["embedding_size"], seed)
         sums = retrieve(maps[name], queries.labels, its_gallery, gallery.labels).sums(recall_at)
         scores[name] = {metric: round(value / len(queries.labels), 6) for metric, value in sums.items()}
         metrics |= {f"{name.lower().replace(' ', '_')}/{metric}": value for metric, value in scores[name].items()}

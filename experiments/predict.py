@@ -82,12 +82,12 @@ def main(
     share = ink if centred or (centred is None and digits) else None
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # each once
     predictions = _predict(model, paths, partial(_read, model=model, invert=invert, share=share), skip_bad)
-    names = [str(name) for name in model.hparams.classes or range(model.hparams.num_classes)]
+    names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
     if digits and data["sample"]:
         print(_warn_of_sample(path))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
 
 
 def _warn_of_sample(path: Path) -> str:
@@ -124,12 +124,12 @@ def _find(name: str) -> list[Path]:
 
 def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network is to see it, grey or RGB; grey ink fills a `share` of the square, or stays as it is."""
-    channels, size, _ = model.hparams.input_shape
+    channels, size, _ = model.hparams["input_shape"]
     if channels == 3:
         image, _ = decode(path, size)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams.mean[0]) if invert is None else invert:
+    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
         image = ImageOps.invert(image)
     return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 

@@ -130,7 +130,7 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
         label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out what begins with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
-    start = _corner(curves.values())
+    start = _corner(list(curves.values()))
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))
     mean = np.mean([curve.average for curve in curves.values()])
     axes.set(xlabel="recall: share of the class that is found", ylabel="precision: share of the found that is right")
@@ -152,7 +152,7 @@ class Calibration(NamedTuple):
 
     confidence: np.ndarray  # mean in each bin, (BINS,)
     accuracy: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a method's name in other tuples
     error: float
 
 

@@ -52,10 +52,10 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         try:
-            for refusal, result in pool.map(partial(_guarded, call), tasks):
+            for results, refusal in pool.map(partial(_guarded, call), tasks):
                 if refusal:
                     raise ValueError(refusal)
-                yield result
+                yield from results
         except BrokenProcessPool as error:
             raise ChildProcessError("one of the processes was killed; the others were ended") from error
         except SystemExit:  # a signal; the pool would wait for what is at work
@@ -88,11 +88,11 @@ def take_share(number: int, workers: int, accelerators: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
 
 
-def _guarded(call: Callable[..., T], task: tuple) -> tuple[str, T | None]:
-    """The result, or the line that bad input is to end with: a traceback would not come through as it was."""
+def _guarded(call: Callable[..., T], task: tuple) -> tuple[list[T], str]:
+    """The one result, or the line that bad input is to end with: a traceback would not come through as it was."""
     try:
-        return "", call(*task)
+        return [call(*task)], ""
     except (ValueError, OSError) as error:
         if is_ours(error):
-            return str(error), None
+            return [], str(error)
         raise

@@ -87,7 +87,7 @@ def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Tra
             first = augmentation(first, Moment(torch.arange(2), 0, trainer.max_epochs or -1))
     if first.shape != images.shape and (fault := _fault(model, first)):
         size = " x ".join(map(str, first.shape[2:]))
-        raise ValueError(f"augment {data.hparams.augment}: the network does not take images of {size}: {fault}")
+        raise ValueError(f"augment {data.hparams['augment']}: the network does not take images of {size}: {fault}")
     if batch_size == 1 and (fault := _fault(model, first[:1])):
         raise ValueError(f"batch_size 1: the network does not train on single samples: {fault}")
 
