@@ -104,8 +104,8 @@ def _term(frame: pd.DataFrame, term: str) -> pd.Series:
 def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     """The plain data that `transform` needs, from the training rows of `columns_of`, and the rare categories' names."""
     columns = [frame[name] for name in frame.columns]
-    numeric = [_fit_number(each.name, each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
-    texts = [_fit_category(each.name, each, recipe) for each in columns if each.dtype != np.float64]
+    numeric = [_fit_number(str(each.name), each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
+    texts = [_fit_category(str(each.name), each, recipe) for each in columns if each.dtype != np.float64]
     rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in texts}
     return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts, "rare": rare}
 

@@ -76,7 +76,7 @@ def _mapping(path: Path, content: Any) -> dict[str, Any]:
 
 def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"net_args": {"dropout": 0.2}} becomes {"net_args.dropout": 0.2}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in flags.items():
         nested = isinstance(value, dict) and value
         flat |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}

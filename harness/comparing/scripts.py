@@ -22,9 +22,10 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from io import TextIOWrapper
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
         own: flags that are the tool's after the script's name too; what follows such a flag belongs to it.
     """
     at = next((i for i, arg in enumerate(args) if arg.endswith(".py")), len(args))
-    tool, arguments, target = list(args[: at + 1]), [], None
+    tool = list(args[: at + 1])
+    arguments: list[str] = []
+    target: list[str] | None = None
     for arg in args[at + 1 :]:
         if arg.startswith("--"):
             target = tool if arg.partition("=")[0] in own else arguments
@@ -129,10 +132,12 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
 
 
 def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share: tuple[int, int]) -> BaseProcess:
-    context = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
+    make: Callable[..., BaseProcess] = multiprocessing.get_context("spawn").Process
     if os.name == "posix":
+        context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["harness.tasks.classification", "torch.utils.tensorboard"])
-    process = context.Process(target=_run, args=(str(script), list(arguments), out, err, share))
+        make = context.Process
+    process = make(target=_run, args=(str(script), list(arguments), out, err, share))
     process.start()
     return process
 
@@ -145,6 +150,7 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
+        assert isinstance(stream, TextIOWrapper)  # as in a process that has just begun
         stream.reconfigure(line_buffering=True)
     number, workers = share
     if workers > 1:
@@ -157,7 +163,9 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this is a child
+    parent.join()
     if os.name == "posix":
         os.killpg(os.getpid(), signal.SIGKILL)
     os._exit(1)
@@ -174,6 +182,7 @@ def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
 
 def _signal(process: BaseProcess, name: str) -> None:
     """To the process and those that it has started, which may outlive it."""
+    assert process.pid is not None  # it was started
     try:
         os.killpg(process.pid, getattr(signal, name))
     except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own

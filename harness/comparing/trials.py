@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from harness.comparing.configurations import (
@@ -91,7 +92,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
         never = sweep.warmup < 0
         pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
         lower = sweep.mode == "min" if sweep.mode else lower_is_better(sweep.metric)
-        direction = "minimize" if lower else "maximize"
+        direction = StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE
         return optuna.create_study(
             storage=storage, pruner=pruner, study_name=sweep.folder.name, direction=direction, load_if_exists=True
         )
@@ -111,7 +112,7 @@ def _one_at_a_time(engine: Any) -> None:
 
 def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
     """Puts a trial whose worker has stopped back in the queue."""
-    kept = {name: trial.user_attrs[name] for name in ("folder", "again") if name in trial.user_attrs}
+    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("folder", "again") if name in trial.user_attrs}
     study.enqueue_trial(values_of(trial), user_attrs=kept or None)
 
 
@@ -181,7 +182,8 @@ def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
     """Queues trials again whose worker died before the first heartbeat, which Optuna does not notice."""
     long_ago = datetime.now() - timedelta(seconds=DEAD_AFTER * sweep.heartbeat)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if "begun" not in trial.user_attrs and trial.datetime_start < long_ago:
+        started = trial.datetime_start
+        if "begun" not in trial.user_attrs and started and started < long_ago:
             with suppress(RuntimeError, ValueError):  # another worker was first
                 study.tell(trial.number, state=TrialState.FAIL)
                 _queue_again(study, trial)
@@ -269,6 +271,7 @@ def _run(
                     raise optuna.TrialPruned
     finally:
         stop(process, STOP_SECONDS if stopped.is_set() else 0)
+    assert process.exitcode is not None  # it has ended
     return process.exitcode
 
 

@@ -112,7 +112,7 @@ def _draw(
         figures["kernels"] = draw_kernels(*kernels)
     images, _ = loader.take(torch.tensor([0]))
     if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
-        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), maps, classes[labels[0]])
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), maps, classes[int(labels[0])])
     return figures
 
 

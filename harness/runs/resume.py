@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.strategies import ParallelStrategy
 
 from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
@@ -173,11 +174,13 @@ def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer
     """
     if flags.get("resume") != AUTO or trainer.world_size == 1:
         return checkpoint
-    if trainer.strategy.cluster_environment.creates_processes_externally:
+    strategy = trainer.strategy
+    assert isinstance(strategy, ParallelStrategy) and strategy.cluster_environment  # as there are several ranks
+    if strategy.cluster_environment.creates_processes_externally:
         if CHOICE in os.environ:
             return Path(os.environ[CHOICE]) if os.environ[CHOICE] else None
-        trainer.strategy.setup_environment()  # `fit` would do it later; then it is done
-        return trainer.strategy.broadcast(checkpoint)
+        strategy.setup_environment()  # `fit` would do it later; then it is done
+        return strategy.broadcast(checkpoint)
     if trainer.num_nodes > 1:
         raise ValueError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")
     os.environ[CHOICE] = str(checkpoint or "")
