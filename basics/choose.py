@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TypeVar
 
+from basics.errors import InputError
+
 T = TypeVar("T")
 
 
@@ -11,10 +13,10 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
     """Returns `options[name]`.
 
     Raises:
-        ValueError: there is no such name; the message has the nearest one, and all.
+        InputError: there is no such name; the message has the nearest one, and all.
     """
     if name in options:
         return options[name]
     nearest = get_close_matches(name, options, n=1, cutoff=0)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
-    raise ValueError(f"{kind} {name!r}: no such {kind}; {hint}There are {', '.join(sorted(options))}")
+    raise InputError(f"{kind} {name!r}: no such {kind}; {hint}There are {', '.join(sorted(options))}")

@@ -11,6 +11,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 
+from basics.errors import InputError
+
 
 def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
     """The callback for an exponential moving average, one for stochastic weight averaging, or none where both are 0.
@@ -20,13 +22,13 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
         swa: share of the run after which the average starts; see `EqualAveraging`.
 
     Raises:
-        ValueError: both are given, or one is not from 0 to below 1.
+        InputError: both are given, or one is not from 0 to below 1.
     """
     for name, value in {"ema": ema, "swa": swa}.items():
         if not 0 <= value < 1:
-            raise ValueError(f"{name} {value}: must be from 0 to below 1")
+            raise InputError(f"{name} {value}: must be from 0 to below 1")
     if ema and swa:
-        raise ValueError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
+        raise InputError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
     if ema:
         return [WeightAveraging(avg_fn=partial(_exponential, ema))]
     return [EqualAveraging(swa)] if swa else []
@@ -51,7 +53,7 @@ class EqualAveraging(WeightAveraging):
     weights once an epoch. Lightning's own SWA callback replaces the schedule of the learning rate; this one leaves it.
 
     Raises:
-        ValueError: the run has no end of which there could be a share.
+        InputError: the run has no end of which there could be a share.
     """
 
     def __init__(self, start: float) -> None:
@@ -78,5 +80,5 @@ class EqualAveraging(WeightAveraging):
 def first_step_of(share: float, trainer: Trainer) -> int:
     """How many steps there are before this share of the run."""
     if math.isinf(trainer.estimated_stepping_batches):
-        raise ValueError(f"swa {share:g}: is a share of a run without an end; set max_epochs or max_steps")
+        raise InputError(f"swa {share:g}: is a share of a run without an end; set max_epochs or max_steps")
     return int(share * trainer.estimated_stepping_batches)

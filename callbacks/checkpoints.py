@@ -13,6 +13,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
+from basics.errors import InputError
 from basics.trainer_parts import callbacks_of
 from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
@@ -109,15 +110,15 @@ class LastCheckpoint(RunCheckpoint):
         minutes: the same; 0 is off.
 
     Raises:
-        ValueError: a number is out of its range, or `steps` is beyond the run's end.
+        InputError: a number is out of its range, or `steps` is beyond the run's end.
     """
 
     def __init__(self, folder: Path, epochs: int = 1, steps: int = 0, minutes: float = 0.0) -> None:
         if epochs < 1:
-            raise ValueError(f"checkpoint_epochs {epochs}: must be at least 1 epoch")
+            raise InputError(f"checkpoint_epochs {epochs}: must be at least 1 epoch")
         for name, value in {"checkpoint_every": steps, "checkpoint_minutes": minutes}.items():
             if not value >= 0:  # nor NaN
-                raise ValueError(f"{name} {value}: must be 0, for off, or more")
+                raise InputError(f"{name} {value}: must be 0, for off, or more")
         super().__init__(folder, "last")
         self.epochs, self.steps, self.minutes = epochs, steps, minutes
         self.path, self._due, self._stops = Path(self.dirpath, "last.ckpt"), False, False
@@ -126,7 +127,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_step = trainer.estimated_stepping_batches  # asked for once, since it takes time
         if self.steps > self._last_step:
-            raise ValueError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
+            raise InputError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         if trainer.fit_loop.restarted_on_epoch_end:
             # With `max_steps` Lightning would end this epoch again, and count and log it twice.

@@ -5,6 +5,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping
 
+from basics.errors import InputError
 from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
 
@@ -18,7 +19,7 @@ class EarlyStop(EarlyStopping):
 
     def __init__(self, monitor: str, patience: int, mode: str | None = None) -> None:
         if patience < 0:
-            raise ValueError(f"early_stopping {patience}: must be 0, for off, or more")
+            raise InputError(f"early_stopping {patience}: must be 0, for off, or more")
         super().__init__(monitor, mode=monitor_mode(monitor, mode), patience=patience)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from basics.errors import InputError
 from basics.trainer_parts import steps_between_logs
 
 ACTIONS = ("stop", "skip")
@@ -36,12 +37,12 @@ class FiniteGuard(Callback):
         monitor: a metric of validation that is to be finite too.
 
     Raises:
-        ValueError: a number is not finite, or `action` is neither of the two.
+        InputError: a number is not finite, or `action` is neither of the two.
     """
 
     def __init__(self, action: str = "stop", monitor: str | None = None) -> None:
         if action not in ACTIONS:
-            raise ValueError(f"on_nonfinite {action!r}: must be one of {', '.join(ACTIONS)}")
+            raise InputError(f"on_nonfinite {action!r}: must be one of {', '.join(ACTIONS)}")
         self.skips, self.monitor = action == "skip", monitor
         self.skipped, self._in_a_row = 0, 0
         self._noted: list[tuple[str, int, int, Tensor]] = []  # what, batch, step, value
@@ -95,7 +96,7 @@ class FiniteGuard(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         value = trainer.callback_metrics.get(self.monitor, 0.0) if self.monitor else 0.0
         if not self.skips and not trainer.sanity_checking and not math.isfinite(value):
-            raise ValueError(f"{_place(trainer, trainer.global_step)}: {self.monitor} is {float(value)}")
+            raise InputError(f"{_place(trainer, trainer.global_step)}: {self.monitor} is {float(value)}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._read(trainer)
@@ -104,7 +105,7 @@ class FiniteGuard(Callback):
         self._read(trainer)
         for name in _infinite(checkpoint["state_dict"]):
             if name not in self._infinite:
-                raise ValueError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
+                raise InputError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
 
     def _spoilt(self, gradients: list[Tensor]) -> Tensor:
         """1 where a gradient is not finite, else 0."""
@@ -128,7 +129,7 @@ class FiniteGuard(Callback):
         self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
         self._urgency = 2 if what == "loss" else 1  # one rank's loss spoils the gradients of all
         if not self.skips:
-            raise ValueError(self._found)
+            raise InputError(self._found)
 
     def _describe(
         self, trainer: Trainer, what: str, batch_idx: int, step: int, value: float | str, batch: Any = None
@@ -155,7 +156,7 @@ class FiniteGuard(Callback):
         if first < len(noted):
             message = self._describe(trainer, *noted[first][:3], NOT_FINITE if flagged[first] else values[first])
         if message := _earliest(trainer, message, len(noted) - first):
-            raise ValueError(message)
+            raise InputError(message)
 
     def _skip_if_found(self, trainer: Trainer, pl_module: LightningModule) -> None:
         message = _earliest(trainer, self._found, self._urgency)
@@ -167,7 +168,7 @@ class FiniteGuard(Callback):
         pl_module.load_state_dict(self._before, strict=False)  # by this, a layer that follows its buffers is told
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
         if self._in_a_row == IN_A_ROW:
-            raise ValueError(f"{message}; {IN_A_ROW} steps in a row were skipped")
+            raise InputError(f"{message}; {IN_A_ROW} steps in a row were skipped")
         if trainer.is_global_zero:
             print(f"{message}; the step is skipped", flush=True)
 

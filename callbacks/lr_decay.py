@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from basics.errors import InputError
 from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
 
@@ -32,7 +33,7 @@ class LRDecay(Callback):
         mode: of it, min or max, where its name does not tell which is better.
 
     Raises:
-        ValueError: an unknown schedule, or a number out of its range.
+        InputError: an unknown schedule, or a number out of its range.
     """
 
     def __init__(
@@ -46,13 +47,13 @@ class LRDecay(Callback):
         mode: str | None = None,
     ) -> None:
         if schedule not in SCHEDULES:
-            raise ValueError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
+            raise InputError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
         if warmup_epochs < 0:
-            raise ValueError(f"warmup_epochs {warmup_epochs}: must not be negative")
+            raise InputError(f"warmup_epochs {warmup_epochs}: must not be negative")
         if list(milestones) != sorted(milestones) or not all(0 < share < 1 for share in milestones):
-            raise ValueError(f"lr_milestones {list(milestones)}: must be shares of the run, rising, between 0 and 1")
+            raise InputError(f"lr_milestones {list(milestones)}: must be shares of the run, rising, between 0 and 1")
         if not 0 < gamma < 1:
-            raise ValueError(f"lr_gamma {gamma}: must be between 0 and 1")
+            raise InputError(f"lr_gamma {gamma}: must be between 0 and 1")
         self.schedule, self.warmup_epochs, self.milestones = schedule, warmup_epochs, tuple(milestones)
         self.gamma, self.patience, self.monitor = gamma, patience, monitor
         self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
@@ -77,11 +78,11 @@ class LRDecay(Callback):
             group.setdefault("initial_lr", group["lr"])
         self.total_steps = trainer.estimated_stepping_batches
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
-            raise ValueError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
+            raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
         steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
         self.warmup_steps = self.warmup_epochs * steps_per_epoch
         if self.warmup_steps >= self.total_steps:
-            raise ValueError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
+            raise InputError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
         if trainer.is_global_zero and trainer.global_step:
             self._say_jump(trainer)
 

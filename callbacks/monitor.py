@@ -2,6 +2,7 @@
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from basics.errors import InputError
 from basics.metric_names import mode_of
 from basics.trainer_parts import drop_callback
 
@@ -10,13 +11,13 @@ def monitor_mode(monitor: str, mode: str | None = None) -> str:
     """Whether the metric is better low, "min", or high, "max": as `mode` says, or by the metric's name.
 
     Raises:
-        ValueError: the mode is neither, or not given for a metric whose name does not tell.
+        InputError: the mode is neither, or not given for a metric whose name does not tell.
     """
     if mode not in (None, "min", "max"):
-        raise ValueError(f"monitor_mode {mode!r}: must be min or max")
+        raise InputError(f"monitor_mode {mode!r}: must be min or max")
     known = mode or mode_of(monitor)
     if known is None:
-        raise ValueError(f"monitor {monitor!r}: is it better low or high? say --monitor_mode min or --monitor_mode max")
+        raise InputError(f"monitor {monitor!r}: is it better low or high? say --monitor_mode min or --monitor_mode max")
     return known
 
 
@@ -27,7 +28,7 @@ class MonitorCheck(Callback):
     module has in `metrics`.
 
     Raises:
-        ValueError: validation does not log `monitor`.
+        InputError: validation does not log `monitor`.
     """
 
     def __init__(self, monitor: str) -> None:
@@ -42,5 +43,5 @@ class MonitorCheck(Callback):
 
     def _check(self, trainer: Trainer, logged: list[str]) -> None:
         if self.monitor not in logged:
-            raise ValueError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
+            raise InputError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
         drop_callback(trainer, self)

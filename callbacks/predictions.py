@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from basics.errors import InputError
+
 
 class Predictions(Callback):
     """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of a test and of every N-th validation.
@@ -17,12 +19,12 @@ class Predictions(Callback):
     rank r is expected to get each n-th sample from r on. There is no work in training steps.
 
     Raises:
-        ValueError: `every` is below 1.
+        InputError: `every` is below 1.
     """
 
     def __init__(self, use: Callable[[Trainer, LightningModule, Tensor, Tensor], None], every: int = 1) -> None:
         if every < 1:
-            raise ValueError(f"pictures_every {every}: must be at least 1 epoch, or 0 for the end of training only")
+            raise InputError(f"pictures_every {every}: must be at least 1 epoch, or 0 for the end of training only")
         self.use, self.every = use, every
         self.seen: list[tuple[Tensor, Tensor]] = []  # of the running evaluation, this rank's part
 

@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from basics.errors import InputError, MissingFileError
+
 
 class ImageArrays(NamedTuple):
     """Training and test images with their labels."""
@@ -33,8 +35,8 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
     """Memory-maps the four arrays in `folder`.
 
     Raises:
-        FileNotFoundError: one of the files is missing.
-        ValueError: a file is no array, has another type or shape, its labels leave
+        MissingFileError: one of the files is missing.
+        InputError: a file is no array, has another type or shape, its labels leave
             0..num_classes-1, or images and labels differ in number. The message names the file.
     """
     arrays = ImageArrays(*(_open(folder / name) for name in FILES))
@@ -43,16 +45,16 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
         images_file, labels_file = folder / f"{split}_images.npy", folder / f"{split}_labels.npy"
         if images.dtype != np.uint8 or images.shape[1:] != image_shape:
             wanted = ", ".join(["N", *map(str, image_shape)])
-            raise ValueError(f"{images_file}: need uint8 ({wanted}), got {images.dtype} {images.shape}")
+            raise InputError(f"{images_file}: need uint8 ({wanted}), got {images.dtype} {images.shape}")
         if labels.dtype not in (np.uint8, np.uint16) or labels.ndim != 1:
-            raise ValueError(f"{labels_file}: need uint8 or uint16 (N,), got {labels.dtype} {labels.shape}")
+            raise InputError(f"{labels_file}: need uint8 or uint16 (N,), got {labels.dtype} {labels.shape}")
         if len(images) != len(labels):
-            raise ValueError(f"{labels_file}: {len(labels)} labels for {len(images)} images in {images_file.name}")
+            raise InputError(f"{labels_file}: {len(labels)} labels for {len(images)} images in {images_file.name}")
         if len(images) == 0:
-            raise ValueError(f"{images_file}: no images")
+            raise InputError(f"{images_file}: no images")
         if labels.max() >= num_classes:
             row = int(labels.argmax())
-            raise ValueError(f"{labels_file}: label {labels[row]} in row {row}; labels go from 0 to {num_classes - 1}")
+            raise InputError(f"{labels_file}: label {labels[row]} in row {row}; labels go from 0 to {num_classes - 1}")
     return arrays
 
 
@@ -61,11 +63,11 @@ def _open(path: Path) -> np.ndarray:
         # Copy-on-write: torch wants a writable array, and the file must stay as it is.
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to have it made anew") from None
+        raise MissingFileError(f"{path}: missing; complete the folder, or remove it to have it made anew") from None
     except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no header, a broken one, a pickle, cut off
-        raise ValueError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
+        raise InputError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path}: not one array but an archive of several")
+        raise InputError(f"{path}: not one array but an archive of several")
     return array
 
 

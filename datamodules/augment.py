@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
+
 
 class Moment(NamedTuple):
     """Which images come when."""
@@ -48,7 +50,7 @@ def grow(images: Tensor, side: float, moment: Moment) -> Tensor:
     "EfficientNetV2". For networks that take images of any size.
     """
     if moment.epochs < 1:
-        raise ValueError("augment grow: needs to know the run's end; set max_epochs")
+        raise InputError("augment grow: needs to know the run's end; set max_epochs")
     full = images.shape[-1]
     size = side + (full - side) * min(1, moment.epoch / (moment.epochs / 2))
     size = min(full, 4 * round(size / 4))  # few different ones: libraries prepare kernels for each
@@ -186,19 +188,19 @@ def parse_augmentations(text: str) -> list[Augmentation]:
     """Reads "crop:4,flip" as the list of functions to apply, in that order.
 
     Raises:
-        ValueError: an unknown name, or an amount that is no positive number or not wanted.
+        InputError: an unknown name, or an amount that is no positive number or not wanted.
     """
     return [_as_function(*_parse_one(part)) for part in _parts(text)]
 
 
 def check_sizes(text: str, height: int, width: int) -> None:
-    """Raises ValueError where an augmentation cannot be, or leaves nothing, of images of that many pixels."""
+    """Raises InputError where an augmentation cannot be, or leaves nothing, of images of that many pixels."""
     for part in _parts(text):
         name, amount = _parse_one(part)
         if name in IN_PIXELS and amount is not None and amount >= min(height, width):
-            raise ValueError(f"augment {part!r}: must be below {min(height, width)}, the pixels of an image's side")
+            raise InputError(f"augment {part!r}: must be below {min(height, width)}, the pixels of an image's side")
         if name == "rotate90" and height != width:
-            raise ValueError(f"augment {part!r}: takes square images, not {height} x {width}")
+            raise InputError(f"augment {part!r}: takes square images, not {height} x {width}")
 
 
 def _parts(text: str) -> list[str]:
@@ -209,24 +211,24 @@ def _parse_one(part: str) -> tuple[str, float | None]:
     """The augmentation's name, and its amount if it takes one."""
     name, colon, amount = part.partition(":")
     if name not in AUGMENTATIONS:
-        raise ValueError(f"augment {part!r}: no such augmentation; there are {', '.join(AUGMENTATIONS)}")
+        raise InputError(f"augment {part!r}: no such augmentation; there are {', '.join(AUGMENTATIONS)}")
     _, usual = AUGMENTATIONS[name]
     if usual is None:
         if colon:
-            raise ValueError(f"augment {part!r}: {name} takes no amount")
+            raise InputError(f"augment {part!r}: {name} takes no amount")
         return name, None
     try:
         value = float(amount) if colon else usual
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ValueError(f"augment {part!r}: the amount must be a positive number, as in {name}:{usual}")
+        raise InputError(f"augment {part!r}: the amount must be a positive number, as in {name}:{usual}")
     if name in ("crop", "shift", "cutout", "grow") and value != int(value):
-        raise ValueError(f"augment {part!r}: {name} takes a whole number of pixels")
+        raise InputError(f"augment {part!r}: {name} takes a whole number of pixels")
     if name == "erase" and value > 1:
-        raise ValueError(f"augment {part!r}: erase takes a probability")
+        raise InputError(f"augment {part!r}: erase takes a probability")
     if name in ("zoom", "brightness", "contrast") and value >= 1:
-        raise ValueError(f"augment {part!r}: {name} takes a share below 1")
+        raise InputError(f"augment {part!r}: {name} takes a share below 1")
     return name, value
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
+from basics.errors import InputError
 from basics.trainer_parts import overfits_batches
 from datamodules.batches import Batch
 
@@ -33,7 +34,7 @@ class BatchModule(LightningDataModule):
         val_size: the validation split, taken from the training samples: a share below 1, or a number of them.
 
     Raises:
-        ValueError: an argument is out of range.
+        InputError: an argument is out of range.
     """
 
     name: str
@@ -47,7 +48,7 @@ class BatchModule(LightningDataModule):
         self.save_hyperparameters(logger=False)
         self.hparams.update({name: _plain(value) for name, value in self.hparams.items()}, name=self.name)
         if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size}: must be at least 1")
+            raise InputError(f"batch_size {batch_size}: must be at least 1")
         self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
@@ -74,12 +75,12 @@ class BatchModule(LightningDataModule):
 
     def _num_val(self, available: int) -> int:
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
-            raise ValueError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
+            raise InputError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
         if self.val_size == 1:
-            raise ValueError(f"val_size 1: is neither a share below 1 nor enough {self.samples} to choose an epoch by")
+            raise InputError(f"val_size 1: is neither a share below 1 nor enough {self.samples} to choose an epoch by")
         num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
         if not 0 < num_val < available:
-            raise ValueError(
+            raise InputError(
                 f"val_size {self.val_size:g}: takes {num_val} of {available} training {self.samples};"
                 " at least one must go to each side"
             )

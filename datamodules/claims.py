@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from basics.errors import MissingFileError, reading
 from datamodules.arrays import FILES
 
 try:
@@ -21,10 +22,15 @@ LOCKED = FILES[1]  # a small file that is in every folder
 
 
 def claim(folder: Path) -> IO[bytes] | None:
-    """An open file that keeps `remove_unused` from the folder until it is closed; None if the folder is not there."""
+    """An open file that keeps `remove_unused` from the folder until it is closed; None if the folder is not there.
+
+    Raises:
+        InputFileError: it cannot be opened.
+    """
     try:
-        file = (folder / LOCKED).open("rb")
-    except (FileNotFoundError, NotADirectoryError):
+        with reading(folder / LOCKED):
+            file = (folder / LOCKED).open("rb")
+    except MissingFileError:
         return None
     if fcntl:
         with suppress(OSError):

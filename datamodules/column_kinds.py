@@ -21,7 +21,7 @@ def infer_kinds(
         rare: categories with fewer rows share one place.
 
     Raises:
-        ValueError: a column that is not among the `categories` has dates, or text that mostly would be lost as rare;
+        InputError: a column that is not among the `categories` has dates, or text that mostly would be lost as rare;
             or a column has another text in each row.
     """
     kinds: dict[str, Kind] = {}

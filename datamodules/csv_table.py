@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from basics.errors import InputError
 from datamodules.column_kinds import infer_kinds, notes_on
 from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
@@ -31,7 +32,7 @@ class CsvTable(TableData):
         similar_labels: of a classification, see `tables.class_target`.
 
     Raises:
-        ValueError: an argument is out of range, or two of them give one column two parts to play.
+        InputError: an argument is out of range, or two of them give one column two parts to play.
     """
 
     name = "table"
@@ -59,11 +60,11 @@ class CsvTable(TableData):
     ) -> None:
         super().__init__(batch_size, seed, val_size, fold)
         if task not in TASKS:
-            raise ValueError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
+            raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
         if task == "classification" and log_target:
-            raise ValueError("log_target: a class has no logarithm")
+            raise InputError("log_target: a class has no logarithm")
         if similar_labels not in SIMILAR:
-            raise ValueError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
+            raise InputError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
         self.csv, self.sample, self.similar_labels = csv, sample, similar_labels
         self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
         self.ordinals: dict[str, Kind] = dict(ordinals or {})
@@ -83,10 +84,10 @@ class CsvTable(TableData):
         for role, names in roles.items():
             for name in names:
                 if taken.setdefault(name, role) != role:
-                    raise ValueError(f"{role} {name!r}: {taken[name]} names it too; a column is one thing only")
+                    raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column is one thing only")
         for name, levels in self.ordinals.items():
             if len(set(levels)) < max(2, len(levels)):
-                raise ValueError(f"ordinals {name!r}: {', '.join(levels)}: must be two levels at least, each once")
+                raise InputError(f"ordinals {name!r}: {', '.join(levels)}: must be two levels at least, each once")
 
     @property
     def besides(self) -> tuple[str, ...]:
@@ -101,7 +102,7 @@ class CsvTable(TableData):
     def recipe(self, table: Table) -> Recipe:
         features = [name for name in table.cells.columns if name not in self.besides]
         if not features:
-            raise ValueError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
+            raise InputError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
         names = [name for name in features if name not in self.ordinals]
         kinds = infer_kinds(table, names, self.categories, self.options["rare"])
         self.notes = notes_on(table, kinds)

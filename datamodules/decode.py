@@ -15,6 +15,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
+from basics.errors import InputError, MissingFileError
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -104,7 +106,7 @@ def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
         least: pixels that each side keeps where it has them.
     """
     if not path.is_file():  # a pipe would be waited for
-        raise FileNotFoundError("no file, or a link to none")
+        raise MissingFileError("no file, or a link to none")
     with Image.open(path, formats=FORMATS) as image:
         change = Change(_kind(image), image.size)
         image.draft(None, (least, least))
@@ -136,7 +138,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 def _eight_bits(values: np.ndarray) -> np.ndarray:
     """0..65535 as 0..255, rounded; Pillow's own conversion clips. (H, W) -> (H, W)"""
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
-        raise ValueError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
+        raise InputError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 

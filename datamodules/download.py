@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import numpy as np
 from filelock import FileLock
 
+from basics.errors import InputFileError, MissingFileError
 from datamodules.arrays import ImageArrays, write_arrays
 
 TIMEOUT = 30  # seconds without an answer
@@ -49,7 +50,7 @@ def download_arrays(folder: Path, torchvision_name: str) -> None:
     Nothing of the archives is kept but the arrays.
 
     Raises:
-        FileNotFoundError: the files could not be fetched or written, or are not the official ones.
+        MissingFileError: the files could not be fetched or written, or are not the official ones.
     """
     _make_once(folder, lambda: write_arrays(folder, _fetch_arrays(torchvision_name, folder)))
 
@@ -81,7 +82,7 @@ def _unpack(archive: Path) -> None:
     """Unpacks beside the archive: by tarfile's data filter, which not every torchvision uses.
 
     Raises:
-        OSError, tarfile.TarError: something in it would leave that folder, or is no plain file.
+        InputFileError, tarfile.TarError: something in it would leave that folder, or is no plain file.
     """
     folder = archive.parent
     if archive.suffixes[-2:] != [".tar", ".gz"]:
@@ -95,7 +96,7 @@ def _unpack(archive: Path) -> None:
         for entry in tar:  # Python before 3.10.12 and 3.11.4, such as Debian 12's
             path = PurePosixPath(entry.name)
             if path.is_absolute() or ".." in path.parts or not (entry.isfile() or entry.isdir()):
-                raise OSError(f"{archive.name}: {entry.name} is no plain file of its folder")
+                raise InputFileError(f"{archive.name}: {entry.name} is no plain file of its folder")
         tar.extractall(folder)
 
 
@@ -107,7 +108,7 @@ def download_file(path: Path, url: str, sha256: str, limit: int = LIMIT, remedy:
         remedy: what the message of a failure advises.
 
     Raises:
-        FileNotFoundError: it could not be fetched or written, is larger, or another one than `sha256` says.
+        MissingFileError: it could not be fetched or written, is larger, or another one than `sha256` says.
     """
     _make_once(path, lambda: _fetch(path, [url], sha256, limit), remedy)
 
@@ -116,7 +117,7 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
     """Calls `make`, which downloads `target`, where that is not there; one process at a time.
 
     Raises:
-        FileNotFoundError: it could not; the message has the reason.
+        MissingFileError: it could not; the message has the reason.
     """
     if target.exists():
         return
@@ -128,7 +129,7 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
                 make()
     except (OSError, RuntimeError, HTTPException, tarfile.TarError) as error:  # no network, disk, HTTP, official files
         reason = " ".join(str(error).split())
-        raise FileNotFoundError(f"{target}: not there, and could not be downloaded ({reason}); {remedy}") from error
+        raise MissingFileError(f"{target}: not there, and could not be downloaded ({reason}); {remedy}") from error
 
 
 def _fetch(path: Path, urls: Sequence[str], sha256: str, limit: int) -> None:
@@ -148,13 +149,13 @@ def _copy(url: str, path: Path, sha256: str, limit: int) -> None:
             while chunk := answer.read(CHUNK):
                 size += len(chunk)
                 if size > limit:
-                    raise OSError(f"{url}: more than the {limit:,} bytes that it may have")
+                    raise InputFileError(f"{url}: more than the {limit:,} bytes that it may have")
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         if (got := digest.hexdigest()) != sha256:
-            raise OSError(f"{url}: SHA-256 {got} in place of {sha256}")
+            raise InputFileError(f"{url}: SHA-256 {got} in place of {sha256}")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

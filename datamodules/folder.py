@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from filelock import FileLock
 
+from basics.errors import InputError, InputFileError
 from datamodules import samples
 from datamodules.arrays import ImageArrays, write_arrays
 from datamodules.claims import claim, remove_unused
@@ -76,7 +77,7 @@ class ImageFolder(ImageData):
         skip_bad: leave out files that cannot be read as images, in place of refusing them.
 
     Raises:
-        ValueError: an argument is out of range.
+        InputError: an argument is out of range.
     """
 
     name = "own_images"
@@ -95,7 +96,7 @@ class ImageFolder(ImageData):
     ) -> None:
         super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
         if image_size < 16:  # the networks' least
-            raise ValueError(f"image_size {image_size}: must be at least 16 pixels")
+            raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
         self.skip_bad = skip_bad
 
@@ -121,8 +122,8 @@ class ImageFolder(ImageData):
         """Decodes the images if their arrays are not there. Of several processes one does, and the others wait.
 
         Raises:
-            ValueError: a file cannot be read and `skip_bad` is not set, or a class or split has no readable one.
-            OSError: the arrays cannot be written.
+            InputError: a file cannot be read and `skip_bad` is not set, or a class or split has no readable one.
+            InputFileError: the arrays cannot be written.
         """
         if self.sample or self._claim():
             return
@@ -135,7 +136,7 @@ class ImageFolder(ImageData):
                     self._claim()
                     self._remove_others()
         except OSError as error:
-            raise OSError(f"{self.folder}: the decoded images cannot be kept there ({error})") from error
+            raise InputFileError(f"{self.folder}: the decoded images cannot be kept there ({error})") from error
 
     def _claim(self) -> bool:
         """Whether the arrays are there; from then on they stay as long as this object does."""
@@ -176,7 +177,7 @@ class ImageFolder(ImageData):
 
     def _refuse_bad(self, bad: Mapping[str, str]) -> None:
         if bad and not self.skip_bad:
-            raise ValueError(f"{self.data_dir}: {naming(bad)}; remove them, or leave them out by --skip_bad")
+            raise InputError(f"{self.data_dir}: {naming(bad)}; remove them, or leave them out by --skip_bad")
 
     @cached_property
     def skipped(self) -> dict[str, str]:
@@ -187,7 +188,7 @@ class ImageFolder(ImageData):
         try:
             return dict(json.loads((self.folder / name).read_text()))
         except (OSError, ValueError, TypeError, RecursionError) as error:
-            raise ValueError(f"{self.folder / name}: damaged; remove {self.folder} to decode it anew") from error
+            raise InputError(f"{self.folder / name}: damaged; remove {self.folder} to decode it anew") from error
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()
@@ -202,7 +203,7 @@ class ImageFolder(ImageData):
         try:
             return hold_out(labels, self._num_val(len(labels)), np.random.default_rng(self.seed))
         except TooFewError as error:
-            raise ValueError(f"val_size {self.val_size:g}: {error}; add images, or make a val/") from error
+            raise InputError(f"val_size {self.val_size:g}: {error}; add images, or make a val/") from error
 
     def describe(self) -> str:
         """What `ImageData` says, and how the splits came about."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from basics.errors import InputError
 from datamodules.download import download_file
 from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
@@ -106,7 +107,7 @@ class HousePrices(TableData):
     ) -> None:
         super().__init__(batch_size, seed, val_size, fold)
         if features not in FEATURES:
-            raise ValueError(f"features {features!r}: must be one of {', '.join(FEATURES)}")
+            raise InputError(f"features {features!r}: must be one of {', '.join(FEATURES)}")
         self.folder, self.sample = Path(data_dir) / "house-prices", sample
         columns: dict[str, Kind] = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(CATEGORIES, "category")}
         options = RecipeOptions(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
@@ -119,7 +120,7 @@ class HousePrices(TableData):
         """Downloads the files that are missing.
 
         Raises:
-            FileNotFoundError: they could not be fetched.
+            MissingFileError: they could not be fetched.
         """
         for name, (mirrored, sha256) in {} if self.sample else FILES.items():
             download_file(self.folder / name, MIRROR + mirrored, sha256)
@@ -134,7 +135,7 @@ class HousePrices(TableData):
         """The Ids of test.csv and its preprocessed rows, (N, F).
 
         Raises:
-            ValueError: the file is no such table.
+            InputError: the file is no such table.
         """
         table = houses()[1] if self.sample else read_csv(self.folder / "test.csv")
         frame = columns_of(table, self.preprocessing["recipe"], self.besides)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from basics.errors import InputError, MissingFileError, reading
 from datamodules.arrays import ImageArrays, read_arrays
 from datamodules.augment import check_sizes, parse_augmentations
 from datamodules.batch_module import BatchModule
@@ -28,7 +29,7 @@ class ImageData(BatchModule):
         sample: use the embedded sample instead; needs no files.
 
     Raises:
-        ValueError: an argument is out of range.
+        InputError: an argument is out of range.
     """
 
     name: str  # the folder below data_dir
@@ -70,10 +71,10 @@ class ImageData(BatchModule):
 
     def prepare_data(self) -> None:
         if self.sample and self.make_sample is None:
-            raise ValueError(f"--sample: {self.name} has none")
-        if not self.sample and not self.folder.exists():
+            raise InputError(f"--sample: {self.name} has none")
+        if not self.sample and not _exists(self.folder):
             if self.torchvision_name is None:
-                raise FileNotFoundError(f"{self.folder}: not there; it is to hold train_images.npy and the like")
+                raise MissingFileError(f"{self.folder}: not there; it is to hold train_images.npy and the like")
             download_arrays(self.folder, self.torchvision_name)
 
     def setup(self, stage: str | None = None) -> None:
@@ -152,6 +153,11 @@ class ImageData(BatchModule):
         if self._train_images is None:
             self._train_images = Images(self.arrays.train_images, self.arrays.train_labels, self._device())
         return self._train_images
+
+
+def _exists(folder: Path) -> bool:
+    with reading(folder):  # a name may be too long, or below a folder that is another user's
+        return folder.exists()
 
 
 def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[float], list[float]]:

@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+from basics.errors import InputError, InputFileError, MissingFileError, reading
+
 SPLITS = ("train", "val", "test")
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
@@ -40,12 +42,13 @@ def list_images(root: Path) -> Listing:
     """Lists the files below `root`; none is opened.
 
     Raises:
-        FileNotFoundError: there is no train/.
-        ValueError: fewer than two classes, an empty class, a class that train/ lacks, or one that is a link to another.
+        MissingFileError: there is no train/.
+        InputError: fewer than two classes, an empty class, a class that train/ lacks, or one that is a link to another.
     """
-    folders = _visible(root)[0] if root.is_dir() else []
+    with reading(root):
+        folders = _visible(root)[0] if root.is_dir() else []
     if "train" not in folders:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
             " and val/ and test/, if there are any, beside train/"
         )
@@ -53,7 +56,7 @@ def list_images(root: Path) -> Listing:
     classes = tuple(found["train"])
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
-        raise ValueError(f"{root / 'train'}: need a folder for each of two or more classes, found {only}")
+        raise InputError(f"{root / 'train'}: need a folder for each of two or more classes, found {only}")
     for split in found:
         _check(root / split, found[split], classes)
     number = {name: label for label, name in enumerate(classes)}
@@ -70,7 +73,7 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
     """The listing's splits without the `bad` files, and with a test split, held out of train/ if it has no folder.
 
     Raises:
-        ValueError: a split or a class is left without images, or there is none to hold out.
+        InputError: a split or a class is left without images, or there is none to hold out.
     """
     splits = {
         split: {file: label for file, label in files.items() if file not in bad}
@@ -78,14 +81,14 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
     }
     for split, files in listing.splits.items():
         if files and not splits[split]:
-            raise ValueError(f"{root / split}: no readable image in it")
+            raise InputError(f"{root / split}: no readable image in it")
     train = splits["train"]
     if unseen := set(range(len(listing.classes))) - set(train.values()):
-        raise ValueError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")
+        raise InputError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")
     if not splits["test"]:
         splits["test"] = {file: train.pop(file) for file in sorted(_choose_test(train))}
         if not splits["test"]:
-            raise ValueError(f"{root}: no test/, and no class of train/ has two images, one to hold out")
+            raise InputError(f"{root}: no test/, and no class of train/ has two images, one to hold out")
     return splits
 
 
@@ -115,7 +118,7 @@ def _visible(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _refuse(error: OSError) -> None:
-    raise OSError(f"{error.filename}: cannot be listed ({error.strerror})")
+    raise InputFileError(f"{error.filename}: cannot be listed ({error.strerror})")
 
 
 class Walk:
@@ -153,7 +156,7 @@ def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str,
     """The files of each class in each split, and the links that were passed over, by their names relative to `root`.
 
     Raises:
-        ValueError: a split, or a class, is a link to one that is read already.
+        InputError: a split, or a class, is a link to one that is read already.
     """
     folders = [root / split for split in splits]
     walk = Walk(root)
@@ -172,7 +175,7 @@ def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str,
 
 def _enter(walk: Walk, folder: Path) -> None:
     if not walk.enters(folder):
-        raise ValueError(f"{folder}: a link to {folder.resolve()}, whose images are read already; remove the link")
+        raise InputError(f"{folder}: a link to {folder.resolve()}, whose images are read already; remove the link")
 
 
 def naming(bad: Mapping[str, str]) -> str:
@@ -192,12 +195,12 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 def _check(folder: Path, found: dict[str, list[str]], classes: tuple[str, ...]) -> None:
     if not found:
-        raise ValueError(f"{folder}: no class folders in it")
+        raise InputError(f"{folder}: no class folders in it")
     for name, files in found.items():
         if name not in classes:
-            raise ValueError(f"{folder / name}: train/ has no class {name!r}")
+            raise InputError(f"{folder / name}: train/ has no class {name!r}")
         if not files:
-            raise ValueError(f"{folder / name}: an empty class, no files in it")
+            raise InputError(f"{folder / name}: an empty class, no files in it")
 
 
 def _fingerprint(root: Path, names: Iterable[str]) -> str:

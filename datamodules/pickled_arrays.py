@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from basics.errors import InputError, MissingFileError, reading
+
 LIMIT = 2**29  # bytes, unpacked; MNIST as float64 has 440 million
 SPLITS = ("train", "valid", "test")
 PIXELS = (784,)  # 28 x 28
@@ -106,21 +108,22 @@ def read_pickled_splits(path: Path) -> dict[str, Split]:
     """Reads ((rows, labels) of train, of valid, of test), pickled and compressed by gzip.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is cut off, asks for anything but arrays, or has other types or shapes. The message names it.
+        MissingFileError: there is no such file.
+        InputError: it is cut off, asks for anything but arrays, or has other types or shapes. The message names it.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    with reading(path):
+        if not path.is_file():
+            raise MissingFileError(f"{path}: no such file")
     try:
         with gzip.open(path) as file:
             content = _ArrayUnpickler(_Limited(file), encoding="latin1").load()  # Python 2's text may hold bytes
     except _NotArraysError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
     except Exception as error:  # a damaged pickle raises errors of any kind
         reason = str(error) or type(error).__name__
-        raise ValueError(f"{path}: cut off, damaged or no pickle compressed by gzip ({reason})") from error
+        raise InputError(f"{path}: cut off, damaged or no pickle compressed by gzip ({reason})") from error
     if not isinstance(content, tuple | list) or [_is_pair(part) for part in content] != [True] * 3:
-        raise ValueError(f"{path}: need three pairs of arrays, (images, labels) of train, valid and test")
+        raise InputError(f"{path}: need three pairs of arrays, (images, labels) of train, valid and test")
     return {name: _checked(f"{path}, {name}", *pair) for name, pair in zip(SPLITS, content, strict=True)}
 
 
@@ -133,11 +136,11 @@ def _is_pair(part: Any) -> bool:
 def _checked(source: str, images: _Array, labels: _Array) -> Split:
     rows, classes = images.values, labels.values
     if rows.dtype.kind != "f" or rows.shape[1:] != PIXELS:
-        raise ValueError(f"{source}: need images as floats, (N, 784), got {rows.dtype} {rows.shape}")
+        raise InputError(f"{source}: need images as floats, (N, 784), got {rows.dtype} {rows.shape}")
     if classes.dtype.kind not in "iu" or classes.shape != (len(rows),):
-        raise ValueError(f"{source}: need {len(rows)} whole numbers as labels, got {classes.dtype} {classes.shape}")
+        raise InputError(f"{source}: need {len(rows)} whole numbers as labels, got {classes.dtype} {classes.shape}")
     if not len(rows):
-        raise ValueError(f"{source}: no images")
+        raise InputError(f"{source}: no images")
     if not (rows.min() >= 0 and rows.max() <= 1):  # false where one is not a number
-        raise ValueError(f"{source}: need pixels from 0 to 1, got {rows.min():g} to {rows.max():g}")
+        raise InputError(f"{source}: need pixels from 0 to 1, got {rows.min():g} to {rows.max():g}")
     return Split(rows.astype(np.float32), classes.astype(np.int64))

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from basics.errors import InputError
 from datamodules.tables import Kind, Table, check_columns, typed
 
 SCALES = ("standard", "robust", "quantile")
@@ -66,11 +67,11 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.scale not in SCALES:
-            raise ValueError(f"scale {self.scale!r}: no such scale; there are {', '.join(SCALES)}")
+            raise InputError(f"scale {self.scale!r}: no such scale; there are {', '.join(SCALES)}")
         if self.log1p not in ("none", "skewed"):
-            raise ValueError(f"log1p {self.log1p!r}: must be none or skewed")
+            raise InputError(f"log1p {self.log1p!r}: must be none or skewed")
         if self.clip and not (len(self.clip) == 2 and 0 <= self.clip[0] < self.clip[1] <= 1):
-            raise ValueError(f"clip {self.clip}: must be two quantiles from 0 to 1, the lower one first, or empty")
+            raise InputError(f"clip {self.clip}: must be two quantiles from 0 to 1, the lower one first, or empty")
 
 
 def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = ()) -> pd.DataFrame:
@@ -80,7 +81,7 @@ def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = 
         allowed: columns that the table may have besides.
 
     Raises:
-        ValueError: a column is missing or unknown, or a value is of the wrong type.
+        InputError: a column is missing or unknown, or a value is of the wrong type.
     """
     check_columns(table, list(recipe["columns"]), allowed)
     frame = typed(table, recipe["columns"])

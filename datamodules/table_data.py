@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_rows
@@ -41,7 +42,7 @@ class TableData(BatchModule, ABC):
         fold: the rows to hold out.
 
     Raises:
-        ValueError: an argument is out of range.
+        InputError: an argument is out of range.
     """
 
     samples = "rows"
@@ -105,7 +106,7 @@ class TableData(BatchModule, ABC):
         fold = self.fold or Fold(0, HELD_OUT)
         if count < 2 * fold.folds:
             what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
-            raise ValueError(f"{source}: {count} rows are too few for {what}; it takes {2 * fold.folds}")
+            raise InputError(f"{source}: {count} rows are too few for {what}; it takes {2 * fold.folds}")
         if self.classification:
             return self._split_classes(fold, source)
         test = fold_indices(count, fold)
@@ -129,7 +130,7 @@ class TableData(BatchModule, ABC):
             what = f"val_size {self.val_size:g}"
             val, train = hold_out(self.targets[rest], num_val, np.random.default_rng(self.seed))
         except TooFewError as error:
-            raise ValueError(f"{source}, column {self.target!r}: {what} {error}") from error
+            raise InputError(f"{source}, column {self.target!r}: {what} {error}") from error
         return test, rest[val], rest[train]
 
     def _check_classes(self, source: str) -> None:
@@ -138,7 +139,7 @@ class TableData(BatchModule, ABC):
         missing = np.bincount(self.targets[self.train_indices], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
             name, rows = self.classes[number], (self.targets == number).sum()
-            raise ValueError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
+            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
 
     @property
     def input_shape(self) -> tuple[int]:

@@ -1,7 +1,7 @@
 """CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is passed over.
 
 A byte-order mark, CRLF line ends, blanks around values and blank lines at the end are accepted. Every other departure
-from a table of equally long rows is a ValueError that names the file, the line, the column and the value.
+from a table of equally long rows is an InputError that names the file, the line, the column and the value.
 """
 
 import csv
@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from basics.errors import InputError, reading
 from datamodules.written_numbers import form_of, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
@@ -39,12 +40,12 @@ def read_csv(path: Path) -> Table:
     """Reads a comma-separated file in UTF-8 whose first line names the columns.
 
     Raises:
-        FileNotFoundError: it is not there.
-        ValueError: it is no such file, a row is short or long, or a column's name is empty or there twice.
+        MissingFileError: it is not there.
+        InputError: it is no such file, a row is short or long, or a column's name is empty or there twice.
     """
     records = _records(str(path), _text(path))
     if not records:
-        raise ValueError(f"{path}: an empty file")
+        raise InputError(f"{path}: an empty file")
     (_, header), *rows = records
     _check_separator(str(path), header)
     _check_no_data(str(path), header, [row for _, row in rows])
@@ -53,38 +54,34 @@ def read_csv(path: Path) -> Table:
         if len(row) != len(header):
             raise _wrong_length(str(path), header, row, line)
     if not rows:
-        raise ValueError(f"{path}: a header and no rows")
+        raise InputError(f"{path}: a header and no rows")
     cells = pd.DataFrame([row for _, row in rows], columns=header, index=[line for line, _ in rows], dtype=object)
     return Table(str(path), cells)
 
 
-def _wrong_length(source: str, header: list[str], row: list[str], line: int) -> ValueError:
+def _wrong_length(source: str, header: list[str], row: list[str], line: int) -> InputError:
     column, what = (header[len(row)], "short") if len(row) < len(header) else (header[-1], "long")
     counts = f"{len(row)} of {len(header)} columns"
     return fault(source, f"ends a row that is too {what}: {counts}", line, column, row[-1] if row else "")
 
 
-def fault(source: str, reason: str, line: int, column: str, value: str) -> ValueError:
+def fault(source: str, reason: str, line: int, column: str, value: str) -> InputError:
     """The error for one value of a file."""
     shown = value if len(value) <= 40 else value[:37] + "..."
-    return ValueError(f"{source}, line {line}, column {column!r}: {shown!r} {reason}")
+    return InputError(f"{source}, line {line}, column {column!r}: {shown!r} {reason}")
 
 
 def _text(path: Path) -> str:
-    try:
+    with reading(path):
         content = path.read_bytes()
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file") from None
-    except OSError as error:
-        raise OSError(f"{path}: cannot be read ({error.strerror})") from error
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line, before = content[: error.start].count(b"\n") + 1, content[: error.start].rpartition(b"\n")[2]
         near = (before[-20:] + content[error.start : error.start + 10]).decode("latin-1").partition("\n")[0]
-        raise ValueError(f"{path}, line {line}, after {before.count(b',')} commas: {near!r} is not UTF-8") from None
+        raise InputError(f"{path}, line {line}, after {before.count(b',')} commas: {near!r} is not UTF-8") from None
     if "\0" in text:
-        raise ValueError(f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: a zero byte; not a text file")
+        raise InputError(f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: a zero byte; not a text file")
     return text
 
 
@@ -98,7 +95,7 @@ def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
             line = reader.line_num + 1
     except csv.Error as error:
         begin = next(iter(text.splitlines()[line - 1 : line]), "")
-        raise ValueError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
+        raise InputError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
     while records and not any(records[-1][1]) and len(records[-1][1]) < 2:
         records.pop()
     return records
@@ -106,19 +103,19 @@ def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
 
 def _check_separator(source: str, header: Sequence[str]) -> None:
     if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
-        raise ValueError(f"{source}, line 1: columns are separated by {other[0]!r}, not by commas: {header[0][:40]!r}")
+        raise InputError(f"{source}, line 1: columns are separated by {other[0]!r}, not by commas: {header[0][:40]!r}")
 
 
 def _check_names(source: str, header: Sequence[str]) -> None:
     for number, name in enumerate(header, 1):
         if not name:
-            raise ValueError(f"{source}, line 1: column {number} of {len(header)} has no name: {name!r}")
+            raise InputError(f"{source}, line 1: column {number} of {len(header)} has no name: {name!r}")
         if name in header[: number - 1]:
-            raise ValueError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
+            raise InputError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
 
 
 def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Raises ValueError where the names are a row of data: numbers, or texts that are among their columns' values."""
+    """Raises InputError where the names are a row of data: numbers, or texts that are among their columns' values."""
     numbers = [bool(NUMBER.fullmatch(name)) for name in header]
     numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # by pandas and numpy
     seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
@@ -126,14 +123,14 @@ def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[s
     fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
     if fractions or (all(alike) and not numbered and rows):
         name = fractions[0] if fractions else header[0]
-        raise ValueError(
+        raise InputError(
             f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
             " put a line with the columns' names above it"
         )
 
 
 def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
-    """Raises ValueError where a `needed` column is missing, or there is one neither needed nor `allowed`.
+    """Raises InputError where a `needed` column is missing, or there is one neither needed nor `allowed`.
 
     Args:
         allowed: columns that mean something else; None for any others.
@@ -145,10 +142,10 @@ def check_columns(table: Table, needed: Collection[str], allowed: Collection[str
         if name not in there:
             near = _nearest(name, others if allowed is None else unknown)
             hint = f"; is it column {there.index(near) + 1}, {near!r}?" if near else ""
-            raise ValueError(f"{table.source}, line 1: column {name!r} is missing{hint}")
+            raise InputError(f"{table.source}, line 1: column {name!r} is missing{hint}")
     if unknown:
         number = there.index(unknown[0]) + 1
-        raise ValueError(f"{table.source}, line 1: column {number}, {unknown[0]!r}, is not known here; remove it")
+        raise InputError(f"{table.source}, line 1: column {number}, {unknown[0]!r}, is not known here; remove it")
 
 
 def _nearest(name: str, others: Sequence[str]) -> str | None:
@@ -159,15 +156,15 @@ def _nearest(name: str, others: Sequence[str]) -> str | None:
 
 
 def check_filled(table: Table, columns: Collection[str]) -> None:
-    """Raises ValueError where one of the `columns` has no value in any row."""
+    """Raises InputError where one of the `columns` has no value in any row."""
     for name in columns:
         if table.cells[name].isin(MISSING).all():
             first = table.cells[name].iloc[0]
-            raise ValueError(f"{table.source}, {_lines(table)}, column {name!r}: {first!r}, and no value in any row")
+            raise InputError(f"{table.source}, {_lines(table)}, column {name!r}: {first!r}, and no value in any row")
 
 
 def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
-    """Raises ValueError where an ordinal has a value that is none of its levels. (In new rows it is a missing one.)"""
+    """Raises InputError where an ordinal has a value that is none of its levels. (In new rows it is a missing one.)"""
     for name, levels in kinds.items():
         if not isinstance(levels, str):
             cells = table.cells[name]
@@ -176,7 +173,7 @@ def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
 
 
 def check_unique(table: Table, column: str) -> None:
-    """Raises ValueError where a value of the `column` is missing or comes twice."""
+    """Raises InputError where a value of the `column` is missing or comes twice."""
     values = table.cells[column]
     for line in values.index[values.isin(MISSING)][:1]:
         raise fault(table.source, "is missing", line, column, values[line])
@@ -191,7 +188,7 @@ def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     An ordinal becomes the number of its level, NaN for one that is not among them.
 
     Raises:
-        ValueError: a value of a numeric column is no number.
+        InputError: a value of a numeric column is no number.
     """
     columns = {}
     for name, kind in kinds.items():
@@ -214,7 +211,7 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
         form: number, or one of `written_numbers`.
 
     Raises:
-        ValueError: a value is no number, or none that can be computed with.
+        InputError: a value is no number, or none that can be computed with.
     """
     cells = table.cells[column]
     values = {text: _number(text, form) for text in cells.unique()}
@@ -228,7 +225,7 @@ def complete_numbers(table: Table, column: str) -> np.ndarray:
     """The column as float64, (N,).
 
     Raises:
-        ValueError: a value is missing or no number.
+        InputError: a value is missing or no number.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:
@@ -264,7 +261,7 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
         positive: its logarithm is wanted.
 
     Raises:
-        ValueError: a value is missing, no number, or not `positive`, or all are the same.
+        InputError: a value is missing, no number, or not `positive`, or all are the same.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:
@@ -287,7 +284,7 @@ def class_target(table: Table, column: str, similar_labels: str = "refuse") -> t
             most frequent spelling; or keep, as classes of their own.
 
     Raises:
-        ValueError: a value is missing, labels are similar, or all are the same.
+        InputError: a value is missing, labels are similar, or all are the same.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:
@@ -316,7 +313,7 @@ def similar(cells: pd.Series) -> list[list[str]]:
 
 def _refuse_constant(table: Table, column: str) -> None:
     value = table.cells[column].iloc[0]
-    raise ValueError(f"{table.source}, {_lines(table)}, column {column!r}: always {value!r}; nothing to learn")
+    raise InputError(f"{table.source}, {_lines(table)}, column {column!r}: always {value!r}; nothing to learn")
 
 
 def _lines(table: Table) -> str:

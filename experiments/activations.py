@@ -28,6 +28,7 @@ from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
 from basics.choose import choose
+from basics.errors import InputError
 from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
 from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
@@ -157,10 +158,10 @@ def main(
 
 def _check(lr: float, counts: dict[str, int]) -> None:
     if not 0 < lr < math.inf:
-        raise ValueError(f"lr {lr}: must be positive")
+        raise InputError(f"lr {lr}: must be positive")
     for name, value in counts.items():
         if value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
+            raise InputError(f"{name} {value}: must be at least 1")
 
 
 def _reason() -> str:

@@ -20,6 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from basics.errors import InputError, InputFileError, writing
 from harness.command_line.cli import cli
 from harness.comparing.comparison import Group, make_tables
 from harness.comparing.comparison_figure import curve_of, draw_tables, read_curves
@@ -48,13 +49,14 @@ def main(
         figure: PNG file for the curves; null: compare.png in the first of the folders, over that of an earlier call.
         force: overwrite what `output` and `figure` name.
     """
-    for path in (output, figure):
-        if path and not force and Path(path).exists():
-            raise FileExistsError(f"{path}: is there already; --force overwrites it")
+    for path in filter(None, (output, figure)):
+        with writing(path):
+            if not force and Path(path).exists():
+                raise InputFileError(f"{path}: is there already; --force overwrites it")
     if figure and not figure.endswith(".png"):
-        raise ValueError(f"--figure {figure}: the name must end in .png")
+        raise InputError(f"--figure {figure}: the name must end in .png")
     if by and by.startswith("test/"):
-        raise ValueError(f"--by {by}: the test set must not choose; take a validation figure, such as val/acc")
+        raise InputError(f"--by {by}: the test set must not choose; take a validation figure, such as val/acc")
     runs = read_runs([Path(folder) for folder in folders])
     picture = Path(figure) if figure else Path(folders[0]) / "compare.png"
     return compare(runs, by, format, Path(output) if output else None, picture)
@@ -64,7 +66,7 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
     """Prints or writes the tables, draws the figure, lists what could not be compared, and returns the groups.
 
     Raises:
-        ValueError: no run has finished, or none has the metric `by`.
+        InputError: no run has finished, or none has the metric `by`.
     """
     tables, left_out = make_tables(runs, by)
     says = partial(print, file=sys.stdout if output or format == "table" else sys.stderr)  # the output is all table
@@ -72,14 +74,15 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
         _list(left_out, 0, says)
         names = sorted({name for run in runs for name in run.metrics if number(run.metrics[name]) is not None})
         if by and names:
-            raise ValueError(f"--by {by}: no finished run has it; there are {', '.join(names)}")
+            raise InputError(f"--by {by}: no finished run has it; there are {', '.join(names)}")
         folders = dict.fromkeys(str(run.path) for run in runs)
-        raise ValueError(f"{', '.join([*folders][:3])}{', ...' * (len(folders) > 3)}: no run has finished")
+        raise InputError(f"{', '.join([*folders][:3])}{', ...' * (len(folders) > 3)}: no run has finished")
     text = write_tables(tables, format)
     print(output if output else text)
     if output:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text + "\n")
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text + "\n")
     drawn, unreadable = [], []
     for table in tables:
         curves, failed = read_curves(table.groups, tag) if (tag := curve_of(table)) else ([], [])

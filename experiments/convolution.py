@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from basics.choose import choose
+from basics.errors import InputError
 from datamodules.decode import decode_files
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
 from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
@@ -53,7 +54,7 @@ def main(
         run_dir: where runs are kept.
     """
     if not kernels:
-        raise ValueError("kernels []: name at least one")
+        raise InputError("kernels []: name at least one")
     for kernel in kernels:
         choose("kernel", kernel, KERNELS)
     photograph = read_image(Path(image) if image else _sample_image(), image_size)
@@ -78,10 +79,10 @@ def main(
 def read_image(path: Path, size: int) -> Tensor:
     """The middle square of an image file, (3, size, size), floats in 0..1."""
     if size < 8:
-        raise ValueError(f"image_size {size}: must be at least 8 pixels")
+        raise InputError(f"image_size {size}: must be at least 8 pixels")
     images, bad, _ = decode_files([path], size)
     if bad:
-        raise ValueError(f"{path}: {bad[0]}")
+        raise InputError(f"{path}: {bad[0]}")
     return torch.from_numpy(images[0]).permute(2, 0, 1) / 255
 
 
@@ -92,7 +93,7 @@ def _sample_image() -> Path:
 def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:
     """Its layers, and the multiply-adds that torch counts."""
     if len(input_shape) != 3 or min(*input_shape, num_outputs) < 1:
-        raise ValueError(
+        raise InputError(
             f"input_shape {input_shape}, num_outputs {num_outputs}: need [channels, height, width], above 0"
         )
     try:
@@ -100,7 +101,7 @@ def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[
             model = build_net(net, input_shape, num_outputs, **net_args)
         return layers_of(model, input_shape), counted_by_torch(model, input_shape)
     except RuntimeError as error:
-        raise ValueError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
+        raise InputError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
 
 
 def _print_layers(layers: list[Layer]) -> None:

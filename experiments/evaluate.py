@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from harness.command_line.cli import cli
@@ -62,11 +63,11 @@ def main(
 
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
-    """Raises ValueError where the model cannot take the data, or its data have changed and are not `chosen`."""
+    """Raises InputError where the model cannot take the data, or its data have changed and are not `chosen`."""
     shape, classes = tuple(data.input_shape), len(data.classes)
     wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):
-        raise ValueError(
+        raise InputError(
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
         )
     images = isinstance(data, ImageData)
@@ -75,7 +76,7 @@ def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> N
     if not images:
         now = {name: now.get(name) for name in fitted}  # an older checkpoint has fewer
     if not (np.allclose(fitted, now) or chosen if images else fitted == now):
-        raise ValueError(f"{path}: {data.name} has changed since the training{'; go on by --data' if images else ''}")
+        raise InputError(f"{path}: {data.name} has changed since the training{'; go on by --data' if images else ''}")
 
 
 def _by(shape: tuple[int, ...]) -> str:

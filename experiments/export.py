@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from basics.choose import choose
+from basics.errors import InputError, InputFileError, MissingFileError, writing
 from datamodules import ImageData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
@@ -74,7 +75,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     """
     suffix, write, load = choose("format", format, FORMATS)
     if images < 1:
-        raise ValueError(f"images {images}: must be at least 1")
+        raise InputError(f"images {images}: must be at least 1")
     source = find_checkpoint(checkpoint)
     target = Path(output) if output else source.with_suffix(suffix)
     _check_target(target, source, force)
@@ -90,8 +91,9 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         for name, apart in differences.items():
             if not apart.absolute <= TOLERANCE * apart.largest:  # nor where it is NaN
                 limit = f"more than {TOLERANCE:g} of it; no file is left"
-                raise ValueError(f"{target}: {name} differ from the checkpoint's by up to {apart}, {limit}")
-        unfinished.replace(target)
+                raise InputError(f"{target}: {name} differ from the checkpoint's by up to {apart}, {limit}")
+        with writing(target):
+            unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
     apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
@@ -102,7 +104,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 
 def _load_image_model(source: Path) -> Stages:
     if "preprocessing" in read_checkpoint(source)["hyper_parameters"]:
-        raise ValueError(f"{source}: was trained on a table, not on images; predict_table.py uses it")
+        raise InputError(f"{source}: was trained on a table, not on images; predict_table.py uses it")
     return load_model(source).eval()
 
 
@@ -110,17 +112,18 @@ def _data_of(source: Path) -> ImageData | None:
     """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
     try:
         return load_data(source)
-    except ValueError:
+    except InputError:
         return None
 
 
 def _check_target(target: Path, source: Path, force: bool) -> None:
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"{target}: there is no folder {target.parent}")
-    if target.is_dir() or (target.exists() and target.samefile(source)):
-        raise ValueError(f"--output {target}: is a folder, or the checkpoint itself")
-    if target.exists() and not force:
-        raise FileExistsError(f"{target}: is there already; --force writes over it")
+    with writing(target):
+        if not target.parent.is_dir():
+            raise MissingFileError(f"{target}: there is no folder {target.parent}")
+        if target.is_dir() or (target.exists() and target.samefile(source)):
+            raise InputError(f"--output {target}: is a folder, or the checkpoint itself")
+        if target.exists() and not force:
+            raise InputFileError(f"{target}: is there already; --force writes over it")
 
 
 def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
@@ -147,7 +150,7 @@ def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
             return torch.export.export(module, (two,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(
+        raise InputError(
             f"net {module.model.hparams['net']}: torch.export cannot follow its forward ({reason})"
         ) from error
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from basics.choose import choose
+from basics.errors import InputError
 from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
@@ -48,7 +49,7 @@ def main(
         trained = read_checkpoint(find_checkpoint(resumed or checkpoint))["hyper_parameters"]
         net, net_args = trained.get("net"), trained.get("net_args")
         if not isinstance(net, str) or not isinstance(net_args, dict | None):
-            raise ValueError(f"{checkpoint}: names no network")
+            raise InputError(f"{checkpoint}: names no network")
     dataset = choose("data", data, DATA)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=image_size, skip_bad=skip_bad)

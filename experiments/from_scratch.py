@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basics.errors import InputError
 from datamodules import MNIST
 from datamodules.pickled_arrays import read_pickled_splits
 from experiments.fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
@@ -74,10 +75,10 @@ def main(
     """
     for name, value in {"lr": lr, "batch_size": batch_size, "max_epochs": max_epochs}.items():
         if value <= 0:
-            raise ValueError(f"{name} {value}: must be above 0")
+            raise InputError(f"{name} {value}: must be above 0")
     splits = _read_pickle(Path(pickle)) if pickle else _read_mnist(data_dir, seed, sample)
     if batch_size > len(splits["train"].labels):
-        raise ValueError(f"batch_size {batch_size}: there are only {len(splits['train'].labels):,} training images")
+        raise InputError(f"batch_size {batch_size}: there are only {len(splits['train'].labels):,} training images")
     study = Study("from_scratch", run_dir, "softmax")
     print(", ".join(f"{len(split.labels):,} {name}" for name, split in splits.items()), "images")
     print_extremes()

@@ -31,6 +31,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from torch import Tensor
 
 from basics.choose import choose
+from basics.errors import InputError
 from callbacks import LRDecay
 from experiments.fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
 from harness.command_line.cli import cli
@@ -173,13 +174,13 @@ def main(
 
 def _check(lr: float | None, lr_decay: str, steps: int, side: int) -> None:
     if lr is not None and not 0 < lr < math.inf:
-        raise ValueError(f"lr {lr}: must be positive")
+        raise InputError(f"lr {lr}: must be positive")
     if lr_decay == "plateau":
-        raise ValueError("lr_decay plateau: there is no validation here that it could wait for")
+        raise InputError("lr_decay plateau: there is no validation here that it could wait for")
     LRDecay(lr_decay)  # refuses a name it does not know
     for name, value in {"steps": steps, "side": side}.items():
         if value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
+            raise InputError(f"{name} {value}: must be at least 1")
 
 
 def summarise(outcome: Outcome) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from basics.errors import InputError
 from experiments.fundamentals.line_descent import (
     Descent,
     Points,
@@ -103,15 +104,15 @@ def main(
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:
     if points < FEWEST:
-        raise ValueError(f"--points {points}: must be at least {FEWEST}; a line goes through any two")
+        raise InputError(f"--points {points}: must be at least {FEWEST}; a line goes through any two")
     if noise < 0:
-        raise ValueError(f"--noise {noise}: must not be negative")
+        raise InputError(f"--noise {noise}: must not be negative")
     if lr is not None and lr <= 0:
-        raise ValueError(f"--lr {lr}: must be above 0")
+        raise InputError(f"--lr {lr}: must be above 0")
     if epochs < 1:
-        raise ValueError(f"--epochs {epochs}: must be at least 1")
+        raise InputError(f"--epochs {epochs}: must be at least 1")
     if seed < 0:
-        raise ValueError(f"--seed {seed}: must not be negative")
+        raise InputError(f"--seed {seed}: must not be negative")
 
 
 def generate(count: int, noise: float, seed: int) -> Points:
@@ -126,19 +127,19 @@ def read_points(csv: str, x: str, y: str) -> Points:
     """The columns `x` and `y` of a file.
 
     Raises:
-        ValueError: a column or a value is missing or no number, there are too few rows, or x is always the same.
+        InputError: a column or a value is missing or no number, there are too few rows, or x is always the same.
     """
     from datamodules.tables import check_columns, complete_numbers, read_csv  # here, for pandas takes half a second
 
     if x == y:
-        raise ValueError(f"--x {x}: is --y too; a column says all of itself")
+        raise InputError(f"--x {x}: is --y too; a column says all of itself")
     table = read_csv(Path(csv))
     check_columns(table, (x, y), None)
     points = Points(complete_numbers(table, x), complete_numbers(table, y))
     if len(points.x) < FEWEST:
-        raise ValueError(f"{csv}: {len(points.x)} rows are too few for a line; it takes {FEWEST}")
+        raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it takes {FEWEST}")
     if points.x.std() <= 1e-12 * abs(points.x).max():  # rounding errors of a constant
-        raise ValueError(f"{csv}, column {x!r}: always {table.cells[x].iloc[0]!r}; no line can be fitted")
+        raise InputError(f"{csv}, column {x!r}: always {table.cells[x].iloc[0]!r}; no line can be fitted")
     return points
 
 
@@ -150,7 +151,7 @@ def _sizes(batch: str | int, count: int) -> dict[str, int]:
     if batch == "full":
         return {"full": count}
     if not 1 <= batch <= count:
-        raise ValueError(f"--batch {batch}: must be from 1 to {count}, the number of points")
+        raise InputError(f"--batch {batch}: must be from 1 to {count}, the number of points")
     return {f"batch{batch}": batch}
 
 
@@ -164,7 +165,7 @@ def _descend(method: str, data: Points, batch: int, lr: float | None, epochs: in
     slope, height = descent.path[-1]
     first, last = (data.y**2).mean(), ((slope * data.z + height - data.y) ** 2).mean()
     if not last <= 10 * first:  # near the minimum, small batches may well end above where they began
-        raise ValueError(
+        raise InputError(
             f"--lr {rate:g}: descent in batches of {batch} diverges; try --lr {default_rate(data, batch):.2g}"
         )
     return descent

@@ -30,6 +30,7 @@ import torch
 from lightning.pytorch import seed_everything
 from torch import nn
 
+from basics.errors import InputError
 from experiments.fundamentals.two_class import Problem, linear_pair, predict, score, smoothness, to_the_minimum, train
 from experiments.fundamentals.two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
 from experiments.fundamentals.two_class_problems import CENTRES, blobs, read_table, xor
@@ -76,7 +77,7 @@ def main(
         {"points": (points, FEWEST), "hidden": (hidden, 1), "steps": (steps, 1), "seed": (seed, 0)},
     )
     if lr is not None and lr <= 0:
-        raise ValueError(f"--lr {lr}: must be above 0")
+        raise InputError(f"--lr {lr}: must be above 0")
     problem = "table" if csv else problem
     table = read_table(csv, target, seed) if problem in ("all", "table") else None
     study = Study("logistic_regression", run_dir, problem)
@@ -97,11 +98,11 @@ def main(
 def _check(problem: str, csv: str, target: str, least: dict[str, tuple[int, int]]) -> None:
     for name, (value, lowest) in least.items():
         if value < lowest:
-            raise ValueError(f"--{name} {value}: must be at least {lowest}")
+            raise InputError(f"--{name} {value}: must be at least {lowest}")
     if bool(csv) != bool(target):
-        raise ValueError(f"--{'target' if csv else 'csv'}: is needed with --{'csv' if csv else 'target'}")
+        raise InputError(f"--{'target' if csv else 'csv'}: is needed with --{'csv' if csv else 'target'}")
     if csv and problem not in ("all", "table"):
-        raise ValueError(f"--csv {csv}: --problem {problem} reads no file")
+        raise InputError(f"--csv {csv}: --problem {problem} reads no file")
 
 
 def solve_blobs(problem: Problem, lr: float | None, steps: int) -> Result:

@@ -33,6 +33,7 @@ import numpy as np
 from lightning.pytorch import seed_everything
 
 from basics.choose import choose
+from basics.errors import InputError
 from datamodules import MNIST, FashionMNIST, ImageData
 from experiments.fundamentals.linear_embeddings import fit_nca, fit_pca
 from experiments.fundamentals.retrieval_figures import (
@@ -137,15 +138,15 @@ def main(
 
 
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
-    """Raises ValueError where there is nothing to learn or to retrieve."""
+    """Raises InputError where there is nothing to learn or to retrieve."""
     arrays = images.arrays
     if len(images.val_indices) < 2:
-        raise ValueError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")
+        raise InputError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")
     if len(np.unique(arrays.train_labels[images.train_indices])) < 2:
-        raise ValueError(f"{images.name}: all training images are of one class; there is nothing to tell apart")
+        raise InputError(f"{images.name}: all training images are of one class; there is nothing to tell apart")
     check_labels(arrays.test_labels, arrays.train_labels)
     if not recall_at:
-        raise ValueError("recall_at: needs one k at least")
+        raise InputError("recall_at: needs one k at least")
     for k in recall_at:
         check_k(k, len(arrays.train_labels), "recall_at: ")
 

@@ -18,6 +18,7 @@ from typing import Any
 from lightning.pytorch import seed_everything
 
 from basics.choose import choose
+from basics.errors import InputError
 from callbacks import LRDecay
 from callbacks.lr_decay import SCHEDULES
 from datamodules import MNIST
@@ -92,9 +93,9 @@ def main(
     names = list(dict.fromkeys(optimizer.split(",")))
     options = {name: choose("optimizer", name, RATES) | ({} if lr is None else {"lr": lr}) for name in names}
     if lr is not None and not 0 < lr < math.inf:
-        raise ValueError(f"lr {lr}: must be positive")
+        raise InputError(f"lr {lr}: must be positive")
     if max_epochs < 1:
-        raise ValueError(f"max_epochs {max_epochs}: must be at least 1")
+        raise InputError(f"max_epochs {max_epochs}: must be at least 1")
     data = MNIST(batch_size=batch_size, seed=seed, sample=True)
     data.setup()
     study = Study("optimizers", run_dir, label="sweep" if sweep else f"{len(names)}_optimizers")

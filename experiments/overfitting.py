@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from basics.choose import choose
+from basics.errors import InputError
 from experiments.fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
 from experiments.fundamentals.weight_decay_folds import check_folds, choose_weight_decay
 from harness.command_line.cli import cli
@@ -85,7 +86,7 @@ def main(
     """
     for name, (value, least) in {"folds": (folds, 0), "max_epochs": (max_epochs, 1), "jobs": (jobs, 0)}.items():
         if value < least:
-            raise ValueError(f"{name} {value}: must be at least {least}")
+            raise InputError(f"{name} {value}: must be at least {least}")
     settings = Settings(images, max_epochs, lr, batch_size, seed, sample, data_dir)
     if folds:
         check_folds(settings, folds, weight_decays)
@@ -93,7 +94,7 @@ def main(
             Study("overfitting", run_dir, f"{folds}_folds"), settings, folds, weight_decays, jobs
         )
     if not variants:
-        raise ValueError("variants []: name at least one")
+        raise InputError("variants []: name at least one")
     chosen = {name: choose("variant", name, VARIANTS) for name in variants}
     data, _ = prepare(settings)
     study = Study("overfitting", run_dir, "variants")

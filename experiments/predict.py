@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageOps
 
 from basics.choose import choose
+from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
@@ -75,7 +76,7 @@ def main(
     path = find_checkpoint(checkpoint)
     model = load_model(path)
     if not isinstance(model, Classifier):
-        raise ValueError(f"{path}: holds a {type(model).__name__}, not a classifier of images")
+        raise InputError(f"{path}: holds a {type(model).__name__}, not a classifier of images")
     data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
@@ -99,26 +100,29 @@ def _warn_of_sample(path: Path) -> str:
 
 def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
     if table == sheet:
-        raise ValueError(f"--output {table}: is the name of the sheet; let the table end in .csv")
+        raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
     for path in (table, sheet):
-        if path.is_dir() or (path.exists() and not force):
-            raise FileExistsError(
-                f"{path}: is there already; name another file by --output, or write over it by --force"
-            )
+        with writing(path):
+            if path.is_dir() or (path.exists() and not force):
+                raise InputFileError(
+                    f"{path}: is there already; name another file by --output, or write over it by --force"
+                )
     if not table.parent.is_dir():
-        raise FileNotFoundError(f"{table}: there is no folder {table.parent}")
+        raise MissingFileError(f"{table}: there is no folder {table.parent}")
 
 
 def _find(name: str) -> list[Path]:
     """The file of that name, or those in the folder.
 
     Raises:
-        FileNotFoundError: there is none.
+        MissingFileError: there is none.
     """
     path = Path(name)
-    found = list(files_below(path)) if path.is_dir() else [path]
-    if not found or not path.exists():
-        raise FileNotFoundError(f"{name}: {'no files in this folder' if path.is_dir() else 'no such file or folder'}")
+    with reading(name):
+        found = list(files_below(path)) if path.is_dir() else [path]
+        if not found or not path.exists():
+            reason = "no files in this folder" if path.is_dir() else "no such file or folder"
+            raise MissingFileError(f"{name}: {reason}")
     return found
 
 
@@ -140,7 +144,7 @@ def _predict(
     """Reads and classifies a batch of files after the other.
 
     Raises:
-        ValueError: a file cannot be read and `skip_bad` is not set, or none can.
+        InputError: a file cannot be read and `skip_bad` is not set, or none can.
     """
     good, shares, shown, bad = [], [], {}, {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
@@ -150,7 +154,7 @@ def _predict(
         images = dict(zip(batch, in_threads(read, batch), strict=True))
         bad |= {str(path): image for path, image in images.items() if isinstance(image, str)}
         if bad and not skip_bad:
-            raise ValueError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
+            raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
         images = {path: image for path, image in images.items() if not isinstance(image, str)}
         if images:
             shares.append(_probabilities(model, [*images.values()], device))
@@ -158,7 +162,7 @@ def _predict(
             shown |= {len(good): image} if path in wanted else {}
             good.append(path)
     if not good:
-        raise ValueError(naming(bad))
+        raise InputError(naming(bad))
     return Predictions(good, np.concatenate(shares), shown, bad)
 
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from basics.errors import InputError, InputFileError, MissingFileError, writing
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import check_unique, read_csv
@@ -38,10 +39,7 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
         output: the file to write.
         force: write over the file of an earlier call.
     """
-    if Path(output).is_dir() or (Path(output).exists() and not force):
-        raise FileExistsError(f"{output}: is there already; name another file by --output, or write over it by --force")
-    if not Path(output).parent.is_dir():
-        raise FileNotFoundError(f"{output}: there is no folder {Path(output).parent}")
+    _check_output(Path(output), force)
     folds = sorted(Path(checkpoint).glob("fold*")) or [checkpoint]
     paths = [find_checkpoint(str(fold)) for fold in folds]
     said = [_predict(path, Path(rows)) for path in paths]
@@ -52,6 +50,16 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
     columns = _distinct([(first.id_column, first.ids), *_columns(first.fitted, values)])
     write_predictions(Path(output), first.id_column, columns.pop(first.id_column), columns)
     print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {output}")
+
+
+def _check_output(output: Path, force: bool) -> None:
+    with writing(output):
+        if output.is_dir() or (output.exists() and not force):
+            raise InputFileError(
+                f"{output}: is there already; name another file by --output, or write over it by --force"
+            )
+        if not output.parent.is_dir():
+            raise MissingFileError(f"{output}: there is no folder {output.parent}")
 
 
 class Predicted(NamedTuple):
@@ -67,7 +75,7 @@ class Predicted(NamedTuple):
 def _predict(path: Path, rows: Path) -> Predicted:
     options = read_checkpoint(path)["hyper_parameters"]
     if "recipe" not in (fitted := options.get("preprocessing") or {}):
-        raise ValueError(f"{path}: was not trained on a table")
+        raise InputError(f"{path}: was not trained on a table")
     kind = RowClassifier if fitted["classes"] else Regressor
     model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     table = read_csv(rows)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from basics.errors import InputError, writing
 from experiments.compare import compare
 from harness.command_line.cli import cli
 from harness.comparing.run_files import read_runs
@@ -57,17 +58,18 @@ def main(
     """
     for name, value in {"seeds": seeds, "jobs": jobs}.items():
         if value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
+            raise InputError(f"{name} {value}: must be at least 1")
     path = find_script(script)
     check_flags(path, arguments, {"--seed": first_seed})
     folder = Path(run_dir) / "repeat" / label(path, arguments)
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / ".lock", timeout=0):
             folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
             failed = run_seeds(path, arguments, folders, jobs)
     except Timeout as error:
-        raise ValueError(f"{folder}: the same command is at work there") from error
+        raise InputError(f"{folder}: the same command is at work there") from error
     if any(finished(its) for its in folders.values()):
         compare(read_runs([folder]), None, "table", None, folder / "compare.png")
     for seed in failed:

@@ -27,6 +27,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from basics.errors import InputError, writing
 from harness.command_line.cli import cli
 from harness.comparing.configurations import size
 from harness.comparing.run_files import mode_of
@@ -77,13 +78,14 @@ def main(
     """
     for name, value in {"trials": trials, "jobs": jobs, "heartbeat": heartbeat}.items():
         if value < 1:
-            raise ValueError(f"{name} {value}: must be at least 1")
+            raise InputError(f"{name} {value}: must be at least 1")
     space, path = parse_vary(vary), find_script(script)
     flags = check_space(path, arguments, space)
     metric = _choose_metric(flags, metric)
     mode = _mode(metric, flags)
     folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
     warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
     wanted = int(min(trials, size(space)))
@@ -113,7 +115,7 @@ def check_space(script: Path, arguments: list[str], space: dict[str, Between | O
     """The script's flags, which has been shown each choice and both ends of each range.
 
     Raises:
-        ValueError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.
+        InputError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.
     """
     shown = []
     for row in range(max(len(its.examples) for its in space.values())):
@@ -123,7 +125,7 @@ def check_space(script: Path, arguments: list[str], space: dict[str, Between | O
         values = [json.dumps(_read(flags, name)) for flags in shown[: len(its.examples)]]
         for at, value in enumerate(values):
             if value in values[:at]:
-                raise ValueError(f"--vary {name}: {its.examples[at]} is {its.examples[values.index(value)]} again")
+                raise InputError(f"--vary {name}: {its.examples[at]} is {its.examples[values.index(value)]} again")
     return shown[-1]
 
 
@@ -137,16 +139,16 @@ def _read(flags: dict[str, Any], name: str) -> Any:
 def _mode(metric: str, flags: dict[str, Any]) -> str:
     mode = mode_of(metric, flags)
     if mode is None:
-        raise ValueError(f"--metric {metric}: its name does not say whether more or less is better, nor --monitor_mode")
+        raise InputError(f"--metric {metric}: its name does not say whether more or less is better, nor --monitor_mode")
     return mode
 
 
 def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
     chosen = metric or ("cv/log_rmse" if flags.get("folds") else flags.get("monitor"))
     if not chosen:
-        raise ValueError("metric: the script monitors none; name one of its validation figures by --metric")
+        raise InputError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):
-        raise ValueError(f"--metric {chosen}: the test set must not choose; take a validation figure, such as val/acc")
+        raise InputError(f"--metric {chosen}: the test set must not choose; take a validation figure, such as val/acc")
     return chosen
 
 

@@ -10,6 +10,7 @@ No figure has been measured here yet.
 
 from typing import Any
 
+from basics.errors import InputError
 from datamodules.csv_table import CsvTable
 from harness.command_line.cli import cli
 from harness.tasks.tabular import train_table
@@ -76,9 +77,9 @@ def main(
     """
     for flag, value in {"csv": csv, "target": target}.items():
         if not value and not sample:
-            raise ValueError(f"--{flag}: is needed, or --sample")
+            raise InputError(f"--{flag}: is needed, or --sample")
         if value and sample:
-            raise ValueError(f"--{flag} {value}: --sample has a table and a target of its own; leave one of them out")
+            raise InputError(f"--{flag} {value}: --sample has a table and a target of its own; leave one of them out")
     data = CsvTable(
         csv, target, task, batch_size, seed, val_size, log_target=log_target, id_column=id_column, drop=drop,
         categories=categories, ordinals=ordinals, log1p=log1p, clip=clip, scale=scale, rare=rare, sample=sample,

@@ -1,18 +1,55 @@
 """Classification by any network: cross-entropy, accuracy, and the usual penalties."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules import mix
 from lit_modules.heads import head_of
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
+from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt, Stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierOptions(OptimizerOptions):
+    """What a classifier of images learns by.
+
+    Args:
+        l1: factor of the L1 penalty: of the sum of absolute weights, not of biases or scales.
+        label_smoothing: share of each target that is spread over all classes (Szegedy et al. 2016); in training only.
+        mixup: alpha of mixup: training images are weighted means of two (see mix.py); 0 is off.
+        cutmix: alpha of CutMix: a rectangle of each training image is another's; 0 is off. With both, each batch is
+            mixed by one of them at random.
+        test_flip: in evaluation, average the network's outputs for each image and its mirror image.
+        backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
+        freeze_epochs: epochs at the start in which only the head learns.
+
+    Raises:
+        InputError: a number is out of its range.
+    """
+
+    l1: float = 0.0
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    test_flip: bool = False
+    backbone_lr: float | None = None
+    freeze_epochs: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_smoothing <= 1:
+            raise InputError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
+        for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
+            if getattr(self, name) < 0:
+                raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
 
 class Classifier(Stages):
@@ -28,21 +65,15 @@ class Classifier(Stages):
         mean: of the training pixels, per channel; subtracted from the input.
         std: of the training pixels, per channel; divides the input.
         net_args: options of the network.
-        lr: the initial learning rate.
-        label_smoothing: share of each target spread over all classes (Szegedy et al. 2016); in training only.
-        l1: factor of the sum of absolute weights (not biases or scales), added to the training loss.
-        mixup: alpha of mixup, see `mix.py`; 0 is off.
-        cutmix: alpha of CutMix; with both, each batch is mixed by one of them at random.
-        test_flip: in evaluation, the logits are the mean over an image and its mirror image.
-        backbone_lr: learning rate of all but the head, the layer that makes the outputs; None: `lr` too.
-        freeze_epochs: epochs in which only the head learns.
         classes: their names, in the order of the labels; kept for predictions.
+        options: those of `ClassifierOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("loss", "acc")
+    options_type = ClassifierOptions
 
     def __init__(
         self,
@@ -52,37 +83,24 @@ class Classifier(Stages):
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
         net_args: dict[str, Any] | None = None,
-        lr: float = 0.1,
-        optimizer: str = "sgd",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
-        l1: float = 0.0,
-        label_smoothing: float = 0.0,
-        mixup: float = 0.0,
-        cutmix: float = 0.0,
-        test_flip: bool = False,
-        backbone_lr: float | None = None,
-        freeze_epochs: int = 0,
         classes: Sequence[str] | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)
+        chosen = ClassifierOptions(**options)
         self.save_hyperparameters(logger=False)
-        if not 0 <= label_smoothing <= 1:
-            raise ValueError(f"label_smoothing {label_smoothing}: must be from 0 to 1")
-        for option, value in {"l1": l1, "mixup": mixup, "cutmix": cutmix, "freeze_epochs": freeze_epochs}.items():
-            if value < 0:
-                raise ValueError(f"{option} {value}: must not be negative")
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.label_smoothing, self.l1, self.test_flip = label_smoothing, l1, test_flip
-        self.mixes = [(function, alpha) for function, alpha in ((mix.mixup, mixup), (mix.cutmix, cutmix)) if alpha]
-        self.weights = [p for p in self.net.parameters() if p.ndim > 1] if l1 else []
+        self.label_smoothing, self.l1, self.test_flip = chosen.label_smoothing, chosen.l1, chosen.test_flip
+        mixes = ((mix.mixup, chosen.mixup), (mix.cutmix, chosen.cutmix))
+        self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
+        self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
         self.frozen = False  # whether only the head learns now
         self.configure_optimizers()  # so that a wrong option is refused now
-        if freeze_epochs:
+        if chosen.freeze_epochs:
             head_of(self.net)  # the same
 
     def forward(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Imported from here and not from the package: the losses' library takes a second.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, cast
 
 import torch
@@ -11,11 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from basics.errors import InputError
 from basics.trainer_parts import datamodule_of
 from lit_modules.losses import build_loss
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
+from lit_modules.optimizers import OptimizerOptions
 from lit_modules.retrieval import nearest_mean, retrieve
 from lit_modules.stages import Batch, Learnt, Stages
 
@@ -24,6 +27,30 @@ class HasGallery(Protocol):
     """A data module that has the images which the test's are compared with."""
 
     def gallery_dataloader(self) -> Iterable[Batch]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedderOptions(OptimizerOptions):
+    """What an embedding is learnt by, and compared by.
+
+    Args:
+        loss: softmax, center, nca, proxy_nca, triplet or contrastive (lit_modules/losses).
+        loss_args: options of the loss, such as --loss_args.margin 0.3.
+        embedding_size: dimension of the embedding: how many numbers stand for an image.
+        recall_at: numbers of neighbours among which the query's class is looked for.
+
+    Raises:
+        InputError: the dimension is below 1.
+    """
+
+    loss: str = "softmax"
+    loss_args: dict[str, Any] | None = None
+    embedding_size: int = 64
+    recall_at: list[int] = field(default_factory=lambda: [1, 10])
+
+    def __post_init__(self) -> None:
+        if self.embedding_size < 1:
+            raise InputError(f"embedding_size {self.embedding_size}: must be at least 1")
 
 
 class Embedder(Stages):
@@ -39,18 +66,15 @@ class Embedder(Stages):
         input_shape: (C, H, W).
         mean: of the training pixels, per channel; subtracted from the input.
         std: of the training pixels, per channel; divides the input.
-        loss: a name from `lit_modules.losses`.
-        loss_args: options of the loss.
-        embedding_size: numbers that stand for an image; its dimension.
-        recall_at: the k of `recall_at_k`.
         net_args: options of the network.
-        lr: the initial learning rate.
+        options: those of `EmbedderOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
 
     metrics = ("precision_at_1", "map", "map_at_r", "acc")
+    options_type = EmbedderOptions
 
     def __init__(
         self,
@@ -59,24 +83,16 @@ class Embedder(Stages):
         num_classes: int,
         mean: Sequence[float] = (0.0,),
         std: Sequence[float] = (1.0,),
-        loss: str = "softmax",
-        loss_args: dict[str, Any] | None = None,
-        embedding_size: int = 64,
-        recall_at: Sequence[int] = (1, 10),
         net_args: dict[str, Any] | None = None,
-        lr: float = 0.1,
-        optimizer: str = "sgd",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__()
-        input_shape, mean, std, recall_at = tuple(input_shape), tuple(mean), tuple(std), tuple(recall_at)
+        input_shape, mean, std = tuple(input_shape), tuple(mean), tuple(std)
+        chosen = EmbedderOptions(**options)
         self.save_hyperparameters(logger=False)
-        if embedding_size < 1:
-            raise ValueError(f"embedding_size {embedding_size}: must be at least 1")
-        self.net = build_net(net, input_shape, embedding_size, **(net_args or {}))
-        self.loss = build_loss(loss, embedding_size, num_classes, **(loss_args or {}))
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
+        self.net = build_net(net, input_shape, chosen.embedding_size, **(net_args or {}))
+        self.loss = build_loss(chosen.loss, chosen.embedding_size, num_classes, **(chosen.loss_args or {}))
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
         self.embeddings: dict[str, Batch] = {}  # and labels, of "val", "test" and "gallery"; on the CPU

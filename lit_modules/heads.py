@@ -10,6 +10,8 @@ from operator import attrgetter
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
+from basics.errors import InputError
+
 # Their weights may have two dimensions, and map nothing to anything.
 NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
@@ -25,14 +27,14 @@ def head_of(net: nn.Module) -> nn.Module:
     """The layer that makes the outputs, or a container of the layers and parameters that do.
 
     Raises:
-        ValueError: the network names no head, or one that it does not have.
+        InputError: the network names no head, or one that it does not have.
     """
     head = getattr(net, "head", None)
     if isinstance(head, nn.Module):
         return head
     names = (head,) if isinstance(head, str) else head
     if not isinstance(names, tuple) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f'net {type(net).__name__}: names no head; say `head = "<name of its output layer>"` in it')
+        raise InputError(f'net {type(net).__name__}: names no head; say `head = "<name of its output layer>"` in it')
     parts = {name: _part(net, name) for name in names}
     if len(parts) == 1 and isinstance(only := parts[names[0]], nn.Module):
         return only
@@ -48,7 +50,7 @@ def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
     try:
         return attrgetter(name)(net)
     except AttributeError as error:
-        raise ValueError(f"net {type(net).__name__}: its head {name!r} is no layer and no parameter of it") from error
+        raise InputError(f"net {type(net).__name__}: its head {name!r} is no layer and no parameter of it") from error
 
 
 def hidden_matrices(net: nn.Module) -> list[Tensor]:
@@ -57,7 +59,7 @@ def hidden_matrices(net: nn.Module) -> list[Tensor]:
     Whatever is called a weight and has two dimensions counts, since layers may be of a network's own.
 
     Raises:
-        ValueError: the network names no head.
+        InputError: the network names no head.
     """
     head = set(head_of(net).parameters())
     return [

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from basics.errors import InputError
+
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's quintic: drives singular values to 0.7..1.2 in five steps
 BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
 PADDING = 0.05  # multiplications by zeros, as a share of the others, that fewer kernels are worth
@@ -37,7 +39,7 @@ class Muon(Optimizer):
         weight_decay: a hidden weight loses lr * weight_decay of itself at each step.
 
     Raises:
-        ValueError: a number is out of its range.
+        InputError: a number is out of its range.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class Muon(Optimizer):
     ) -> None:
         for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
             if not value >= 0 or (name == "momentum" and value >= 1):  # nor NaN, which is not less than 0
-                raise ValueError(f"{name} {value}: out of its range")
+                raise InputError(f"{name} {value}: out of its range")
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, defaults)
         self.hidden = set(hidden)

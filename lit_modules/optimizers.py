@@ -12,11 +12,13 @@ muon       see muon.py
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, optim
 
 from basics.choose import choose
+from basics.errors import InputError
 from lit_modules.fused import FUSED, keep_form
 from lit_modules.muon import Muon
 
@@ -31,6 +33,25 @@ OPTIMIZERS = {
     "adadelta": optim.Adadelta,
     "muon": Muon,
 }
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerOptions:
+    """The optimizer.
+
+    Args:
+        lr: initial, or with onecycle highest, learning rate.
+        optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad, adadelta or muon (lit_modules/optimizers.py).
+        momentum: of sgd, momentum, nesterov, rmsprop and muon.
+        nesterov: whether sgd's momentum is Nesterov's.
+        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
+    """
+
+    lr: float = 0.1
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = True
+    weight_decay: float = 0.0
 
 
 def build_optimizer(
@@ -55,7 +76,7 @@ def build_optimizer(
             others are made of few kernels there anyway, each for all parameters.
 
     Raises:
-        ValueError: there is no such optimizer, or a number is out of its range.
+        InputError: there is no such optimizer, or a number is out of its range.
     """
     kind = choose("optimizer", name, OPTIMIZERS)
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
@@ -71,6 +92,6 @@ def build_optimizer(
     try:
         optimizer = kind(params, **options)
     except ValueError as error:
-        raise ValueError(f"optimizer {name}: {error}") from error
+        raise InputError(f"optimizer {name}: {error}") from error
     keep_form(optimizer)
     return optimizer

@@ -7,6 +7,8 @@ from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from basics.errors import InputError
+
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", NoneType: "null"}
 LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of an option of that name, wherever it is
 
@@ -18,20 +20,20 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
         flag: that they come from, such as net_args.
 
     Raises:
-        ValueError: an option that it does not have, or a value of another type or out of its range.
+        InputError: an option that it does not have, or a value of another type or out of its range.
     """
     known = dict(list(_parameters(maker).items())[2:])
     for option, value in options.items():
         if option not in known:
-            raise ValueError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
+            raise InputError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
         kind, usual = known[option].annotation, known[option].default
         if not _fits(value, kind):
             example = "" if usual in (inspect.Parameter.empty, None) else f", such as {_plain(usual)}"
-            raise ValueError(f"{flag}.{option} {value}: {name} expects {_words(kind)}{example}")
+            raise InputError(f"{flag}.{option} {value}: {name} expects {_words(kind)}{example}")
         if any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
-            raise ValueError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
+            raise InputError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
         if option == "dropout" and not 0 <= value < 1:
-            raise ValueError(f"{flag}.dropout {value}: must be from 0 to below 1")
+            raise InputError(f"{flag}.dropout {value}: must be from 0 to below 1")
 
 
 def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

@@ -1,17 +1,50 @@
 """Regression by any network: squared or Huber loss on standardised targets or their logarithms."""
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net, member_outputs
+from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt, Stages
 
 LOSSES = ("mse", "huber")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowOptions(OptimizerOptions):
+    """The optimizer of a network for tables."""
+
+    lr: float = 0.001
+    optimizer: str = "adamw"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegressorOptions(RowOptions):
+    """What a regression learns by.
+
+    Args:
+        loss: of a regression, mse, or huber, which is half the square up to `delta` and linear beyond.
+        delta: of huber, standard deviations of the target from which on the loss is linear.
+
+    Raises:
+        InputError: there is no such loss, or `delta` is not above 0.
+    """
+
+    loss: str = "mse"
+    delta: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.loss not in LOSSES:
+            raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
+        if self.delta <= 0:
+            raise InputError(f"delta {self.delta}: must be above 0")
 
 
 class Regressor(Stages):
@@ -29,13 +62,13 @@ class Regressor(Stages):
         log_target: learn the logarithm.
         preprocessing: how rows became input, as plain data; kept for predictions.
         net_args: options of the network.
-        loss: mse, or huber, which is half the square up to `delta` and linear beyond.
-        delta: of huber, in standard deviations.
-        lr: the initial learning rate.
+        options: those of `RegressorOptions`.
 
     Raises:
-        ValueError: a name is unknown or a number out of its range.
+        InputError: a name is unknown or a number out of its range.
     """
+
+    options_type = RegressorOptions
 
     def __init__(
         self,
@@ -46,21 +79,12 @@ class Regressor(Stages):
         log_target: bool = False,
         preprocessing: dict[str, Any] | None = None,
         net_args: dict[str, Any] | None = None,
-        loss: str = "mse",
-        delta: float = 1.0,
-        lr: float = 0.001,
-        optimizer: str = "adamw",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__()
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
-        if loss not in LOSSES:
-            raise ValueError(f"loss {loss!r}: no such loss; there are {', '.join(LOSSES)}")
-        if delta <= 0:
-            raise ValueError(f"delta {delta}: must be above 0")
+        self.hparams.update(asdict(RegressorOptions(**options)))  # those that have their defaults too
         self.metrics = ("loss", "log_rmse", "rmse", "mae", "r2") if log_target else ("loss", "rmse", "mae", "r2")
         self.net = build_net(net, input_shape, 1, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.errors import InputError
+
 CHUNK = 128  # queries at a time: 12 bytes for each pair with the gallery and thread; 92 MB at 60,000
 FARTHEST = 2**31 - 2  # the last key of a ranking, of another class
 STEPS = 2.0**29  # similarities are ranked to 2e-9, finer than float32 tells them apart
@@ -53,7 +55,7 @@ def retrieve(
             class finds nothing: its precision is 0.
 
     Raises:
-        ValueError: a query's class is not in the gallery, or an embedding is not finite.
+        InputError: a query's class is not in the gallery, or an embedding is not finite.
     """
     wanted, found = labels.cpu().numpy(), gallery_labels.cpu().numpy()
     check_labels(wanted, found)
@@ -76,17 +78,17 @@ _NOTHING = Retrieval(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 def check_labels(labels: np.ndarray, gallery_labels: np.ndarray) -> None:
-    """Raises ValueError where a query's class is not in the gallery."""
+    """Raises InputError where a query's class is not in the gallery."""
     if missing := sorted(set(labels.tolist()) - set(gallery_labels.tolist())):
         row = int((labels == missing[0]).argmax())
-        raise ValueError(f"label {missing[0]} of query {row}: no image of the gallery has it")
+        raise InputError(f"label {missing[0]} of query {row}: no image of the gallery has it")
 
 
 def nearest(queries: Tensor, gallery: Tensor, k: int, chunk: int = CHUNK) -> Tensor:
     """Rows of the k nearest in the gallery, (Q, k), the nearest first; of equals, the lower row first.
 
     Raises:
-        ValueError: k is not from 1 to the size of the gallery, or an embedding is not finite.
+        InputError: k is not from 1 to the size of the gallery, or an embedding is not finite.
     """
     check_k(k, len(gallery))
     rows, everything = _unit(queries).numpy(), _unit(gallery).T.numpy()
@@ -103,9 +105,9 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, chunk: int = CHUNK) -> Ten
 
 
 def check_k(k: int, available: int, flag: str = "") -> None:
-    """Raises ValueError where there are no k nearest."""
+    """Raises InputError where there are no k nearest."""
     if not 1 <= k <= available:
-        raise ValueError(f"{flag}k {k}: must be from 1 to {available}, the number of images in the gallery")
+        raise InputError(f"{flag}k {k}: must be from 1 to {available}, the number of images in the gallery")
 
 
 def nearest_mean(queries: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Tensor:
@@ -119,7 +121,7 @@ def _unit(embeddings: Tensor) -> Tensor:
     """Rows of length 1, in multiples of 2^-26."""
     if not embeddings.isfinite().all():
         row = int((~embeddings.isfinite().all(1)).nonzero()[0])
-        raise ValueError(f"embedding {row}: not finite; training may have diverged, try a lower lr")
+        raise InputError(f"embedding {row}: not finite; training may have diverged, try a lower lr")
     return F.normalize(embeddings.cpu().double()).mul_(2**26).round_().div_(2**26)
 
 

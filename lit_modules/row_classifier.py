@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from lit_modules.means import precise, total
 from lit_modules.nets import build_net, member_outputs
+from lit_modules.regressor import RowOptions
 from lit_modules.stages import Batch, Learnt, Stages
 
 
@@ -17,10 +19,12 @@ class RowClassifier(Stages):
     """Trains a network to tell classes apart. All arguments are plain data, kept in each checkpoint.
 
     The members of an ensemble are trained one by one, and their probabilities averaged to predict. (`Classifier` is
-    for images, which it normalises by channel.) The arguments are those of `Regressor`.
+    for images, which it normalises by channel.) The arguments are those of `Regressor`, and the options
+    those of `RowOptions`.
     """
 
     metrics = ("loss", "acc")
+    options_type = RowOptions
 
     def __init__(
         self,
@@ -29,15 +33,12 @@ class RowClassifier(Stages):
         num_classes: int,
         preprocessing: dict[str, Any] | None = None,
         net_args: dict[str, Any] | None = None,
-        lr: float = 0.001,
-        optimizer: str = "adamw",
-        momentum: float = 0.9,
-        nesterov: bool = True,
-        weight_decay: float = 0.0,
+        **options: Any,
     ) -> None:
         super().__init__()
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
+        self.hparams.update(asdict(RowOptions(**options)))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
         self.configure_optimizers()  # so that a wrong option is refused now

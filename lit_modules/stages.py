@@ -11,9 +11,10 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from typing_extensions import Self
 
+from basics.errors import InputError, reading
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
-from lit_modules.optimizers import build_optimizer
+from lit_modules.optimizers import OptimizerOptions, build_optimizer
 
 Batch = tuple[Tensor, Tensor]
 Learnt = tuple[Tensor, dict[str, Tensor]]  # a batch's loss, and sums over its samples
@@ -26,11 +27,14 @@ class Stages(LightningModule, ABC):
     those of the optimizer too.
 
     Attributes:
+        metrics: what each stage logs, in the order of a report.
+        options_type: the dataclass whose fields are its keyword arguments besides those in its signature.
         captured: what runs `learn` as CUDA graphs, while a training has it so.
     """
 
     net: nn.Module
-    metrics: tuple[str, ...]  # what each stage logs, in the order of a report
+    metrics: tuple[str, ...]
+    options_type: type[OptimizerOptions] = OptimizerOptions
 
     def __init__(self) -> None:
         super().__init__()
@@ -50,14 +54,16 @@ class Stages(LightningModule, ABC):
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
-            ValueError: it is an address, which Lightning would download unchecked.
+            InputError: it is an address, which Lightning would download unchecked.
+            InputFileError: it cannot be read.
         """
         kwargs.setdefault("weights_only", True)
         if "://" in str(checkpoint_path):
-            raise ValueError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
+            raise InputError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
         if not isinstance(checkpoint_path, str | Path):
             return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
-        with Path(checkpoint_path).open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
+        # By name, Lightning takes a ~ in it for the home directory.
+        with reading(checkpoint_path), Path(checkpoint_path).open("rb") as file:
             return super().load_from_checkpoint(file, *args, **kwargs)
 
     @abstractmethod

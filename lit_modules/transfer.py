@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from basics.errors import InputError
 from lit_modules.heads import head_of
 
 
@@ -20,14 +21,14 @@ def load_backbone(net: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
     """Copies to `net` what has its name and shape in `weights`; the head stays new.
 
     Raises:
-        ValueError: nothing fits, so the weights are another network's, or the network names no head.
+        InputError: nothing fits, so the weights are another network's, or the network names no head.
     """
     ours = net.state_dict()
     outputs = set(head_of(net).parameters())
     head = {name for name, tensor in net.state_dict(keep_vars=True).items() if tensor in outputs}
     loaded = [name for name in ours if name in weights and weights[name].shape == ours[name].shape and name not in head]
     if not any(ours[name].ndim > 1 for name in loaded):
-        raise ValueError("none of its weights fits this network; it is of another architecture")
+        raise InputError("none of its weights fits this network; it is of another architecture")
     for name in loaded:
         ours[name].copy_(weights[name])
     new = [name for name in ours if name not in loaded]

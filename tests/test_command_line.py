@@ -1,55 +1,171 @@
 """Which errors are the user's, and become one line, and which are bugs, and keep their traceback."""
 
+import ast
+import os
+import pickle
+import subprocess
+import sys
+
 import pytest
 
-from harness.command_line.cli import ROOT, cli, is_ours
+from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
+from harness.command_line.cli import ROOT, cli
+from harness.processes.pools import in_processes
 
+PACKAGES = ("basics", "callbacks", "datamodules", "experiments", "harness", "lit_modules")
 BUGS = {
     "conversion": "int('x')",
     "unpacking": "a, b = [1, 2, 3]",
-    "zip": "list(zip([1], [1, 2], strict=True))",
-    "index": "[1].index(2)",
+    "plain": "raise ValueError('a mistake of a programmer')",
     "reshape": "import numpy; numpy.zeros(6).reshape(4, 4)",
-    "with": "with open(__import__('os').devnull): int('x')",
-    "finally": "try: int('x')\nfinally: [].sort()",
-    "raised again": "try: int('x')\nexcept ValueError: raise",
-    "loop": "for a, b in [(1, 2, 3)]: pass",
-    "generator": "sum(int(x) for x in '1x')",
+    "system": "open('/nothing/there')",
+    "other process": "open('/proc/self/mem', 'rb').read(1)",
 }
 MISTAKES = {
-    "plain": "raise ValueError('--lr x: no')",
-    "from": "try: int('x')\nexcept ValueError as error: raise ValueError('--lr x: no') from error",
-    "conditional": "if not 0 > 1: raise ValueError('--lr x: no')",
-    "with": "with open(__import__('os').devnull): raise ValueError('--lr x: no')",
-    "finally": "try: raise ValueError('--lr x: no')\nfinally: [].sort()",
-    "variable": "error = ValueError('--lr x: no')\nraise error",
-    "system": "open('/nothing/there')",
+    "plain": "raise InputError('--lr x: no')",
+    "from a bug": "try: int('x')\nexcept ValueError as error: raise InputError('--lr x: no') from error",
+    "through layers": "try: raise InputError('--lr x: no')\nfinally: [].sort()",
+    "file": "raise InputFileError('--lr x: no')",
+    "missing file": "raise MissingFileError('--lr x: no')",
 }
 
 
-def error_of(source, path):
-    """What this code ends with where it stands in a file of that path."""
-    with pytest.raises((ValueError, OSError)) as caught:
-        exec(compile(source, str(path), "exec"), {})
-    return caught.value
+def ends_with(source):
+    """A script's main that does nothing but this, as if it stood in one of our files."""
+    code = compile(source, str(ROOT / "experiments" / "made_up.py"), "exec")
 
-
-@pytest.mark.parametrize("package", ["experiments", "lit_modules"])
-@pytest.mark.parametrize("source", BUGS.values(), ids=BUGS)
-def test_error_that_an_operation_makes_is_a_bug(source, package):
-    assert not is_ours(error_of(source, ROOT / package / "made_up.py"))
-
-
-@pytest.mark.parametrize("package", ["experiments", "datamodules"])
-@pytest.mark.parametrize("source", MISTAKES.values(), ids=MISTAKES)
-def test_error_that_our_code_raises_is_the_users(source, package):
-    assert is_ours(error_of(source, ROOT / package / "made_up.py"))
-    assert not is_ours(error_of(source, "/elsewhere/library.py"))
-
-
-def test_bug_ends_with_its_traceback():
     def main(text: str = "x") -> None:
-        exec(compile("int('x')", str(ROOT / "experiments" / "made_up.py"), "exec"), {})
+        exec(code, {name: globals()[name] for name in ("InputError", "InputFileError", "MissingFileError")})
 
-    with pytest.raises(ValueError, match="invalid literal"):
+    return main
+
+
+@pytest.mark.parametrize("source", BUGS.values(), ids=BUGS)
+def test_any_other_error_is_a_bug(source):
+    with pytest.raises((ValueError, OSError)) as caught:
+        cli(ends_with(source), args=[])
+    assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize("source", MISTAKES.values(), ids=MISTAKES)
+def test_bad_input_is_one_line(source, refusal):
+    assert refusal(ends_with(source)) == "error: --lr x: no"
+
+
+SCRIPT = """
+from basics.errors import InputError
+from harness.command_line.cli import cli
+
+def main(text: str = "x") -> None:
+    {line}
+
+if __name__ == "__main__":
+    cli(main)
+"""
+
+
+@pytest.mark.parametrize("bug", ["conversion", "unpacking", "plain"])
+def test_script_with_a_bug_ends_with_a_traceback_and_status_1(tmp_path, bug):
+    done = run_script(tmp_path / "bug.py", SCRIPT.format(line=BUGS[bug]))
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback") and BUGS[bug] in done.stderr
+    assert "error: " not in done.stderr.replace("Error: ", "")
+
+
+def test_script_with_bad_input_ends_with_one_line_and_status_2(tmp_path):
+    done = run_script(tmp_path / "mistake.py", SCRIPT.format(line=MISTAKES["plain"]))
+    assert (done.returncode, done.stderr) == (2, "error: --lr x: no\n")
+
+
+def run_script(path, text):
+    path.write_text(text)
+    return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=ROOT, env=import_from_here())
+
+
+def import_from_here():
+    return os.environ | {"PYTHONPATH": str(ROOT)}
+
+
+def refuses(number):
+    if number == 1:
+        raise InputFileError("1: cannot be used")
+    return number
+
+
+def breaks(number):
+    return int("x" * number)
+
+
+def test_bad_input_in_a_process_of_a_pool_is_one_line(refusal):
+    def main(text: str = "x") -> None:
+        list(in_processes(refuses, [(0,), (1,), (2,)], workers=2, accelerators=0))
+
+    assert refusal(main) == "error: 1: cannot be used"
+
+
+def test_bug_in_a_process_of_a_pool_keeps_its_traceback():
+    def main(text: str = "x") -> None:
+        list(in_processes(breaks, [(1,), (2,)], workers=2, accelerators=0))
+
+    with pytest.raises(ValueError, match="invalid literal") as caught:
         cli(main, args=[])
+    assert not isinstance(caught.value, InputError)
+    assert 'int("x" * number)' in str(caught.value.__cause__)  # of the other process
+
+
+def test_bad_input_that_each_rank_finds_is_one_line(tmp_path):
+    flags = ["--sample", "--net", "softmax", "--max_epochs", "1", "--pictures", "false", "--run_dir", str(tmp_path)]
+    flags += ["--accelerator", "cpu", "--devices", "2", "--monitor", "val/none", "--monitor_mode", "max"]
+    script = [sys.executable, str(ROOT / "experiments" / "mnist.py")]
+    done = subprocess.run([*script, *flags], capture_output=True, text=True, env=import_from_here())
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith(("error: ", "Traceback")))
+    assert done.returncode == 2
+    assert line.startswith("error: monitor 'val/none': validation logs no such metric")
+
+
+@pytest.mark.parametrize("kind", [InputError, InputFileError, MissingFileError])
+def test_error_comes_whole_through_a_pickle(kind):
+    error = pickle.loads(pickle.dumps(kind("a.csv: no such file")))
+    assert (type(error), str(error)) == (kind, "a.csv: no such file")
+
+
+FAULTS = {
+    "missing": ("none.csv", MissingFileError, "no such file or folder"),
+    "below a file": ("file/a.csv", MissingFileError, "no such file or folder"),
+    "a folder": ("folder", InputFileError, "cannot be read (Is a directory)"),
+    "too long": ("x" * 300, InputFileError, "cannot be read (File name too long)"),
+}
+
+
+@pytest.mark.parametrize(("name", "kind", "reason"), FAULTS.values(), ids=FAULTS)
+def test_what_the_system_refuses_to_read_is_named(tmp_path, name, kind, reason):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError) as caught, reading(tmp_path / name):
+        (tmp_path / name).read_bytes()
+    assert type(caught.value) is kind
+    assert str(caught.value) == f"{tmp_path / name}: {reason}"
+
+
+def test_what_the_system_refuses_to_write_is_named(tmp_path):
+    with pytest.raises(InputFileError) as caught, writing(tmp_path):
+        tmp_path.write_text("")
+    assert str(caught.value) == f"{tmp_path}: cannot be written (Is a directory)"
+
+
+@pytest.mark.parametrize("opened", [reading, writing])
+def test_other_errors_pass(opened):
+    for error in (InputFileError("a.csv: cannot be listed"), ValueError("a bug")):
+        with pytest.raises(type(error)) as caught, opened("b.csv"):
+            raise error
+        assert caught.value is error
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_file_raises_what_would_be_taken_for_a_bug(package):
+    builtin = {"ValueError", "OSError", "FileNotFoundError", "FileExistsError", "NotADirectoryError", "PermissionError"}
+    for file in sorted((ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text())):
+            raised = node.exc if isinstance(node, ast.Raise) else None
+            name = getattr(raised.func if isinstance(raised, ast.Call) else raised, "id", None)
+            assert name not in builtin, f"{file}, line {node.lineno}: raise {name}"

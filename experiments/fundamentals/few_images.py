@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 
+from basics.errors import InputError, writing
 from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
@@ -58,7 +59,7 @@ class FewImages(CIFAR10):
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         val, others = super()._split(labels)
         if not 2 <= self.images <= len(others):
-            raise ValueError(
+            raise InputError(
                 f"images {self.images}: must be from 2 to {len(others):,}, besides {VAL_IMAGES} to validate"
             )
         few = np.random.default_rng(self.seed).choice(others, self.images, replace=False)
@@ -66,7 +67,7 @@ class FewImages(CIFAR10):
             held_out = fold_indices(self.images, self.fold)
             val, few = few[held_out], np.delete(few, held_out)
         if self.batch_size > len(few):
-            raise ValueError(f"batch_size {self.batch_size}: there are only {len(few)} training images")
+            raise InputError(f"batch_size {self.batch_size}: there are only {len(few)} training images")
         return np.sort(val), np.sort(few)
 
 
@@ -88,7 +89,8 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     The model is that of the last epoch, or of the best one by validation loss with early stopping. All three splits are
     measured with dropout off, and with no augmentation or label smoothing.
     """
-    run.mkdir()
+    with writing(run):
+        run.mkdir()
     data, model = prepare(settings, **options)
     monitor = "val/loss" if early_stopping else None
     flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, checkpoint_epochs=NEVER, **ON_CPU)

@@ -7,6 +7,8 @@ right on paper and wrong beyond what a float's exponential can hold: in float32 
 import torch
 from torch import Tensor
 
+from basics.errors import InputError
+
 
 def naive_softmax(logits: Tensor) -> Tensor:
     powers = logits.exp()
@@ -58,8 +60,8 @@ def sgd_step(weight: Tensor, bias: Tensor, rows: Tensor, labels: Tensor, lr: flo
 
 
 def check_labels(labels: Tensor, num_classes: int, source: str) -> None:
-    """Raises ValueError at the first label outside 0..num_classes-1: an index below 0 would count from the end."""
+    """Raises InputError at the first label outside 0..num_classes-1: an index below 0 would count from the end."""
     outside = ((labels < 0) | (labels >= num_classes)).nonzero().flatten()
     if len(outside):
         index = int(outside[0])
-        raise ValueError(f"{source}: label {labels[index]} at index {index}; labels go from 0 to {num_classes - 1}")
+        raise InputError(f"{source}: label {labels[index]} at index {index}; labels go from 0 to {num_classes - 1}")

@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from basics.errors import InputError
 from datamodules.csv_table import CsvTable
 from datamodules.preprocessing import feature_names
 from datamodules.sample_tables import diabetes
@@ -52,7 +53,7 @@ def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
     """A file, or the diabetes data, with the names of its features; numbers are standardised by the training rows.
 
     Raises:
-        ValueError: the file is no such table, its target has not two classes, or a split lacks one of them.
+        InputError: the file is no such table, its target has not two classes, or a split lacks one of them.
     """
     kind = CsvTable if csv else Diabetes
     data = kind(
@@ -62,7 +63,7 @@ def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
     _, classes = class_target(table, data.target)
     if len(classes) > 2:
         some = ", ".join(map(repr, classes[:3])) + ", ..." * (len(classes) > 3)
-        raise ValueError(f"{table.source}, column {data.target!r}: {len(classes)} classes ({some}); it takes two")
+        raise InputError(f"{table.source}, column {data.target!r}: {len(classes)} classes ({some}); it takes two")
     data.setup()
     for note in data.notes:
         print(f"note: {note}")
@@ -71,7 +72,7 @@ def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
     parts = {"training": data.train_indices, "validation": data.val_indices, "test": data.test_indices}
     for part, indices in parts.items():
         if len(missing := set(range(2)) - set(labels[indices].tolist())):
-            raise ValueError(
+            raise InputError(
                 f"{table.source}, column {data.target!r}: {classes[missing.pop()]!r} is in none of the {len(indices)}"
                 f" {part} rows; it takes more rows"
             )

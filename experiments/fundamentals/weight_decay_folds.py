@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from basics.errors import InputError
 from datamodules.table_data import Fold
 from experiments.fundamentals.few_images import Settings, prepare, train_all, train_in, validate_fold
 from harness.drawing.figures import COLOURS, new_figure
@@ -15,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def check_folds(settings: Settings, folds: int, weight_decays: list[float]) -> None:
-    """Raises ValueError where the cross-validation could not run to its end."""
+    """Raises InputError where the cross-validation could not run to its end."""
     if not 2 <= folds <= settings.images:
-        raise ValueError(f"folds {folds}: must be from 2 to the number of images, {settings.images}, or 0 for none")
+        raise InputError(f"folds {folds}: must be from 2 to the number of images, {settings.images}, or 0 for none")
     if not weight_decays or len(set(weight_decays)) < len(weight_decays):
-        raise ValueError(f"weight_decays {weight_decays}: need some, each once")
+        raise InputError(f"weight_decays {weight_decays}: need some, each once")
     for weight_decay in weight_decays:
         prepare(settings, fold=Fold(0, folds, settings.seed), weight_decay=weight_decay)
 

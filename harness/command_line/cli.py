@@ -9,13 +9,13 @@ from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from dis import opmap
 from pathlib import Path
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
 
+from basics.errors import InputError
 from basics.yaml_text import HostileYAMLError, check_yaml
 from harness.command_line.flag_checks import check_ranges, check_run_dir
 from harness.command_line.optimizer_defaults import describe, set_usual_defaults
@@ -26,7 +26,6 @@ from harness.runs.directories import find_run
 from harness.runs.kept_flags import check_flags_kept
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKAGES = ("experiments", "harness", "basics", "lit_modules", "datamodules", "callbacks")
 config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
 command: list[str] = []  # and the script and the arguments it was started with
 
@@ -83,7 +82,7 @@ def cli(
             changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
             flags = parser.parse_args(args)
         except ArgumentError as error:
-            raise ValueError(_explain(error, parser)) from error
+            raise InputError(_explain(error, parser)) from error
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         expand_home(flags)
@@ -116,7 +115,7 @@ def _check_values(args: Sequence[str]) -> None:
         try:
             check_yaml(inline if flag.startswith("--") else arg)
         except HostileYAMLError as error:
-            raise ValueError(f"{_shortened(arg)}: {error}") from error
+            raise InputError(f"{_shortened(arg)}: {error}") from error
         except YAMLError:
             pass  # no YAML, such as a text with a colon
 
@@ -155,12 +154,10 @@ def _shortened(text: str) -> str:
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turns what this project's own code raises at bad input into one line and exit status 2."""
+    """Turns bad input into one line and exit status 2; any other error is a bug, whose traceback is wanted."""
     try:
         yield
-    except (ValueError, OSError) as error:
-        if not is_ours(error):
-            raise  # it comes from inside a library: a bug, whose traceback is wanted
+    except InputError as error:
         _end(str(error))
     except RuntimeError as error:
         if (line := _refused_operator(error)) is None:
@@ -183,21 +180,6 @@ def _refused_operator(error: RuntimeError) -> str | None:
         f"--deterministic: {refused[1]} has no kernel that repeats itself; --deterministic false takes one that does"
         " not, and --deterministic warn says where it does"
     )
-
-
-def is_ours(error: Exception) -> bool:
-    """Whether this project's own code raised it, at bad input, and not the inside of a library, at a bug.
-
-    A ValueError has to come from a `raise` of ours: one that int(), an unpacking or a reshape makes is a bug as well,
-    although no frame but ours shows it. What the system refuses, such as to open a file, names the file itself.
-    """
-    last = error.__traceback__
-    while last.tb_next:
-        last = last.tb_next
-    code = last.tb_frame.f_code
-    if not any(Path(code.co_filename).is_relative_to(ROOT / package) for package in PACKAGES):
-        return False
-    return isinstance(error, OSError) or code.co_code[last.tb_lasti] == opmap["RAISE_VARARGS"]
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:

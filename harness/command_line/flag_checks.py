@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from basics.errors import InputError, InputFileError
+
 LONGEST_NAME = "x" * 200  # of what comes below the folder of all runs, with the names of the files in a run
 
 
@@ -55,19 +57,19 @@ RANGES = {name: its for its, names in _FLAGS.items() for name in names}
 
 
 def check_ranges(flags: Mapping[str, Any]) -> None:
-    """Raises ValueError where a number among the flags is infinite, not a number, or out of its range."""
+    """Raises InputError where a number among the flags is infinite, not a number, or out of its range."""
     for name, value in flags.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
                 continue  # a text, or nothing
             if not math.isfinite(number):
-                raise ValueError(f"--{name} {value}: must be a finite number")
+                raise InputError(f"--{name} {value}: must be a finite number")
             if name in RANGES and not RANGES[name].holds(number):
-                raise ValueError(f"--{name} {value}: must be {RANGES[name].words}")
+                raise InputError(f"--{name} {value}: must be {RANGES[name].words}")
 
 
 def check_run_dir(run_dir: str) -> None:
-    """Raises OSError where no run can be written below this folder, which need not be there yet. Leaves nothing."""
+    """Raises InputFileError where no run can be written below this folder, which need not be there. Leaves nothing."""
     path = Path(run_dir)
     try:
         with suppress(FileNotFoundError):
@@ -76,4 +78,4 @@ def check_run_dir(run_dir: str) -> None:
         with tempfile.TemporaryDirectory(prefix=".", dir=there):
             pass
     except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte
-        raise OSError(f"--run_dir {run_dir}: {getattr(error, 'strerror', error)}") from error
+        raise InputFileError(f"--run_dir {run_dir}: {getattr(error, 'strerror', error)}") from error

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from basics.errors import InputError
 from harness.comparing.comparison import Group, Table, short_labels
 from harness.comparing.events import read_curve
 from harness.comparing.run_files import Run, lower_is_better
@@ -33,7 +34,7 @@ def read_curves(groups: Sequence[Group], tag: str) -> tuple[list[Curve], list[tu
     def values(run: Run) -> dict[int, float]:
         try:
             return dict(zip(*read_curve(run.path, tag), strict=True))
-        except (ValueError, OSError) as error:
+        except (InputError, OSError) as error:
             unreadable.append((run, f"no curve: {error}"))
             return {}
 

@@ -8,6 +8,8 @@ import struct
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from basics.errors import InputError
+
 LARGEST_SCALAR = 1024  # bytes of a record; pictures and graphs are larger
 NO_TAG = 64  # bytes that a record has at most which is to be read without a tag: "from this step on again"
 
@@ -16,7 +18,7 @@ def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
     """Epochs, the first being 1, and the values of `tag` after them; nothing where the run has logged none.
 
     Raises:
-        ValueError: a file is damaged, or no event file.
+        InputError: a file is damaged, or no event file.
     """
     points = read_scalars(folder, (tag, "epoch"))
     steps = sorted(points[tag])
@@ -31,7 +33,7 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, flo
     as the last one of a killed run may be, ends its file.
 
     Raises:
-        ValueError: a file is damaged, or no event file.
+        InputError: a file is damaged, or no event file.
     """
     from google.protobuf.message import DecodeError
     from tensorboard.compat.proto.event_pb2 import Event, SessionLog
@@ -46,7 +48,7 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, flo
             try:
                 event = Event.FromString(record)
             except DecodeError as error:
-                raise ValueError(f"{path}: no event file") from error
+                raise InputError(f"{path}: no event file") from error
             if event.session_log.status == SessionLog.START:
                 points = {tag: {s: v for s, v in of.items() if s < event.step} for tag, of in points.items()}
             for value in event.summary.value:
@@ -74,4 +76,4 @@ def _check(content: bytes, checksum: bytes, path: Path) -> None:
     from tensorboard.summary.writer.record_writer import masked_crc32c
 
     if struct.pack("<I", masked_crc32c(content)) != checksum:
-        raise ValueError(f"{path}: damaged, or no event file")
+        raise InputError(f"{path}: damaged, or no event file")

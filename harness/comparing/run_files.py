@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
+from basics.errors import InputError, MissingFileError, reading
 from basics.metric_names import mode_of as mode_of_name
 from basics.yaml_text import load_yaml
 from harness.runs.states import RUNNING, is_rate_test, is_running, state_of
@@ -32,15 +33,16 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
     """All runs in and below the folders, each once, in the order of their names.
 
     Raises:
-        FileNotFoundError: a folder is not there, or there is no run.
+        MissingFileError: a folder is not there, or there is no run.
     """
     found: dict[Path, Run] = {}
     for folder in folders:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{folder}: no such directory")
+        with reading(folder):
+            if not folder.is_dir():
+                raise MissingFileError(f"{folder}: no such directory")
         found |= {path.resolve(): _read(path) for path in _find(folder) if not is_rate_test(path)}
     if not found:
-        raise FileNotFoundError(f"{', '.join(map(str, folders))}: there are no runs")
+        raise MissingFileError(f"{', '.join(map(str, folders))}: there are no runs")
     return sorted(found.values(), key=lambda run: run.path)
 
 
@@ -70,7 +72,7 @@ def _read(path: Path) -> Run:
 
 def _mapping(path: Path, content: Any) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds no names and values")
+        raise InputError(f"{path} holds no names and values")
     return content
 
 

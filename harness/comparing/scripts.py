@@ -32,6 +32,7 @@ from typing import Any
 
 import yaml
 
+from basics.errors import InputError, MissingFileError, reading
 from harness.processes.pools import take_share
 from harness.runs.directories import has_folds
 from harness.runs.layout import RESUMABLE
@@ -62,14 +63,15 @@ def find_script(name: str) -> Path:
     """The script's file: the one that the name says, or that of experiments/.
 
     Raises:
-        FileNotFoundError: there is none.
+        MissingFileError: there is none.
     """
     for path in (Path(name), EXPERIMENTS / name):
-        if path.is_file():
-            return path.resolve()
+        with reading(name):
+            if path.is_file():
+                return path.resolve()
     names = sorted(path.name for path in EXPERIMENTS.glob("*.py"))
     nearest = get_close_matches(name, names, n=1, cutoff=0)
-    raise FileNotFoundError(f"{name}: no such script; did you mean {nearest[0]}?")
+    raise MissingFileError(f"{name}: no such script; did you mean {nearest[0]}?")
 
 
 def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -79,18 +81,18 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
         own: flags that the tool adds, with examples of their values.
 
     Raises:
-        ValueError: the script refuses one of all these, or the arguments have a flag that is the tool's.
+        InputError: the script refuses one of all these, or the arguments have a flag that is the tool's.
     """
     for flag in (arg.partition("=")[0] for arg in arguments):
         if flag in (*OURS, *own):
-            raise ValueError(f"{flag}: is set for each run here, and cannot be among the script's flags")
+            raise InputError(f"{flag}: is set for each run here, and cannot be among the script's flags")
     added = [f"{flag}={value}" for flag, value in own.items()]
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder) / "out", Path(folder) / "err"
         process = _process(script, [*arguments, *added, "--print_config"], out, err, (0, 1))
         process.join()
         if process.exitcode:
-            raise ValueError(last_line(err).removeprefix("error: "))
+            raise InputError(last_line(err).removeprefix("error: "))
         return yaml.safe_load(out.read_text())
 
 

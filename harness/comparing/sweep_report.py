@@ -14,6 +14,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from basics.errors import writing
 from harness.comparing.configurations import counted, is_live
 from harness.comparing.scripts import finished
 from harness.comparing.tables import align, format_mean
@@ -100,7 +101,7 @@ def importances_of(trials: list[FrozenTrial], direction: optuna.study.StudyDirec
 def write_csv(trials: list[FrozenTrial], names: list[str], metric: str, path: Path) -> None:
     """Writes all trials, whole or not at all."""
     unfinished = path.with_suffix(f".{id(trials)}.tmp")
-    with unfinished.open("w", newline="") as file:
+    with writing(path), unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", "state", metric, *names, "epochs", "failure"])
         for trial in trials:

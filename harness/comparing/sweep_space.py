@@ -12,6 +12,8 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from basics.errors import InputError
+
 if TYPE_CHECKING:
     from random import Random
 
@@ -70,17 +72,17 @@ def parse_vary(texts: Sequence[str]) -> dict[str, Between | OneOf]:
     """What each flag may be.
 
     Raises:
-        ValueError: a text that says nothing of this kind, or a flag twice.
+        InputError: a text that says nothing of this kind, or a flag twice.
     """
     if not texts:
-        raise ValueError("--vary: name at least one flag, such as lr=1e-3..1e-1:log")
+        raise InputError("--vary: name at least one flag, such as lr=1e-3..1e-1:log")
     space: dict[str, Between | OneOf] = {}
     for text in texts:
         name, equals, values = text.partition("=")
         if not equals or not re.fullmatch(r"[A-Za-z_][\w.]*", name) or not values:
-            raise ValueError(f"--vary {text}: must be like lr=1e-3..1e-1:log, momentum=0.8..0.99 or batch_size=128,256")
+            raise InputError(f"--vary {text}: must be like lr=1e-3..1e-1:log, momentum=0.8..0.99 or batch_size=128,256")
         if name in space:
-            raise ValueError(f"--vary {text}: {name} is there twice")
+            raise InputError(f"--vary {text}: {name} is there twice")
         space[name] = _parse(text, values)
     return space
 
@@ -89,14 +91,14 @@ def _parse(text: str, values: str) -> Between | OneOf:
     if ".." not in values:
         choices = [value.strip() for value in values.split("|" if "|" in values else ",")]
         if len(set(choices)) < max(2, len(choices)) or "" in choices:
-            raise ValueError(f"--vary {text}: must name two values or more, each once")
+            raise InputError(f"--vary {text}: must name two values or more, each once")
         return OneOf(choices)
     match = re.fullmatch(rf"({NUMBER})\.\.({NUMBER})(:log)?", values)
     if not match:
-        raise ValueError(f"--vary {text}: a range is two numbers, LOW..HIGH or LOW..HIGH:log")
+        raise InputError(f"--vary {text}: a range is two numbers, LOW..HIGH or LOW..HIGH:log")
     low, high, log = float(match[1]), float(match[2]), bool(match[3])
     if low >= high:
-        raise ValueError(f"--vary {text}: {match[1]} is not below {match[2]}")
+        raise InputError(f"--vary {text}: {match[1]} is not below {match[2]}")
     if log and low <= 0:
-        raise ValueError(f"--vary {text}: with log, both ends must be above 0")
+        raise InputError(f"--vary {text}: with log, both ends must be above 0")
     return Between(low, high, log, all(re.fullmatch(r"[+-]?\d+", end) for end in match.groups()[:2]))

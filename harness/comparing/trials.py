@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from basics.errors import InputError
 from harness.comparing.configurations import (
     counted,
     draw_new,
@@ -74,7 +75,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
     """The study, which is made where it is not there yet.
 
     Raises:
-        ValueError: the database cannot be used.
+        InputError: the database cannot be used.
     """
     with FileLock(sweep.folder / ".lock"):  # two that make the tables at the same time would be in each other's way
         try:
@@ -86,7 +87,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
                 heartbeat_stale_trial_callback=_queue_again,
             )
         except Exception as error:  # SQLAlchemy's many, those of each database's driver, and missing drivers
-            raise ValueError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
         if sweep.storage.startswith("sqlite"):
             _one_at_a_time(storage.engine)
         never = sweep.warmup < 0
@@ -278,7 +279,7 @@ def _run(
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
     for run in folder.glob("*/*/config.yaml"):
-        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+        with suppress(InputError, OSError):  # what cannot be read is not pruned
             for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from basics.errors import writing
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -28,9 +30,10 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 
 
 def save_figures(figures: dict[str, "Figure"], folder: Path) -> None:
     """Writes each figure to `folder`/NAME.png."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        figure.savefig(folder / f"{name}.png", dpi=120)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            figure.savefig(folder / f"{name}.png", dpi=120)
 
 
 def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter", step: int) -> None:

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 from torch import Tensor, nn
 
+from basics.errors import InputError
 from lit_modules.heads import head_of
 
 
@@ -50,7 +51,7 @@ def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor | None:
     before = getattr(net, "head_input", None)
     try:
         layer = net.get_submodule(before) if before else head_of(net)
-    except ValueError:  # a network of one's own need not name it
+    except InputError:  # a network of one's own need not name it
         return None
     made = outputs_of({"head": layer}, call, inputs=not before)
     if not made:

@@ -12,11 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.command_line.cli import config, is_ours
+from basics.errors import InputError
+from harness.command_line.cli import config
 from harness.processes.exits import die_with_parent
 from harness.processes.watch import SIGNALS
 
 T = TypeVar("T")
+
+
+class ProcessKilledError(InputError, ChildProcessError):
+    """A process was killed from outside, as by a system that runs out of memory: with fewer at a time it may not be."""
 
 
 def cores() -> int:
@@ -38,8 +43,8 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     """The results of `call(*task)` for each task, in their order, from `workers` processes, which end with this one.
 
     Raises:
-        ValueError: what a process refused.
-        ChildProcessError: a process was killed.
+        InputError: what a process refused.
+        ProcessKilledError: a process was killed.
     """
     global _has_forked
     # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
@@ -52,12 +57,9 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     others = multiprocessing.active_children()
     with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
         try:
-            for results, refusal in pool.map(partial(_guarded, call), tasks):
-                if refusal:
-                    raise ValueError(refusal)
-                yield from results
+            yield from pool.map(partial(_call, call), tasks)
         except BrokenProcessPool as error:
-            raise ChildProcessError("one of the processes was killed; the others were ended") from error
+            raise ProcessKilledError("one of the processes was killed; the others were ended") from error
         except SystemExit:  # a signal; the pool would wait for what is at work
             for worker in set(multiprocessing.active_children()) - set(others):
                 worker.kill()
@@ -88,11 +90,5 @@ def take_share(number: int, workers: int, accelerators: int) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
 
 
-def _guarded(call: Callable[..., T], task: tuple) -> tuple[list[T], str]:
-    """The one result, or the line that bad input is to end with: a traceback would not come through as it was."""
-    try:
-        return [call(*task)], ""
-    except (ValueError, OSError) as error:
-        if is_ours(error):
-            return [], str(error)
-        raise
+def _call(call: Callable[..., T], task: tuple) -> T:
+    return call(*task)

@@ -17,6 +17,7 @@ from typing import IO, Any, BinaryIO, cast
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
+from basics.errors import InputError, InputFileError, reading, writing
 from harness.runs.layout import PREVIOUS
 
 try:
@@ -37,7 +38,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: dict[str, Any] | None = None
     ) -> None:
-        path = Path(path)
+        with writing(path):
+            self._save(checkpoint, Path(path))
+
+    def _save(self, checkpoint: dict[str, Any], path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
         try:
@@ -60,9 +64,10 @@ def verify(path: Path) -> None:
     """Reads the whole file, which is to be as it was written. A file without a SHA-256, not written here, passes.
 
     Raises:
-        ValueError: it is not.
+        InputError: it is not.
+        InputFileError: it cannot be read.
     """
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - END_SIZE - COMMENT))
         tail = file.read()
@@ -76,7 +81,7 @@ def verify(path: Path) -> None:
             left -= len(part)
     digest.update(EMPTY)
     if tail[end + END_SIZE - len(EMPTY) :] != _comment(digest):
-        raise ValueError(f"{path}: damaged; its SHA-256 is not the one that it was written with")
+        raise InputError(f"{path}: damaged; its SHA-256 is not the one that it was written with")
 
 
 def _comment(digest: Any) -> bytes:
@@ -127,7 +132,7 @@ def _write(checkpoint: dict[str, Any], file: BinaryIO, path: Path) -> None:
         os.fsync(file.fileno())
     except OSError as error:
         file.truncate(0)  # what it took is free again
-        raise OSError(_refusal(path, error, hashing.size)) from error
+        raise InputFileError(_refusal(path, error, hashing.size)) from error
 
 
 def _refusal(path: Path, error: OSError, size: int) -> str:
@@ -179,7 +184,7 @@ def _lock(file: BinaryIO) -> None:
     """Locks the file until it is closed, or its process ends.
 
     Raises:
-        OSError: another process has locked it.
+        InputFileError: another process has locked it.
     """
     if fcntl:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -4,6 +4,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import TYPE_CHECKING, Any
 
+from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
 from harness.runs.layout import RESUMABLE
 
@@ -17,19 +18,20 @@ def find_checkpoint(source: str) -> Path:
     An address, such as https://host/best.ckpt#sha256=<64 digits>, is downloaded.
 
     Raises:
-        ValueError: the address has no SHA-256.
-        FileNotFoundError: it is not there.
+        InputError: the address has no SHA-256.
+        MissingFileError: it is not there.
     """
     if source.startswith(("http://", "https://")):
         from harness.runs.remote_checkpoints import download_checkpoint  # here, because hardly a run needs it
 
         return download_checkpoint(source)
     path = Path(source)
-    checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-    if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
-        checkpoint = checkpoint.with_name("last.ckpt")
-    if not checkpoint.is_file():
-        raise FileNotFoundError(f"{source}: no checkpoint at {checkpoint}")
+    with reading(source):
+        checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
+        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
+            checkpoint = checkpoint.with_name("last.ckpt")
+        if not checkpoint.is_file():
+            raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
 
 
@@ -37,7 +39,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """What the checkpoint holds, on the CPU. Nothing in the file is executed.
 
     Raises:
-        ValueError: it is truncated or damaged, holds code, or is no checkpoint of this project.
+        InputError: it is truncated or damaged, holds code, or is no checkpoint of this project.
     """
     import torch  # here, for its import takes seconds, and tools that only look at runs need none
 
@@ -47,36 +49,38 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's words for it run over several lines
-        raise ValueError(f"{path}: cut off, damaged or no checkpoint") from error
+        raise InputError(f"{path}: cut off, damaged or no checkpoint") from error
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
     if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
-        raise ValueError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
+        raise InputError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
     for name in [*checkpoint["hyper_parameters"], *checkpoint.get("datamodule_hyper_parameters", {})]:
         if str(name).startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
-            raise ValueError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
+            raise InputError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
     return checkpoint
 
 
 def check_fits(checkpoint: Path, model: "nn.Module") -> None:
-    """Raises ValueError where the checkpoint holds other weights than `model` has."""
+    """Raises InputError where the checkpoint holds other weights than `model` has."""
     theirs = {name: tuple(tensor.shape) for name, tensor in read_checkpoint(checkpoint)["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in [*ours, *theirs]:
         if theirs.get(name) != ours.get(name):
             there, here = theirs.get(name, "missing"), ours.get(name, "missing")
-            raise ValueError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
+            raise InputError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
 
 
 def newest_intact(checkpoint: Path) -> Path:
     """The checkpoint itself, or where a run's last one is damaged, the newest other of this run, and says so.
 
     Raises:
-        ValueError: there is none.
+        InputError: there is none, or the checkpoint cannot be opened.
     """
     try:
         read_checkpoint(checkpoint)
         return checkpoint
-    except ValueError as error:
+    except InputFileError:
+        raise  # it cannot be opened, and may be whole
+    except InputError as error:
         others = [checkpoint.with_name(name) for name in RESUMABLE]
         steps = {path: steps for path in others if path != checkpoint and (steps := _steps(path)) is not None}
         if checkpoint.name not in RESUMABLE or not steps:
@@ -96,5 +100,5 @@ def _steps(path: Path) -> int | None:
     """How many steps the checkpoint is from the run's start; None where it is missing or damaged."""
     try:
         return read_checkpoint(path).get("global_step")
-    except (ValueError, OSError):
+    except InputError:
         return None

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from basics.errors import InputFileError, MissingFileError, reading, writing
 from harness.processes.ranks import is_rank_zero
 from harness.runs.layout import RESUMABLE
 
@@ -15,7 +16,7 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
     """Makes a directory below `run_dir`/`name` that no other run has, also when many start at once.
 
     Raises:
-        OSError: it cannot be made there.
+        InputFileError: it cannot be made there.
     """
     stem = f"{datetime.now():%Y-%m-%d_%H-%M-%S}_{label}"
     for number in range(1000):
@@ -28,8 +29,8 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
             return run
         except OSError as error:
             if not run.is_dir():
-                raise OSError(f"--run_dir {run_dir}: {error.strerror}: {error.filename}") from error
-    raise FileExistsError(f"{run}: a thousand runs of this second are there already")
+                raise InputFileError(f"--run_dir {run_dir}: {error.strerror}: {error.filename}") from error
+    raise InputFileError(f"{run}: a thousand runs of this second are there already")
 
 
 def find_run(resume: str) -> tuple[Path, Path | None]:
@@ -38,18 +39,19 @@ def find_run(resume: str) -> tuple[Path, Path | None]:
     A cross-validated run has no checkpoint itself, but folders of its folds.
 
     Raises:
-        FileNotFoundError: there is no such run, or it has no checkpoint.
+        MissingFileError: there is no such run, or it has no checkpoint.
     """
     path = Path(resume)
-    if resume and has_folds(path) and (path / "config.yaml").is_file():
-        return path, None
-    names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
-    checkpoint = next((name for name in names if name.is_file()), names[0])
-    run = checkpoint.parent.parent
-    if not resume or not checkpoint.is_file():
-        raise FileNotFoundError(f"--resume {resume}: no checkpoint at {checkpoint}")
-    if not (run / "config.yaml").is_file():
-        raise FileNotFoundError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
+    with reading(f"--resume {resume}"):
+        if resume and has_folds(path) and (path / "config.yaml").is_file():
+            return path, None
+        names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
+        checkpoint = next((name for name in names if name.is_file()), names[0])
+        run = checkpoint.parent.parent
+        if not resume or not checkpoint.is_file():
+            raise MissingFileError(f"--resume {resume}: no checkpoint at {checkpoint}")
+        if not (run / "config.yaml").is_file():
+            raise MissingFileError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
     return run, checkpoint
 
 
@@ -61,5 +63,6 @@ def has_folds(run: Path) -> bool:
 def write_config(run: Path, flags: Mapping[str, Any]) -> None:
     """Keeps the flags, plain data, in config.yaml, whole or not at all."""
     unfinished = run / "config.yaml.tmp"
-    unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
-    unfinished.replace(run / "config.yaml")
+    with writing(run / "config.yaml"):
+        unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
+        unfinished.replace(run / "config.yaml")

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from basics.errors import InputError, reading
 from basics.yaml_text import load_yaml
 from harness.runs.directories import has_folds
 
@@ -28,14 +29,14 @@ LONGEST = 60  # characters of a value in a message
 
 
 def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
-    """Raises ValueError where a flag is not as the run has it, and is none of those that may change."""
+    """Raises InputError where a flag is not as the run has it, and is none of those that may change."""
     may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # folds that have ended stay as they are
     before = read_config(run)
     if before.get("started_by", script := flags.get("started_by")) != script:
-        raise ValueError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {script}")
+        raise InputError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {script}")
     for name, value in flags.items():
         if name not in may_change and name in before and not alike(value, before[name]):
-            raise ValueError(
+            raise InputError(
                 f"--{name} {short(value)}: {run} was started with {short(before[name])}, and goes on with it;"
                 " only where it runs, how long, and what it logs and saves may change (see README)"
             )
@@ -45,28 +46,19 @@ def read_config(run: Path) -> dict[str, Any]:
     """The flags in the run's config.yaml.
 
     Raises:
-        ValueError: the file is damaged.
-        OSError: it cannot be read.
+        InputError: the file is damaged.
+        InputFileError: it cannot be read.
     """
     path = run / "config.yaml"
+    with reading(path):
+        content = path.read_bytes()
     try:
-        flags = load_yaml(path.read_bytes())
+        flags = load_yaml(content)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: no YAML: {short(' '.join(str(error).split()))}") from error
+        raise InputError(f"{path}: no YAML: {short(' '.join(str(error).split()))}") from error
     if not isinstance(flags, dict):
-        raise ValueError(f"{path}: holds no flags")
+        raise InputError(f"{path}: holds no flags")
     return flags
-
-
-def plain(value: Any) -> Any:
-    """The value in types that YAML knows; what has no such form becomes the name of its type."""
-    if isinstance(value, Mapping):
-        return {str(name): plain(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    if value is None or type(value) in (bool, int, float, str):
-        return value
-    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"
 
 
 def alike(one: Any, other: Any) -> bool:

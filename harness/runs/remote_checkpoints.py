@@ -8,6 +8,7 @@ import os
 import re
 from pathlib import Path
 
+from basics.errors import InputError
 from datamodules.download import download_file
 
 LIMIT = 2**33  # bytes; a gigabyte holds a network of 100 million weights with an optimizer's state
@@ -17,12 +18,12 @@ def download_checkpoint(address: str) -> Path:
     """The file at `address`, which is downloaded once to the user's cache, where its name is its SHA-256.
 
     Raises:
-        ValueError: the address has no SHA-256.
-        FileNotFoundError: it could not be downloaded, or is another file.
+        InputError: the address has no SHA-256.
+        MissingFileError: it could not be downloaded, or is another file.
     """
     url, _, fragment = address.partition("#")
     if not (sha256 := re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)):
-        raise ValueError(f"{address}: add #sha256= and the 64 digits that `sha256sum` prints where the file comes from")
+        raise InputError(f"{address}: add #sha256= and the 64 digits that `sha256sum` prints where the file comes from")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
     path = cache / "checkpoints_by_sha256" / f"{sha256[1]}.ckpt"
     download_file(path, url, sha256[1], LIMIT, remedy="download it yourself, and name the file")

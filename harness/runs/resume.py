@@ -18,11 +18,12 @@ from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
+from basics.errors import InputError, writing
 from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import read_checkpoint
 from harness.runs.directories import find_run, new_run
-from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, plain, read_config, short
+from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, read_config, short
 
 AUTO = "auto"
 CLAIM = ".lock"  # held while a run trains; the system lets go of it however the process ends
@@ -58,8 +59,8 @@ def opened_run(
         writes: whether a run that is not resumed gets a directory.
 
     Raises:
-        ValueError: another process trains this run, or it was started with other flags.
-        FileNotFoundError: there is no such run.
+        InputError: another process trains this run, or it was started with other flags.
+        MissingFileError: there is no such run.
     """
     with ExitStack() as claims:
         folder, checkpoint = None, None
@@ -91,7 +92,7 @@ def _claim_unfinished(
         run = file.parent
         if (run / "metrics.json").exists() or not _is_own(run):
             continue
-        with suppress(OSError, ValueError), ExitStack() as claim:  # another's, damaged or running
+        with suppress(InputError, OSError), ExitStack() as claim:  # another's, damaged or running
             claim.enter_context(claimed(run))
             found = find_run(str(run))
             if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
@@ -114,16 +115,17 @@ def claimed(run: Path) -> Iterator[None]:
     """Within, no other process can claim this run.
 
     Raises:
-        ValueError: another process has it.
+        InputError: another process has it, or its lock cannot be written.
     """
     if not is_rank_zero():
         yield
         return
     lock = FileLock(run / CLAIM)
     try:
-        lock.acquire(blocking=False)
+        with writing(run / CLAIM):
+            lock.acquire(blocking=False)
     except Timeout as error:
-        raise ValueError(f"{run}: another process trains this run at the moment") from error
+        raise InputError(f"{run}: another process trains this run at the moment") from error
     try:
         yield
     finally:
@@ -149,7 +151,7 @@ def run_flags(model: LightningModule, data: LightningDataModule, flags: Mapping[
 
 
 def check_same_run(checkpoint: Path, model: LightningModule, data: LightningDataModule) -> None:
-    """Raises ValueError where the checkpoint is of another data set, split or model than these."""
+    """Raises InputError where the checkpoint is of another data set, split or model than these."""
     saved = read_checkpoint(checkpoint)
     theirs, ours = saved.get("datamodule_hyper_parameters") or {}, dict(getattr(data, "hparams", {}))
     for name in ("name", *ours):  # the data set's name says most
@@ -160,8 +162,8 @@ def check_same_run(checkpoint: Path, model: LightningModule, data: LightningData
             raise _differs(checkpoint, "model", name, value, saved["hyper_parameters"][name])
 
 
-def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> ValueError:
-    return ValueError(
+def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> InputError:
+    return InputError(
         f"{checkpoint}: is of a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
     )
 
@@ -170,7 +172,7 @@ def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer
     """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the others have not looked for one.
 
     Raises:
-        ValueError: the ranks cannot hear of it before Lightning has started them.
+        InputError: the ranks cannot hear of it before Lightning has started them.
     """
     if flags.get("resume") != AUTO or trainer.world_size == 1:
         return checkpoint
@@ -182,6 +184,6 @@ def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer
         strategy.setup_environment()  # `fit` would do it later; then it is done
         return strategy.broadcast(checkpoint)
     if trainer.num_nodes > 1:
-        raise ValueError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")
+        raise InputError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")
     os.environ[CHOICE] = str(checkpoint or "")
     return checkpoint

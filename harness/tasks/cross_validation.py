@@ -16,12 +16,13 @@ from zipfile import BadZipFile
 import numpy as np
 import torch
 
+from basics.errors import InputError, writing
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
 from harness.command_line.cli import config
 from harness.command_line.flag_checks import check_ranges
 from harness.drawing.figures import draw_regression
-from harness.processes.pools import cores, in_processes
+from harness.processes.pools import ProcessKilledError, cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.resume import Opened, opened_run, plain
 from harness.tasks.tabular import predict, train_table
@@ -78,7 +79,7 @@ def cross_validate(
     _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
     check_ranges({"seed": seed + seeds - 1})  # the last one's
     if flags.pop("devices", "auto") not in ("auto", 1, "1"):
-        raise ValueError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
+        raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
     data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))
     data.prepare_data()
     data.setup()
@@ -112,7 +113,9 @@ def _train_all(
         if workers == 1:
             return [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks], 1
         return list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators)), workers
-    except ValueError:
+    except ProcessKilledError:
+        raise  # `--resume` goes on with the folds that are left
+    except InputError:
         if begins and not any(run.rglob("*.ckpt")):
             shutil.rmtree(run)
         raise
@@ -121,10 +124,10 @@ def _train_all(
 def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> None:
     for name, (value, lowest) in least.items():
         if value < lowest:
-            raise ValueError(f"{name} {value}: must be at least {lowest}")
+            raise InputError(f"{name} {value}: must be at least {lowest}")
     for check in ("fast_dev_run", "find_lr", "doctor"):
         if flags.get(check):
-            raise ValueError(f"{check}: is for a single training; add --folds 0")
+            raise InputError(f"{check}: is for a single training; add --folds 0")
 
 
 def train_fold(
@@ -135,7 +138,8 @@ def train_fold(
     if ended.exists():
         return _read_result(ended)
     shutil.rmtree(run, ignore_errors=True)  # what was interrupted begins again
-    run.mkdir()
+    with writing(run):
+        run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
@@ -145,9 +149,10 @@ def train_fold(
         data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)
     )
     unfinished = ended.with_suffix(".tmp")
-    with unfinished.open("wb") as file:
-        np.savez(file, **result._asdict())
-    unfinished.replace(ended)
+    with writing(ended):
+        with unfinished.open("wb") as file:
+            np.savez(file, **result._asdict())
+        unfinished.replace(ended)
     score, seconds = metrics["test/log_rmse"], time.perf_counter() - started
     print(f"{run.name}: log_rmse {score:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
     return result
@@ -158,7 +163,7 @@ def _read_result(path: Path) -> FoldResult:
         with np.load(path, allow_pickle=False) as arrays:
             return FoldResult(**arrays)
     except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
-        raise ValueError(f"{path}: damaged, or no predictions; remove it to train the fold again") from error
+        raise InputError(f"{path}: damaged, or no predictions; remove it to train the fold again") from error
 
 
 def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:
@@ -224,10 +229,11 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     import pandas as pd
 
     unfinished = path.with_name(f".{path.name}.unfinished")
-    # By name, pandas would take a ~ for the home directory.
-    with unfinished.open("w", encoding="utf-8", newline="") as file:
-        pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
-    unfinished.replace(path)
+    with writing(path):
+        # By name, pandas would take a ~ for the home directory.
+        with unfinished.open("w", encoding="utf-8", newline="") as file:
+            pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
+        unfinished.replace(path)
 
 
 def _print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:

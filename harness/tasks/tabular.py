@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from lightning.pytorch import seed_everything
 
+from basics.errors import InputError
 from datamodules.table_data import TableData
 from harness.runs.resume import Opened
 from harness.training.fit import fit_and_test, fit_in
@@ -73,7 +74,7 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
         return net_args
     count = net_args.pop("bins", BINS)
     if not isinstance(count, int) or count < 1:
-        raise ValueError(f"net_args bins {count}: must be a number of bins, at least 1")
+        raise InputError(f"net_args bins {count}: must be a number of bins, at least 1")
     bins = {"bins": data.bins(count)} if embedding == "piecewise" else {}
     return {**net_args, "numbers": data.num_numbers, **bins}
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 
 import datamodules
 from basics.choose import choose
+from basics.errors import InputError
 from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
 from harness.runs.checkpoints import check_fits, read_checkpoint
@@ -24,15 +25,17 @@ def load_model(path: Path) -> Stages:
     """The trained model on the CPU, of the kind that its hyperparameters are of.
 
     Raises:
-        ValueError: the file is damaged, or no checkpoint of this project.
+        InputError: the file is damaged, or no checkpoint of this project.
     """
     checkpoint = read_checkpoint(path)
     options = checkpoint["hyper_parameters"]
     kind = _kind(options)
+    signature = inspect.signature(kind)
     try:
-        inspect.signature(kind).bind(**options)
+        signature.bind(**options)
+        kind.options_type(**{name: value for name, value in options.items() if name not in signature.parameters})
     except TypeError as error:
-        raise ValueError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
+        raise InputError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
     model = kind(**options)
     check_fits(path, model)
     if any(_channels_last(weight) for weight in checkpoint["state_dict"].values()):
@@ -62,11 +65,11 @@ def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModul
         changes: arguments in place of the checkpoint's, where they are not None.
 
     Raises:
-        ValueError: the checkpoint does not say what it was trained on, or there is no such data.
+        InputError: the checkpoint does not say what it was trained on, or there is no such data.
     """
     options = read_checkpoint(path).get("datamodule_hyper_parameters")
     if options is None:
-        raise ValueError(f"{path}: is of an older version and does not name its data set")
+        raise InputError(f"{path}: is of an older version and does not name its data set")
     kind = choose("data", name or options["name"], dict(_named(BatchModule)))
     changes = {option: value for option, value in changes.items() if value is not None}
     with path.open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
@@ -102,5 +105,5 @@ def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count
 def _is_there(data: ImageData) -> bool:
     try:
         return data.sample or data.folder.exists()
-    except (ValueError, OSError):
+    except (InputError, OSError):
         return False

@@ -7,7 +7,7 @@ def compile_mode(asked: bool | str) -> str | None:
     """torch.compile's mode; None where nothing is to be compiled.
 
     Raises:
-        ValueError: torch has no such mode.
+        InputError: torch has no such mode.
     """
     if isinstance(asked, bool):
         return "default" if asked else None

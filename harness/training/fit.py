@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
+from basics.errors import InputError
 from callbacks import (
     BestCheckpoint,
     Capture,
@@ -156,16 +157,16 @@ def fit_in(
     """
     keep_freed_memory()
     if find_lr and opened.checkpoint:
-        raise ValueError("find_lr: starts from untrained weights; it cannot resume a run")
+        raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     run, checkpoint = opened.folder, opened.checkpoint
     kept = opened.flags or run_flags(model, data, {"max_epochs": max_epochs, "seed": seed, **flags})
     writes = not flags.get("fast_dev_run")
     check_ranges({"max_epochs": max_epochs, **flags})  # not all come from a command line
     mode_of_compile = compile_mode(compile)
     if find_lr and not writes:
-        raise ValueError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
+        raise InputError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
     if monitor is None and (early_stopping or lr_decay == "plateau"):
-        raise ValueError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
+        raise InputError(f"early_stopping {early_stopping}, lr_decay {lr_decay}: there is no metric that could decide")
     if checkpoint:
         checkpoint = newest_intact(checkpoint)
         check_same_run(checkpoint, model, data)

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 import torch.utils.deterministic
 
+from basics.errors import InputError
+
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 EXACT_WORKSPACES = (":4096:8", ":16:8")  # NVIDIA's two, by which cuBLAS repeats itself; the first is the faster
 
@@ -27,7 +29,7 @@ def choose_kernels(
         benchmark: let cuDNN try its kernels and take the fastest; None: on CUDA, where they need not repeat themselves.
 
     Raises:
-        ValueError: the choice contradicts itself, or the environment contradicts it.
+        InputError: the choice contradicts itself, or the environment contradicts it.
     """
     on_cuda = device.type == "cuda"
     deterministic = True if deterministic is None and on_cuda else deterministic
@@ -43,15 +45,15 @@ def choose_kernels(
 
 
 def _check_exact(benchmark: bool | None) -> None:
-    """Sets up cuBLAS to repeat itself. Raises ValueError where it, or cuDNN, is told otherwise."""
+    """Sets up cuBLAS to repeat itself. Raises InputError where it, or cuDNN, is told otherwise."""
     if benchmark:
-        raise ValueError(
+        raise InputError(
             "benchmark true: takes the kernels that were fastest this time, which may be others the next;"
             " add --deterministic false, or leave it out"
         )
     workspace = os.environ.setdefault(WORKSPACE, EXACT_WORKSPACES[0])  # cuBLAS reads it when it starts
     if workspace not in EXACT_WORKSPACES:
-        raise ValueError(
+        raise InputError(
             f"{WORKSPACE} {workspace!r}: cuBLAS repeats itself with {' or '.join(EXACT_WORKSPACES)} only; unset it, or"
             " add --deterministic false"
         )

@@ -12,6 +12,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __version__
 from lightning.pytorch.callbacks import Timer
 
+from basics.errors import InputError, InputFileError
 from datamodules.augment import Moment
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
@@ -22,46 +23,46 @@ FILES = 3  # checkpoints that there is to be room for: the best, the last, and t
 
 
 def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None:
-    """Raises ValueError where a number of the Trainer's would never fire, or end in a division by zero."""
+    """Raises InputError where a number of the Trainer's would never fire, or end in a division by zero."""
     least = {"accumulate_grad_batches": 1, "log_every_n_steps": 0, "check_val_every_n_epoch": 1}
     values = {name: getattr(trainer, name) for name in least} | {"lr_patience": lr_patience}
     for name, value in values.items():
         if value is not None and value < least.get(name, 0):
-            raise ValueError(f"{name} {value}: must be at least {least.get(name, 0)}")
+            raise InputError(f"{name} {value}: must be at least {least.get(name, 0)}")
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
-        raise ValueError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
+        raise InputError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
     if any(timer.time_remaining() <= 0 for timer in trainer.callbacks if isinstance(timer, Timer)):
-        raise ValueError("max_time: must be above 0")
+        raise InputError("max_time: must be above 0")
     for name in ("limit_train_batches", "limit_test_batches"):
         if not getattr(trainer, name):
-            raise ValueError(f"{name} {getattr(trainer, name)}: leaves nothing to train or to test")
+            raise InputError(f"{name} {getattr(trainer, name)}: leaves nothing to train or to test")
     if monitor and not trainer.limit_val_batches:
-        raise ValueError(f"monitor {monitor}: without validation there is none; --monitor null keeps the last epoch")
+        raise InputError(f"monitor {monitor}: without validation there is none; --monitor null keeps the last epoch")
 
 
 def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | None) -> None:
-    """Raises ValueError where a split of our data modules is empty, or too small for a batch on each device."""
+    """Raises InputError where a split of our data modules is empty, or too small for a batch on each device."""
     for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": 1}.items():
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
-            raise ValueError(f"{split} split: has {len(indices)} samples; it takes {least}")
+            raise InputError(f"{split} split: has {len(indices)} samples; it takes {least}")
 
 
 def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises ValueError where a share of the batches of our data modules is none, or validation waits for too many."""
+    """Raises InputError where a share of the batches of our data modules is none, or validation waits for too many."""
     counts = _num_batches(data, trainer.world_size) if isinstance(data, BatchModule) else {}
     for split, count in counts.items():
         name = f"limit_{split}_batches"
         limit = getattr(trainer, name)
         if isinstance(limit, float) and limit > 0 and int(limit * count) == 0:
             name = "overfit_batches" if trainer.overfit_batches and split != "test" else name
-            raise ValueError(f"{name} {limit:g}: of {count} batches it leaves none")
+            raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
     every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
     within_epochs = isinstance(every, int) and trainer.check_val_every_n_epoch is not None
     if counts and within_epochs and every > counts["train"]:
-        raise ValueError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
+        raise InputError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
 
 
 def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:
@@ -77,7 +78,7 @@ def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:
 
 
 def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises ValueError where the network cannot train on single samples, or on images as small as the first ones."""
+    """Raises InputError where the network cannot train on single samples, or on images as small as the first ones."""
     example, batch_size = getattr(model, "example_input_array", None), getattr(data, "batch_size", 2)
     if not isinstance(example, torch.Tensor):
         return
@@ -87,9 +88,9 @@ def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Tra
             first = augmentation(first, Moment(torch.arange(2), 0, trainer.max_epochs or -1))
     if first.shape != images.shape and (fault := _fault(model, first)):
         size = " x ".join(map(str, first.shape[2:]))
-        raise ValueError(f"augment {data.hparams['augment']}: the network does not take images of {size}: {fault}")
+        raise InputError(f"augment {data.hparams['augment']}: the network does not take images of {size}: {fault}")
     if batch_size == 1 and (fault := _fault(model, first[:1])):
-        raise ValueError(f"batch_size 1: the network does not train on single samples: {fault}")
+        raise InputError(f"batch_size 1: the network does not train on single samples: {fault}")
 
 
 def _fault(model: LightningModule, batch: torch.Tensor) -> str:
@@ -103,7 +104,7 @@ def _fault(model: LightningModule, batch: torch.Tensor) -> str:
 
 
 def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises ValueError where a resumed run would count its steps or batches otherwise than before.
+    """Raises InputError where a resumed run would count its steps or batches otherwise than before.
 
     What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
     """
@@ -111,27 +112,27 @@ def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer
     if not saved:
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
-        raise ValueError(f"{checkpoint}: is of another split; some of what it was trained on would be validation data")
+        raise InputError(f"{checkpoint}: is of another split; some of what it was trained on would be validation data")
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     batch = data.batch_size * devices
     if batch * accumulated == saved["step"] and (batch == saved["batch"] or not saved["within_epoch"]):
         return
     size, steps = saved["batch"] // devices, saved["step"] // saved["batch"]
-    raise ValueError(
+    raise InputError(
         f"batch_size {data.batch_size} x {devices} devices, accumulate_grad_batches {accumulated}: {checkpoint} counts"
         f" batches of {saved['batch']}; --batch_size {size} --accumulate_grad_batches {steps} goes on from there"
     )
 
 
 def check_reloads(model: LightningModule) -> None:
-    """Raises ValueError where the model's checkpoint could not be read again, without executing what is in it."""
+    """Raises InputError where the model's checkpoint could not be read again, without executing what is in it."""
     for name, value in model.hparams.items():
         try:
             same = torch.load(_file_of(value), weights_only=True) == value
         except Exception as error:  # whatever the value's type raises when it is pickled
-            raise ValueError(_no_plain_data(model, name, value)) from error
+            raise InputError(_no_plain_data(model, name, value)) from error
         if isinstance(same, bool) and not same:
-            raise ValueError(_no_plain_data(model, name, value))
+            raise InputError(_no_plain_data(model, name, value))
     kind = type(model)
     checkpoint = {"state_dict": {}, "hyper_parameters": dict(model.hparams), "pytorch-lightning_version": __version__}
     model.on_save_checkpoint(checkpoint)
@@ -142,7 +143,7 @@ def check_reloads(model: LightningModule) -> None:
     theirs, ours = ({name: value.shape for name, value in each.state_dict().items()} for each in (again, model))
     if theirs != ours:
         name = next(name for name in [*ours, *theirs] if ours.get(name) != theirs.get(name))
-        raise ValueError(f"{kind.__name__}: its hyperparameters make another network; {name} differs")
+        raise InputError(f"{kind.__name__}: its hyperparameters make another network; {name} differs")
 
 
 def _no_plain_data(model: LightningModule, name: str, value: Any) -> str:
@@ -161,9 +162,9 @@ def _file_of(value: Any) -> io.BytesIO:
 
 
 def check_room(folder: Path, model: LightningModule) -> None:
-    """Raises OSError where the disk has no room for a run's checkpoints beside those that are there already."""
+    """Raises InputFileError where the disk has no room for a run's checkpoints beside those that are there already."""
     there = sum(path.stat().st_size for path in folder.glob("checkpoints/*.ckpt"))
     size = STATES * sum(tensor.nbytes for tensor in model.state_dict().values())
     free = shutil.disk_usage(folder).free
     if free + there < FILES * size:
-        raise OSError(f"{folder}: {free:,} bytes are free; {FILES} checkpoints take about {FILES * size:,}")
+        raise InputFileError(f"{folder}: {free:,} bytes are free; {FILES} checkpoints take about {FILES * size:,}")

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from basics.errors import InputError, InputFileError
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from lit_modules.transfer import load_backbone
@@ -15,14 +16,14 @@ def load_weights(net: nn.Module, source: str) -> None:
     """Copies to `net` all that fits of the weights of `source` but the head, and prints what that was.
 
     Raises:
-        OSError: there is no such file, or torchvision's could not be downloaded.
-        ValueError: it is no checkpoint, or of another architecture.
+        InputFileError: there is no such file, or torchvision's could not be downloaded.
+        InputError: it is no checkpoint, or of another architecture.
     """
     weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
     try:
         transfer = load_backbone(net, weights)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from error
     if not is_rank_zero():
         return
     sizes = {name: tensor.numel() for name, tensor in net.state_dict().items()}
@@ -45,7 +46,7 @@ def _torchvision_weights(source: str) -> Mapping[str, Tensor]:
     try:
         weights = get_model_weights(arch).DEFAULT.get_state_dict(check_hash=True, progress=False, weights_only=True)
     except ValueError as error:
-        raise ValueError(f"{source}: {error}") from error
+        raise InputError(f"{source}: {error}") from error
     except (OSError, RuntimeError) as error:  # no network, or another file than expected
-        raise OSError(f"{source}: could not be downloaded ({error})") from error
+        raise InputFileError(f"{source}: could not be downloaded ({error})") from error
     return {f"model.{name}": tensor for name, tensor in weights.items()}

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from basics.errors import writing
 from callbacks import Predictions, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
@@ -113,8 +114,9 @@ def evaluate(
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes the file whole or not at all."""
     unfinished = path.with_suffix(".tmp")
-    unfinished.write_text(json.dumps(content, indent=2) + "\n")
-    unfinished.replace(path)
+    with writing(path):
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")
+        unfinished.replace(path)
 
 
 def put_by_metrics(run: Path) -> None:

@@ -13,16 +13,18 @@ from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
+from basics.errors import InputError
+
 
 def fully_sharded(**options: float) -> "FullyShardedStrategy":
     """The strategy; refuses options of a run that it does not go with, whose values are given.
 
     Raises:
-        ValueError: one of them is on.
+        InputError: one of them is on.
     """
     for name, value in options.items():
         if value:
-            raise ValueError(f"--strategy fsdp: does not go with --{name}, which needs whole weights on each device")
+            raise InputError(f"--strategy fsdp: does not go with --{name}, which needs whole weights on each device")
     return FullyShardedStrategy()
 
 

@@ -16,6 +16,7 @@ from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import InputError
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import DurableCheckpointIO
 from harness.training.kernels import choose_kernels
@@ -55,7 +56,7 @@ def build_trainer(
     On a GPU, `deterministic` is on by default (see `kernels.py`).
 
     Raises:
-        ValueError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
+        InputError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
     """
     if flags.get("default_root_dir") is None:
         flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
@@ -76,9 +77,9 @@ def build_trainer(
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         asked = _asked(flags, "accelerator", "devices")
         where = f"{asked}: " if asked and "gpu" in str(error).lower() else ""
-        raise ValueError(f"{where}{error}") from error
+        raise InputError(f"{where}{error}") from error
     except ImportError as error:  # that of an accelerator or a precision
-        raise ValueError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
+        raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
     choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
     _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
     if type(trainer.precision_plugin) is HalfPrecision:
@@ -99,18 +100,18 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _check_processes(trainer: Trainer, strategy: Any, sync_batchnorm: bool) -> None:
-    """Raises ValueError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
+    """Raises InputError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
     if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
-        raise ValueError(
+        raise InputError(
             f"strategy {strategy}: does not start the script anew for each device, as runs here need; ddp does"
         )
     if trainer.is_global_zero and not is_rank_zero():
-        raise ValueError(
+        raise InputError(
             "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is a further one of a run, but it is"
             " the only one; unset it, or start the run by its launcher"
         )
     if sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
-        raise ValueError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
+        raise InputError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
 
 
 class _HalfInputs(HalfPrecision):

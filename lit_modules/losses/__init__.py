@@ -34,7 +34,7 @@ def build_loss(name: str, embedding_size: int, num_classes: int, **options: Any)
     """Builds the loss called `name`.
 
     Raises:
-        ValueError: there is no such loss, it has no such option, or a value is wrong.
+        InputError: there is no such loss, it has no such option, or a value is wrong.
     """
     loss = choose("loss", name, LOSSES)
     check_options("loss_args", name, loss, options)

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, distributed, nn
 
+from basics.errors import InputError
+
 
 class Center(nn.Module):
     """Cross-entropy + weight / 2 * mean of |x - c_y|^2.
@@ -20,7 +22,7 @@ class Center(nn.Module):
         rate: by what share of the deviation the centres move each step; the paper's alpha.
 
     Raises:
-        ValueError: a number is out of its range.
+        InputError: a number is out of its range.
     """
 
     centres: Tensor
@@ -28,9 +30,9 @@ class Center(nn.Module):
     def __init__(self, embedding_size: int, num_classes: int, weight: float = 0.05, rate: float = 0.5) -> None:
         super().__init__()
         if weight < 0:
-            raise ValueError(f"loss_args weight {weight}: must not be negative")
+            raise InputError(f"loss_args weight {weight}: must not be negative")
         if not 0 <= rate <= 1:
-            raise ValueError(f"loss_args rate {rate}: must be from 0 to 1")
+            raise InputError(f"loss_args rate {rate}: must be from 0 to 1")
         self.weight, self.rate = weight, rate
         self.head = nn.Linear(embedding_size, num_classes, bias=False)
         self.register_buffer("centres", torch.zeros(num_classes, embedding_size))

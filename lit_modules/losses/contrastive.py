@@ -10,6 +10,8 @@ loss does not square.
 from pytorch_metric_learning import losses
 from torch import Tensor
 
+from basics.errors import InputError
+
 
 class Contrastive(losses.ContrastiveLoss):
     """Mean of d^2 / 2 over pairs of one class, plus mean of max(0, margin - d)^2 / 2 over the others.
@@ -18,12 +20,12 @@ class Contrastive(losses.ContrastiveLoss):
         margin: distance; none is more than 2.
 
     Raises:
-        ValueError: the margin is not above 0.
+        InputError: the margin is not above 0.
     """
 
     def __init__(self, embedding_size: int, num_classes: int, margin: float = 1.0) -> None:
         if margin <= 0:
-            raise ValueError(f"loss_args margin {margin}: must be above 0")
+            raise InputError(f"loss_args margin {margin}: must be above 0")
         super().__init__(pos_margin=0, neg_margin=margin)
 
     def get_per_pair_loss(self, pair_dists: Tensor, pos_or_neg: str) -> Tensor:

@@ -10,6 +10,8 @@ The loss is that of pytorch-metric-learning, which passes over images that are a
 
 from pytorch_metric_learning import losses
 
+from basics.errors import InputError
+
 
 class NCA(losses.NCALoss):
     """-log of the sum of p_ij over j of i's class, where p_ij is the softmax over j of -scale * |x_i - x_j|^2.
@@ -18,10 +20,10 @@ class NCA(losses.NCALoss):
         scale: of squared distances, which are 4 at most; the larger, the fewer neighbours count.
 
     Raises:
-        ValueError: the scale is not above 0.
+        InputError: the scale is not above 0.
     """
 
     def __init__(self, embedding_size: int, num_classes: int, scale: float = 5.0) -> None:
         if scale <= 0:
-            raise ValueError(f"loss_args scale {scale}: must be above 0")
+            raise InputError(f"loss_args scale {scale}: must be above 0")
         super().__init__(softmax_scale=scale)

@@ -10,6 +10,7 @@ from pytorch_metric_learning import losses, miners, reducers
 from torch import Tensor, nn
 
 from basics.choose import choose
+from basics.errors import InputError
 
 MINING = {
     "hard": lambda margin: miners.BatchHardMiner(),
@@ -25,13 +26,13 @@ class Triplet(nn.Module):
         mining: hard, or semihard: farther than the one of the same class, but within the margin.
 
     Raises:
-        ValueError: there is no such mining, or the margin is not above 0.
+        InputError: there is no such mining, or the margin is not above 0.
     """
 
     def __init__(self, embedding_size: int, num_classes: int, margin: float = 0.2, mining: str = "hard") -> None:
         super().__init__()
         if margin <= 0:
-            raise ValueError(f"loss_args margin {margin}: must be above 0")
+            raise InputError(f"loss_args margin {margin}: must be above 0")
         self.mine = choose("mining", mining, MINING)(margin)
         self.loss = losses.TripletMarginLoss(margin, reducer=reducers.MeanReducer())
 

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from basics.choose import choose
+from basics.errors import InputError
 from lit_modules.heads import output_layer
 from lit_modules.options import check_options
 
@@ -67,12 +68,12 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     """Builds the network called `name`. Its lazy layers get the sizes that follow from `input_shape`.
 
     Raises:
-        ValueError: there is no such network, its file cannot be imported, or an option is none of its or wrong.
+        InputError: there is no such network, its file cannot be imported, or an option is none of its or wrong.
     """
     faults = _files()[1] if name not in nets() else {}
     for path, fault in faults.items():
         if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
-            raise ValueError(f"net {name!r}: {fault}")
+            raise InputError(f"net {name!r}: {fault}")
     constructor = choose("net", name, nets())
     check_options("net_args", name, constructor, options)
     net = constructor(tuple(input_shape), num_outputs, **options)

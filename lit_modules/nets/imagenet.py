@@ -22,7 +22,7 @@ class ImageNet(nn.Module):
         size: side that images are enlarged to. The pretrained weights know 224; less is faster.
 
     Raises:
-        ValueError: torchvision has no such network.
+        InputError: torchvision has no such network.
     """
 
     def __init__(self, input_shape: Sequence[int], num_outputs: int, arch: str = "resnet18", size: int = 224) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from basics.errors import InputError
+
 __all__ = ["LeNet5"]
 
 
@@ -15,7 +17,7 @@ class LeNet5(nn.Module):
     """Two convolution stages, then three linear layers. Input is 28 x 28 or 32 x 32.
 
     Raises:
-        ValueError: the images have another size.
+        InputError: the images have another size.
     """
 
     head = "classifier.4"
@@ -24,7 +26,7 @@ class LeNet5(nn.Module):
         super().__init__()
         channels, height, width = input_shape
         if (height, width) not in ((28, 28), (32, 32)):
-            raise ValueError(f"net lenet5: takes images of 28 x 28 or 32 x 32 pixels, not {height} x {width}")
+            raise InputError(f"net lenet5: takes images of 28 x 28 or 32 x 32 pixels, not {height} x {width}")
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, kernel_size=5, padding=(32 - height) // 2),  # C1: -> 28, from the paper's 32
             nn.Tanh(),

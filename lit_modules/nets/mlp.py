@@ -7,6 +7,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from basics.choose import choose
+from basics.errors import InputError
 
 __all__ = ["MLP"]
 
@@ -62,7 +63,7 @@ class MLP(nn.Module):
         residual: adds a hidden layer's input to its output where both are of one width.
 
     Raises:
-        ValueError: an unknown activation, init or norm, a width below 1, or a dropout outside 0..1.
+        InputError: an unknown activation, init or norm, a width below 1, or a dropout outside 0..1.
     """
 
     head = "output"
@@ -82,9 +83,9 @@ class MLP(nn.Module):
         activate, suitable = choose("activation", activation, ACTIVATIONS)
         normalise = choose("norm", norm, NORMS) if norm else None
         if min(widths, default=1) < 1:
-            raise ValueError(f"net_args widths {list(widths)}: every layer needs at least one unit")
+            raise InputError(f"net_args widths {list(widths)}: every layer needs at least one unit")
         if not 0 <= dropout < 1:
-            raise ValueError(f"net_args dropout {dropout}: must be from 0 to below 1")
+            raise InputError(f"net_args dropout {dropout}: must be from 0 to below 1")
         drop = nn.AlphaDropout if activation == "selu" else nn.Dropout
         sizes = [math.prod(input_shape), *widths]
         layers: list[nn.Module] = []

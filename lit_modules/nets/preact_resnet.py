@@ -67,7 +67,7 @@ class PreActResNet(nn.Module):
         norm: one of `NORMS`.
 
     Raises:
-        ValueError: an unknown norm.
+        InputError: an unknown norm.
     """
 
     head = "classifier"

@@ -81,7 +81,7 @@ class ResNet(nn.Module):
         norm: one of `NORMS`.
 
     Raises:
-        ValueError: an unknown norm.
+        InputError: an unknown norm.
     """
 
     head = "classifier"

@@ -15,6 +15,7 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basics.errors import InputError
 from lit_modules.means import widest
 
 __all__ = ["SpeedNet"]
@@ -34,7 +35,7 @@ class Whitening(nn.Module):
     def __init__(self, channels: int, eps: float = WHITENING_EPS) -> None:
         super().__init__()
         if not eps > 0:
-            raise ValueError(f"net_args whitening_eps {eps}: must be above 0")
+            raise InputError(f"net_args whitening_eps {eps}: must be above 0")
         self.eps = eps
         self.outputs = 2 * 4 * channels
         self.register_buffer("weight", torch.zeros(self.outputs, channels, 2, 2))
@@ -83,7 +84,7 @@ class Norm(nn.BatchNorm2d):
 
     def __init__(self, channels: int, momentum: float = NORM_MOMENTUM) -> None:
         if not 0 < momentum <= 1:
-            raise ValueError(f"net_args norm_momentum {momentum}: must be above 0, and at most 1")
+            raise InputError(f"net_args norm_momentum {momentum}: must be above 0, and at most 1")
         super().__init__(channels, momentum=momentum)
         self.register_parameter("weight", None)
         self.register_buffer("scale", torch.ones(channels), persistent=False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from basics.choose import choose
+from basics.errors import InputError
 from lit_modules.nets.mlp import ACTIVATIONS
 
 __all__ = ["TabM"]
@@ -38,7 +39,7 @@ class TabM(nn.Module):
         linear_path: adds a linear function of the input, shared by all members.
 
     Raises:
-        ValueError: an unknown name, or a number out of its range.
+        InputError: an unknown name, or a number out of its range.
     """
 
     head = ("heads", "head_bias", "linear")
@@ -63,11 +64,11 @@ class TabM(nn.Module):
         activate, initialise = choose("activation", activation, ACTIVATIONS)
         inputs = math.prod(input_shape)
         if min(*widths, size, embedding_size) < 1 or not widths:
-            raise ValueError(f"net_args widths {list(widths)}, size {size}: needs a layer, and at least one of each")
+            raise InputError(f"net_args widths {list(widths)}, size {size}: needs a layer, and at least one of each")
         if not 0 <= dropout < 1:
-            raise ValueError(f"net_args dropout {dropout}: must be from 0 to below 1")
+            raise InputError(f"net_args dropout {dropout}: must be from 0 to below 1")
         if not 0 <= numbers <= inputs:
-            raise ValueError(f"net_args numbers {numbers}: must be from 0 to {inputs}")
+            raise InputError(f"net_args numbers {numbers}: must be from 0 to {inputs}")
         self.numbers = numbers if embedding != "none" else 0
         self.embed = build_embedding(embedding, self.numbers, embedding_size, bins, frequency)
         sizes = [inputs - self.numbers + self.numbers * embedding_size, *widths]
@@ -118,17 +119,17 @@ def build_embedding(name: str, numbers: int, size: int, bins: Sequence[Sequence[
     """The embedding called `name`, (B, numbers) -> (B, numbers, size).
 
     Raises:
-        ValueError: there is no such one, or it lacks what it needs.
+        InputError: there is no such one, or it lacks what it needs.
     """
     choose("embedding", name, dict.fromkeys(EMBEDDINGS))
     if name == "none":
         return nn.Identity()
     if not numbers:
-        raise ValueError(f"net_args embedding {name}: needs to know how many inputs are numbers, as `numbers`")
+        raise InputError(f"net_args embedding {name}: needs to know how many inputs are numbers, as `numbers`")
     if name == "periodic":
         return Periodic(numbers, size, frequency)
     if len(bins) != numbers:
-        raise ValueError(f"net_args bins: has edges for {len(bins)} numbers, there are {numbers}")
+        raise InputError(f"net_args bins: has edges for {len(bins)} numbers, there are {numbers}")
     return PiecewiseLinear(bins, size)
 
 
@@ -172,7 +173,7 @@ class Periodic(nn.Module):
     def __init__(self, numbers: int, size: int, frequency: float) -> None:
         super().__init__()
         if frequency <= 0:
-            raise ValueError(f"net_args frequency {frequency}: must be above 0")
+            raise InputError(f"net_args frequency {frequency}: must be above 0")
         self.frequencies = nn.Parameter(frequency * torch.randn(numbers, FREQUENCIES))
         self.linear = nn.Linear(2 * FREQUENCIES, size)
 

@@ -1,0 +1,52 @@
+"""How a run was started: what the command line hands to a script, and the script to the run's files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Invocation(NamedTuple):
+    """The flags and the command of a script; both are empty where Python starts a training without a command line.
+
+    Attributes:
+        flags: all of them, as plain data, for config.yaml.
+        command: the words of the command line, from "python" on.
+    """
+
+    flags: Mapping[str, Any] = {}
+    command: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invoked:
+    """Flags that know how they were given; a script's own are those of a subclass."""
+
+    invocation: Invocation = Invocation()  # no flag: the command line fills it
+
+
+def values(flags: Any, *kinds: type) -> dict[str, Any]:
+    """The fields of a dataclass as they are, but for the invocation; only those of `kinds`, if given."""
+    names = {each.name for kind in kinds or [type(flags)] for each in fields(kind)} - {"invocation"}
+    return {each.name: getattr(flags, each.name) for each in fields(flags) if each.name in names}
+
+
+def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.yaml says of a run: the flags of the command line, as plain data.
+
+    Of a run that Python started, these flags, and `others`: the arguments of its data and model.
+    """
+    if flags.invocation.flags:
+        return dict(flags.invocation.flags)
+    return plain({**{name: value for other in others for name, value in other.items()}, **values(flags)})
+
+
+def plain(value: Any) -> Any:
+    """The value in types that YAML knows; what has no such form becomes the name of its type."""
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    if value is None or type(value) in (bool, int, float, str):
+        return value
+    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"
