@@ -51,6 +51,18 @@ class BatchModule(LightningDataModule):
             raise InputError(f"batch_size {batch_size}: must be at least 1")
         self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of a sample, as a network gets it."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and splits the data; does nothing the second time."""
+
+    def describe(self) -> str:
+        """Lines on the splits, for the beginning of a run."""
+        raise NotImplementedError
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # it is there already
 

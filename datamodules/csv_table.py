@@ -1,6 +1,6 @@
 """A user's own table: any CSV file with a target."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from basics.errors import InputError
@@ -48,11 +48,11 @@ class CsvTable(TableData):
         fold: Fold | None = None,
         log_target: bool = False,
         id_column: str = "",
-        drop: tuple[str, ...] = (),
-        categories: tuple[str, ...] = (),
+        drop: Sequence[str] = (),
+        categories: Sequence[str] = (),
         ordinals: Mapping[str, list[str]] | None = None,
         log1p: str = "none",
-        clip: tuple[float, ...] = (),
+        clip: Sequence[float] = (),
         scale: str = "quantile",
         rare: int = 3,
         sample: bool = False,

@@ -81,7 +81,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def with_bar(results: Iterable[T], total: int) -> Iterable[T]:
+def with_bar(results: Iterable[T], total: float) -> Iterable[T]:
     """The results, with a bar on stderr while they come if that is a terminal."""
     if sys.stderr.isatty():
         return track(results, "decoding", total, console=Console(stderr=True), transient=True)

@@ -4,6 +4,7 @@
 Iowa: Alternative to the Boston housing data").
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ class HousePrices(TableData):
         fold: Fold | None = None,
         features: str = "engineered",
         log1p: str = "skewed",
-        clip: tuple[float, ...] = (0.005, 0.995),
+        clip: Sequence[float] = (0.005, 0.995),
         scale: str = "standard",
         rare: int = 1,
         sample: bool = False,

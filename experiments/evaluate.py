@@ -18,6 +18,7 @@ import numpy as np
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.table_data import TableData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model
@@ -70,13 +71,15 @@ def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> N
         raise InputError(
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
         )
-    images = isinstance(data, ImageData)
-    # Both follow from the training split, and from all that chooses it.
-    fitted, now = (model.hparams["mean"], data.mean) if images else (model.hparams["preprocessing"], data.preprocessing)
-    if not images:
-        now = {name: now.get(name) for name in fitted}  # an older checkpoint has fewer
-    if not (np.allclose(fitted, now) or chosen if images else fitted == now):
-        raise InputError(f"{path}: {data.name} has changed since the training{'; go on by --data' if images else ''}")
+    # Both means and preprocessing follow from the training split, and from all that chooses it.
+    if isinstance(data, ImageData):
+        if not np.allclose(model.hparams["mean"], data.mean) and not chosen:
+            raise InputError(f"{path}: {data.name} has changed since the training; go on by --data")
+        return
+    assert isinstance(data, TableData)  # there is no third kind
+    fitted = model.hparams["preprocessing"]
+    if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
+        raise InputError(f"{path}: {data.name} has changed since the training")
 
 
 def _by(shape: tuple[int, ...]) -> str:

@@ -8,12 +8,13 @@ It starts from the run's best checkpoint, or from a checkpoint file, and prints 
 were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
+from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageData, ImageFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.classification import classify
@@ -50,7 +51,7 @@ def main(
         net, net_args = trained.get("net"), trained.get("net_args")
         if not isinstance(net, str) or not isinstance(net_args, dict | None):
             raise InputError(f"{checkpoint}: names no network")
-    dataset = choose("data", data, DATA)
+    dataset: Callable[..., ImageData] = choose("data", data, DATA)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=image_size, skip_bad=skip_bad)
     classify(dataset, net, net_args=net_args, init_from=checkpoint, lr=lr, backbone_lr=backbone_lr, **flags)

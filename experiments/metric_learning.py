@@ -130,7 +130,7 @@ def main(
         nesterov=nesterov,
         weight_decay=weight_decay,
     )
-    options = dict(lr_decay=lr_decay, monitor=monitor, channels_last=channels_last)
+    options: dict[str, Any] = dict(lr_decay=lr_decay, monitor=monitor, channels_last=channels_last)
     metrics = fit_and_test("metric_learning", model, images, max_epochs=max_epochs, seed=seed, **options, **flags)
     if is_rank_zero() and not flags.get("fast_dev_run") and not flags.get("find_lr"):
         return _report(model, images, metrics, baselines, seed)

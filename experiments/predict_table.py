@@ -40,8 +40,8 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
         force: write over the file of an earlier call.
     """
     _check_output(Path(output), force)
-    folds = sorted(Path(checkpoint).glob("fold*")) or [checkpoint]
-    paths = [find_checkpoint(str(fold)) for fold in folds]
+    folds = [str(fold) for fold in sorted(Path(checkpoint).glob("fold*"))]
+    paths = [find_checkpoint(fold) for fold in folds or [checkpoint]]
     said = [_predict(path, Path(rows)) for path in paths]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, though every fold has its own training rows

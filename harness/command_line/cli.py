@@ -68,13 +68,14 @@ def cli(
         # Its flags become the defaults; jsonargparse takes a pattern.
         files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
         parser = auto_parser(main, exit_on_error=False, default_config_files=files)
-        script = Path(sys.modules[main.__module__].__file__)
+        script = Path(str(sys.modules[main.__module__].__file__))
         parser.add_argument("--started_by", default=script.name, help=SUPPRESS)  # for config.yaml
         for action in parser._actions:  # `--sample` alone means `--sample true`
             if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
                 action.nargs, action.const = "?", True
             elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
-                action.nargs, action._typehint, action.metavar = "+", str, action.dest
+                action.nargs, action.metavar = "+", action.dest
+                action._typehint = str  # type: ignore[attr-defined]  # as jsonargparse calls it
         asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
             if recipes:

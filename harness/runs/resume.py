@@ -23,6 +23,7 @@ from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import read_checkpoint
 from harness.runs.directories import find_run, new_run
+from harness.runs.invocation import plain
 from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, read_config, short
 
 AUTO = "auto"

@@ -57,7 +57,7 @@ def train_table(
         "weight_decay": weight_decay,
     }
     if data.classification:
-        model = RowClassifier(net, data.input_shape, len(data.classes), **options)
+        model: RowClassifier | Regressor = RowClassifier(net, data.input_shape, len(data.classes), **options)
     else:
         mean, std = data.target_mean_std()
         model = Regressor(net, data.input_shape, mean, std, data.log_target, loss=loss, delta=delta, **options)

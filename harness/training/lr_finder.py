@@ -37,12 +37,13 @@ def range_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The learning rate and the smoothed training loss of each step until it diverges."""
     epochs = trainer.max_epochs
-    trainer.fit_loop.max_epochs = max(epochs, steps)  # else a short run on few batches ends the test
+    trainer.fit_loop.max_epochs = max(epochs or 0, steps)  # else a short run on few batches ends the test
     with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
         finder = Tuner(trainer).lr_find(
             model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
         )
     trainer.fit_loop.max_epochs = epochs
+    assert finder is not None  # as with --fast_dev_run only
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 
 

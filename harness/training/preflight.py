@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __v
 from lightning.pytorch.callbacks import Timer
 
 from basics.errors import InputError, InputFileError
+from basics.trainer_parts import callbacks_of, overfits_batches
 from datamodules.augment import Moment
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
@@ -32,7 +33,8 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
         raise InputError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
-    if any(timer.time_remaining() <= 0 for timer in trainer.callbacks if isinstance(timer, Timer)):
+    timers = [callback.time_remaining() for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    if any(left is not None and left <= 0 for left in timers):
         raise InputError("max_time: must be above 0")
     for name in ("limit_train_batches", "limit_test_batches"):
         if not getattr(trainer, name):
@@ -56,12 +58,12 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
         name = f"limit_{split}_batches"
         limit = getattr(trainer, name)
         if isinstance(limit, float) and limit > 0 and int(limit * count) == 0:
-            name = "overfit_batches" if trainer.overfit_batches and split != "test" else name
+            name = "overfit_batches" if overfits_batches(trainer) and split != "test" else name
             raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
     every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
-    within_epochs = isinstance(every, int) and trainer.check_val_every_n_epoch is not None
-    if counts and within_epochs and every > counts["train"]:
+    within_epochs = trainer.check_val_every_n_epoch is not None
+    if counts and within_epochs and isinstance(every, int) and every > counts["train"]:
         raise InputError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
 
 
@@ -109,7 +111,7 @@ def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer
     What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
     """
     saved = read_checkpoint(checkpoint).get(type(data).__qualname__)
-    if not saved:
+    if not saved or not isinstance(data, BatchModule):
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
         raise InputError(f"{checkpoint}: is of another split; some of what it was trained on would be validation data")

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from basics.errors import writing
@@ -101,7 +100,7 @@ def evaluate(
     trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
 ) -> dict[str, Any]:
     """Metrics of the validation split, if there is one, and of the test set, with the checkpoint's weights if given."""
-    metrics = {}
+    metrics: dict[str, float] = {}
     if validates:
         for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
             metrics |= validated  # of the one loader; none where it is empty
@@ -132,7 +131,7 @@ def _times_tested(run: Path) -> int:
 
 
 def _log_final(
-    logger: TensorBoardLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
+    logger: RunLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
 ) -> None:
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}

@@ -82,8 +82,9 @@ def build_trainer(
         raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
     choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
     _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
-    if type(trainer.precision_plugin) is HalfPrecision:
-        trainer.strategy.precision_plugin = _HalfInputs(trainer.precision)
+    precision = trainer.precision_plugin
+    if type(precision) is HalfPrecision:
+        trainer.strategy.precision_plugin = _HalfInputs(precision.precision)
     return trainer
 
 
@@ -129,5 +130,5 @@ class _NoProfiler(PassThroughProfiler):
 
     nothing = nullcontext()
 
-    def profile(self, action_name: str) -> AbstractContextManager:
+    def profile(self, action_name: str) -> AbstractContextManager:  # type: ignore[override]  # it is only entered
         return self.nothing
