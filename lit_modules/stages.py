@@ -4,17 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
-from typing_extensions import Self
 
 from basics.errors import InputError, reading
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Batch = tuple[Tensor, Tensor]
 Learnt = tuple[Tensor, dict[str, Tensor]]  # a batch's loss, and sums over its samples
@@ -50,7 +52,7 @@ class Stages(LightningModule, ABC):
             super().__setattr__(name, value)
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> Self:
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "Self":
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
