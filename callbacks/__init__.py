@@ -11,7 +11,7 @@ from callbacks.histograms import Histograms
 from callbacks.interruption import Interruption
 from callbacks.lr_decay import LRDecay
 from callbacks.monitor import MonitorCheck, monitor_mode
-from callbacks.predictions import Predictions
+from callbacks.predictions import Predictions, TestOutputs
 from callbacks.progress import ProgressLine
 from callbacks.step_curves import StepCurves
 from callbacks.throughput import Throughput
@@ -31,6 +31,7 @@ __all__ = [
     "Predictions",
     "ProgressLine",
     "StepCurves",
+    "TestOutputs",
     "Throughput",
     "monitor_mode",
     "weight_averaging",

@@ -6,9 +6,11 @@ a resumed run goes on. BatchNorm's statistics are averaged like the weights.
 
 import math
 from functools import partial
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.errors import InputError
@@ -30,7 +32,7 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
     if ema and swa:
         raise InputError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
     if ema:
-        return [WeightAveraging(avg_fn=partial(_exponential, ema))]
+        return [ExponentialAveraging(ema)]
     return [EqualAveraging(swa)] if swa else []
 
 
@@ -46,7 +48,34 @@ def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Ten
     return average + share * (current - average)
 
 
-class EqualAveraging(WeightAveraging):
+class InTraining(WeightAveraging):
+    """Lightning's, while a training runs; the weights in its checkpoints, which are tested, are averaged already."""
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            super().on_load_checkpoint(trainer, pl_module, checkpoint)
+
+
+class ExponentialAveraging(InTraining):
+    """An exponential moving average, of which `decay` is kept at each step."""
+
+    def __init__(self, decay: float) -> None:
+        super().__init__(avg_fn=partial(_exponential, decay))
+
+    @property
+    def state_key(self) -> str:
+        return "WeightAveraging"  # as the checkpoints of earlier runs have it
+
+
+class EqualAveraging(InTraining):
     """The mean of the weights after each step from the share `start` of the run on; before, the weights themselves.
 
     Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization" (SWA), who take the

@@ -2,6 +2,8 @@
 
 from lightning.pytorch import Trainer
 
+from basics.lightning_internals import batch_in_epoch, batch_in_run
+
 
 def step_ends(trainer: Trainer, batch_idx: int) -> bool:
     """Whether no gradients of this batch are kept for a later step; kept ones are in no checkpoint."""
@@ -14,7 +16,7 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
     if not trainer.enable_validation or not isinstance(trainer.val_check_batch, int):
         return False
     if trainer.check_val_every_n_epoch is None:
-        return (trainer.fit_loop.total_batch_idx + 1) % trainer.val_check_batch == 0
+        return (batch_in_run(trainer) + 1) % trainer.val_check_batch == 0
     in_this_epoch = (trainer.current_epoch + 1) % trainer.check_val_every_n_epoch == 0
     return in_this_epoch and (batch_idx + 1) % trainer.val_check_batch == 0
 
@@ -24,4 +26,4 @@ def validation_is_scheduled(trainer: Trainer) -> bool:
 
     The other kind comes where training ends between two of them. A run that goes on from there has none at this step.
     """
-    return not isinstance(trainer.val_check_batch, int) or validation_follows(trainer, trainer.fit_loop.batch_idx)
+    return not isinstance(trainer.val_check_batch, int) or validation_follows(trainer, batch_in_epoch(trainer))

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from basics.torch_internals import has_hooks
 from callbacks.operators import operators_of
 
 WARM_UP = 3  # steps of a shape that run eagerly first: libraries choose kernels and take memory in their first calls
@@ -252,6 +253,6 @@ def _host_draws(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
 def _with_hooks(module: Learner) -> str:
     """The class of a part that something follows by a hook; "" where there is none."""
     for part in module.modules():
-        if part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks:
+        if has_hooks(part):
             return type(part).__name__
     return ""

@@ -14,7 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
 from basics.errors import InputError
-from basics.trainer_parts import callbacks_of
+from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
 from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
@@ -129,11 +129,7 @@ class LastCheckpoint(RunCheckpoint):
         if self.steps > self._last_step:
             raise InputError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
-        if trainer.fit_loop.restarted_on_epoch_end:
-            # With `max_steps` Lightning would end this epoch again, and count and log it twice.
-            trainer.fit_loop.epoch_progress.increment_completed()
-            trainer.fit_loop.reset_restart_stage()
-            trainer.fit_loop.epoch_loop.on_iteration_done()
+        leave_ended_epoch(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -165,7 +161,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.is_last_batch:
             return
-        if trainer.should_stop and not step_ends(trainer, trainer.fit_loop.batch_idx):
+        if trainer.should_stop and not step_ends(trainer, batch_in_epoch(trainer)):
             self._stops, trainer.should_stop = True, False  # at the end of the step
         if self._due or (trainer.should_stop and _may_stop(trainer)):
             self._save(trainer, pl_module)
@@ -188,9 +184,8 @@ class LastCheckpoint(RunCheckpoint):
             )
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if trainer.validating and not validation_follows(trainer, trainer.fit_loop.batch_idx):
-            # Lightning counts this step after its validation, and a resumed run only where one is due again.
-            checkpoint["loops"]["fit_loop"]["epoch_loop.state_dict"]["_batches_that_stepped"] = trainer.global_step
+        if trainer.validating and not validation_follows(trainer, batch_in_epoch(trainer)):
+            count_step(checkpoint, trainer.global_step)
 
     def _is_due(self, trainer: Trainer) -> bool:
         if self.steps and self._step % self.steps == 0:

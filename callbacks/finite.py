@@ -11,7 +11,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from basics.errors import InputError
-from basics.trainer_parts import steps_between_logs
+from basics.torch_internals import flag_nonfinite
 
 ACTIONS = ("stop", "skip")
 NAMED = 64  # samples, at most, in a message
@@ -115,8 +115,7 @@ class FiniteGuard(Callback):
             return (~total.isfinite()).float()
         self._flags = self._flags or list(self._one.new_zeros(NAMED).unbind())
         flag = self._flags.pop()
-        # One kernel for all. It is made for the scaling of gradients, and multiplies them too, here by 1.
-        torch._amp_foreach_non_finite_check_and_unscale_(gradients, flag, self._one)
+        flag_nonfinite(gradients, flag, self._one)
         return flag
 
     @staticmethod

@@ -9,11 +9,13 @@ import torch.distributed as dist
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 
-from basics.trainer_parts import callbacks_of, drop_callback, set_callbacks
+from basics.lightning_internals import (
+    batch_in_epoch,
+    begin_validation_again,
+    forget_begun_validation,
+    handle_no_signals,
+)
 from callbacks.boundaries import step_ends, validation_follows
-
-# The counters of a validation in its first batch, in Lightning's words.
-IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
 
 class Interruption(Callback):
@@ -57,10 +59,7 @@ class Interruption(Callback):
         if stage != "fit":
             return
         self.trainer = trainer
-        # Lightning has a handler of SIGTERM that broadcasts, whatever the ranks are at, and a broadcast in each step
-        # whose result it reads from the device; this callback takes their place. Neither has a switch.
-        trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]  # as said
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]  # the same
+        handle_no_signals(trainer)
         if trainer.world_size > 1:
             self._flag = torch.zeros(1, dtype=torch.int32)
             group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
@@ -68,10 +67,7 @@ class Interruption(Callback):
             self._group = group
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        validation = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-        total = validation.total.state_dict()
-        if total["processed"] < total["started"]:  # the resume of `_in_validation`, already noted
-            validation.total.reset()
+        forget_begun_validation(trainer)
         self.active = True
         if trainer.world_size == 1:
             drop_callback(trainer, self)
@@ -85,8 +81,8 @@ class Interruption(Callback):
     def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
         if not self.active:  # in the sanity check, or after training
             return
-        if self._agree(trainer) and not _run_ends(trainer) and step_ends(trainer, trainer.fit_loop.batch_idx):
-            for callback in callbacks_of(trainer):
+        if self._agree(trainer) and not _run_ends(trainer) and step_ends(trainer, batch_in_epoch(trainer)):
+            for callback in trainer.callbacks:
                 if isinstance(callback, WeightAveraging):  # the average is validated; the current weights go back
                     callback.on_validation_epoch_end(trainer, pl_module)
             self._end(trainer)
@@ -115,13 +111,7 @@ class Interruption(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.saving and trainer.validating:
-            # Where a validation was in its first batch, Lightning begins it again; elsewhere it would pass over it.
-            validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
-            validation.update(total=dict(IN_FIRST_BATCH), current=dict(IN_FIRST_BATCH))
-
-
-def _nothing(*args: Any) -> None:
-    """Takes the place of what is not wanted."""
+            begin_validation_again(checkpoint)
 
 
 def _run_ends(trainer: Trainer) -> bool:

@@ -5,14 +5,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from basics.torch_internals import DispatchMode
 
 # Their result, or its shape, depends on values, which the host has to wait for.
 READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique", "_unique2", "bincount")
 BY_MASK = ("index", "index_put", "index_put_", "_index_put_impl_")  # these too, with a mask among the indices
 
 
-class Operators(TorchDispatchMode):
+class Operators(DispatchMode):
     """Notes the operators that run within it, those of a backward pass too.
 
     Attributes:

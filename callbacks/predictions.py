@@ -6,13 +6,37 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.errors import InputError
 
+Use = Callable[[Trainer, LightningModule, Tensor, Tensor], None]
 
-class Predictions(Callback):
-    """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of a test and of every N-th validation.
+
+class _Outputs(Callback):
+    """Gathers what the evaluation steps return of each sample, and the last parts of the batches."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[Tensor, Tensor]] = []  # of the running evaluation, this rank's part
+
+    def _keep(self, outputs: Any, batch: Any) -> None:
+        if outputs is not None:
+            self.seen.append((outputs, batch[-1]))
+
+    def _take(self, trainer: Trainer, pl_module: LightningModule) -> tuple[Tensor, Tensor] | None:
+        """All ranks' outputs and labels, on the CPU and in the order of the data; None where steps return None."""
+        if not self.seen:
+            return None
+        outputs, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
+        self.seen = []
+        if trainer.world_size > 1:
+            outputs, labels = _gather(pl_module, outputs), _gather(pl_module, labels)
+        return outputs.float().cpu(), labels.cpu()
+
+
+class Predictions(_Outputs):
+    """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of every N-th validation of a training.
 
     The outputs, (N, ...), are what the evaluation steps return of each sample, and the labels, (N, ...), the last parts
     of the batches, both on the CPU and in the order of the data; nothing is called where steps return None. Of n ranks,
@@ -22,11 +46,11 @@ class Predictions(Callback):
         InputError: `every` is below 1.
     """
 
-    def __init__(self, use: Callable[[Trainer, LightningModule, Tensor, Tensor], None], every: int = 1) -> None:
+    def __init__(self, use: Use, every: int = 1) -> None:
+        super().__init__()
         if every < 1:
             raise InputError(f"pictures_every {every}: must be at least 1 epoch, or 0 for the end of training only")
         self.use, self.every = use, every
-        self.seen: list[tuple[Tensor, Tensor]] = []  # of the running evaluation, this rank's part
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *numbers: int
@@ -35,7 +59,26 @@ class Predictions(Callback):
             self._keep(outputs, batch)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._hand_on(trainer, pl_module)
+        if (taken := self._take(trainer, pl_module)) and trainer.is_global_zero:
+            self.use(trainer, pl_module, *taken)
+
+    def _is_due(self, trainer: Trainer) -> bool:
+        training = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        return training and (trainer.current_epoch + 1) % self.every == 0
+
+
+class TestOutputs(_Outputs):
+    """Keeps what the test said of each sample: `outputs` and `labels`, as `Predictions` has them, on each rank.
+
+    Both are None before a test, and where its steps return None.
+    """
+
+    __test__ = False  # of pytest, which would take it for one by its name
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: Tensor | None = None
+        self.labels: Tensor | None = None
 
     def on_test_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *numbers: int
@@ -43,24 +86,8 @@ class Predictions(Callback):
         self._keep(outputs, batch)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._hand_on(trainer, pl_module)
-
-    def _is_due(self, trainer: Trainer) -> bool:
-        return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every == 0
-
-    def _keep(self, outputs: Any, batch: Any) -> None:
-        if outputs is not None:
-            self.seen.append((outputs, batch[-1]))
-
-    def _hand_on(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self.seen:
-            return
-        outputs, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
-        self.seen = []
-        if trainer.world_size > 1:
-            outputs, labels = _gather(pl_module, outputs), _gather(pl_module, labels)
-        if trainer.is_global_zero:
-            self.use(trainer, pl_module, outputs.float().cpu(), labels.cpu())
+        if taken := self._take(trainer, pl_module):
+            self.outputs, self.labels = taken
 
 
 def _gather(pl_module: LightningModule, own: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
 """A user's own table: any CSV file with a target."""
 
-from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from basics.errors import InputError
 from datamodules.column_kinds import infer_kinds, notes_on
@@ -14,22 +15,55 @@ TASKS = ("regression", "classification")
 SIMILAR = ("refuse", "merge", "keep")
 
 
+@dataclass(frozen=True, kw_only=True)
+class CsvOptions:
+    """What becomes of the columns of a table.
+
+    Args:
+        log_target: learn the target's logarithm; of a regression.
+        id_column: a column that numbers the rows, and says nothing.
+        drop: columns to leave out.
+        categories: columns whose numbers are names.
+        ordinals: levels of columns that have an order, the lowest first, such as '{size: [S, M, L]}'; "NA" is a missing
+            value.
+        log1p: skewed: logarithms of skewed numbers; none.
+        clip: quantiles of the training rows that numbers are clipped to, such as [0.005,0.995]; [] for none.
+        scale: standard, robust (with a smooth end) or quantile.
+        rare: categories with fewer training rows share one column, with those never seen.
+        sample: use a small table that scikit-learn ships, which needs no files.
+        similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
+            refuse; merge, into the most frequent spelling; or keep, as classes of their own.
+
+    Raises:
+        InputError: `similar_labels` is none of these.
+    """
+
+    log_target: bool = False
+    id_column: str = ""
+    drop: list[str] = field(default_factory=list)
+    categories: list[str] = field(default_factory=list)
+    ordinals: dict[str, list[str]] = field(default_factory=dict)
+    log1p: str = "none"
+    clip: list[float] = field(default_factory=list)
+    scale: str = "quantile"
+    rare: int = 3
+    sample: bool = False
+    similar_labels: str = "refuse"
+
+    def __post_init__(self) -> None:
+        if self.similar_labels not in SIMILAR:
+            raise InputError(f"similar_labels {self.similar_labels!r}: must be one of {', '.join(SIMILAR)}")
+
+
 class CsvTable(TableData):
     """The columns of `csv` but the target are numbers or categories, as their values say.
-
-    The other arguments are those of `TableData` and `Recipe`.
 
     Args:
         csv: the file.
         target: its column with what to predict.
         task: regression or classification.
-        log_target: learn the target's logarithm; of a regression.
-        id_column: numbers the rows, and is no feature; "" for none.
-        drop: columns to leave out.
-        categories: columns whose numbers are names.
-        ordinals: levels of columns that have an order, the lowest first; "NA" is a missing value.
-        sample: use a small table that scikit-learn ships in place of `csv`.
-        similar_labels: of a classification, see `tables.class_target`.
+        batch_size, seed, val_size, fold: those of `TableData`.
+        options: those of `CsvOptions`.
 
     Raises:
         InputError: an argument is out of range, or two of them give one column two parts to play.
@@ -46,31 +80,21 @@ class CsvTable(TableData):
         seed: int = 0,
         val_size: float = 0.1,
         fold: Fold | None = None,
-        log_target: bool = False,
-        id_column: str = "",
-        drop: Sequence[str] = (),
-        categories: Sequence[str] = (),
-        ordinals: Mapping[str, list[str]] | None = None,
-        log1p: str = "none",
-        clip: Sequence[float] = (),
-        scale: str = "quantile",
-        rare: int = 3,
-        sample: bool = False,
-        similar_labels: str = "refuse",
+        **options: Any,
     ) -> None:
         super().__init__(batch_size, seed, val_size, fold)
+        chosen = CsvOptions(**options)
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
         if task not in TASKS:
             raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
-        if task == "classification" and log_target:
+        if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
-        if similar_labels not in SIMILAR:
-            raise InputError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
-        self.csv, self.sample, self.similar_labels = csv, sample, similar_labels
-        self.target, self.id_column, self.drop, self.categories = target, id_column, tuple(drop), tuple(categories)
-        self.ordinals: dict[str, Kind] = dict(ordinals or {})
-        self.classification, self.log_target = task == "classification", log_target
-        self.options = RecipeOptions(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
-        if sample:
+        self.csv, self.sample, self.similar_labels = csv, chosen.sample, chosen.similar_labels
+        self.target, self.id_column, self.ordinals = target, chosen.id_column, dict(chosen.ordinals)
+        self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
+        self.classification, self.log_target = task == "classification", chosen.log_target
+        self.options = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        if self.sample:
             self.target = "class" if self.classification else "progression"
         self._check_roles()
 

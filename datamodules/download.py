@@ -17,7 +17,7 @@ from urllib.request import urlopen
 import numpy as np
 from filelock import FileLock
 
-from basics.errors import InputFileError, MissingFileError
+from basics.errors import InputFileError, MissingFileError, reading
 from datamodules.arrays import ImageArrays, write_arrays
 
 TIMEOUT = 30  # seconds without an answer
@@ -119,8 +119,9 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
     Raises:
         MissingFileError: it could not; the message has the reason.
     """
-    if target.exists():
-        return
+    with reading(target):
+        if target.exists():
+            return
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):

@@ -4,7 +4,7 @@
 Iowa: Alternative to the Boston housing data").
 """
 
-from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +77,40 @@ for _place in NEIGHBORHOODS:
 FEATURES = ("engineered", "plain")
 
 
+@dataclass(frozen=True, kw_only=True)
+class HouseOptions:
+    """What becomes of the columns of the house prices.
+
+    Args:
+        features: engineered: quality scales as numbers, and areas, ages and baths added up; plain: neither.
+        log1p: skewed: logarithms of skewed numbers; none.
+        clip: quantiles of the training rows that numbers are clipped to; [] for none.
+        scale: standard, robust (with a smooth end) or quantile.
+        rare: categories with fewer training rows share one column.
+
+    Raises:
+        InputError: there are no such features.
+    """
+
+    features: str = "engineered"
+    log1p: str = "skewed"
+    clip: list[float] = field(default_factory=lambda: [0.005, 0.995])
+    scale: str = "standard"
+    rare: int = 1
+
+    def __post_init__(self) -> None:
+        if self.features not in FEATURES:
+            raise InputError(f"features {self.features!r}: must be one of {', '.join(FEATURES)}")
+
+
 class HousePrices(TableData):
     """Kaggle's train.csv, whose log-price is the target; `submission_rows` are those of test.csv.
 
-    The other arguments are those of `TableData` and `Recipe`.
-
     Args:
         data_dir: the folder that holds house-prices/{train,test}.csv.
-        features: engineered: ordinal scales as numbers, and the columns of `DERIVED`; plain: neither.
+        batch_size, seed, val_size, fold: those of `TableData`.
         sample: use a generated table with the same columns; needs no files.
+        options: those of `HouseOptions`.
     """
 
     name = "house_prices"
@@ -99,23 +124,19 @@ class HousePrices(TableData):
         seed: int = 0,
         val_size: float = 0.1,
         fold: Fold | None = None,
-        features: str = "engineered",
-        log1p: str = "skewed",
-        clip: Sequence[float] = (0.005, 0.995),
-        scale: str = "standard",
-        rare: int = 1,
         sample: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__(batch_size, seed, val_size, fold)
-        if features not in FEATURES:
-            raise InputError(f"features {features!r}: must be one of {', '.join(FEATURES)}")
+        chosen = HouseOptions(**options)
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.folder, self.sample = Path(data_dir) / "house-prices", sample
-        columns: dict[str, Kind] = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(CATEGORIES, "category")}
-        options = RecipeOptions(log1p=log1p, clip=list(clip), scale=scale, rare=rare)
-        if features == "engineered":
-            self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **options)
+        columns: dict[str, Kind] = dict.fromkeys(NUMBERS, "number") | dict.fromkeys(CATEGORIES, "category")
+        scaling = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        if chosen.features == "engineered":
+            self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **scaling)
         else:
-            self._recipe = Recipe(columns | dict.fromkeys(ORDINALS, "category"), **options)
+            self._recipe = Recipe(columns | dict.fromkeys(ORDINALS, "category"), **scaling)
 
     def prepare_data(self) -> None:
         """Downloads the files that are missing.

@@ -19,6 +19,7 @@ With the first line
 """
 
 import math
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -33,7 +34,7 @@ from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
 from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
 from harness.command_line.cli import cli
-from harness.tasks.study import Study, quiet_trainer
+from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
 from lit_modules.nets.mlp import ACTIVATIONS
 
@@ -104,19 +105,9 @@ def study_network(
     return Norms(initial, layer_norms(model, *batch), accuracy)
 
 
-def main(
-    activation: str = "sigmoid,tanh,relu,leaky_relu,elu,selu,softplus,gelu",
-    depth: int = 24,
-    width: int = 64,
-    lr: float = 0.02,
-    batch_size: int = 128,
-    steps: int = 100,
-    sample: bool = True,
-    data_dir: str = "data",
-    seed: int = 0,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Draws activations, and the gradient norms by layer of deep networks with each.
+@dataclass(frozen=True, kw_only=True)
+class ActivationFlags(StudyFlags):
+    """Which activations, in which networks, and how these are trained.
 
     Args:
         activation: names, with commas between them, such as relu,tanh; any that the MLP knows.
@@ -128,32 +119,48 @@ def main(
         sample: on scikit-learn's digits, which need no download; false: on MNIST.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         seed: of the validation split, the initial weights and the order of batches.
-        run_dir: where runs are kept.
     """
-    names = list(dict.fromkeys(activation.split(",")))
+
+    activation: str = "sigmoid,tanh,relu,leaky_relu,elu,selu,softplus,gelu"
+    depth: int = 24
+    width: int = 64
+    lr: float = 0.02
+    batch_size: int = 128
+    steps: int = 100
+    sample: bool = True
+    data_dir: str = "data"
+    seed: int = 0
+
+
+DEFAULTS = ActivationFlags()
+
+
+def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
+    """Draws activations, and the gradient norms by layer of deep networks with each."""
+    names = list(dict.fromkeys(flags.activation.split(",")))
     for name in names:
         choose("activation", name, ACTIVATIONS)
-    _check(lr, {"depth": depth, "width": width, "steps": steps})
-    data = MNIST(data_dir, batch_size, seed, sample=sample)
+    _check(flags.lr, {"depth": flags.depth, "width": flags.width, "steps": flags.steps})
+    data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
-    study = Study("activations", run_dir, label=f"depth{depth}")
+    study = Study("activations", flags, label=f"depth{flags.depth}")
     print(f"{data.describe()}\n\n{_reason()}")
     batch = next(iter(data.train_dataloader()))  # the first one of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
     for name in names:
         for variant, options in VARIANTS.items():
-            options = options | {"widths": [width] * depth, "activation": name}
-            results[name][variant] = study_network(data, batch, options, lr, steps, seed)
+            options = options | {"widths": [flags.width] * flags.depth, "activation": name}
+            results[name][variant] = study_network(data, batch, options, flags.lr, flags.steps, flags.seed)
             _warn(f"{name}, {variant}", results[name][variant])
     x = torch.linspace(-4, 4, 401, dtype=torch.float64)
     figures = {
         "functions": draw_functions(x, {name: value_and_slope(name, x) for name in names}),
         "gradients_initial": draw_norms(results, "initial", HEALTHY, "at initialisation"),
-        "gradients_trained": draw_norms(results, "trained", HEALTHY, f"after {steps} steps"),
-        "accuracies": draw_accuracies(results, steps),
+        "gradients_trained": draw_norms(results, "trained", HEALTHY, f"after {flags.steps} steps"),
+        "accuracies": draw_accuracies(results, flags.steps),
     }
-    return study.conclude(_metrics(results, seed), figures)
+    return study.conclude(_metrics(results, flags.seed), figures)
 
 
 def _check(lr: float, counts: dict[str, int]) -> None:

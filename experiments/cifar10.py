@@ -11,28 +11,31 @@ On a copy of CIFAR-10 coded as JPEG of quality 75, on two cores of an AMD EPYC (
 The other networks have not been measured yet.
 """
 
-from typing import Any
+from dataclasses import replace
 
 from datamodules import CIFAR10
 from harness.command_line.cli import cli
-from harness.tasks.classification import LARGE_NETS, LARGE_RECIPE, classify
+from harness.tasks.classification import ImageFlags, classify, large_recipes
+from harness.tasks.launch import by_net
 
-# What each net starts from here; a flag on the command line goes before.
-RECIPES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(LARGE_NETS, LARGE_RECIPE),
-    "softmax": dict(lr=0.01, batch_size=128, max_epochs=20, lr_decay="cosine"),
-    "mlp": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", net_args={"dropout": 0.2}),
-    "lenet5": dict(lr=0.05, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", channels_last=True),
-    "cnn": dict(
+# What each net starts from here; command-line flags override these.
+ONECYCLE = ImageFlags(batch_size=128, lr_decay="onecycle", augment="flip")
+RECIPES = by_net(
+    *large_recipes(),
+    ImageFlags(net="softmax", lr=0.01, batch_size=128, max_epochs=20, lr_decay="cosine"),
+    replace(ONECYCLE, net="mlp", lr=0.05, max_epochs=30, net_args={"dropout": 0.2}),
+    replace(ONECYCLE, net="lenet5", lr=0.05, max_epochs=30, channels_last=True),
+    replace(
+        ONECYCLE,
+        net="cnn",
         lr=0.1,
-        batch_size=128,
         max_epochs=30,
-        lr_decay="onecycle",
         weight_decay=5e-4,
         augment="flip,crop:4",
         channels_last=True,
     ),
-    "speednet": dict(
+    ImageFlags(
+        net="speednet",
         net_args={"residual": True},
         lr=0.025,
         batch_size=512,
@@ -49,12 +52,13 @@ RECIPES: dict[str, dict[str, Any]] = {
         channels_last=True,
         precision="bf16-mixed",
     ),
-}
+)
 
 # speednet in seconds, on one card: `benchmarks/recipes.py speedrun` trains it. The widths and, in the terms of our
 # Muon, the rates are those of Jordan 2024's second version. A run of so few steps wants BatchNorm to forget sooner,
 # and no cutout.
-ON_A_CARD: dict[str, Any] = dict(
+ON_A_CARD = ImageFlags(
+    net="speednet",
     net_args={"widths": [[64, 64], [256, 256], [256, 256]], "norm_momentum": 0.4, "whitening_eps": 5e-4},
     lr=0.03,
     # A 39th of the 49,998 images: every batch is of one size, and one graph does for all.
@@ -77,14 +81,12 @@ ON_A_CARD: dict[str, Any] = dict(
     pictures=False,
 )
 
+DEFAULTS = ImageFlags(net="cnn")
 
-def main(net: str = "cnn", **flags: Any) -> None:
-    """Trains a network on CIFAR-10 and tests its best epoch.
 
-    Args:
-        net: name of the network, one of lit_modules/nets.
-    """
-    classify(CIFAR10, net, **flags)
+def main(flags: ImageFlags = DEFAULTS) -> None:
+    """Trains a network on CIFAR-10 and tests its best epoch."""
+    classify(CIFAR10, flags)
 
 
 if __name__ == "__main__":

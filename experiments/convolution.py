@@ -9,6 +9,8 @@ LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28
 32 x 32. Each output size in the table is that of the real layer, and equals the formula's.
 """
 
+from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,24 +26,16 @@ from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
 from harness.command_line.cli import cli
 from harness.drawing.figures import COLOURS, new_figure
-from harness.tasks.study import Study
+from harness.tasks.study import Study, StudyFlags
 from lit_modules.nets import build_net
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def main(
-    image: str | None = None,
-    image_size: int = 256,
-    kernels: list[str] = list(KERNELS),  # noqa: B006  read only; jsonargparse shows it in --help
-    net: str = "lenet5",
-    input_shape: list[int] = [1, 28, 28],  # noqa: B006
-    num_outputs: int = 10,
-    net_args: dict[str, Any] | None = None,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Draws kernels, sizes and channels, and prints the layers of a network.
+@dataclass(frozen=True, kw_only=True)
+class ConvolutionFlags(StudyFlags):
+    """What is filtered, and which network is looked at.
 
     Args:
         image: image file to filter; null: scikit-learn's photograph of a temple.
@@ -51,15 +45,29 @@ def main(
         input_shape: channels, height and width of what the network gets.
         num_outputs: of the network.
         net_args: options of the network, such as --net_args.dropout 0.2.
-        run_dir: where runs are kept.
     """
-    if not kernels:
+
+    image: str | None = None
+    image_size: int = 256
+    kernels: list[str] = field(default_factory=lambda: list(KERNELS))
+    net: str = "lenet5"
+    input_shape: list[int] = field(default_factory=lambda: [1, 28, 28])
+    num_outputs: int = 10
+    net_args: dict[str, Any] | None = None
+
+
+DEFAULTS = ConvolutionFlags()
+
+
+def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
+    """Draws kernels, sizes and channels, and prints the layers of a network."""
+    if not flags.kernels:
         raise InputError("kernels []: name at least one")
-    for kernel in kernels:
+    for kernel in flags.kernels:
         choose("kernel", kernel, KERNELS)
-    photograph = read_image(Path(image) if image else _sample_image(), image_size)
-    layers, by_torch = _run_net(net, input_shape, num_outputs, net_args or {})
-    study = Study("convolution", run_dir, net)
+    photograph = read_image(Path(flags.image) if flags.image else _sample_image(), flags.image_size)
+    layers, by_torch = _run_net(flags.net, flags.input_shape, flags.num_outputs, flags.net_args or {})
+    study = Study("convolution", flags, flags.net)
     print_sizes()
     _print_layers(layers)
     totals = {
@@ -68,10 +76,10 @@ def main(
         "multiply_adds_by_torch": by_torch,  # more, where operations outside of layers multiply too
     }
     figures = {
-        "kernels": _draw_kernels(photograph, kernels),
+        "kernels": _draw_kernels(photograph, flags.kernels),
         "sizes": draw_sizes(),
         "channels": _draw_channels(photograph),
-        "layers": _draw_layers(net, layers),
+        "layers": _draw_layers(flags.net, layers),
     }
     return study.conclude(totals | {"layers": [layer._asdict() for layer in layers]}, figures)
 

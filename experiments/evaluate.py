@@ -10,6 +10,7 @@ metrics.json. It takes images, tables (of a cross-validated run each fold: runs/
 embeddings. Nothing is written.
 """
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,16 @@ from datamodules.table_data import TableData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model
+from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
 from harness.training.report import evaluate, print_table
 from harness.training.trainer import build_trainer
 from lit_modules.stages import Stages
 
 
-def main(
-    checkpoint: str,
-    data: str | None = None,
-    data_dir: str | None = None,
-    sample: bool | None = None,
-    precision: str | None = None,
-    **flags: Any,
-) -> dict[str, Any]:
-    """Prints and returns the figures of a checkpoint.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationFlags(TrainerFlags):
+    """The model, and what it is evaluated on.
 
     Args:
         checkpoint: run directory, whose best epoch is taken, or checkpoint file.
@@ -45,19 +41,28 @@ def main(
         sample: use the embedded sample; null: if the training did.
         precision: of the computation, such as 32-true; null: that of the training.
     """
-    path = find_checkpoint(checkpoint)
-    model = load_model(path)
-    samples = load_data(path, data, data_dir=data_dir, sample=sample)
-    samples.prepare_data()
-    samples.setup()
-    _check_fits(path, model, samples, chosen=(data, data_dir, sample) != (None, None, None))
-    flags["enable_progress_bar"] = False
-    precision = precision or read_checkpoint(path).get("precision")
-    trainer = build_trainer(None, 1, [], False, precision=precision, **flags)
-    check_batches(samples, trainer)
-    metrics = evaluate(trainer, model, samples, None, validates=len(samples.val_indices) > 0)
+
+    checkpoint: str
+    data: str | None = None
+    data_dir: str | None = None
+    sample: bool | None = None
+
+
+def main(flags: EvaluationFlags) -> dict[str, Any]:
+    """Prints and returns the figures of a checkpoint."""
+    checkpoint = read_checkpoint(find_checkpoint(flags.checkpoint))
+    model, path = load_model(checkpoint), checkpoint.path
+    data = load_data(checkpoint, flags.data, data_dir=flags.data_dir, sample=flags.sample)
+    data.prepare_data()
+    data.setup()
+    chosen = (flags.data, flags.data_dir, flags.sample) != (None, None, None)
+    _check_fits(path, model, data, chosen)
+    precision = flags.precision or checkpoint.content.get("precision")
+    trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
+    check_batches(data, trainer)
+    metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics
     if trainer.is_global_zero:
-        print(f"{path}\n{samples.name}: {model.hparams['net']}\n{samples.describe()}")
+        print(f"{path}\n{data.name}: {model.hparams.net}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print(f"{metrics['test/samples']:,} test samples")
     return metrics

@@ -36,7 +36,7 @@ from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from datamodules import ImageData
 from harness.command_line.cli import cli
-from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
 from lit_modules.stages import Stages
@@ -79,8 +79,9 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     source = find_checkpoint(checkpoint)
     target = Path(output) if output else source.with_suffix(suffix)
     _check_target(target, source, force)
-    model = _load_image_model(source)
-    pixels, what = real_images(_data_of(source), model.hparams["input_shape"], images)
+    read = read_checkpoint(source)
+    model = _load_image_model(read)
+    pixels, what = real_images(_data_of(read), model.hparams.input_shape, images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
     metadata = _metadata(module, source)
 
@@ -102,16 +103,16 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
 
 
-def _load_image_model(source: Path) -> Stages:
-    if "preprocessing" in read_checkpoint(source)["hyper_parameters"]:
-        raise InputError(f"{source}: was trained on a table, not on images; predict_table.py uses it")
-    return load_model(source).eval()
+def _load_image_model(read: Checkpoint) -> Stages:
+    if "preprocessing" in read.content["hyper_parameters"]:
+        raise InputError(f"{read.path}: was trained on a table, not on images; predict_table.py uses it")
+    return load_model(read).eval()
 
 
-def _data_of(source: Path) -> ImageData | None:
+def _data_of(read: Checkpoint) -> ImageData | None:
     """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
     try:
-        data = load_data(source)
+        return load_data(read)
     except InputError:
         return None
     return data if isinstance(data, ImageData) else None

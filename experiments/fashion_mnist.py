@@ -6,37 +6,37 @@
 No figure has been measured here yet.
 """
 
-from typing import Any
+from dataclasses import replace
 
 from datamodules import FashionMNIST
 from harness.command_line.cli import cli
-from harness.tasks.classification import LARGE_NETS, LARGE_RECIPE, classify
+from harness.tasks.classification import ImageFlags, classify, large_recipes
+from harness.tasks.launch import by_net
 
-# What each net starts from here; a flag on the command line goes before.
-RECIPES: dict[str, dict[str, Any]] = {
-    **dict.fromkeys(LARGE_NETS, LARGE_RECIPE),
-    "softmax": dict(lr=0.1, batch_size=128, max_epochs=20, lr_decay="cosine"),
-    "mlp": dict(lr=0.1, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", net_args={"dropout": 0.2}),
-    "lenet5": dict(lr=0.1, batch_size=128, max_epochs=30, lr_decay="onecycle", augment="flip", channels_last=True),
-    "cnn": dict(
+# What each net starts from here; command-line flags override these.
+ONECYCLE = ImageFlags(batch_size=128, lr_decay="onecycle", augment="flip")
+RECIPES = by_net(
+    *large_recipes(),
+    ImageFlags(net="softmax", lr=0.1, batch_size=128, max_epochs=20, lr_decay="cosine"),
+    replace(ONECYCLE, net="mlp", lr=0.1, max_epochs=30, net_args={"dropout": 0.2}),
+    replace(ONECYCLE, net="lenet5", lr=0.1, max_epochs=30, channels_last=True),
+    replace(
+        ONECYCLE,
+        net="cnn",
         lr=0.1,
-        batch_size=128,
         max_epochs=20,
-        lr_decay="onecycle",
         weight_decay=5e-4,
         augment="flip,crop:2",
         channels_last=True,
     ),
-}
+)
+
+DEFAULTS = ImageFlags(net="cnn")
 
 
-def main(net: str = "cnn", **flags: Any) -> None:
-    """Trains a network on Fashion-MNIST and tests its best epoch.
-
-    Args:
-        net: name of the network, one of lit_modules/nets.
-    """
-    classify(FashionMNIST, net, **flags)
+def main(flags: ImageFlags = DEFAULTS) -> None:
+    """Trains a network on Fashion-MNIST and tests its best epoch."""
+    classify(FashionMNIST, flags)
 
 
 if __name__ == "__main__":

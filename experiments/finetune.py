@@ -8,7 +8,7 @@ It starts from the run's best checkpoint, or from a checkpoint file, and prints 
 were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,23 +17,16 @@ from basics.errors import InputError
 from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageData, ImageFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.tasks.classification import classify
+from harness.tasks.classification import ImageFlags, classify
 from harness.training.pretrained import TORCHVISION
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 
 
 # Rates below those that nets start from elsewhere here, most so for the backbone: what it learned is to be kept.
-def main(
-    checkpoint: str,
-    data: str = "cifar10",
-    lr: float = 0.01,
-    backbone_lr: float | None = 0.002,
-    image_size: int = 64,
-    skip_bad: bool = False,
-    **flags: Any,
-) -> None:
-    """Fine-tunes a trained network on another data set and tests its best epoch.
+@dataclass(frozen=True, kw_only=True)
+class FineTuneFlags(ImageFlags):
+    """What goes on where. The checkpoint says which network it is.
 
     Args:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
@@ -43,18 +36,34 @@ def main(
         image_size: of own_images, see own_images.py.
         skip_bad: of own_images, see own_images.py.
     """
-    if checkpoint.startswith(TORCHVISION):
-        net, net_args = "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
-    else:
-        resumed = flags.get("resume") if flags.get("resume") != "auto" else None
-        trained = read_checkpoint(find_checkpoint(resumed or checkpoint))["hyper_parameters"]
-        net, net_args = trained.get("net"), trained.get("net_args")
-        if not isinstance(net, str) or not isinstance(net_args, dict | None):
-            raise InputError(f"{checkpoint}: names no network")
-    dataset: Callable[..., ImageData] = choose("data", data, DATA)
+
+    checkpoint: str
+    data: str = "cifar10"
+    lr: float = 0.01
+    backbone_lr: float | None = 0.002
+    image_size: int = 64
+    skip_bad: bool = False
+
+
+def main(flags: FineTuneFlags) -> None:
+    """Fine-tunes a trained network on another data set and tests its best epoch."""
+    net, net_args = _network(flags)
+    dataset = choose("data", flags.data, DATA)
     if dataset is ImageFolder:
-        dataset = partial(ImageFolder, image_size=image_size, skip_bad=skip_bad)
-    classify(dataset, net, net_args=net_args, init_from=checkpoint, lr=lr, backbone_lr=backbone_lr, **flags)
+        dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
+    classify(dataset, replace(flags, net=net, net_args=net_args, init_from=flags.checkpoint))
+
+
+def _network(flags: FineTuneFlags) -> tuple[str, dict[str, Any] | None]:
+    """The name of the checkpoint's network, and its options."""
+    if flags.checkpoint.startswith(TORCHVISION):
+        return "imagenet", {"arch": flags.checkpoint.removeprefix(TORCHVISION)}
+    resumed = flags.resume if flags.resume != "auto" else None
+    trained = read_checkpoint(find_checkpoint(resumed or flags.checkpoint)).content["hyper_parameters"]
+    net, net_args = trained.get("net"), trained.get("net_args")
+    if not isinstance(net, str) or not isinstance(net_args, dict | None):
+        raise InputError(f"{flags.checkpoint}: names no network")
+    return net, net_args
 
 
 if __name__ == "__main__":

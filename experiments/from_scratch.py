@@ -10,6 +10,7 @@ The weights are pictures of the digits. At logits beyond 88.7 the softmax as boo
 largest logit taken off first it is right at any.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -25,7 +26,7 @@ from experiments.fundamentals.softmax_regression import check_labels, cross_entr
 from experiments.fundamentals.stability import draw_stability, print_extremes
 from harness.command_line.cli import cli
 from harness.drawing.figures import COLOURS, new_figure
-from harness.tasks.study import Study
+from harness.tasks.study import Study, StudyFlags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -51,17 +52,9 @@ class Training(NamedTuple):
     difference: float  # the largest of weight, bias and loss, at any step
 
 
-def main(
-    lr: float = 0.1,
-    batch_size: int = 32,
-    max_epochs: int = 30,
-    seed: int = 0,
-    sample: bool = True,
-    data_dir: str = "data",
-    pickle: str | None = None,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Trains softmax regression twice, by hand and by torch.nn, and compares the two at each step.
+@dataclass(frozen=True, kw_only=True)
+class FromScratchFlags(StudyFlags):
+    """The training, which is the same by hand and by torch.nn.
 
     Args:
         lr: learning rate of plain gradient descent.
@@ -71,18 +64,34 @@ def main(
         sample: use the embedded digits; false: MNIST.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         pickle: file like mnist.pkl.gz to train on instead: (images, labels) of train, valid and test, as numpy arrays.
-        run_dir: where runs are kept.
     """
-    for name, value in {"lr": lr, "batch_size": batch_size, "max_epochs": max_epochs}.items():
+
+    lr: float = 0.1
+    batch_size: int = 32
+    max_epochs: int = 30
+    seed: int = 0
+    sample: bool = True
+    data_dir: str = "data"
+    pickle: str | None = None
+
+
+DEFAULTS = FromScratchFlags()
+
+
+def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
+    """Trains softmax regression twice, by hand and by torch.nn, and compares the two at each step."""
+    for name, value in {"lr": flags.lr, "batch_size": flags.batch_size, "max_epochs": flags.max_epochs}.items():
         if value <= 0:
             raise InputError(f"{name} {value}: must be above 0")
-    splits = _read_pickle(Path(pickle)) if pickle else _read_mnist(data_dir, seed, sample)
-    if batch_size > len(splits["train"].labels):
-        raise InputError(f"batch_size {batch_size}: there are only {len(splits['train'].labels):,} training images")
-    study = Study("from_scratch", run_dir, "softmax")
+    splits = _read_splits(flags)
+    if flags.batch_size > len(splits["train"].labels):
+        raise InputError(
+            f"batch_size {flags.batch_size}: there are only {len(splits['train'].labels):,} training images"
+        )
+    study = Study("from_scratch", flags, "softmax")
     print(", ".join(f"{len(split.labels):,} {name}" for name, split in splits.items()), "images")
     print_extremes()
-    training = train_side_by_side(splits, lr, batch_size, max_epochs, seed)
+    training = train_side_by_side(splits, flags.lr, flags.batch_size, flags.max_epochs, flags.seed)
     test_loss, test_acc = evaluate(splits["test"].rows @ training.weight.T + training.bias, splits["test"].labels)
     metrics = {
         "test/acc": test_acc,
@@ -93,6 +102,10 @@ def main(
     }
     figures = {"weights": _draw_weights(training.weight), "curves": _draw_curves(training.curves)}
     return study.conclude(metrics, figures | {"stability": draw_stability()})
+
+
+def _read_splits(flags: FromScratchFlags) -> dict[str, Split]:
+    return _read_pickle(Path(flags.pickle)) if flags.pickle else _read_mnist(flags.data_dir, flags.seed, flags.sample)
 
 
 def _read_mnist(data_dir: str, seed: int, sample: bool) -> dict[str, Split]:

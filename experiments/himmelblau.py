@@ -24,6 +24,7 @@ momentum, which carries many past it, 63 %: the map of its basins is the most to
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ from basics.errors import InputError
 from callbacks import LRDecay
 from experiments.fundamentals.himmelblau_figures import draw_arrivals, draw_basins, draw_surface, draw_trajectories
 from harness.command_line.cli import cli
-from harness.tasks.study import Study, quiet_trainer
+from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules.optimizers import build_optimizer
 
 MINIMA = torch.tensor(
@@ -128,16 +129,9 @@ def descend(starts: Tensor, steps: int, lr_decay: str, **options: Any) -> Outcom
     return Outcome(torch.stack(model.path), minimum, distance, model.outside + 1, model.outside < steps)
 
 
-def main(
-    optimizer: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam",
-    lr: float | None = None,
-    lr_decay: str = "constant",
-    steps: int = 500,
-    side: int = 81,
-    seed: int = 0,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Minimises Himmelblau's function from many starts, and draws trajectories and basins of attraction.
+@dataclass(frozen=True, kw_only=True)
+class HimmelblauFlags(StudyFlags):
+    """The descents.
 
     Args:
         optimizer: names, with commas between them: sgd (plain), momentum, nesterov, adagrad, rmsprop, adadelta, adam,
@@ -147,25 +141,40 @@ def main(
         steps: of each optimizer.
         side: of the grid of starts, with one start at random in each of its cells.
         seed: of the places of the starts in their cells.
-        run_dir: where runs are kept.
     """
-    names = list(dict.fromkeys(optimizer.split(",")))
-    options = {name: choose("optimizer", name, RATES) | ({} if lr is None else {"lr": lr}) for name in names}
-    _check(lr, lr_decay, steps, side)
-    seed_everything(seed, verbose=False)
-    starts = make_starts(side)
-    study = Study("himmelblau", run_dir, label="_".join(names))
+
+    optimizer: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam"
+    lr: float | None = None
+    lr_decay: str = "constant"
+    steps: int = 500
+    side: int = 81
+    seed: int = 0
+
+
+DEFAULTS = HimmelblauFlags()
+
+
+def main(flags: HimmelblauFlags = DEFAULTS) -> dict[str, Any]:
+    """Minimises Himmelblau's function from many starts, and draws trajectories and basins of attraction."""
+    names = list(dict.fromkeys(flags.optimizer.split(",")))
+    options = {
+        name: choose("optimizer", name, RATES) | ({} if flags.lr is None else {"lr": flags.lr}) for name in names
+    }
+    _check(flags.lr, flags.lr_decay, flags.steps, flags.side)
+    seed_everything(flags.seed, verbose=False)
+    starts = make_starts(flags.side)
+    study = Study("himmelblau", flags, label="_".join(names))
     outcomes = {}
     for name in names:
-        outcomes[name] = descend(starts, steps, lr_decay, optimizer=name, **options[name])
+        outcomes[name] = descend(starts, flags.steps, flags.lr_decay, optimizer=name, **options[name])
     _print_table(outcomes, options)
     figures = {
         "trajectories": draw_trajectories(himmelblau, MINIMA, SPAN, outcomes),
-        "basins": draw_basins(MINIMA, SPAN, outcomes, side, len(NAMED)),
-        "arrivals": draw_arrivals(outcomes, steps, TOLERANCE),
+        "basins": draw_basins(MINIMA, SPAN, outcomes, flags.side, len(NAMED)),
+        "arrivals": draw_arrivals(outcomes, flags.steps, TOLERANCE),
         "surface": draw_surface(himmelblau, MINIMA, SPAN, names[0], outcomes[names[0]].path),
     }
-    metrics: dict[str, Any] = {"starts": len(starts), "steps": steps, "seed": seed, "optimizers": {}}
+    metrics = {"starts": len(starts), "steps": flags.steps, "seed": flags.seed, "optimizers": {}}
     for name, outcome in outcomes.items():
         metrics["optimizers"][name] = options[name] | summarise(outcome)
         metrics[f"{name}/arrived"] = int(outcome.arrived.sum())

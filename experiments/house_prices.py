@@ -12,42 +12,56 @@ Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15 (b
     --net tabm     0.1151   35 s
 """
 
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from datamodules.house_prices import HousePrices
+from datamodules.house_prices import HouseOptions, HousePrices
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
-from harness.tasks.cross_validation import cross_validate, write_predictions
+from harness.runs.invocation import values
+from harness.tasks.cross_validation import CrossValidationFlags, cross_validate, write_predictions
+from harness.tasks.launch import by_net
 from harness.tasks.tabular import predict, train_table
 
-# What each net starts from here; a flag on the command line goes before.
-RECIPES: dict[str, dict[str, Any]] = {
-    "linear": dict(
+
+@dataclass(frozen=True, kw_only=True)
+class HousePriceFlags(HouseOptions, CrossValidationFlags):
+    """House prices, in folds or with a validation split.
+
+    Args:
+        data_dir: folder that holds house-prices/{train,test}.csv; what is missing is downloaded to it.
+        sample: use a generated table, which needs no files.
+        val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows.
+        monitor: with --folds 0, the validation metric that chooses the best epoch.
+        checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
+    """
+
+    data_dir: str = "data"
+    sample: bool = False
+    val_size: float = 0.1
+    monitor: str | None = "val/log_rmse"
+    checkpoint_epochs: int = 1
+
+
+# What each net starts from here; command-line flags override these.
+ONECYCLE = HousePriceFlags(max_epochs=60, lr_decay="onecycle")
+RECIPES = by_net(
+    replace(
+        ONECYCLE,
+        net="linear",
         lr=0.01,
         batch_size=64,
-        max_epochs=60,
-        lr_decay="onecycle",
         optimizer="adam",
         weight_decay=0.03,
         features="plain",
         log1p="none",
         clip=[],
     ),
-    "mlp": dict(
-        lr=0.002,
-        batch_size=64,
-        max_epochs=60,
-        lr_decay="onecycle",
-        weight_decay=0.1,
-        net_args={"widths": [256, 128], "dropout": 0.2},
-    ),
-    "tabm": dict(
-        lr=0.002,
-        batch_size=128,
-        max_epochs=60,
-        lr_decay="onecycle",
+    replace(ONECYCLE, net="mlp", batch_size=64, weight_decay=0.1, net_args={"widths": [256, 128], "dropout": 0.2}),
+    replace(
+        ONECYCLE,
+        net="tabm",
         weight_decay=0.1,
         loss="huber",
         scale="robust",
@@ -56,73 +70,23 @@ RECIPES: dict[str, dict[str, Any]] = {
         clip=[],
         net_args={"linear_path": True, "widths": [128, 128], "size": 16, "dropout": 0.05},
     ),
-}
+)
+DEFAULTS = HousePriceFlags()
 
 
-def main(
-    net: str = "tabm",
-    folds: int = 5,
-    fold_seed: int = 0,
-    seeds: int = 1,
-    jobs: int = 0,
-    seed: int = 0,
-    batch_size: int = 128,
-    val_size: float = 0.1,
-    features: str = "engineered",
-    log1p: str = "skewed",
-    clip: list[float] = [0.005, 0.995],  # noqa: B006  read only; jsonargparse shows it in --help
-    scale: str = "standard",
-    rare: int = 1,
-    data_dir: str = "data",
-    sample: bool = False,
-    monitor: str | None = "val/log_rmse",
-    run_dir: str = "runs",
-    resume: str | None = None,
-    checkpoint_epochs: int = 1,
-    **flags: Any,
-) -> dict[str, Any]:
-    """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices.
-
-    Args:
-        net: name of the network: linear, mlp, tabm, or another of lit_modules/nets.
-        folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
-        fold_seed: of the folds, which are those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
-        seeds: how often each fold is trained, from other initial weights; their log-prices are averaged.
-        jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
-        seed: of the first training: initial weights, order of batches and all random draws.
-        batch_size: rows per device and step.
-        val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows.
-        features: engineered: quality scales as numbers, and areas, ages and baths added up; plain: neither.
-        log1p: skewed: logarithms of skewed numbers; none.
-        clip: quantiles of the training rows that numbers are clipped to; [] for none.
-        scale: standard, robust (with a smooth end) or quantile.
-        rare: categories with fewer training rows share one column.
-        data_dir: folder that holds house-prices/{train,test}.csv; what is missing is downloaded to it.
-        sample: use a generated table, which needs no files.
-        monitor: with --folds 0, the validation metric that chooses the best epoch.
-        run_dir: where runs are kept.
-        resume: run directory to continue in place, or auto; of folds, those that have ended are kept.
-        checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
-    """
-    table = partial(
-        HousePrices, data_dir, batch_size, features=features, log1p=log1p, clip=clip, scale=scale, rare=rare,
-        sample=sample,
-    )  # fmt: skip
-    if folds:
-        return cross_validate(
-            table, net, folds=folds, fold_seed=fold_seed, seeds=seeds, jobs=jobs, seed=seed, run_dir=run_dir,
-            resume=resume, **flags,
-        )  # fmt: skip
-    data = table(seed=seed, val_size=val_size)
+def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
+    """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices."""
+    options = values(flags, HouseOptions)
+    table = partial(HousePrices, flags.data_dir, flags.batch_size, sample=flags.sample, **options)
+    if flags.folds:
+        return cross_validate(table, flags)
+    data = table(seed=flags.seed, val_size=flags.val_size)
     data.prepare_data()
     data.setup()
     ids, rows = data.submission_rows()
-    model, metrics = train_table(
-        data, net, None, monitor=monitor, run_dir=run_dir, resume=resume, checkpoint_epochs=checkpoint_epochs, **flags
-    )
-    if is_rank_zero() and not flags.get("fast_dev_run") and not flags.get("find_lr"):
-        run, prices = Path(model.trainer.default_root_dir), predict(model, rows)
-        write_predictions(run / "submission.csv", data.id_column, ids, {data.target: prices})
+    run, model, metrics = train_table(data, flags)
+    if run and flags.reports and is_rank_zero():
+        write_predictions(run / "submission.csv", data.id_column, ids, {data.target: predict(model, rows)})
     return metrics
 
 

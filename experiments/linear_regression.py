@@ -18,6 +18,7 @@ points agree, the dance dies out, and every method ends within 0.001 of w = 3 an
 """
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,27 +40,16 @@ from experiments.fundamentals.line_descent import (
 )
 from experiments.fundamentals.line_figures import draw_fit, draw_gradients, draw_losses, draw_paths, draw_search
 from harness.command_line.cli import cli
-from harness.tasks.study import Study
+from harness.tasks.study import Study, StudyFlags
 
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
 MINI_BATCH = 16  # points, where `--batch compare` chooses
 FEWEST = 3  # points; a line goes through any two
 
 
-def main(
-    method: Literal["search", "manual", "autograd", "module"] = "manual",
-    batch: Literal["compare", "full"] | int = "compare",
-    csv: str = "",
-    x: str = "x",
-    y: str = "y",
-    points: int = 100,
-    noise: float = 0.5,
-    lr: float | None = None,
-    epochs: int = 50,
-    seed: int = 0,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Fits a line and compares it with the least-squares line.
+@dataclass(frozen=True, kw_only=True)
+class LineFlags(StudyFlags):
+    """The points, and how a line is fitted to them.
 
     Args:
         method: search tries all lines of ever finer grids; manual descends by gradients written by hand, checked by
@@ -74,32 +64,50 @@ def main(
             where points far out demand it.
         epochs: passes over the points.
         seed: of the generated points and the order of batches.
-        run_dir: where runs are kept.
     """
+
+    method: Literal["search", "manual", "autograd", "module"] = "manual"
+    batch: Literal["compare", "full"] | int = "compare"
+    csv: str = ""
+    x: str = "x"
+    y: str = "y"
+    points: int = 100
+    noise: float = 0.5
+    lr: float | None = None
+    epochs: int = 50
+    seed: int = 0
+
+
+DEFAULTS = LineFlags()
+
+
+def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
+    """Fits a line and compares it with the least-squares line."""
     started = time.perf_counter()
-    _check_numbers(points, noise, lr, epochs, seed)
-    data = read_points(csv, x, y) if csv else generate(points, noise, seed)
+    _check_numbers(flags.points, flags.noise, flags.lr, flags.epochs, flags.seed)
+    data = read_points(flags.csv, flags.x, flags.y) if flags.csv else generate(flags.points, flags.noise, flags.seed)
     best = least_squares(data)
     results: dict[str, np.ndarray] = {}  # weights by name
-    if method == "search":
+    if flags.method == "search":
         grids = search(data)
         results["search"] = grids[-1].best()
         figures = {"surface": draw_search(data, grids)}
     else:
         descents = {
-            name: _descend(method, data, size, lr, epochs, seed) for name, size in _sizes(batch, len(data.x)).items()
+            name: _descend(flags.method, data, size, flags.lr, flags.epochs, flags.seed)
+            for name, size in _sizes(flags.batch, len(data.x)).items()
         }
         results |= {name: descent.path[-1] for name, descent in descents.items()}
         figures = {"paths": draw_paths(data, descents), "losses": draw_losses(data, descents)}
     metrics = _compare(data, results, best)
-    if method == "manual":
+    if flags.method == "manual":
         by_hand, by_differences = _check_gradients(data, next(iter(descents.values())))
         metrics["gradient_difference"] = float(abs(by_hand - by_differences).max())
         figures["gradients"] = draw_gradients(by_hand, by_differences)
-    truth = None if csv else (SLOPE, INTERCEPT)
+    truth = None if flags.csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
     # A descent that diverges was refused above, before anything is written.
-    return Study("linear_regression", run_dir, method, started).conclude(metrics, figures)
+    return Study("linear_regression", flags, flags.method, started).conclude(metrics, figures)
 
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:

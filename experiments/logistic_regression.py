@@ -22,7 +22,7 @@ A CSV file is read as by table.py: numbers are standardised by the training rows
 A fifth of the rows is the test set, a fifth chooses the threshold. Class 1 is the last of the two by alphabet.
 """
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +36,7 @@ from experiments.fundamentals.two_class import Problem, linear_pair, predict, sc
 from experiments.fundamentals.two_class_figures import draw_boundaries, draw_curves, draw_equality, draw_weights
 from experiments.fundamentals.two_class_problems import CENTRES, blobs, read_table, xor
 from harness.command_line.cli import cli
-from harness.tasks.study import Study
+from harness.tasks.study import Study, StudyFlags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,18 +47,9 @@ XOR_STEPS, XOR_RATE = 400, 0.05  # of Adam
 Result = tuple[dict[str, Any], dict[str, "Figure"]]
 
 
-def main(
-    problem: Literal["all", "blobs", "xor", "table"] = "all",
-    csv: str = "",
-    target: str = "",
-    points: int = 1000,
-    hidden: int = 8,
-    lr: float | None = None,
-    steps: int = 400,
-    seed: int = 0,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Separates two classes, and shows boundaries, curves and thresholds.
+@dataclass(frozen=True, kw_only=True)
+class TwoClassFlags(StudyFlags):
+    """The problems, and how they are solved.
 
     Args:
         problem: blobs, two clouds; xor, four clouds at the corners of a square; table, a file or the diabetes data.
@@ -69,29 +60,47 @@ def main(
         lr: rate of gradient descent on the blobs; by default the inverse of the largest curvature of the loss.
         steps: of gradient descent on the blobs.
         seed: of generated points, the validation rows of a table, and initial weights.
-        run_dir: where runs are kept.
     """
+
+    problem: Literal["all", "blobs", "xor", "table"] = "all"
+    csv: str = ""
+    target: str = ""
+    points: int = 1000
+    hidden: int = 8
+    lr: float | None = None
+    steps: int = 400
+    seed: int = 0
+
+
+DEFAULTS = TwoClassFlags()
+
+
+def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
+    """Separates two classes, and shows boundaries, curves and thresholds."""
     _check(
-        problem,
-        csv,
-        target,
-        {"points": (points, FEWEST), "hidden": (hidden, 1), "steps": (steps, 1), "seed": (seed, 0)},
+        flags.problem,
+        flags.csv,
+        flags.target,
+        {
+            "points": (flags.points, FEWEST),
+            "hidden": (flags.hidden, 1),
+            "steps": (flags.steps, 1),
+            "seed": (flags.seed, 0),
+        },
     )
-    if lr is not None and lr <= 0:
-        raise InputError(f"--lr {lr}: must be above 0")
-    problem = "table" if csv else problem
-    table = read_table(csv, target, seed) if problem in ("all", "table") else None
-    study = Study("logistic_regression", run_dir, problem)
+    if flags.lr is not None and flags.lr <= 0:
+        raise InputError(f"--lr {flags.lr}: must be above 0")
+    problem = "table" if flags.csv else flags.problem
+    table = read_table(flags.csv, flags.target, flags.seed) if problem in ("all", "table") else None
+    study = Study("logistic_regression", flags, problem)
     metrics: dict[str, Any] = {}
     figures: dict[str, Figure] = {}
-    seed_everything(seed, verbose=False)
-    solvers: dict[str, Callable[[], Result]] = {
-        "blobs": lambda: solve_blobs(blobs(points, seed), lr, steps),
-        "xor": lambda: solve_xor(xor(points, seed), hidden),
-    }
-    if table:
-        solvers["table"] = partial(solve_table, *table)
-    for name, solve in solvers.items():
+    seed_everything(flags.seed, verbose=False)
+    for name, solve in {
+        "blobs": lambda: solve_blobs(blobs(flags.points, flags.seed), flags.lr, flags.steps),
+        "xor": lambda: solve_xor(xor(flags.points, flags.seed), flags.hidden),
+        "table": lambda: solve_table(*table),
+    }.items():
         if problem in ("all", name):
             its_metrics, its_figures = solve()
             metrics, figures = metrics | its_metrics, figures | its_figures

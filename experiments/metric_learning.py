@@ -26,7 +26,7 @@ The whole of MNIST, seed 0, 8 epochs with --precision bf16-mixed, on two cores t
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -46,95 +46,77 @@ from experiments.fundamentals.retrieval_figures import (
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
-from harness.training.fit import fit_and_test
+from harness.runs.invocation import values
+from harness.runs.layout import METRICS
+from harness.tasks.launch import fit_and_test
+from harness.training.fit import Result
+from harness.training.flags import FitFlags
 from harness.training.report import write_json
-from lit_modules.embedder import Embedder
+from lit_modules.embedder import Embedder, EmbedderOptions
 from lit_modules.retrieval import check_k, check_labels, retrieve
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST)}
-# Where a loss does better with other values than main's; a flag on the command line goes before.
-RECIPES: dict[str, dict[str, Any]] = {
-    "contrastive": dict(lr=0.3),  # gradients shrink as most pairs reach the margin
-}
 BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
 
 
-def main(
-    loss: str = "center",
-    loss_args: dict[str, Any] | None = None,
-    embedding_size: int = 64,
-    data: str = "mnist",
-    net: str = "cnn",
-    net_args: dict[str, Any] | None = None,
-    lr: float = 0.1,
-    batch_size: int = 128,
-    max_epochs: int = 20,
-    lr_decay: str = "onecycle",
-    seed: int = 0,
-    optimizer: str = "sgd",
-    momentum: float = 0.9,
-    nesterov: bool = True,
-    weight_decay: float = 5e-4,
-    augment: str = "rotate:10,zoom:0.1,crop:2",
-    val_size: float = 0.1,
-    recall_at: list[int] = [1, 2, 5, 10, 20, 50, 100],  # noqa: B006  read only; jsonargparse shows it in --help
-    baselines: bool = True,
-    data_dir: str = "data",
-    sample: bool = True,
-    monitor: str | None = "val/map",  # finer than precision_at_1, which a small split lets reach 1
-    channels_last: bool = True,
-    **flags: Any,
-) -> dict[str, Any]:
-    """Trains an embedding of images, and retrieves from the training images those nearest to each test image.
+@dataclass(frozen=True, kw_only=True)
+class MetricFlags(EmbedderOptions, FitFlags):
+    """The images, the network that embeds them, and what it is compared with.
 
     Args:
-        loss: softmax, center, nca, proxy_nca, triplet or contrastive.
-        loss_args: options of the loss, such as --loss_args.margin 0.3.
-        embedding_size: dimension of the embedding; 2 is drawn as it is.
         data: mnist or fashion_mnist.
         net: name of the network, one of lit_modules/nets.
         net_args: options of the network, such as --net_args.dropout 0.2.
-        lr: initial, or with onecycle highest, learning rate.
+        embedding_size: dimension of the embedding; 2 is drawn as it is.
         batch_size: images per device and step; pairs and triplets are made of these.
-        seed: of the validation split, the initial weights, the order of batches and all random draws.
-        optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
-        momentum: of sgd, rmsprop and muon.
-        nesterov: whether sgd's momentum is Nesterov's.
-        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         augment: augmentations of the training images (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images.
-        recall_at: numbers of neighbours among which the query's class is looked for.
         baselines: compare with PCA and linear NCA of the pixels, of the same dimension.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         sample: use the embedded sample, which needs no files; --sample false for the whole set.
     """
-    seed_everything(seed, verbose=False)
-    images = choose("data", data, DATA)(data_dir, batch_size, seed, val_size, augment, sample)
+
+    loss: str = "center"
+    embedding_size: int = 64
+    recall_at: list[int] = field(default_factory=lambda: [1, 2, 5, 10, 20, 50, 100])
+    data: str = "mnist"
+    net: str = "cnn"
+    net_args: dict[str, Any] | None = None
+    lr: float = 0.1
+    batch_size: int = 128
+    max_epochs: int = 20
+    lr_decay: str = "onecycle"
+    weight_decay: float = 5e-4
+    augment: str = "rotate:10,zoom:0.1,crop:2"
+    val_size: float = 0.1
+    baselines: bool = True
+    data_dir: str = "data"
+    sample: bool = True
+    monitor: str | None = "val/map"  # finer than precision_at_1, which a small split lets reach 1
+    channels_last: bool = True
+
+
+# Where a loss does better with other values; command-line flags override these.
+RECIPES = {
+    "contrastive": MetricFlags(loss="contrastive", lr=0.3),  # gradients shrink as most pairs reach the margin
+}
+DEFAULTS = MetricFlags()
+
+
+def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
+    """Trains an embedding of images, and retrieves from the training images those nearest to each test image."""
+    seed_everything(flags.seed, verbose=False)
+    kind = choose("data", flags.data, DATA)
+    images = kind(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)
     images.prepare_data()
     images.setup()
-    _check(images, recall_at)
-    model = Embedder(
-        net,
-        images.input_shape,
-        images.num_classes,
-        images.mean,
-        images.std,
-        loss=loss,
-        loss_args=loss_args,
-        embedding_size=embedding_size,
-        recall_at=recall_at,
-        net_args=net_args,
-        lr=lr,
-        optimizer=optimizer,
-        momentum=momentum,
-        nesterov=nesterov,
-        weight_decay=weight_decay,
-    )
-    options: dict[str, Any] = dict(lr_decay=lr_decay, monitor=monitor, channels_last=channels_last)
-    metrics = fit_and_test("metric_learning", model, images, max_epochs=max_epochs, seed=seed, **options, **flags)
-    if is_rank_zero() and not flags.get("fast_dev_run") and not flags.get("find_lr"):
-        return _report(model, images, metrics, baselines, seed)
-    return metrics
+    _check(images, flags.recall_at)
+    pixels = images.input_shape, images.num_classes, images.mean, images.std
+    model = Embedder(flags.net, *pixels, flags.net_args, **values(flags, EmbedderOptions))
+    result = fit_and_test("metric_learning", model, images, flags)
+    if flags.reports and is_rank_zero():
+        return _report(result, model, images, flags)
+    return result.metrics
 
 
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
@@ -151,15 +133,16 @@ def _check(images: ImageData, recall_at: Sequence[int]) -> None:
         check_k(k, len(arrays.train_labels), "recall_at: ")
 
 
-def _report(model: Embedder, images: ImageData, metrics: dict[str, Any], baselines: bool, seed: int) -> dict[str, Any]:
+def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFlags) -> dict[str, Any]:
     """Compares the embedding with the baselines, in metrics.json and in pictures; returns all metrics."""
-    run, arrays, recall_at = Path(model.trainer.default_root_dir), images.arrays, model.hparams["recall_at"]
+    run, metrics, seed = result.run, result.metrics, flags.seed
+    arrays, recall_at = images.arrays, flags.recall_at
     gallery = Embedded(*model.embeddings["gallery"], arrays.train_images)
     queries = Embedded(*model.embeddings["test"], arrays.test_images)
     title = f"{model.hparams['loss']}, {model.hparams['embedding_size']}-D"
     maps, scores = {title: queries.embeddings}, {title: {name: metrics[f"test/{name}"] for name in _scored(recall_at)}}
-    for name, fit in BASELINES.items() if baselines else ():
-        its_gallery, maps[name] = fit(images, model.hparams["embedding_size"], seed)
+    for name, fit in BASELINES.items() if flags.baselines else ():
+        its_gallery, maps[name] = fit(images, model.hparams.embedding_size, seed)
         sums = retrieve(maps[name], queries.labels, its_gallery, gallery.labels).sums(recall_at)
         scores[name] = {metric: round(value / len(queries.labels), 6) for metric, value in sums.items()}
         metrics |= {f"{name.lower().replace(' ', '_')}/{metric}": value for metric, value in scores[name].items()}
@@ -172,7 +155,7 @@ def _report(model: Embedder, images: ImageData, metrics: dict[str, Any], baselin
     }
     save_figures(figures, run / "figures")
     write_projector(run, queries, images.classes, figures)
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
     return metrics
 

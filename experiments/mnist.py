@@ -21,31 +21,35 @@ The epoch is chosen on 6,000 of the training images (inception_mnist: 3,000); th
 once, at the end.
 """
 
-from typing import Any
+from dataclasses import replace
 
 from datamodules import MNIST
 from harness.command_line.cli import cli
-from harness.tasks.classification import classify
+from harness.tasks.classification import ImageFlags, classify
+from harness.tasks.launch import by_net
 
-# What each net does well with here; a flag on the command line goes before.
+# What each net does well with here; command-line flags override these.
 LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place
-ONECYCLE: dict[str, Any] = dict(lr=0.1, batch_size=128, lr_decay="onecycle", augment=LIGHT_DISTORTIONS)
-CONVOLUTIONS: dict[str, Any] = dict(**ONECYCLE, weight_decay=5e-4, channels_last=True)
-RECIPES: dict[str, dict[str, Any]] = {
-    "softmax": dict(lr=0.02, batch_size=128, max_epochs=20, lr_decay="cosine"),
-    "mlp": dict(max_epochs=30, **ONECYCLE),
-    "lenet5": dict(max_epochs=20, **(CONVOLUTIONS | dict(weight_decay=1e-4))),
-    "cnn": dict(max_epochs=20, **CONVOLUTIONS),
-    "residual_mnist": dict(max_epochs=6, precision="bf16-mixed", **CONVOLUTIONS),
-    "inception_mnist": dict(
+ONECYCLE = ImageFlags(lr=0.1, batch_size=128, lr_decay="onecycle", augment=LIGHT_DISTORTIONS)
+CONVOLUTIONS = replace(ONECYCLE, weight_decay=5e-4, channels_last=True)
+RECIPES = by_net(
+    ImageFlags(net="softmax", lr=0.02, batch_size=128, max_epochs=20, lr_decay="cosine"),
+    replace(ONECYCLE, net="mlp", max_epochs=30),
+    replace(CONVOLUTIONS, net="lenet5", max_epochs=20, weight_decay=1e-4),
+    replace(CONVOLUTIONS, net="cnn", max_epochs=20),
+    replace(CONVOLUTIONS, net="residual_mnist", max_epochs=6, precision="bf16-mixed"),
+    replace(
+        CONVOLUTIONS,
+        net="inception_mnist",
         max_epochs=30,
         precision="bf16-mixed",
-        **(CONVOLUTIONS | dict(augment="rotate:12,zoom:0.12,crop:3")),
+        augment="rotate:12,zoom:0.12,crop:3",
         label_smoothing=0.05,
         ema=0.998,
         val_size=0.05,
     ),
-    "speednet": dict(
+    ImageFlags(
+        net="speednet",
         net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         lr=0.02,
         batch_size=256,
@@ -59,16 +63,14 @@ RECIPES: dict[str, dict[str, Any]] = {
         channels_last=True,
         precision="bf16-mixed",
     ),
-}
+)
+
+DEFAULTS = ImageFlags(net="lenet5")
 
 
-def main(net: str = "lenet5", **flags: Any) -> None:
-    """Trains a network on MNIST and tests its best epoch.
-
-    Args:
-        net: name of the network, one of lit_modules/nets.
-    """
-    classify(MNIST, net, **flags)
+def main(flags: ImageFlags = DEFAULTS) -> None:
+    """Trains a network on MNIST and tests its best epoch."""
+    classify(MNIST, flags)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ they hardly do: 94 to 97 %, which is three images. Nor do the six schedules: 95 
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import seed_everything
@@ -25,7 +26,7 @@ from datamodules import MNIST
 from experiments.fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
 from experiments.fundamentals.training_curves import Curves
 from harness.command_line.cli import cli
-from harness.tasks.study import Study, quiet_trainer
+from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
 
 NET: dict[str, Any] = dict(net="mlp", net_args={"widths": [128, 64]})
@@ -70,16 +71,9 @@ def train(
     return curves
 
 
-def main(
-    optimizer: str = ",".join(RATES),
-    lr: float | None = None,
-    batch_size: int = 64,
-    max_epochs: int = 15,
-    sweep: bool = False,
-    seed: int = 0,
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Compares optimizers, then schedules of the learning rate, by loss and validation accuracy.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonFlags(StudyFlags):
+    """Which optimizers, and the training that they are compared by.
 
     Args:
         optimizer: names, with commas between them; of those in lit_modules/optimizers.py.
@@ -88,29 +82,45 @@ def main(
         max_epochs: passes over the training split, of each training.
         sweep: instead, train with each of many learning rates, and say which gives the lowest validation loss.
         seed: of the validation split, the initial weights and the order of batches.
-        run_dir: where runs are kept.
     """
-    names = list(dict.fromkeys(optimizer.split(",")))
-    options = {name: choose("optimizer", name, RATES) | ({} if lr is None else {"lr": lr}) for name in names}
-    if lr is not None and not 0 < lr < math.inf:
-        raise InputError(f"lr {lr}: must be positive")
-    if max_epochs < 1:
-        raise InputError(f"max_epochs {max_epochs}: must be at least 1")
-    data = MNIST(batch_size=batch_size, seed=seed, sample=True)
+
+    optimizer: str = ",".join(RATES)
+    lr: float | None = None
+    batch_size: int = 64
+    max_epochs: int = 15
+    sweep: bool = False
+    seed: int = 0
+
+
+DEFAULTS = ComparisonFlags()
+
+
+def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
+    """Compares optimizers, then schedules of the learning rate, by loss and validation accuracy."""
+    names = list(dict.fromkeys(flags.optimizer.split(",")))
+    options = {
+        name: choose("optimizer", name, RATES) | ({} if flags.lr is None else {"lr": flags.lr}) for name in names
+    }
+    if flags.lr is not None and not 0 < flags.lr < math.inf:
+        raise InputError(f"lr {flags.lr}: must be positive")
+    if flags.max_epochs < 1:
+        raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
+    data = MNIST(batch_size=flags.batch_size, seed=flags.seed, sample=True)
     data.setup()
-    study = Study("optimizers", run_dir, label="sweep" if sweep else f"{len(names)}_optimizers")
+    study = Study("optimizers", flags, label="sweep" if flags.sweep else f"{len(names)}_optimizers")
     print(data.describe())
-    if sweep:
-        return _sweep(study, data, options, max_epochs, seed)
-    runs = {name: train(data, name, max_epochs, seed, **options[name]) for name in names}
+    if flags.sweep:
+        return _sweep(study, data, options, flags.max_epochs, flags.seed)
+    runs = {name: train(data, name, flags.max_epochs, flags.seed, **options[name]) for name in names}
     _print_table("optimizer", runs)
     scheduled = {
-        name: train(data, SCHEDULED, max_epochs, seed, lr_decay=name, **RATES[SCHEDULED]) for name in SCHEDULES
+        name: train(data, SCHEDULED, flags.max_epochs, flags.seed, lr_decay=name, **RATES[SCHEDULED])
+        for name in SCHEDULES
     }
     _print_table(f"schedule of {SCHEDULED}", scheduled)
     figures = {"optimizers": draw_optimizers(runs, options), "schedules": draw_schedules(scheduled, SCHEDULED)}
-    metrics: dict[str, Any] = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
-    metrics |= {"seed": seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
+    metrics = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
+    metrics |= {"seed": flags.seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
     return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
 
 

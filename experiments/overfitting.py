@@ -24,6 +24,7 @@ accuracy and in loss. Early stopping, batch norm and label smoothing lessen it w
 being sure of what is wrong, but not in accuracy. A smaller net is no remedy: its gap is larger.
 """
 
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ from experiments.fundamentals.few_images import PLAIN_NET, Settings, prepare, re
 from experiments.fundamentals.weight_decay_folds import check_folds, choose_weight_decay
 from harness.command_line.cli import cli
 from harness.drawing.figures import COLOURS, new_figure
-from harness.tasks.study import Study
+from harness.tasks.study import Study, StudyFlags
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,21 +55,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 CURVES = ("train/loss", "val/loss", "train/acc", "val/acc")
 
 
-def main(
-    images: int = 300,
-    variants: list[str] = list(VARIANTS),  # noqa: B006  read only; jsonargparse shows it in --help
-    folds: int = 0,
-    weight_decays: list[float] = [0.0, 0.003, 0.01, 0.03, 0.1],  # noqa: B006
-    max_epochs: int = 30,
-    lr: float = 0.01,
-    batch_size: int = 16,
-    seed: int = 0,
-    jobs: int = 0,
-    sample: bool = True,
-    data_dir: str = "data",
-    run_dir: str = "runs",
-) -> dict[str, Any]:
-    """Trains variants of one small network on few images, or chooses its weight decay by cross-validation.
+@dataclass(frozen=True, kw_only=True)
+class OverfittingFlags(StudyFlags):
+    """The images, and what is tried against learning them by heart.
 
     Args:
         images: to train on.
@@ -82,25 +71,55 @@ def main(
         jobs: trainings at a time, each in a process; 0: as many as there are cores.
         sample: use the embedded shapes; false: CIFAR-10.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
-        run_dir: where runs are kept.
     """
-    for name, (value, least) in {"folds": (folds, 0), "max_epochs": (max_epochs, 1), "jobs": (jobs, 0)}.items():
+
+    images: int = 300
+    variants: list[str] = field(default_factory=lambda: list(VARIANTS))
+    folds: int = 0
+    weight_decays: list[float] = field(default_factory=lambda: [0.0, 0.003, 0.01, 0.03, 0.1])
+    max_epochs: int = 30
+    lr: float = 0.01
+    batch_size: int = 16
+    seed: int = 0
+    jobs: int = 0
+    sample: bool = True
+    data_dir: str = "data"
+
+
+DEFAULTS = OverfittingFlags()
+
+
+def main(flags: OverfittingFlags = DEFAULTS) -> dict[str, Any]:
+    """Trains variants of one small network on few images, or chooses its weight decay by cross-validation."""
+    for name, (value, least) in {
+        "folds": (flags.folds, 0),
+        "max_epochs": (flags.max_epochs, 1),
+        "jobs": (flags.jobs, 0),
+    }.items():
         if value < least:
             raise InputError(f"{name} {value}: must be at least {least}")
-    settings = Settings(images, max_epochs, lr, batch_size, seed, sample, data_dir)
-    if folds:
-        check_folds(settings, folds, weight_decays)
-        return choose_weight_decay(
-            Study("overfitting", run_dir, f"{folds}_folds"), settings, folds, weight_decays, jobs
-        )
-    if not variants:
+    settings = Settings(
+        flags.images,
+        flags.max_epochs,
+        flags.lr,
+        flags.batch_size,
+        flags.seed,
+        flags.sample,
+        flags.data_dir,
+        flags.invocation,
+    )
+    if flags.folds:
+        check_folds(settings, flags.folds, flags.weight_decays)
+        study = Study("overfitting", flags, f"{flags.folds}_folds")
+        return choose_weight_decay(study, settings, flags.folds, flags.weight_decays, flags.jobs)
+    if not flags.variants:
         raise InputError("variants []: name at least one")
-    chosen = {name: choose("variant", name, VARIANTS) for name in variants}
+    chosen = {name: choose("variant", name, VARIANTS) for name in flags.variants}
     data, _ = prepare(settings)
-    study = Study("overfitting", run_dir, "variants")
+    study = Study("overfitting", flags, "variants")
     print(data.describe(), flush=True)
     tasks = [(name, study.run / name) for name in chosen]
-    results = dict(zip(chosen, train_all(partial(_train, settings), tasks, jobs), strict=True))
+    results = dict(zip(chosen, train_all(partial(_train, settings), tasks, flags.jobs), strict=True))
     _print_table(results)
     curves = {name: read_curves(study.run / name, CURVES) for name in chosen}
     figures = {
@@ -108,7 +127,7 @@ def main(
         "accuracy": _draw_curves(curves, "acc"),
         "gaps": _draw_gaps(results),
     }
-    return study.conclude({"images": images, "variants": results}, figures)
+    return study.conclude({"images": flags.images, "variants": results}, figures)
 
 
 def _train(settings: Settings, name: str, run: Path) -> dict[str, float]:

@@ -29,7 +29,7 @@ from datamodules.listing import files_below, naming
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
-from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from harness.tasks.cross_validation import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
@@ -73,11 +73,11 @@ def main(
     table = Path(output)
     sheet = table.with_suffix(".png")
     _check_outputs(table, sheet, force)
-    path = find_checkpoint(checkpoint)
-    model = load_model(path)
+    read = read_checkpoint(find_checkpoint(checkpoint))
+    model = load_model(read)
     if not isinstance(model, Classifier):
-        raise InputError(f"{path}: holds a {type(model).__name__}, not a classifier of images")
-    data = read_checkpoint(path).get("datamodule_hyper_parameters", {})
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images")
+    data = read.content.get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
@@ -87,12 +87,12 @@ def main(
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
     if digits and data["sample"]:
-        print(_warn_of_sample(path))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+        print(_warn_of_sample(read))
+    print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
 
 
-def _warn_of_sample(path: Path) -> str:
-    data = load_data(path)
+def _warn_of_sample(read: Checkpoint) -> str:
+    data = load_data(read)
     data.setup()
     count = f"{len(data.train_indices):,} digits"
     return f"trained on the embedded sample of {count}; train on MNIST for digits of your own"

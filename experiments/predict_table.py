@@ -27,7 +27,7 @@ from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.cross_validation import write_predictions
 from harness.tasks.tabular import predict
-from lit_modules import Regressor, RowClassifier
+from harness.tasks.trained import load_model
 
 
 def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: bool = False) -> None:
@@ -73,11 +73,10 @@ class Predicted(NamedTuple):
 
 
 def _predict(path: Path, rows: Path) -> Predicted:
-    options = read_checkpoint(path)["hyper_parameters"]
-    if "recipe" not in (fitted := options.get("preprocessing") or {}):
+    read = read_checkpoint(path)
+    if "recipe" not in (fitted := read.content["hyper_parameters"].get("preprocessing") or {}):
         raise InputError(f"{path}: was not trained on a table")
-    kind = RowClassifier if fitted["classes"] else Regressor
-    model = kind.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    model = load_model(read)
     table = read_csv(rows)
     frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
     id_column, ids = "line", table.cells.index

@@ -26,6 +26,7 @@ from experiments.compare import compare
 from harness.command_line.cli import cli
 from harness.comparing.run_files import read_runs
 from harness.comparing.scripts import (
+    await_claims,
     check_flags,
     find_script,
     finished,
@@ -34,8 +35,9 @@ from harness.comparing.scripts import (
     last_line,
     split_command,
     start,
-    stop,
 )
+from harness.processes.children import stop
+from harness.runs.layout import CLAIM
 
 
 def main(
@@ -65,7 +67,7 @@ def main(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / CLAIM, timeout=0):
             folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
             failed = run_seeds(path, arguments, folders, jobs)
     except Timeout as error:
@@ -80,6 +82,8 @@ def main(
 
 def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
     """Runs the seeds that have not finished, so many at a time; returns those that have failed."""
+    for folder in folders.values():
+        await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]
     if len(waiting) < len(folders):
         print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)

@@ -20,6 +20,7 @@ whose script fails is one of the --trials, and stops nothing; --retry_failed tri
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -47,20 +48,9 @@ OWN = (
 )  # after the script's name too
 
 
-def main(
-    script: str,
-    vary: list[str] = [],  # noqa: B006  read only; jsonargparse shows it in --help
-    trials: int = 20,
-    metric: str | None = None,
-    prune: bool = True,
-    storage: str | None = None,
-    jobs: int = 1,
-    heartbeat: int = 10,
-    retry_failed: bool = False,
-    run_dir: str = "runs",
-    arguments: list[str] = [],  # noqa: B006
-) -> None:
-    """Tries values of a script's flags, and shows which are good.
+@dataclass(frozen=True, kw_only=True)
+class SweepFlags:
+    """What is searched, and how.
 
     Args:
         script: such as cifar10.py.
@@ -76,25 +66,59 @@ def main(
         run_dir: where runs are kept.
         arguments: of the script; they are what follows its name.
     """
-    for name, value in {"trials": trials, "jobs": jobs, "heartbeat": heartbeat}.items():
+
+    script: str
+    vary: list[str] = field(default_factory=list)
+    trials: int = 20
+    metric: str | None = None
+    prune: bool = True
+    storage: str | None = None
+    jobs: int = 1
+    heartbeat: int = 10
+    retry_failed: bool = False
+    run_dir: str = "runs"
+    arguments: list[str] = field(default_factory=list)
+
+
+def main(flags: SweepFlags) -> None:
+    """Tries values of a script's flags, and shows which are good."""
+    for name, value in {"trials": flags.trials, "jobs": flags.jobs, "heartbeat": flags.heartbeat}.items():
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
-    space, path = parse_vary(vary), find_script(script)
-    flags = check_space(path, arguments, space)
-    metric = _choose_metric(flags, metric)
-    mode = _mode(metric, flags)
-    folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
+    sweep = _prepare(flags)
+    study = open_study(sweep)
+    fewer = f", as there are {sweep.trials} configurations" if sweep.trials < flags.trials else ""
+    print(f"{sweep.folder}: {sweep.trials} trials{fewer}", flush=True)
+    if flags.retry_failed:
+        queue_failed(study, sweep.space)
+    _work(sweep, flags.jobs)
+    study = open_study(sweep)
+    report(study, sweep)
+    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        print(f"error: no trial has finished; each says why in {sweep.folder}/trial*/log.txt", file=sys.stderr)
+        sys.exit(1)
+    say_best(study, sweep)
+
+
+def _prepare(flags: SweepFlags) -> Sweep:
+    """What is searched, checked with the script itself; makes the sweep's folder."""
+    space, path = parse_vary(flags.vary), find_script(flags.script)
+    its = check_space(path, flags.arguments, space)
+    metric = _choose_metric(its, flags.metric)
+    mode = _mode(metric, its)
+    folder = Path(flags.run_dir) / "sweep" / label(path, flags.arguments, [sorted(flags.vary), metric])
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-    warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
-    wanted = int(min(trials, size(space)))
-    sweep = Sweep(path, arguments, space, metric, wanted, folder, storage, heartbeat, warmup, mode)
-    study = open_study(sweep)
-    print(f"{folder}: {wanted} trials" + f", as there are {wanted} configurations" * (wanted < trials), flush=True)
-    if retry_failed:
-        queue_failed(study, space)
-    stopped, told = Event(), [partial(say_ended, metric)]
+    storage = flags.storage or f"sqlite:///{(folder / 'study.db').resolve()}"
+    # Learning rates may rise in the first epochs.
+    warmup = int(its.get("max_epochs") or 0) // 4 if flags.prune else -1
+    wanted = int(min(flags.trials, size(space)))
+    return Sweep(path, flags.arguments, space, metric, wanted, folder, storage, flags.heartbeat, warmup, mode)
+
+
+def _work(sweep: Sweep, jobs: int) -> None:
+    """Runs trials, so many at a time, until there are as many as wanted."""
+    stopped, told = Event(), [partial(say_ended, sweep.metric)]
     with ThreadPoolExecutor(jobs) as pool:
         try:
             for worker in as_completed(
@@ -103,12 +127,6 @@ def main(
                 worker.result()
         finally:
             stopped.set()
-    study = open_study(sweep)
-    report(study, sweep)
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        print(f"error: no trial has finished; each says why in {folder}/trial*/log.txt", file=sys.stderr)
-        sys.exit(1)
-    say_best(study, sweep)
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from basics.torch_internals import take_unscaled_gradients
+
 FUSED = SGD, Adam, AdamW  # Adagrad's has no kernel for CUDA in torch 2.11
 FORMS = "foreach", "fused"
 
@@ -19,9 +21,7 @@ def keep_form(optimizer: Optimizer) -> None:
     """Lets the optimizer take the state of one in another form, and stay in its own."""
     optimizer.register_load_state_dict_pre_hook(_in_own_form)
     if optimizer.defaults.get("fused"):
-        # Else it would take gradients that a GradScaler has scaled, and Lightning refuses to clip these, even where
-        # there is no scaler, as with bf16-mixed. Ours are unscaled before the step: callbacks look at them.
-        optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # of fused ones only
+        take_unscaled_gradients(optimizer)  # which is what they are before the step: callbacks look at them
         optimizer.register_load_state_dict_post_hook(_fit)
         _fit(optimizer)
 

@@ -8,9 +8,9 @@ convolution of as many outputs as the network; `build_net` looks for it.
 from operator import attrgetter
 
 from torch import Tensor, nn
-from torch.nn.modules.conv import _ConvNd
 
 from basics.errors import InputError
+from basics.torch_internals import Convolution
 
 # Their weights may have two dimensions, and map nothing to anything.
 NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
@@ -18,7 +18,7 @@ NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 def output_layer(net: nn.Module, num_outputs: int) -> str | None:
     """The name of the last linear layer or convolution that has so many outputs; None where there is none."""
-    layers = {name: module for name, module in net.named_modules() if isinstance(module, nn.Linear | _ConvNd)}
+    layers = {name: module for name, module in net.named_modules() if isinstance(module, nn.Linear | Convolution)}
     fitting = [name for name, layer in layers.items() if len(layer.weight) == num_outputs]
     return fitting[-1] if fitting else None
 
@@ -69,5 +69,5 @@ def hidden_matrices(net: nn.Module) -> list[Tensor]:
         if parameter not in head
         and name.endswith("weight")
         and not isinstance(module, NO_MATRICES)
-        and (parameter.ndim == 2 or isinstance(module, _ConvNd))
+        and (parameter.ndim == 2 or isinstance(module, Convolution))
     ]

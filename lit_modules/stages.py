@@ -11,6 +11,7 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from basics.errors import InputError, reading
+from basics.lightning_internals import batch_in_epoch
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
@@ -130,7 +131,7 @@ class Stages(LightningModule, ABC):
         """By what the gradients of this batch are too small: 1 but in a step of fewer batches than the others."""
         usual, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
         left = batches % usual
-        return usual / left if self.trainer.fit_loop.batch_idx >= batches - left else 1.0
+        return usual / left if batch_in_epoch(self.trainer) >= batches - left else 1.0
 
     def on_train_epoch_end(self) -> None:
         means, _ = self.means["train"].compute(self._sum_over_ranks)

@@ -5,13 +5,11 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import average_precision_score, precision_recall_curve
-from sklearn.metrics import confusion_matrix as by_sklearn
+from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from harness.drawing.classification_figures import (
     calibration,
-    confusion_matrix,
     draw_confusion,
     draw_pr,
     draw_reliability,
@@ -29,11 +27,16 @@ def predictions(request):
     return logits.mul(4).round().div(4).softmax(1), labels
 
 
+def names_of(classes):
+    return [f"class {number}" for number in range(classes)]
+
+
 def test_confusion_matrix_is_that_of_sklearn(predictions):
     probabilities, labels = predictions
-    classes, predicted = probabilities.shape[1], probabilities.argmax(1)
-    expected = by_sklearn(labels, predicted, labels=range(classes))
-    np.testing.assert_array_equal(confusion_matrix(predicted, labels, classes), expected)
+    classes = probabilities.shape[1]
+    expected = confusion_matrix(labels, probabilities.argmax(1), labels=range(classes))
+    drawn = draw_confusion(probabilities, labels, names_of(classes)).axes[0].images[0].get_array() ** 2
+    np.testing.assert_allclose(drawn, expected / np.maximum(expected.sum(1, keepdims=True), 1))  # shares of rows
 
 
 def test_pr_curve_and_its_average_are_those_of_sklearn(predictions):
@@ -62,13 +65,20 @@ def test_calibration_bins_by_hand():
     assert found.error == pytest.approx((0.1 + 0.79 + 0.55 + 0) / 4)
 
 
+def test_full_confidence_is_in_the_last_bin():
+    probabilities = torch.tensor([[1.0, 0.0], [0.96, 0.04]])
+    found = calibration(probabilities, torch.tensor([1, 0]))  # the surer one is wrong
+    assert found.count[-1] == 2
+    assert found.error == pytest.approx(0.98 - 0.5)
+
+
 def test_figures_say_what_they_were_given(predictions):
     probabilities, labels = predictions
-    classes = [f"class {number}" for number in range(probabilities.shape[1])]
+    classes = names_of(probabilities.shape[1])
     right = int((probabilities.argmax(1) == labels).sum())
     figure = draw_confusion(probabilities, labels, classes)
     assert f"{right} of 500 right" in figure.axes[0].get_title()
-    counts = confusion_matrix(probabilities.argmax(1), labels, len(classes))
+    counts = confusion_matrix(labels, probabilities.argmax(1), labels=range(len(classes)))
     if len(classes) <= 10:
         cells = {text.get_position(): text.get_text() for text in figure.axes[0].texts}
         assert len(cells) == np.count_nonzero(counts)

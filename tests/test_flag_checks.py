@@ -8,7 +8,7 @@ from jsonargparse import auto_parser
 
 from experiments import house_prices, metric_learning, mnist, repeat, sweep, table
 from harness.command_line.cli import cli
-from harness.command_line.flag_checks import RANGES, check_ranges, check_run_dir
+from harness.runs.flag_checks import RANGES, check_ranges, check_run_dir
 
 # Numbers that the Trainer, or the script itself, checks before anything is done.
 ELSEWHERE = {"devices", "precision", "max_time", "plugins"}

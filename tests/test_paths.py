@@ -6,7 +6,20 @@ from pathlib import Path
 import pytest
 from photos import photos, save
 
-from experiments import evaluate, own_images, predict, predict_table, table
+from experiments import (
+    compare,
+    evaluate,
+    export,
+    finetune,
+    from_scratch,
+    house_prices,
+    mnist,
+    own_images,
+    predict,
+    predict_table,
+    repeat,
+    table,
+)
 from harness.command_line.cli import cli
 from harness.command_line.paths import expand_home
 
@@ -82,3 +95,29 @@ def test_script_reads_below_the_home_directory(tmp_path, monkeypatch, refusal):
     save(tmp_path / "home" / "photos" / "train" / "ant" / "0.png")
     line = refusal(own_images.main, "--data_dir=~/photos")
     assert f"{tmp_path}/home/photos/train: need a folder for each of two or more classes, found only 'ant'" in line
+
+
+TOO_LONG = "x" * 300  # the system refuses to look for it, in place of not finding it
+REFUSED = {
+    "data set": (mnist.main, f"--data_dir={TOO_LONG}"),
+    "images": (own_images.main, f"--data_dir={TOO_LONG}"),
+    "table": (table.main, f"--csv={TOO_LONG}", "--target=y"),
+    "prices": (house_prices.main, f"--data_dir={TOO_LONG}"),
+    "pickle": (from_scratch.main, f"--pickle={TOO_LONG}"),
+    "run": (mnist.main, f"--resume={TOO_LONG}"),
+    "weights": (finetune.main, TOO_LONG),
+    "checkpoint": (evaluate.main, TOO_LONG),
+    "checkpoint to export": (export.main, TOO_LONG),
+    "rows' predictions": (predict_table.main, "run", "t.csv", f"--output={TOO_LONG}"),
+    "files' predictions": (predict.main, "run", "a.png", f"--output={TOO_LONG}.csv"),
+    "comparison": (compare.main, "runs", f"--output={TOO_LONG}"),
+    "runs": (compare.main, TOO_LONG),
+    "script": (repeat.main, f"{TOO_LONG}.py"),
+}
+
+
+@pytest.mark.parametrize("command", REFUSED.values(), ids=REFUSED)
+def test_name_that_the_system_refuses_is_one_line(refusal, command):
+    main, *flags = command
+    line = refusal(main, *flags)
+    assert TOO_LONG in line and "File name too long" in line

@@ -1,5 +1,6 @@
 """Preprocessing beside scikit-learn's transformers, and that nothing but training rows decides anything."""
 
+import hashlib
 import json
 from dataclasses import asdict
 
@@ -7,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.impute import SimpleImputer
-from sklearn.model_selection import KFold
 from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScaler, StandardScaler
 
 from datamodules.house_prices import HousePrices
@@ -144,11 +144,27 @@ def test_validation_and_test_rows_change_no_fitted_figure(monkeypatch, options, 
     assert not np.array_equal(test_rows, test_rows_after)  # the change was there
 
 
-@pytest.mark.parametrize(("count", "folds", "seed"), [(1460, 5, 0), (1460, 5, 3), (23, 4, 1)])
-def test_folds_are_scikit_learns(count, folds, seed):
-    peer = KFold(folds, shuffle=True, random_state=seed).split(np.arange(count))
-    for number, (_, test) in enumerate(peer):
-        assert np.array_equal(fold_indices(count, Fold(number, folds, seed)), test)
+@pytest.mark.parametrize(
+    ("count", "folds", "seed", "expected"),
+    [
+        (1460, 5, 0, "e0ec8fc98b57c3d4"),
+        (1460, 5, 3, "448d31869f5e5ae8"),
+        (600, 10, 0, "38e1e7fba095f95f"),
+        (23, 4, 1, "b4528d8defe72081"),
+    ],
+)
+def test_folds_are_those_of_the_published_figures(count, folds, seed, expected):
+    parts = [fold_indices(count, Fold(number, folds, seed)) for number in range(folds)]
+    assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(count))
+    rows = b"".join(part.astype("<i8").tobytes() for part in parts)
+    assert hashlib.sha256(rows).hexdigest().startswith(expected)  # found with numpy's shuffle and array_split
+
+
+def test_a_small_fold_by_hand():
+    assert fold_indices(23, Fold(3, 4, 1)).tolist() == [5, 8, 9, 11, 12]
+    order = np.arange(23)
+    np.random.RandomState(1).shuffle(order)  # scikit-learn's generator
+    assert fold_indices(23, Fold(1, 4, 1)).tolist() == sorted(order[6:12])  # parts of 6, 6, 6 and 5
 
 
 def test_splits_share_no_row_and_leave_none_out():

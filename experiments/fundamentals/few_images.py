@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,11 +16,12 @@ from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
 from datamodules.table_data import Fold, fold_indices
-from harness.command_line.cli import config
 from harness.processes.pools import cores, in_processes
-from harness.runs.resume import Opened, plain
+from harness.runs.invocation import BY_PYTHON, Invocation, plain
+from harness.runs.resume import Opened
 from harness.tasks.study import quiet_trainer
-from harness.training.fit import fit_in
+from harness.training.fit import Job, fit_in
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.classifier import num_correct
 
@@ -29,7 +31,9 @@ VAL_IMAGES = 300
 PLAIN_NET: dict[str, Any] = {"widths": [8, 16, 64], "dropout": 0.0, "batch_norm": False}
 NEVER = 10**9  # epochs: only a training's end is saved
 # Nets this small are faster on a CPU than on an accelerator.
-ON_CPU: dict[str, Any] = dict(accelerator="cpu", devices=1, enable_progress_bar=False, pictures=False)
+ON_CPU = FitFlags(
+    accelerator="cpu", devices=1, enable_progress_bar=False, pictures=False, checkpoint_epochs=NEVER, monitor=None
+)
 
 
 class Settings(NamedTuple):
@@ -42,6 +46,7 @@ class Settings(NamedTuple):
     seed: int
     sample: bool
     data_dir: str
+    invocation: Invocation = BY_PYTHON
 
 
 class FewImages(CIFAR10):
@@ -92,11 +97,13 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     with writing(run):
         run.mkdir()
     data, model = prepare(settings, **options)
-    monitor = "val/loss" if early_stopping else None
-    flags = dict(max_epochs=settings.max_epochs, seed=settings.seed, checkpoint_epochs=NEVER, **ON_CPU)
-    opened = Opened(run, flags=plain({**config, **options, "early_stopping": early_stopping}))
+    flags = replace(ON_CPU, max_epochs=settings.max_epochs, seed=settings.seed)
+    if early_stopping:
+        flags = replace(flags, early_stopping=early_stopping, monitor="val/loss")
+    kept = {**settings._asdict(), **settings.invocation.flags, **options, "early_stopping": early_stopping}
+    opened = Opened(run, flags=plain({name: value for name, value in kept.items() if name != "invocation"}))
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
-        metrics = fit_in(opened, run.name, model, data, early_stopping=early_stopping, monitor=monitor, **flags)
+        metrics = fit_in(opened, Job(run.name, model, data), flags).metrics
     measured = {name: metrics[name] for name in ("val/acc", "val/loss", "test/acc", "test/loss", "epochs")}
     return {**_measure_training(model, data), **measured}
 

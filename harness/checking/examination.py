@@ -10,9 +10,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from inspect import signature
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import numpy as np
 import torch
@@ -32,6 +31,8 @@ from harness.checking.model_checks import (
     check_units,
     twin_of,
 )
+from harness.runs.invocation import values
+from harness.training.flags import FitFlags, TrainerFlags
 from harness.training.lr_finder import HIGHEST, STEPS, range_test, steepest
 from harness.training.preflight import check_batches, check_shapes
 from harness.training.report import num_parameters
@@ -46,11 +47,11 @@ LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and w
 # Times the first loss. Adaptive optimizers bound each step: their loss comes to 1.5 long after they stop learning.
 DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
-OURS = {"max_epochs", "accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
+OURS = {"accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
 OURS |= {"deterministic", "benchmark"}  # on which the time of a step depends
 
 
-def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) -> NoReturn:
+def examine(name: str, model: Stages, data: BatchModule, flags: FitFlags) -> NoReturn:
     """Prints the findings, and ends the process: with status 0 where all are as expected, else with 1."""
     print(f"{name}: {model.hparams['net']}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
     count = wrong = 0
@@ -58,27 +59,24 @@ def examine(name: str, model: Stages, data: BatchModule, flags: dict[str, Any]) 
         trainer = _trainer(Path(folder), flags)
         check_batches(data, trainer)
         check_shapes(model, data, trainer)
-        for finding in _findings(model, data, trainer, bool(flags.get("channels_last"))):
+        for finding in _findings(model, data, trainer, flags.channels_last):
             print(finding, flush=True)
             count, wrong = count + 1, wrong + (not finding.ok)
     print(f"{wrong} of {count} to look at" if wrong else f"all {count} ok")
     sys.exit(1 if wrong else 0)
 
 
-def _trainer(folder: Path, flags: dict[str, Any]) -> Trainer:
-    chosen = {flag: flags[flag] for flag in signature(Trainer).parameters if flag in OURS and flag in flags}
-    return build_trainer(
-        folder,
-        chosen.pop("max_epochs", None),
-        [],
-        False,
-        **chosen,
+def _trainer(folder: Path, flags: FitFlags) -> Trainer:
+    """As the training would have it, as far as its speed and its loss depend on it, and on one device."""
+    alone = TrainerFlags(
+        **{name: value for name, value in values(flags, TrainerFlags).items() if name in OURS},
         devices=1,
         enable_checkpointing=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=10**6,  # the range test is about training
     )
+    return build_trainer(alone, flags.max_epochs, folder)
 
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:

@@ -8,26 +8,27 @@ import time
 from argparse import SUPPRESS, ArgumentError
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
+from inspect import Parameter, get_annotations, signature
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, auto_parser, get_loader, set_loader, set_parsing_settings
+from jsonargparse import ArgumentParser, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
 
 from basics.errors import InputError
 from basics.yaml_text import HostileYAMLError, check_yaml
-from harness.command_line.flag_checks import check_ranges, check_run_dir
 from harness.command_line.optimizer_defaults import describe, set_usual_defaults
+from harness.command_line.parser_internals import allow_bare_flags, flags_of
 from harness.command_line.paths import expand_home, expanded
 from harness.processes.exits import listening
 from harness.processes.ranks import is_rank_zero
 from harness.runs.directories import find_run
+from harness.runs.flag_checks import check_ranges, check_run_dir
+from harness.runs.invocation import Invocation, Invoked, plain, values
 from harness.runs.kept_flags import check_flags_kept
-
-ROOT = Path(__file__).resolve().parents[2]
-config: dict[str, Any] = {}  # the flags of this run, once `cli` has read them
-command: list[str] = []  # and the script and the arguments it was started with
+from harness.runs.layout import CONFIG
 
 # A value on the command line or in a config file may name classes of these modules and nothing else.
 set_parsing_settings(
@@ -48,16 +49,17 @@ set_loader("yaml", _load_checked_yaml, (YAMLError,))
 
 def cli(
     main: Callable[..., Any],
-    recipes: Mapping[str, Mapping[str, Any]] | None = None,
+    recipes: Mapping[str, Any] | None = None,
     args: Sequence[str] | None = None,
     chosen_by: str = "net",
 ) -> Any:
-    """Runs `main` with its keyword arguments, and the Trainer's, as flags.
+    """Runs `main` with its arguments as flags.
 
-    Bad input ends the process with one line on stderr and status 2.
+    Of a parameter that is a dataclass each field is a flag; the parameter's default has those of the flags. A field or
+    parameter called `invocation` gets what was given. Bad input ends the process with one line on stderr and status 2.
 
     Args:
-        recipes: for each `--net`, the defaults that replace those of `main`.
+        recipes: for each `--net`, an object of that dataclass, with defaults that replace those of `main`.
         args: in place of the process's own.
         chosen_by: the flag that names the recipe.
     """
@@ -65,21 +67,11 @@ def cli(
     with listening(), _one_line_errors():
         _check_values(args)
         resumed = _resumed_run(args)
-        # Its flags become the defaults; jsonargparse takes a pattern.
-        files = [glob.escape(str(resumed / "config.yaml"))] if resumed else []
-        parser = auto_parser(main, exit_on_error=False, default_config_files=files)
-        script = Path(str(sys.modules[main.__module__].__file__))
-        parser.add_argument("--started_by", default=script.name, help=SUPPRESS)  # for config.yaml
-        for action in parser._actions:  # `--sample` alone means `--sample true`
-            if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
-                action.nargs, action.const = "?", True
-            elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:  # `script a b`
-                action.nargs, action.metavar = "+", action.dest
-                action._typehint = str  # type: ignore[attr-defined]  # as jsonargparse calls it
+        parser = _make_parser(main, resumed)
         asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
-            if recipes:
-                parser.set_defaults(dict(recipes.get(parser.parse_args(asks)[chosen_by], {})))
+            if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
+                parser.set_defaults(values(recipe))
             changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
             flags = parser.parse_args(args)
         except ArgumentError as error:
@@ -87,21 +79,67 @@ def cli(
         for source in ("config", "__default_config__"):  # the files that flags came from
             flags.pop(source, None)
         expand_home(flags)
+        script = _script_of(main)
         flags.started_by = script.name  # whatever script the config file is of
-        command[:] = ["python", str(script), *args]
+        given = plain(flags.as_dict())
         if resumed:  # before any data are made or downloaded
-            check_flags_kept(resumed, flags.as_dict())
+            check_flags_kept(resumed, given)
         if changed and is_rank_zero():
             print(describe(flags["optimizer"], changed), flush=True)
-        check_ranges(flags.as_dict())
+        check_ranges(given)
         if "run_dir" in flags and not any(map(flags.get, ("resume", "fast_dev_run", "doctor"))):
             check_run_dir(flags["run_dir"])
-        config.update(flags.as_dict())
-        try:
-            flags.pop("started_by")
-            return main(**parser.instantiate(flags))
-        finally:
-            config.clear()  # a training that Python starts next has flags of its own
+        invocation = Invocation(given, ("python", str(script), *args))
+        return main(**_arguments(main, parser.instantiate(flags).as_dict(), invocation))
+
+
+def _script_of(main: Callable[..., Any]) -> Path:
+    return Path(sys.modules[main.__module__].__file__)
+
+
+def _make_parser(main: Callable[..., Any], resumed: Path | None) -> ArgumentParser:
+    """The parser of main's flags, whose defaults are those of the resumed run."""
+    # jsonargparse takes a pattern.
+    files = [glob.escape(str(resumed / CONFIG))] if resumed else []
+    parser = ArgumentParser(exit_on_error=False, default_config_files=files)
+    parser.add_argument("--config", action="config", help="a file with flags, such as a run's config.yaml")
+    grouped = {name: each for name, each in _parameters(main).items() if is_dataclass(each.annotation)}
+    parser.add_function_arguments(main, None, as_positional=True, skip={*grouped, "invocation"})
+    for parameter in grouped.values():
+        _add_fields(parser, parameter.annotation)
+        if parameter.default is not parameter.empty:
+            parser.set_defaults(values(parameter.default))
+    parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # for config.yaml
+    allow_bare_flags(parser)
+    return parser
+
+
+def _parameters(main: Callable[..., Any]) -> Mapping[str, Parameter]:
+    return signature(main, eval_str=True).parameters
+
+
+def _add_fields(parser: ArgumentParser, kind: type) -> None:
+    """Adds the fields of a dataclass, each in the group of the class that it is from, the most special class first."""
+    seen = {"invocation"}
+    for part in filter(is_dataclass, kind.__mro__):
+        own = get_annotations(part).keys() - seen
+        if own:
+            others = {each.name for each in fields(part)} - own
+            parser.add_class_arguments(part, None, as_positional=True, skip=others)
+        seen |= own
+
+
+def _arguments(main: Callable[..., Any], flags: dict[str, Any], invocation: Invocation) -> dict[str, Any]:
+    """What `main` is called with."""
+    arguments: dict[str, Any] = {}
+    for name, parameter in _parameters(main).items():
+        if is_dataclass(parameter.annotation):
+            chosen = {each.name: flags[each.name] for each in fields(parameter.annotation) if each.name in flags}
+            known = {"invocation": invocation} if issubclass(parameter.annotation, Invoked) else {}
+            arguments[name] = parameter.annotation(**chosen, **known)
+        else:
+            arguments[name] = invocation if name == "invocation" else flags[name]
+    return arguments
 
 
 def _names_optimizer(args: Sequence[str]) -> bool:
@@ -136,8 +174,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     text = str(error)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         flag = unknown[1].partition("=")[0]
-        flags = [option for action in parser._actions for option in action.option_strings]
-        nearest = get_close_matches(flag, flags, n=1, cutoff=0.5)
+        nearest = get_close_matches(flag, flags_of(parser), n=1, cutoff=0.5)
         return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
     key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
     wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]

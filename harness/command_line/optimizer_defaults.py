@@ -5,6 +5,8 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from harness.command_line.parser_internals import defaults_of
+
 OPTIONS = ("optimizer", "lr", "backbone_lr", "momentum", "weight_decay")
 
 
@@ -17,7 +19,7 @@ def set_usual_defaults(parser: ArgumentParser, args: Sequence[str]) -> dict[str,
         parser: its defaults are the recipe's.
         args: without --help and the like, which would end the process.
     """
-    recipe = {action.dest: action.default for action in parser._actions if action.dest in OPTIONS}
+    recipe = defaults_of(parser, OPTIONS)
     if not isinstance(recipe.get("optimizer"), str) or not isinstance(recipe.get("lr"), float):
         return {}
     from lit_modules.usual import usual_options  # here, for tools that only look at runs need no torch

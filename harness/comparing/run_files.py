@@ -1,18 +1,16 @@
 """What runs left behind, read without torch: flags, metrics, and which of them are running, interrupted or broken."""
 
-import json
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from basics.errors import InputError, MissingFileError, reading
 from basics.metric_names import mode_of as mode_of_name
-from basics.yaml_text import load_yaml
-from harness.runs.states import RUNNING, is_rate_test, is_running, state_of
+from harness.runs.layout import CONFIG, METRICS
+from harness.runs.states import describe, is_rate_test, read_config, read_metrics, state_of
 
 
 class Run(NamedTuple):
@@ -50,30 +48,18 @@ def _find(folder: Path) -> Iterator[Path]:
     """Directories with a run's files. What is below a run, such as a fold, is part of it."""
     for place, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        if {"config.yaml", "metrics.json"} & set(files) or any("tfevents" in name for name in files):
+        if {CONFIG, METRICS} & set(files) or any("tfevents" in name for name in files):
             subfolders.clear()
             yield Path(place)
 
 
 def _read(path: Path) -> Run:
-    flags, metrics, problem = {}, {}, ""
-    try:
-        flags = flatten(_mapping(path / "config.yaml", load_yaml((path / "config.yaml").read_bytes())))
-        metrics = _mapping(path / "metrics.json", json.loads((path / "metrics.json").read_bytes()))
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name
-        problem = state_of(path) if missing == "metrics.json" else f"no {missing}"
-    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:  # broken JSON or UTF-8 is a ValueError
-        problem = f"{'metrics.json' if flags else 'config.yaml'} cannot be read: {' '.join(str(error).split())}"
-    if metrics and is_running(path):  # it has been resumed, and its figures are those of before
-        problem = RUNNING
-    return Run(path, path.resolve().parent.name, flags, metrics, problem)
-
-
-def _mapping(path: Path, content: Any) -> dict[str, Any]:
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no names and values")
-    return content
+    flags, metrics, state = {}, {}, state_of(path)
+    with suppress(InputError):  # the problem says so
+        flags = flatten(read_config(path))
+    with suppress(InputError):
+        metrics = read_metrics(path)
+    return Run(path, path.resolve().parent.name, flags, metrics, describe(path, state))
 
 
 def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,7 +12,6 @@ A script starts in tenths of a second: it is forked from a process that has the 
 
 import hashlib
 import json
-import multiprocessing
 import os
 import re
 import runpy
@@ -20,9 +19,8 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
-import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from io import TextIOWrapper
@@ -33,13 +31,13 @@ from typing import Any
 import yaml
 
 from basics.errors import InputError, MissingFileError, reading
+from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context
 from harness.processes.pools import take_share
-from harness.runs.directories import has_folds
-from harness.runs.layout import RESUMABLE
+from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # what whoever starts a script says itself
-STOP_SECONDS = 15.0  # that a script has to end by itself
+LOOK_SECONDS = 0.1  # from one look at a run that is to end to the next
 
 
 def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
@@ -105,16 +103,24 @@ def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
 
 def finished(folder: Path) -> Path | None:
     """The run directory in `folder` whose run has come to its end."""
-    return next((path.parent for path in sorted(folder.glob("*/*/metrics.json"))), None)
+    return next(iter(_runs(folder, State.FINISHED)), None)
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The run directory in `folder` that `--resume` goes on in: it has a whole checkpoint, or folds."""
-    for config in sorted(folder.glob("*/*/config.yaml"), reverse=True):
-        run = config.parent
-        if has_folds(run) or any(zipfile.is_zipfile(run / "checkpoints" / name) for name in RESUMABLE):
-            return run
-    return None
+    """The newest run directory in `folder` that `--resume` goes on in."""
+    return next(reversed(_runs(folder, State.RESUMABLE)), None)
+
+
+def await_claims(folder: Path, seconds: float = STOP_SECONDS) -> None:
+    """Waits, so long at most, for runs in `folder` whose starter was killed: they are about to end with it."""
+    deadline = time.monotonic() + seconds
+    while _runs(folder, State.RUNNING) and time.monotonic() < deadline:
+        time.sleep(LOOK_SECONDS)
+
+
+def _runs(folder: Path, *states: State) -> list[Path]:
+    """The run directories in `folder` that are in one of these states, the oldest first."""
+    return [run for run in sorted(folder.glob("*/*")) if run.is_dir() and state_of(run) in states]
 
 
 def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int, int] = (0, 1)) -> BaseProcess:
@@ -123,32 +129,27 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
     Args:
         share: which of how many runs at a time it is, to share cores and accelerators.
     """
-    run = unfinished(folder)
-    for entry in folder.iterdir() if folder.is_dir() and not run else []:
-        if entry.is_dir():
-            shutil.rmtree(entry)  # what was interrupted before its first checkpoint
+    for run in _runs(folder, *NOTHING_LOST):
+        shutil.rmtree(run)
     folder.mkdir(parents=True, exist_ok=True)
+    running = _runs(folder, State.RUNNING)  # still: the script refuses it, and says why
+    run = running[0] if running else unfinished(folder)
     resume = ["--resume", str(run)] if run else []
     log = folder / "log.txt"
     return _process(script, [*arguments, "--run_dir", str(folder), *resume], log, log, share)
 
 
 def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share: tuple[int, int]) -> BaseProcess:
-    make: Callable[..., BaseProcess] = multiprocessing.get_context("spawn").Process
-    if os.name == "posix":
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["harness.tasks.classification", "torch.utils.tensorboard"])
-        make = context.Process
-    process = make(target=_run, args=(str(script), list(arguments), out, err, share))
+    context = server_context(["harness.tasks.classification", "torch.utils.tensorboard"])
+    process = context.Process(target=_run, args=(str(script), list(arguments), out, err, share))
     process.start()
     return process
 
 
 def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[int, int]) -> None:
     """What the new process does."""
-    if os.name == "posix":
-        os.setpgrp()  # so that it can be ended with all processes that it starts
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    lead_group()
+    end_with_starter()
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
@@ -162,33 +163,6 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
     sys.path.insert(0, str(Path(script).parent))
     sys.argv = [script, *arguments]
     runpy.run_path(script, run_name="__main__")
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None  # this is a child
-    parent.join()
-    if os.name == "posix":
-        os.killpg(os.getpid(), signal.SIGKILL)
-    os._exit(1)
-
-
-def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
-    """Ends the script and all that it has started: asks it to, and after that many seconds does not ask."""
-    if seconds and process.is_alive():
-        _signal(process, "SIGTERM")
-        process.join(seconds)
-    _signal(process, "SIGKILL")
-    process.join()
-
-
-def _signal(process: BaseProcess, name: str) -> None:
-    """To the process and those that it has started, which may outlive it."""
-    assert process.pid is not None  # it was started
-    try:
-        os.killpg(process.pid, getattr(signal, name))
-    except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own
-        (process.kill if name == "SIGKILL" else process.terminate)()
 
 
 def last_line(log: Path) -> str:

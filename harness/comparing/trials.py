@@ -10,7 +10,6 @@ killed at any moment, and none of it is lost or done twice:
   one of a configuration that a trial before it has; so workers that ask at the same time need no lock.
 """
 
-import json
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -38,8 +37,11 @@ from harness.comparing.configurations import (
 )
 from harness.comparing.events import read_curve
 from harness.comparing.run_files import lower_is_better, number
-from harness.comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
+from harness.comparing.scripts import await_claims, finished, last_line, start
 from harness.comparing.sweep_space import Between, OneOf
+from harness.processes.children import STOP_SECONDS, stop
+from harness.runs.layout import CLAIM
+from harness.runs.states import State, read_metrics, state_of
 
 DEAD_AFTER = 6  # heartbeats without one
 LOOK_SECONDS = 0.5  # from one look at a running trial to the next
@@ -77,7 +79,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
     Raises:
         InputError: the database cannot be used.
     """
-    with FileLock(sweep.folder / ".lock"):  # two that make the tables at the same time would be in each other's way
+    with FileLock(sweep.folder / CLAIM):  # two that make the tables at the same time would be in each other's way
         try:
             storage = optuna.storages.RDBStorage(
                 sweep.storage,
@@ -208,7 +210,8 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
     folder.mkdir(exist_ok=True)
     while True:
         _check_ours(study, trial, stopped)
-        with suppress(Timeout), FileLock(folder / ".lock", timeout=LOOK_SECONDS):  # a worker may only have been asleep
+        with suppress(Timeout), FileLock(folder / CLAIM, timeout=LOOK_SECONDS):  # a worker may only have been asleep
+            await_claims(folder)
             status = None if finished(folder) else _run(study, trial, sweep, arguments, folder, share, stopped)
             return _value(trial, sweep.metric, folder, status)
 
@@ -278,9 +281,11 @@ def _run(
 
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
-    for run in folder.glob("*/*/config.yaml"):
+    for run in folder.glob("*/*"):
+        if state_of(run) is State.BROKEN:  # an earlier one, beside which this one began
+            continue
         with suppress(InputError, OSError):  # what cannot be read is not pruned
-            for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
+            for epoch, value in zip(*read_curve(run, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)
                     reported = epoch
@@ -289,7 +294,7 @@ def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
 
 def _value(trial: Trial, metric: str, folder: Path, status: int | None) -> float:
     run = finished(folder)
-    value = number(json.loads((run / "metrics.json").read_bytes()).get(metric)) if run else None
+    value = number(read_metrics(run).get(metric)) if run else None
     if value is None:
         failure = f"{metric} is missing or no number" if run else f"status {status}: {last_line(folder / 'log.txt')}"
         trial.set_user_attr("failure", failure)

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from torch import Tensor
+from torchmetrics.functional.classification import (
+    binary_precision_recall_curve,
+    multiclass_confusion_matrix,
+)
 
 from harness.drawing.figures import COLOURS, new_figure
 
@@ -23,15 +26,9 @@ STYLES = ("-", "--")
 BINS = 15  # of confidence, as in Guo et al. 2017, "On calibration of modern neural networks"
 
 
-def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> np.ndarray:
-    """How many samples of each true class, the rows, were taken for each class, the columns."""
-    cells = torch.bincount(labels * num_classes + predicted, minlength=num_classes**2)
-    return cells.view(num_classes, num_classes).numpy()
-
-
 def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """Counts and rates of each pair of classes; of many classes, the matrix as a picture and the commonest errors."""
-    counts = confusion_matrix(probabilities.argmax(1), labels, len(classes))
+    counts = multiclass_confusion_matrix(probabilities, labels, len(classes)).numpy()  # a row for each true class
     rates = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     title = f"{np.trace(counts):,} of {counts.sum():,} right, {np.trace(counts) / counts.sum():.2%}"
     if len(classes) > IN_CELLS:
@@ -106,13 +103,9 @@ class PRCurve(NamedTuple):
 
 def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
     """Of a class, from each sample's score for it and whether it belongs to it; equal scores share a threshold."""
-    order = scores.argsort(descending=True)
-    last_of_equals = scores[order].diff(append=scores.new_full((1,), -1)) != 0
-    true_positives = hits[order].cumsum(0)[last_of_equals].double()
-    precision = true_positives / (torch.arange(1, len(hits) + 1)[last_of_equals])
-    recall = true_positives / hits.sum()
-    average = float((precision * recall.diff(prepend=recall.new_zeros(1))).sum())
-    return PRCurve(recall.numpy(), precision.numpy(), average)
+    precision, recall, _ = binary_precision_recall_curve(scores, hits.long())  # loosest first
+    precision, recall = precision.flip(0).double().numpy(), recall.flip(0).double().numpy()
+    return PRCurve(recall[1:], precision[1:], float(np.diff(recall) @ precision[1:]))  # without the end at recall 0
 
 
 def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
@@ -157,14 +150,15 @@ class Calibration(NamedTuple):
 
 
 def calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
-    """Mean confidence and accuracy of the predictions in BINS equal parts of 0..1, each with its right end."""
+    """Mean confidence and accuracy of the predictions in BINS equal parts of 0..1.
+
+    torchmetrics' calibration error has no such means, and puts predictions of confidence 1 in a bin of their own.
+    """
     confidence, predicted = probabilities.double().max(1)
-    bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
-    count = torch.bincount(bins, minlength=BINS).double()
-    sums = [torch.bincount(bins, values, BINS) for values in (confidence, (predicted == labels).double())]
-    means, right = (total / count.clamp(min=1) for total in sums)
-    error = float((count * (right - means).abs()).sum() / count.sum())
-    return Calibration(means.numpy(), right.numpy(), count.numpy().astype(int), error)
+    weights = (None, confidence, (predicted == labels).double())
+    count, confidences, hits = (np.histogram(confidence, BINS, (0, 1), weights=each)[0] for each in weights)
+    filled = np.maximum(count, 1)
+    return Calibration(confidences / filled, hits / filled, count, float(abs(hits - confidences).sum() / count.sum()))
 
 
 def draw_reliability(probabilities: Tensor, labels: Tensor) -> "Figure":

@@ -99,10 +99,9 @@ def draw_kernels(name: str, weight: Tensor) -> "Figure":
     size = max(1, 60 // weight.shape[-1])  # enlarged, for thin gaps
     scaled = scaled.repeat_interleave(size, 2).repeat_interleave(size, 3)
     picture = mosaic(scaled, columns, gap=4, background=float("nan") if scaled.shape[1] == 1 else 1.0)
-    shown = f"{len(kernels)} of {len(weight)}" if len(weight) > KERNELS else f"all {len(weight)}"
+    shown = f"First {len(kernels)}" if len(weight) > KERNELS else "All"
     signs = "red above 0, blue below" if scaled.shape[1] == 1 else "grey is 0"
-    height, width = weight.shape[-2:]
-    title = f"{name}: {shown} kernels of {height} x {width}, each by its largest weight; {signs}"
+    title = f"{shown} kernels of {name}, each by its largest weight; {signs}"
     return _show(picture, title, cmap="RdBu_r", vmin=0, vmax=1)[0]
 
 
@@ -124,7 +123,7 @@ def draw_feature_maps(image: Tensor, maps: Sequence[tuple[str, Tensor]], label: 
     picture = mosaic(torch.cat(rows), MAPS, gap=5)
     title = f"An image of class {shortened(label)} through the layers, channel by channel"
     figure, axes = _show(picture, title, left=1.6)
-    names = ["image", *(f"{shortened(name, 22)}\n{_size(channels)}" for name, channels in maps)]
+    names = ["image", *(f"{shortened(name, 24)}\n{_size(channels)}" for name, channels in maps)]
     axes.set_yticks([row * (side + 5) + side / 2 for row in range(len(rows))], names, fontsize=8)
     axes.tick_params(length=0)
     return figure

@@ -6,7 +6,7 @@ during training (`--pictures_every`) from what validation said. Nothing random t
 
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -26,6 +26,7 @@ from harness.drawing.classification_figures import draw_confusion, draw_pr, draw
 from harness.drawing.figures import publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
+from harness.drawing.layer_names import layer_names
 from harness.drawing.learning_curves import draw_learning_curves
 from harness.drawing.projector import add_to_projector
 from harness.drawing.weight_figures import draw_histograms
@@ -51,34 +52,29 @@ def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels:
 
 
 def draw_final(
-    trainer: Trainer,
-    model: LightningModule,
-    tested: Sequence[tuple[Tensor, Tensor]],
-    run: Path,
-    writer: "SummaryWriter",
-    best_step: int | None,
+    trainer: Trainer, model: LightningModule, logits: Tensor | None, labels: Tensor | None, best: int | None
 ) -> None:
-    """Pictures of the whole run and of its best epoch.
+    """Pictures of the whole run and of its best epoch, in the directory and the TensorBoard of the trainer's logger.
 
     Args:
-        tested: logits, (N, C), and labels, (N,), of the test set; none where the task has no classes.
-        best_step: how many steps were taken at the end of the best epoch; None where none was chosen.
+        logits: of the test set, (N, C), and labels: (N,); None where the task has no classes.
+        best: where on the x-axis of the curves the best epoch ended; None where none was chosen.
     """
-    folder, step = run / "figures", trainer.global_step
+    run, writer, step = Path(trainer.logger.log_dir), trainer.logger.experiment, trainer.global_step
+    folder, loader = run / "figures", trainer.test_dataloaders
     with _reported():
-        publish(draw_learning_curves(run, best_step), folder, writer, step)
-    for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
+        publish(draw_learning_curves(run, best), folder, writer, step)
+    for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
-    loader = trainer.test_dataloaders
-    for logits, labels in tested:
-        assert isinstance(loader, EvalBatches)  # the one that was tested
-        model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
-        with _reported():
-            publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
-        with _reported():
-            _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
-        model.cpu()
+    if logits is None or labels is None:
+        return
+    model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
+    with _reported():
+        publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
+    with _reported():
+        _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
+    model.cpu()
 
 
 @contextmanager
@@ -108,11 +104,14 @@ def _draw(
         images, _ = loader.take(wrong)
         figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
     figures["augmented"] = _draw_training_images(trainer, model)
-    if kernels := first_kernels(model.net, model.hparams["input_shape"]):
-        figures["kernels"] = draw_kernels(*kernels)
+    names = layer_names(model.net)
+    if kernels := first_kernels(model.net, trainer.datamodule.input_shape):
+        layer, weight = kernels
+        figures["kernels"] = draw_kernels(names[layer], weight)
     images, _ = loader.take(torch.tensor([0]))
     if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
-        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), maps, classes[int(labels[0])])
+        named = [(names[layer], channels) for layer, channels in maps]
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[labels[0]])
     return figures
 
 

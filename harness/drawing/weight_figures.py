@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.layer_names import parameter_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +28,8 @@ def draw_histograms(model: nn.Module, gradients: Mapping[str, Tensor]) -> "Figur
     figure, panels = new_figure(1, 2, size=(9, 1.6 + 0.42 * len(layers)), sharey=True)
     _draw_hills(panels[0], weights, COLOURS[0])
     panels[0].set(xlabel="weight", title="weights of the tested epoch")
-    panels[0].set_yticks(range(len(layers)), [shortened(name, 28) for name in layers], fontsize=8)
+    names = parameter_names(model)
+    panels[0].set_yticks(range(len(layers)), [shortened(names[name], 34) for name in layers], fontsize=8)
     panels[0].set_ylim(len(layers) - 0.8, -1.05)
     if any(map(len, sizes.values())):
         _draw_hills(panels[1], {name: sizes.get(name, np.zeros(0)) for name in layers}, COLOURS[1])

@@ -7,15 +7,14 @@
 After SIGTERM the status is 143 and after Ctrl-C 130: 128 and the signal's number, as shells have it.
 """
 
-import ctypes
 import os
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from harness.processes.children import end_with_parent
 from harness.processes.watch import SIGNALS, Training, Watch
 
 if TYPE_CHECKING:
@@ -25,20 +24,10 @@ if TYPE_CHECKING:
 
 MARK = "EXPERIMENT_LAUNCHER"  # tells a further rank which process has started it
 LAUNCHER = int(os.environ.get(MARK, 0)) if int(os.environ.get("LOCAL_RANK", 0)) else 0
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-
-
-def die_with_parent() -> None:
-    """Lets Linux kill this process when its parent ends, however that does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-
 
 if LAUNCHER:  # here and not later, for the imports that follow take seconds
-    die_with_parent()
+    end_with_parent(LAUNCHER)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback
-    if os.getppid() != LAUNCHER:
-        os._exit(1)
 
 _watch: Watch | None = None
 _signal = 0  # the first one that the main thread knows of

@@ -8,13 +8,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from basics.errors import InputError
-from harness.command_line.cli import config
-from harness.processes.exits import die_with_parent
+from harness.processes.children import end_with_starter, killed_on_exit
 from harness.processes.watch import SIGNALS
 
 T = TypeVar("T")
@@ -53,26 +51,20 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
     forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
     _has_forked = _has_forked or forks
     context = multiprocessing.get_context("fork" if forks else "spawn")
-    start = workers, accelerators, dict(config), context.Value("i", 0)
-    others = multiprocessing.active_children()
-    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool:
+    start = workers, accelerators, context.Value("i", 0)
+    with ProcessPoolExecutor(workers, context, _start_worker, start) as pool, killed_on_exit():
         try:
-            yield from pool.map(partial(_call, call), tasks)
+            yield from pool.map(call, *zip(*tasks, strict=True))
         except BrokenProcessPool as error:
             raise ProcessKilledError("one of the processes was killed; the others were ended") from error
-        except SystemExit:  # a signal; the pool would wait for what is at work
-            for worker in set(multiprocessing.active_children()) - set(others):
-                worker.kill()
-            raise
 
 
-def _start_worker(workers: int, accelerators: int, flags: dict[str, Any], counter: Any) -> None:
+def _start_worker(workers: int, accelerators: int, counter: Any) -> None:
     """Gives a new process its share of the cores, and of the accelerators."""
-    die_with_parent()
+    end_with_starter()
     signal.set_wakeup_fd(-1)  # a forked one has its parent's
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
-    config.update(flags)
     with counter.get_lock():
         number, counter.value = counter.value, counter.value + 1
     take_share(number, workers, accelerators)
@@ -88,7 +80,3 @@ def take_share(number: int, workers: int, accelerators: int) -> None:
         share = max(1, len(visible) // workers)
         first = number * share % len(visible)
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
-
-
-def _call(call: Callable[..., T], task: tuple) -> T:
-    return call(*task)

@@ -16,13 +16,15 @@ import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from basics.lightning_internals import batch_in_epoch, progress, take_over_ranks
+
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
 
     from callbacks import Interruption
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
-LOOK_EVERY = 0.5  # seconds; Lightning looks at the ranks it has started every five, and kills all by -9
+LOOK_EVERY = 0.5  # seconds
 PATIENCE = 10.0  # seconds without the end of a batch that a training has after a signal
 LITTLE = 3.0  # the same, where there is nothing to save
 SAME = 1.0  # seconds within which signals are one: a terminal and a launcher may both send it
@@ -40,7 +42,7 @@ class Watch(threading.Thread):
     """Looks for signals, for the ranks that Lightning has started, and for the progress of a training.
 
     Args:
-        launcher: of a further rank, the process that started it, with which it ends; else 0.
+        launcher: of a further rank, the process that started it; else 0.
 
     Attributes:
         training: what is watched, if anything is.
@@ -67,8 +69,6 @@ class Watch(threading.Thread):
             for number in self._outlet.recv(64) if ready else b"":
                 if number in SIGNALS:
                     self._hear(number, now, training)
-            if self.launcher and os.getppid() != self.launcher:
-                os._exit(1)
             if training:
                 self._look_at_ranks(training.trainer, now)
                 self._look_at_progress(training, now)
@@ -92,9 +92,7 @@ class Watch(threading.Thread):
 
     def _look_at_ranks(self, trainer: "Trainer", now: float) -> None:
         """Ends the run with the first rank that fails, and by the signal that ended it before it could handle any."""
-        launched = getattr(trainer.strategy.launcher, "procs", [])
-        self._ranks += launched
-        launched.clear()  # an empty list leaves Lightning's own observer nothing to do
+        self._ranks += take_over_ranks(trainer)
         for number, process in enumerate(self._ranks, 1):
             status = process.poll()
             if not status or self._signal:
@@ -109,9 +107,9 @@ class Watch(threading.Thread):
 
     def _look_at_progress(self, training: Training, now: float) -> None:
         trainer, interruption, stall_timeout = training
-        progress = _progress(trainer), interruption.active, interruption.saving
-        if progress != self._progress:
-            self._progress, self._progressed_at = progress, now
+        seen = progress(trainer), interruption.active, interruption.saving
+        if seen != self._progress:
+            self._progress, self._progressed_at = seen, now
         idle = now - self._progressed_at
         if self._signal and not interruption.saving and idle > (PATIENCE if interruption.active else LITTLE):
             self._leave(128 + self._signal)
@@ -158,14 +156,8 @@ def _say_failed(number: int, status: int) -> None:
     _say(f"\nrank {number} " + (f"was killed by signal {-status}" if status < 0 else "failed") + "\n")
 
 
-def _progress(trainer: "Trainer") -> tuple[int, ...]:
-    """Changes with each batch of training, validation and test."""
-    loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop)
-    return trainer.fit_loop.total_batch_idx, *(loop.batch_progress.total.ready for loop in loops)
-
-
 def _where(trainer: "Trainer") -> str:
-    state, epoch, batch = trainer.state, trainer.current_epoch + 1, trainer.fit_loop.batch_idx + 1
+    state, epoch, batch = trainer.state, trainer.current_epoch + 1, batch_in_epoch(trainer) + 1
     place = f"rank {trainer.global_rank}, {state.stage.value if state.stage else 'between stages'}"
     return f"{place}, epoch {epoch}, batch {batch}, after step {trainer.global_step}"
 

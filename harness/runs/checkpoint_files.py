@@ -12,13 +12,16 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from basics.errors import InputError, InputFileError, reading, writing
 from harness.runs.layout import PREVIOUS
+
+if TYPE_CHECKING:
+    from harness.runs.checkpoints import Checkpoint
 
 try:
     import fcntl
@@ -33,7 +36,15 @@ UNFINISHED = ".unfinished"
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Lightning's reader and writer of checkpoints; the strategy lets only rank zero write."""
+    """Lightning's reader and writer of checkpoints; the strategy lets only rank zero write.
+
+    Args:
+        read: a checkpoint that was read and verified already; Lightning gets its content once, in place of the file's.
+    """
+
+    def __init__(self, read: "Checkpoint | None" = None) -> None:
+        super().__init__()
+        self._read = read
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | Path, storage_options: dict[str, Any] | None = None
@@ -56,6 +67,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
             unfinished.unlink(missing_ok=True)
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        read, self._read = self._read, None
+        if read and read.path == Path(path):
+            return read.content
         verify(Path(path))
         return super().load_checkpoint(path, *args, **kwargs)
 

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import RESUMABLE
+from harness.runs.layout import BEST, CHECKPOINTS, LAST, RESUMABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,16 +27,30 @@ def find_checkpoint(source: str) -> Path:
         return download_checkpoint(source)
     path = Path(source)
     with reading(source):
-        checkpoint = path / "checkpoints" / "best.ckpt" if path.is_dir() else path
-        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name("last.ckpt").is_file():
-            checkpoint = checkpoint.with_name("last.ckpt")
+        checkpoint = path / CHECKPOINTS / BEST if path.is_dir() else path
+        if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name(LAST).is_file():
+            checkpoint = checkpoint.with_name(LAST)
         if not checkpoint.is_file():
             raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """What the checkpoint holds, on the CPU. Nothing in the file is executed.
+class Checkpoint(NamedTuple):
+    """A checkpoint that was read, found whole, and holds plain data and tensors only.
+
+    Attributes:
+        content: what Lightning has put into it, on the CPU.
+    """
+
+    path: Path
+    content: dict[str, Any]
+
+
+def read_checkpoint(path: Path, mmap: bool = True) -> Checkpoint:
+    """Reads the file, of which nothing is executed.
+
+    Args:
+        mmap: leave the weights in the file until they are looked at.
 
     Raises:
         InputError: it is truncated or damaged, holds code, or is no checkpoint of this project.
@@ -47,7 +61,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
     verify(path)
     try:
-        checkpoint = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's words for it run over several lines
         raise InputError(f"{path}: cut off, damaged or no checkpoint") from error
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
@@ -56,28 +70,27 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     for name in [*checkpoint["hyper_parameters"], *checkpoint.get("datamodule_hyper_parameters", {})]:
         if str(name).startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
             raise InputError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
-    return checkpoint
+    return Checkpoint(path, checkpoint)
 
 
-def check_fits(checkpoint: Path, model: "nn.Module") -> None:
+def check_fits(checkpoint: Checkpoint, model: "nn.Module") -> None:
     """Raises InputError where the checkpoint holds other weights than `model` has."""
-    theirs = {name: tuple(tensor.shape) for name, tensor in read_checkpoint(checkpoint)["state_dict"].items()}
+    theirs = {name: tuple(tensor.shape) for name, tensor in checkpoint.content["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in [*ours, *theirs]:
         if theirs.get(name) != ours.get(name):
             there, here = theirs.get(name, "missing"), ours.get(name, "missing")
-            raise InputError(f"{checkpoint}: holds another network; {name} is {there} there and {here} here")
+            raise InputError(f"{checkpoint.path}: holds another network; {name} is {there} there and {here} here")
 
 
-def newest_intact(checkpoint: Path) -> Path:
-    """The checkpoint itself, or where a run's last one is damaged, the newest other of this run, and says so.
+def newest_intact(checkpoint: Path) -> Checkpoint:
+    """The checkpoint in this file, or where a run's last one is damaged, the newest other of this run; says so.
 
     Raises:
         InputError: there is none, or the checkpoint cannot be opened.
     """
     try:
-        read_checkpoint(checkpoint)
-        return checkpoint
+        return read_checkpoint(checkpoint, mmap=False)
     except InputFileError:
         raise  # it cannot be opened, and may be whole
     except InputError as error:
@@ -88,7 +101,7 @@ def newest_intact(checkpoint: Path) -> Path:
         newest = max(steps, key=lambda path: steps[path])
         if is_rank_zero():
             print(f"{error}; going on from {newest.name}, of step {steps[newest]:,}", flush=True)
-        return newest
+        return read_checkpoint(newest, mmap=False)
 
 
 def set_aside(checkpoint: Path) -> None:
@@ -99,6 +112,6 @@ def set_aside(checkpoint: Path) -> None:
 def _steps(path: Path) -> int | None:
     """How many steps the checkpoint is from the run's start; None where it is missing or damaged."""
     try:
-        return read_checkpoint(path).get("global_step")
+        return read_checkpoint(path).content.get("global_step")
     except InputError:
         return None

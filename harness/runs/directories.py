@@ -7,9 +7,11 @@ from typing import Any
 
 import yaml
 
-from basics.errors import InputFileError, MissingFileError, reading, writing
+from basics.errors import InputFileError, MissingFileError, reading
+from basics.files import replacing
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import RESUMABLE
+from harness.runs.layout import CHECKPOINTS, CONFIG, RESUMABLE
+from harness.runs.states import has_folds
 
 
 def new_run(name: str, run_dir: str, label: str) -> Path:
@@ -43,26 +45,19 @@ def find_run(resume: str) -> tuple[Path, Path | None]:
     """
     path = Path(resume)
     with reading(f"--resume {resume}"):
-        if resume and has_folds(path) and (path / "config.yaml").is_file():
+        if resume and has_folds(path) and (path / CONFIG).is_file():
             return path, None
-        names = [path / "checkpoints" / name for name in RESUMABLE] if path.is_dir() else [path]
+        names = [path / CHECKPOINTS / name for name in RESUMABLE] if path.is_dir() else [path]
         checkpoint = next((name for name in names if name.is_file()), names[0])
         run = checkpoint.parent.parent
         if not resume or not checkpoint.is_file():
             raise MissingFileError(f"--resume {resume}: no checkpoint at {checkpoint}")
-        if not (run / "config.yaml").is_file():
-            raise MissingFileError(f"--resume {resume}: {run} is not a run directory, it has no config.yaml")
+        if not (run / CONFIG).is_file():
+            raise MissingFileError(f"--resume {resume}: {run} is not a run directory, it has no {CONFIG}")
     return run, checkpoint
-
-
-def has_folds(run: Path) -> bool:
-    """Whether the run is cross-validated: each fold has a folder of its own."""
-    return any(run.glob("fold*"))
 
 
 def write_config(run: Path, flags: Mapping[str, Any]) -> None:
     """Keeps the flags, plain data, in config.yaml, whole or not at all."""
-    unfinished = run / "config.yaml.tmp"
-    with writing(run / "config.yaml"):
+    with replacing(run / CONFIG) as unfinished:
         unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
-        unfinished.replace(run / "config.yaml")

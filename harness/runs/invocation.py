@@ -18,11 +18,14 @@ class Invocation(NamedTuple):
     command: Sequence[str] = ()
 
 
+BY_PYTHON = Invocation()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Invoked:
     """Flags that know how they were given; a script's own are those of a subclass."""
 
-    invocation: Invocation = Invocation()  # no flag: the command line fills it
+    invocation: Invocation = BY_PYTHON  # no flag: the command line fills it
 
 
 def values(flags: Any, *kinds: type) -> dict[str, Any]:

@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from basics.errors import InputError, reading
-from basics.yaml_text import load_yaml
-from harness.runs.directories import has_folds
+from basics.errors import InputError
+from harness.runs.states import has_folds, read_config
 
 # Flags that change no number of a run. `data_dir` is none of them: own_images.py has its images there.
 CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar", "capture"}
@@ -40,25 +37,6 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
                 f"--{name} {short(value)}: {run} was started with {short(before[name])}, and goes on with it;"
                 " only where it runs, how long, and what it logs and saves may change (see README)"
             )
-
-
-def read_config(run: Path) -> dict[str, Any]:
-    """The flags in the run's config.yaml.
-
-    Raises:
-        InputError: the file is damaged.
-        InputFileError: it cannot be read.
-    """
-    path = run / "config.yaml"
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        flags = load_yaml(content)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: no YAML: {short(' '.join(str(error).split()))}") from error
-    if not isinstance(flags, dict):
-        raise InputError(f"{path}: holds no flags")
-    return flags
 
 
 def alike(one: Any, other: Any) -> bool:

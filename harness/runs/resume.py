@@ -1,8 +1,7 @@
 """Opening a run's directory, new or interrupted; `--resume auto` finds the interrupted one.
 
-It is the newest run below the same directory whose config.yaml has the same flags, that has a checkpoint but no
-metrics yet, belongs to the same user, and is not being trained by another process. So the same command, given again by
-SLURM or torchrun, goes on where it was.
+It is the newest run below the same directory whose config.yaml has the same flags, that is resumable (`states.py`),
+and that belongs to the same user. So the same command, given again by SLURM or torchrun, goes on where it was.
 
 A run goes on with the flags, the data and the model it was started with, but for some flags (`kept_flags.py`). All that
 is checked before anything in its directory is written.
@@ -19,15 +18,14 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
 from basics.errors import InputError, writing
-from harness.command_line.cli import config
 from harness.processes.ranks import is_rank_zero
-from harness.runs.checkpoints import read_checkpoint
+from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
-from harness.runs.invocation import plain
-from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, read_config, short
+from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, short
+from harness.runs.layout import CLAIM, CONFIG, METRICS
+from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
-CLAIM = ".lock"  # held while a run trains; the system lets go of it however the process ends
 CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's, for the ranks that Lightning starts
 
 
@@ -37,7 +35,7 @@ class Opened(NamedTuple):
     Attributes:
         folder: None where nothing is to be written.
         checkpoint: where the run goes on; None where it begins.
-        flags: for config.yaml, as plain data; None: those that `run_flags` finds.
+        flags: for config.yaml, as plain data; None: those that `kept_by` finds.
     """
 
     folder: Path | None
@@ -56,11 +54,11 @@ def opened_run(
     Args:
         name: of the experiment, and label: of a new run, see `new_run`.
         resume: a run, a checkpoint, or "auto".
-        flags: what config.yaml is to hold, from `run_flags`.
+        flags: what config.yaml is to hold, from `kept_by`.
         writes: whether a run that is not resumed gets a directory.
 
     Raises:
-        InputError: another process trains this run, or it was started with other flags.
+        InputError: another process trains this run, it was started with other flags, or its files are damaged.
         MissingFileError: there is no such run.
     """
     with ExitStack() as claims:
@@ -70,6 +68,8 @@ def opened_run(
         elif resume:
             folder, checkpoint = find_run(resume)
             claims.enter_context(claimed(folder))
+            if damage := damage_of(folder):
+                raise InputError(f"--resume {resume}: {damage}")
             check_flags_kept(folder, flags)
         begins = folder is None and writes
         if begins:
@@ -78,8 +78,8 @@ def opened_run(
         try:
             yield Opened(folder, checkpoint, flags)
         finally:
-            if begins and folder and is_rank_zero():
-                _remove_if_empty(folder)
+            if begins and is_rank_zero():
+                _remove_if_new(folder)
 
 
 def _claim_unfinished(
@@ -89,16 +89,15 @@ def _claim_unfinished(
     if not is_rank_zero():
         return None, None
     wanted = _compared(flags)
-    for file in sorted((Path(run_dir) / name).glob("*/config.yaml"), reverse=True):  # names begin with the date
+    for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
-        if (run / "metrics.json").exists() or not _is_own(run):
+        if (run / METRICS).exists() or not _is_own(run):  # the most part, which no claim need be taken of
             continue
         with suppress(InputError, OSError), ExitStack() as claim:  # another's, damaged or running
             claim.enter_context(claimed(run))
-            found = find_run(str(run))
-            if _compared(read_config(run)) == wanted and not (run / "metrics.json").exists():
+            if state_of(run, ours=True) is State.RESUMABLE and _compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
-                return found
+                return find_run(str(run))
     print("no unfinished run with these flags: this is a new one", flush=True)
     return None, None
 
@@ -122,11 +121,11 @@ def claimed(run: Path) -> Iterator[None]:
         yield
         return
     lock = FileLock(run / CLAIM)
-    try:
-        with writing(run / CLAIM):
+    with writing(run / CLAIM):
+        try:
             lock.acquire(blocking=False)
-    except Timeout as error:
-        raise InputError(f"{run}: another process trains this run at the moment") from error
+        except Timeout as error:
+            raise InputError(f"{run}: another process trains this run at the moment") from error
     try:
         yield
     finally:
@@ -135,32 +134,22 @@ def claimed(run: Path) -> Iterator[None]:
         lock.release()
 
 
-def _remove_if_empty(run: Path) -> None:
-    if run.is_dir() and {path.name for path in run.iterdir()} <= {CLAIM}:
+def _remove_if_new(run: Path) -> None:
+    if run.is_dir() and state_of(run, ours=True) is State.NEW:
         (run / CLAIM).unlink(missing_ok=True)
         run.rmdir()
 
 
-def run_flags(model: LightningModule, data: LightningDataModule, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.yaml says of a run, as plain data: all flags of the command line.
-
-    Of a run that was started from Python, what says the same: arguments of the model, the data and the training.
-    """
-    if config:
-        return plain(config)
-    return plain({**getattr(data, "hparams", {}), **model.hparams, **flags})
-
-
-def check_same_run(checkpoint: Path, model: LightningModule, data: LightningDataModule) -> None:
+def check_same_run(checkpoint: Checkpoint, model: LightningModule, data: LightningDataModule) -> None:
     """Raises InputError where the checkpoint is of another data set, split or model than these."""
-    saved = read_checkpoint(checkpoint)
+    saved = checkpoint.content
     theirs, ours = saved.get("datamodule_hyper_parameters") or {}, dict(getattr(data, "hparams", {}))
     for name in ("name", *ours):  # the data set's name says most
         if name not in MAY_CHANGE and name in theirs and not alike(ours.get(name), theirs[name]):
-            raise _differs(checkpoint, "data", name, ours.get(name), theirs[name])
+            raise _differs(checkpoint.path, "data", name, ours.get(name), theirs[name])
     for name, value in model.hparams.items():
         if name in saved["hyper_parameters"] and not alike(value, saved["hyper_parameters"][name]):
-            raise _differs(checkpoint, "model", name, value, saved["hyper_parameters"][name])
+            raise _differs(checkpoint.path, "model", name, value, saved["hyper_parameters"][name])
 
 
 def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> InputError:
@@ -169,13 +158,13 @@ def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> 
     )
 
 
-def same_on_all_ranks(checkpoint: Path | None, flags: Mapping[str, Any], trainer: Trainer) -> Path | None:
+def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:
     """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the others have not looked for one.
 
     Raises:
         InputError: the ranks cannot hear of it before Lightning has started them.
     """
-    if flags.get("resume") != AUTO or trainer.world_size == 1:
+    if resume != AUTO or trainer.world_size == 1:
         return checkpoint
     strategy = trainer.strategy
     assert isinstance(strategy, ParallelStrategy) and strategy.cluster_environment  # as there are several ranks

@@ -1,35 +1,87 @@
-"""What became of a run that has no figures: it runs now, can be resumed, or ended before there was anything to save."""
+"""The life of a run, read from its directory: one definition for all that resume, remove, repeat and compare runs.
 
+| state     | what the directory holds                      | `--resume RUN` | `auto`  | repeat, sweep    | compare  |
+| --------- | --------------------------------------------- | -------------- | ------- | ---------------- | -------- |
+| NEW       | nothing, or only its claim                    | refused        | skipped | removed          | unseen   |
+| RUNNING   | a claim that a process holds                  | refused        | skipped | waited for       | listed   |
+| CUT_SHORT | files, but nothing that training has produced | refused        | skipped | removed          | listed   |
+| RESUMABLE | flags, and a whole checkpoint or folds        | goes on        | goes on | goes on          | listed   |
+| FINISHED  | flags and metrics, both readable              | trains further | skipped | is the result    | compared |
+| BROKEN    | results, but flags or metrics are damaged     | refused        | skipped | left alone       | listed   |
+
+A finished run that trains further puts its metrics by at its first step: RUNNING until it ends, and RESUMABLE where it
+is interrupted. Only directories that are NEW or CUT_SHORT are ever removed: none with a whole checkpoint, with a fold
+that has ended, with metrics, or with a claim that is held.
+
+Nothing here needs torch, whose import takes seconds.
+"""
+
+import json
+import os
+import textwrap
 import zipfile
+from enum import Enum, auto
 from pathlib import Path
+from typing import Any
 
-from harness.runs.directories import has_folds
-from harness.runs.layout import RESUMABLE
+import yaml
 
-RUNNING = "running now"
-INTERRUPTED = "interrupted; --resume goes on from its checkpoint"
-FOLDS_LEFT = "interrupted; --resume goes on with the other folds"
-ENDED_EARLY = "unfinished: it ended before its first checkpoint"
+from basics.errors import InputError, reading
+from basics.yaml_text import load_yaml
+from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, FOLDS, METRICS, PREDICTIONS, RESUMABLE
 
-
-def state_of(run: Path) -> str:
-    """What became of a run without metrics.json."""
-    if is_running(run):
-        return RUNNING
-    if has_folds(run):
-        return FOLDS_LEFT
-    whole = any(zipfile.is_zipfile(run / "checkpoints" / name) for name in RESUMABLE)
-    return INTERRUPTED if whole else ENDED_EARLY
+LONGEST = 200  # characters of what is wrong with a file
 
 
-def is_running(run: Path) -> bool:
-    """Whether a process holds the run's lock, as one does that trains it; the lock is only looked at, never taken."""
+class State(Enum):
+    """What a run's directory is; see the table above."""
+
+    NEW = auto()
+    RUNNING = auto()
+    CUT_SHORT = auto()
+    RESUMABLE = auto()
+    FINISHED = auto()
+    BROKEN = auto()
+
+
+NOTHING_LOST = State.NEW, State.CUT_SHORT  # by the removal of the directory
+
+
+def state_of(run: Path, *, ours: bool = False) -> State:
+    """The state of the run in this directory.
+
+    Args:
+        ours: whether this process holds the claim itself, and asks what else there is.
+    """
+    if not ours and is_claimed(run):
+        return State.RUNNING
+    if not has_folds(run) and not has_results(run):
+        return State.CUT_SHORT if any(path.name != CLAIM for path in run.iterdir()) else State.NEW
+    if fault_of(run):
+        return State.BROKEN
+    return State.FINISHED if (run / METRICS).is_file() else State.RESUMABLE
+
+
+def describe(run: Path, state: State) -> str:
+    """Why a run in this state is not to be compared; empty where it has finished."""
+    if state is State.BROKEN:
+        return fault_of(run)
+    if state is State.RESUMABLE:
+        rest = "with the other folds" if has_folds(run) else "from its checkpoint"
+        return f"interrupted; --resume goes on {rest}"
+    return {State.RUNNING: "running now", State.FINISHED: ""}.get(
+        state, "unfinished: it ended before its first checkpoint"
+    )
+
+
+def is_claimed(run: Path) -> bool:
+    """Whether a process holds the run's claim, as one does that trains it; it is only looked at, never taken."""
     try:
         import fcntl
     except ImportError:  # Windows, where it cannot be seen without taking it
         return False
     try:
-        with (run / ".lock").open("rb") as file:
+        with (run / CLAIM).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
@@ -38,6 +90,83 @@ def is_running(run: Path) -> bool:
     return False
 
 
+def has_folds(run: Path) -> bool:
+    """Whether the run is cross-validated: each fold has a folder of its own."""
+    return any(run.glob(FOLDS))
+
+
+def has_results(run: Path) -> bool:
+    """Whether the directory holds what training has produced: metrics, a whole checkpoint, or a fold that has ended."""
+    if (run / METRICS).exists() or any(run.glob(f"{FOLDS}/{PREDICTIONS}")):
+        return True
+    folders = (run, *run.glob(FOLDS))
+    return any(zipfile.is_zipfile(path) for folder in folders for path in folder.glob(f"{CHECKPOINTS}/*.ckpt"))
+
+
+def fault_of(run: Path) -> str:
+    """What keeps a run that has results from being resumed or compared; empty where nothing does."""
+    if fault := damage_of(run):
+        return fault
+    whole = any(zipfile.is_zipfile(run / CHECKPOINTS / name) for name in RESUMABLE)
+    goes_on = whole or has_folds(run) or (run / METRICS).exists()
+    return "" if goes_on else f"none of {', '.join(RESUMABLE)} is whole"
+
+
+def damage_of(run: Path) -> str:
+    """What is wrong with the flags or the metrics, if the run has ended; empty where nothing is."""
+    if not (run / CONFIG).exists():
+        return f"no {CONFIG}"
+    try:
+        read_config(run)
+        if (run / METRICS).exists():
+            read_metrics(run)
+    except InputError as error:
+        return str(error).removeprefix(f"{run}{os.sep}")
+    return ""
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """The flags in the run's config.yaml.
+
+    Raises:
+        InputError: the file is damaged.
+        InputFileError: it cannot be read.
+    """
+    path = run / CONFIG
+    with reading(path):
+        content = path.read_bytes()
+    try:
+        flags = load_yaml(content)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {_shortened(error)}") from error
+    if not isinstance(flags, dict):
+        raise InputError(f"{path} cannot be read: it holds no flags")
+    return flags
+
+
+def read_metrics(run: Path) -> dict[str, Any]:
+    """The figures in the run's metrics.json.
+
+    Raises:
+        InputError: the file is damaged.
+        InputFileError: it cannot be read, as where the run has not ended.
+    """
+    path = run / METRICS
+    with reading(path):
+        content = path.read_bytes()
+    try:
+        metrics = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read: {_shortened(error)}") from error
+    if not isinstance(metrics, dict):
+        raise InputError(f"{path} cannot be read: it holds no names and values")
+    return metrics
+
+
+def _shortened(error: Exception) -> str:
+    return textwrap.shorten(str(error), LONGEST, placeholder=" ...")
+
+
 def is_rate_test(run: Path) -> bool:
     """Whether `--find_lr` left the directory, which trains nothing."""
-    return (run / "figures" / "find_lr.png").exists() and not any((run / "checkpoints").glob("*.ckpt"))
+    return (run / "figures" / "find_lr.png").exists() and not any((run / CHECKPOINTS).glob("*.ckpt"))

@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,18 +18,21 @@ import numpy as np
 import torch
 
 from basics.errors import InputError, writing
+from basics.files import replacing
+from basics.versions import git_commit
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
-from harness.command_line.cli import config
-from harness.command_line.flag_checks import check_ranges
 from harness.drawing.figures import draw_regression
-from harness.processes.pools import ProcessKilledError, cores, in_processes
+from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
-from harness.runs.resume import Opened, opened_run, plain
-from harness.tasks.tabular import predict, train_table
-from harness.training.report import git_commit, log_run, num_parameters, write_json
+from harness.runs.flag_checks import check_ranges
+from harness.runs.invocation import BY_PYTHON, Invocation, kept_by
+from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
+from harness.runs.resume import Opened, opened_run
+from harness.runs.states import has_results
+from harness.tasks.tabular import TabularFlags, predict, train_table
+from harness.training.report import log_run, num_parameters, write_json
 
-PREDICTIONS = "predictions.npz"  # of a fold that has ended
 NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
 
 
@@ -50,88 +54,96 @@ class Task(NamedTuple):
     run: Path
 
 
-def cross_validate(
-    table: Callable[..., HousePrices],
-    net: str,
-    *,
-    folds: int,
-    fold_seed: int,
-    seeds: int,
-    jobs: int,
-    seed: int,
-    run_dir: str,
-    resume: str | None,
-    **flags: Any,
-) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class CrossValidationFlags(TabularFlags):
+    """Which folds, and how often and how many at a time.
+
+    Args:
+        folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
+        fold_seed: of the folds, which are those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
+        seeds: how often each fold is trained, from other initial weights; their predictions are averaged.
+        jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
+        seed: of the first training: initial weights, order of batches and all random draws.
+        resume: run directory to continue in place, or auto; of folds, those that have ended are kept.
+    """
+
+    folds: int = 5
+    fold_seed: int = 0
+    seeds: int = 1
+    jobs: int = 0
+    seed: int = 0
+    resume: str | None = None
+
+
+def cross_validate(table: Callable[..., HousePrices], flags: CrossValidationFlags) -> dict[str, Any]:
     """Trains each fold with each seed, scores the held-out rows, writes the run directory, and returns the metrics.
 
     Args:
         table: makes the data module of a fold, from `seed`, `val_size` and `fold`.
-        folds: parts that the rows are cut into, each held out once.
-        fold_seed: of the cut, which is that of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
-        seeds: how often each fold is trained, from other initial weights; their predictions are averaged.
-        jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
-        seed: of the first training.
-        run_dir: where runs are kept.
-        resume: run directory of an interrupted run, whose finished folds are kept; or auto, see `resume.py`.
     """
     started = time.perf_counter()
-    _check_flags({"folds": (folds, 2), "seeds": (seeds, 1), "jobs": (jobs, 0)}, flags)
-    check_ranges({"seed": seed + seeds - 1})  # the last one's
-    if flags.pop("devices", "auto") not in ("auto", 1, "1"):
-        raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
-    data = table(seed=seed, val_size=0, fold=Fold(0, folds, fold_seed))
+    _check_flags(flags)
+    data = table(seed=flags.seed, val_size=0, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # all files are checked before anything is trained
-    given = {"net": net, "folds": folds, "fold_seed": fold_seed, "seeds": seeds, "seed": seed, **flags}
-    kept = plain({**(config or given), "resume": resume})
-    with opened_run(data.name, run_dir, net, resume, kept) as opened:
-        run = opened.folder
-        tasks = [
-            Task(Fold(number, folds, fold_seed), seed + repeat, run / f"fold{number}{f'_seed{repeat}' * (seeds > 1)}")
-            for repeat in range(seeds)
-            for number in range(folds)
-        ]
-        print(f"{data.name}: {net}, {folds} folds, {seeds} seeds\n{data.describe()}\nrun directory: {run}", flush=True)
-        results, workers = _train_all(opened, table, net, tasks, jobs, **flags)
-        metrics = {**_score(data.targets, tasks, results), "folds": folds, "fold_seed": fold_seed, "seeds": seeds}
-        metrics |= {"seed": seed, "net": net, "jobs": workers, "seconds": round(time.perf_counter() - started, 2)}
-        return _finish(opened, data, ids, results, metrics)
+    with opened_run(data.name, flags.run_dir, flags.net, flags.resume, kept_by(flags)) as opened:
+        tasks = _tasks(flags, opened.folder)
+        print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
+        print(f"run directory: {opened.folder}", flush=True)
+        results, workers = _train_all(opened, table, flags, tasks)
+        chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}
+        metrics = {**_score(data.targets, tasks, results), **chosen, "jobs": workers}
+        metrics["seconds"] = round(time.perf_counter() - started, 2)
+        return _finish(opened, data, ids, results, metrics, flags.invocation)
+
+
+def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
+    return [
+        Task(
+            Fold(number, flags.folds, flags.fold_seed),
+            flags.seed + repeat,
+            run / f"fold{number}{f'_seed{repeat}' * (flags.seeds > 1)}",
+        )
+        for repeat in range(flags.seeds)
+        for number in range(flags.folds)
+    ]
 
 
 def _train_all(
-    opened: Opened, table: Callable[..., HousePrices], net: str, tasks: list[Task], jobs: int, **flags: Any
+    opened: Opened, table: Callable[..., HousePrices], flags: CrossValidationFlags, tasks: list[Task]
 ) -> tuple[list[FoldResult], int]:
     """The tasks' results, and the number of processes; a run that is refused before it has trained is removed."""
     run = opened.folder
-    begins = not (run / "config.yaml").exists()
+    begins = not (run / CONFIG).exists()
     write_config(run, opened.flags)
-    accelerators = 0 if opened.flags.get("accelerator") == "cpu" else torch.cuda.device_count()
-    workers = min(jobs or accelerators or cores(), len(tasks))
+    accelerators = 0 if flags.accelerator == "cpu" else torch.cuda.device_count()
+    workers = min(flags.jobs or accelerators or cores(), len(tasks))
+    train = partial(train_fold, table, flags)
     try:
         if workers == 1:
-            return [train_fold(table, net, fold, its_seed, folder, **flags) for fold, its_seed, folder in tasks], 1
-        return list(in_processes(partial(train_fold, table, net, **flags), tasks, workers, accelerators)), workers
-    except ProcessKilledError:
-        raise  # `--resume` goes on with the folds that are left
+            return [train(*task) for task in tasks], 1
+        return list(in_processes(train, tasks, workers, accelerators)), workers
     except InputError:
-        if begins and not any(run.rglob("*.ckpt")):
+        if begins and not has_results(run):
             shutil.rmtree(run)
         raise
 
 
-def _check_flags(least: dict[str, tuple[int, int]], flags: dict[str, Any]) -> None:
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise InputError(f"{name} {value}: must be at least {lowest}")
-    for check in ("fast_dev_run", "find_lr", "doctor"):
-        if flags.get(check):
-            raise InputError(f"{check}: is for a single training; add --folds 0")
+def _check_flags(flags: CrossValidationFlags) -> None:
+    for name, lowest in {"folds": 2, "seeds": 1, "jobs": 0}.items():
+        if getattr(flags, name) < lowest:
+            raise InputError(f"{name} {getattr(flags, name)}: must be at least {lowest}")
+    for name in ("fast_dev_run", "find_lr", "doctor"):
+        if getattr(flags, name):
+            raise InputError(f"{name}: is for a single training; add --folds 0")
+    check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last one's
+    if flags.devices not in ("auto", 1, "1"):
+        raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
 
 
 def train_fold(
-    table: Callable[..., HousePrices], net: str, fold: Fold, seed: int, run: Path, **flags: Any
+    table: Callable[..., HousePrices], flags: CrossValidationFlags, fold: Fold, seed: int, run: Path
 ) -> FoldResult:
     """Trains one fold in the directory `run`, whose log.txt gets what it says; reads what it said if it has ended."""
     started, ended = time.perf_counter(), run / PREDICTIONS
@@ -143,16 +155,14 @@ def train_fold(
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
-        model, metrics = train_table(data, net, run, monitor=None, devices=1, checkpoint_epochs=NEVER, **flags)
+        alone = {"seed": seed, "monitor": None, "devices": 1, "checkpoint_epochs": NEVER, "invocation": BY_PYTHON}
+        _, model, metrics = train_table(data, replace(flags, **alone), run)
     held_out, submission = (predict(model, rows) for rows in (data.rows[data.test_indices], data.submission_rows()[1]))
     result = FoldResult(
         data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)
     )
-    unfinished = ended.with_suffix(".tmp")
-    with writing(ended):
-        with unfinished.open("wb") as file:
-            np.savez(file, **result._asdict())
-        unfinished.replace(ended)
+    with replacing(ended) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **result._asdict())
     score, seconds = metrics["test/log_rmse"], time.perf_counter() - started
     print(f"{run.name}: log_rmse {score:.4f} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
     return result
@@ -200,7 +210,12 @@ def _root_mean_square(errors: np.ndarray) -> float:
 
 
 def _finish(
-    opened: Opened, data: HousePrices, ids: np.ndarray, results: list[FoldResult], metrics: dict[str, Any]
+    opened: Opened,
+    data: HousePrices,
+    ids: np.ndarray,
+    results: list[FoldResult],
+    metrics: dict[str, Any],
+    invocation: Invocation,
 ) -> dict[str, Any]:
     """Writes predictions, figures and metrics, prints the scores, and returns the metrics."""
     run = opened.folder
@@ -217,9 +232,9 @@ def _finish(
         "git_commit": git_commit(),
         "torch": torch.__version__,
     }
-    write_json(run / "metrics.json", metrics)
+    write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
-    log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures)
+    log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures, invocation.command)
     _print_scores(metrics, data.targets, run)
     return metrics
 
@@ -228,12 +243,9 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     """Writes a CSV file whole or not at all."""
     import pandas as pd
 
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with writing(path):
-        # By name, pandas would take a ~ for the home directory.
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
-            pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
-        unfinished.replace(path)
+    # By name, pandas would take a ~ for the home directory.
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
 
 
 def _print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:

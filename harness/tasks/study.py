@@ -1,6 +1,6 @@
 """What the studies share: experiments whose main output is a few figures and numbers.
 
-    study = Study("himmelblau", run_dir, label="adam")
+    study = Study("himmelblau", flags, label="adam")
     ...
     return study.conclude({"lowest": 1.2e-9}, {"trajectories": figure})
 
@@ -8,15 +8,18 @@ The run directory is that of any run: config.yaml, metrics.json, figures/*.png a
 """
 
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import Trainer
 
-from harness.command_line.cli import config
+from basics.versions import git_commit
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
-from harness.training.report import git_commit, log_run, write_json
+from harness.runs.invocation import Invoked, kept_by
+from harness.runs.layout import METRICS
+from harness.training.report import log_run, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,6 +38,17 @@ def quiet_trainer(**options: Any) -> Trainer:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class StudyFlags(Invoked):
+    """Where a study leaves what it finds.
+
+    Args:
+        run_dir: where runs are kept.
+    """
+
+    run_dir: str = "runs"
+
+
 class Study:
     """A run directory below `run_dir`/`name`, made and announced at once; its last part is called `label`.
 
@@ -42,10 +56,11 @@ class Study:
         started: by `time.perf_counter`, where something was computed, and might have been refused, before.
     """
 
-    def __init__(self, name: str, run_dir: str, label: str, started: float | None = None) -> None:
+    def __init__(self, name: str, flags: StudyFlags, label: str, started: float | None = None) -> None:
         self.started = time.perf_counter() if started is None else started
-        self.run = new_run(name, run_dir, label)
-        write_config(self.run, config)
+        self.kept, self.command = kept_by(flags), flags.invocation.command
+        self.run = new_run(name, flags.run_dir, label)
+        write_config(self.run, self.kept)
         print(f"run directory: {self.run}", flush=True)
 
     def conclude(self, metrics: dict[str, Any], figures: dict[str, "Figure"]) -> dict[str, Any]:
@@ -56,10 +71,10 @@ class Study:
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
         metrics = metrics | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
-        write_json(self.run / "metrics.json", metrics)
+        write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)
-        log_run(self.run, config, numbers, figures)
+        log_run(self.run, self.kept, numbers, figures, self.command)
         for name, value in numbers.items():
             print(f"{name}: {value:.6g}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")

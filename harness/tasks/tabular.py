@@ -1,5 +1,6 @@
 """Tables: training a network on one, and predicting with it; the flags that house_prices.py and table.py share."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,61 +10,54 @@ from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
+from harness.runs.invocation import values
 from harness.runs.resume import Opened
-from harness.training.fit import fit_and_test, fit_in
+from harness.tasks.launch import fit_and_test
+from harness.training.fit import Job, Result, fit_in
+from harness.training.flags import FitFlags
 from lit_modules import Regressor, RowClassifier
+from lit_modules.regressor import RegressorOptions, RowOptions
 
 BINS = 16  # of piecewise linear embeddings, where --net_args.bins does not say
 
 
-def train_table(
-    data: TableData,
-    net: str,
-    fold_run: Path | None,
-    *,
-    net_args: dict[str, Any] | None = None,
-    lr: float = 0.002,
-    max_epochs: int = 50,
-    optimizer: str = "adamw",
-    momentum: float = 0.9,
-    nesterov: bool = True,
-    weight_decay: float = 0.0,
-    loss: str = "mse",
-    delta: float = 1.0,
-    **flags: Any,
-) -> tuple[Regressor | RowClassifier, dict[str, Any]]:
-    """Trains the network called `net` on `data`, which is set up; returns the model at its best, and the metrics.
+@dataclass(frozen=True, kw_only=True)
+class TabularFlags(RegressorOptions, FitFlags):
+    """A network for the rows of a table.
+
+    Args:
+        net: name of the network: linear, mlp, tabm, or another of lit_modules/nets.
+        net_args: options of the network, such as --net_args.dropout 0.2; of tabm, `bins` is their number.
+        batch_size: rows per device and step.
+        val_size: size of the validation split: a share below 1, or a number of rows.
+    """
+
+    net: str = "tabm"
+    net_args: dict[str, Any] | None = None
+    lr: float = 0.002
+    max_epochs: int = 50
+    batch_size: int = 128
+    val_size: float = 0.1
+
+
+def train_table(data: TableData, flags: TabularFlags, fold_run: Path | None = None) -> Result:
+    """Trains a network on `data`, which is set up.
 
     Args:
         fold_run: the directory of a fold's run; None makes a run of its own.
-        net_args: options of the network, such as --net_args.dropout 0.2; of tabm, `bins` is their number.
-        lr: initial, or with onecycle highest, learning rate.
-        max_epochs: passes over the training split.
-        optimizer: sgd, momentum, nesterov, rmsprop, adam, adamw, adagrad, adadelta or muon (lit_modules/optimizers.py).
-        momentum: of sgd, momentum, nesterov, rmsprop and muon.
-        nesterov: whether sgd's momentum is Nesterov's.
-        weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
-        loss: of a regression, mse or huber.
-        delta: of huber, standard deviations of the target from which on the loss is linear.
     """
     seed_everything(data.seed, verbose=False)
-    options: dict[str, Any] = {
-        "preprocessing": data.preprocessing,
-        "net_args": complete_net_args(data, net, net_args),
-        "lr": lr,
-        "optimizer": optimizer,
-        "momentum": momentum,
-        "nesterov": nesterov,
-        "weight_decay": weight_decay,
-    }
+    net_args = complete_net_args(data, flags.net, flags.net_args)
+    kept = {"preprocessing": data.preprocessing, "net_args": net_args}
+    model: Regressor | RowClassifier
     if data.classification:
-        model: RowClassifier | Regressor = RowClassifier(net, data.input_shape, len(data.classes), **options)
+        model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **values(flags, RowOptions))
     else:
-        mean, std = data.target_mean_std()
-        model = Regressor(net, data.input_shape, mean, std, data.log_target, loss=loss, delta=delta, **options)
+        target = *data.target_mean_std(), data.log_target
+        model = Regressor(flags.net, data.input_shape, *target, **kept, **values(flags, RegressorOptions))
     if fold_run:
-        return model, fit_in(Opened(fold_run), data.name, model, data, max_epochs=max_epochs, seed=data.seed, **flags)
-    return model, fit_and_test(data.name, model, data, max_epochs=max_epochs, seed=data.seed, **flags)
+        return fit_in(Opened(fold_run), Job(data.name, model, data), flags)
+    return fit_and_test(data.name, model, data, flags)
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:

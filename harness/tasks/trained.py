@@ -4,7 +4,6 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,31 +15,32 @@ from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
-from harness.runs.checkpoints import check_fits, read_checkpoint
+from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.stages import Stages
 
 
-def load_model(path: Path) -> Stages:
+def load_model(checkpoint: Checkpoint) -> Stages:
     """The trained model on the CPU, of the kind that its hyperparameters are of.
 
     Raises:
-        InputError: the file is damaged, or no checkpoint of this project.
+        InputError: it is no checkpoint of this project.
     """
-    checkpoint = read_checkpoint(path)
-    options = checkpoint["hyper_parameters"]
+    options, weights = checkpoint.content["hyper_parameters"], checkpoint.content["state_dict"]
     kind = _kind(options)
     signature = inspect.signature(kind)
     try:
         signature.bind(**options)
         kind.options_type(**{name: value for name, value in options.items() if name not in signature.parameters})
     except TypeError as error:
-        raise InputError(f"{path}: of another project or version, by its hyperparameters ({error})") from error
+        raise InputError(
+            f"{checkpoint.path}: of another project or version, by its hyperparameters ({error})"
+        ) from error
     model = kind(**options)
-    check_fits(path, model)
-    if any(_channels_last(weight) for weight in checkpoint["state_dict"].values()):
+    check_fits(checkpoint, model)
+    if any(_channels_last(weight) for weight in weights.values()):
         model.to(memory_format=torch.channels_last)
-    model.load_state_dict(checkpoint["state_dict"])
+    model.load_state_dict(weights)
     return model
 
 
@@ -58,7 +58,7 @@ def _channels_last(weight: torch.Tensor) -> bool:
     return weight.ndim == 4 and not weight.is_contiguous() and weight.is_contiguous(memory_format=torch.channels_last)
 
 
-def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModule:
+def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -> BatchModule:
     """The data module that the checkpoint was trained with, or with its arguments the one called `name`.
 
     Args:
@@ -67,13 +67,12 @@ def load_data(path: Path, name: str | None = None, **changes: Any) -> BatchModul
     Raises:
         InputError: the checkpoint does not say what it was trained on, or there is no such data.
     """
-    options = read_checkpoint(path).get("datamodule_hyper_parameters")
-    if options is None:
-        raise InputError(f"{path}: is of an older version and does not name its data set")
-    kind = choose("data", name or options["name"], dict(_named(BatchModule)))
-    changes = {option: value for option, value in changes.items() if value is not None}
-    with path.open("rb") as file:  # by name, Lightning takes a ~ in it for the home directory
-        return kind.load_from_checkpoint(file, map_location="cpu", weights_only=True, **changes)
+    options = dict(checkpoint.content.get("datamodule_hyper_parameters") or {})
+    if not options:
+        raise InputError(f"{checkpoint.path}: is of an older version and does not name its data set")
+    trained_on = options.pop("name")
+    kind = choose("data", name or trained_on, dict(_named(BatchModule)))
+    return kind(**options | {option: value for option, value in changes.items() if value is not None})
 
 
 def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:

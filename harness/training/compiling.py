@@ -1,6 +1,7 @@
 """What `--compile` may be."""
 
 from basics.choose import choose
+from basics.torch_internals import compile_modes
 
 
 def compile_mode(asked: bool | str) -> str | None:
@@ -11,7 +12,5 @@ def compile_mode(asked: bool | str) -> str | None:
     """
     if isinstance(asked, bool):
         return "default" if asked else None
-    from torch._inductor import list_mode_options  # only here, for its import takes a second
-
-    choose("compile mode", asked, list_mode_options())
+    choose("compile mode", asked, compile_modes())
     return asked

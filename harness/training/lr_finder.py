@@ -14,6 +14,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 
+from basics.lightning_internals import set_max_epochs
 from harness.drawing.figures import COLOURS, new_figure, save_figures
 
 LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
@@ -37,13 +38,12 @@ def range_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The learning rate and the smoothed training loss of each step until it diverges."""
     epochs = trainer.max_epochs
-    trainer.fit_loop.max_epochs = max(epochs or 0, steps)  # else a short run on few batches ends the test
+    set_max_epochs(trainer, max(epochs, steps))  # else a short run on few batches ends the test
     with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
         finder = Tuner(trainer).lr_find(
             model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
         )
-    trainer.fit_loop.max_epochs = epochs
-    assert finder is not None  # as with --fast_dev_run only
+    set_max_epochs(trainer, epochs)
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 
 

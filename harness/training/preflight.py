@@ -17,7 +17,7 @@ from basics.trainer_parts import callbacks_of, overfits_batches
 from datamodules.augment import Moment
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
-from harness.runs.checkpoints import read_checkpoint
+from harness.runs.checkpoints import Checkpoint
 
 STATES = 3  # numbers that a checkpoint holds for each weight: itself, and two moments of Adam's
 FILES = 3  # checkpoints that there is to be room for: the best, the last, and the one being written
@@ -105,23 +105,23 @@ def _fault(model: LightningModule, batch: torch.Tensor) -> str:
     return ""
 
 
-def check_position(checkpoint: Path, data: LightningDataModule, trainer: Trainer) -> None:
+def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: Trainer) -> None:
     """Raises InputError where a resumed run would count its steps or batches otherwise than before.
 
     What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
     """
-    saved = read_checkpoint(checkpoint).get(type(data).__qualname__)
-    if not saved or not isinstance(data, BatchModule):
+    saved, path = checkpoint.content.get(type(data).__qualname__), checkpoint.path
+    if not saved:
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
-        raise InputError(f"{checkpoint}: is of another split; some of what it was trained on would be validation data")
+        raise InputError(f"{path}: is of another split; some of what it was trained on would be validation data")
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     batch = data.batch_size * devices
     if batch * accumulated == saved["step"] and (batch == saved["batch"] or not saved["within_epoch"]):
         return
     size, steps = saved["batch"] // devices, saved["step"] // saved["batch"]
     raise InputError(
-        f"batch_size {data.batch_size} x {devices} devices, accumulate_grad_batches {accumulated}: {checkpoint} counts"
+        f"batch_size {data.batch_size} x {devices} devices, accumulate_grad_batches {accumulated}: {path} counts"
         f" batches of {saved['batch']}; --batch_size {size} --accumulate_grad_batches {steps} goes on from there"
     )
 

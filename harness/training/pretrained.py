@@ -35,7 +35,7 @@ def load_weights(net: nn.Module, source: str) -> None:
 
 
 def _own_weights(source: str) -> Mapping[str, Tensor]:
-    weights = read_checkpoint(find_checkpoint(source))["state_dict"]
+    weights = read_checkpoint(find_checkpoint(source)).content["state_dict"]
     return {name.removeprefix("net."): tensor for name, tensor in weights.items()}
 
 

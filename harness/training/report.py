@@ -4,118 +4,151 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from basics.errors import writing
-from callbacks import Predictions, Throughput
+from basics.files import replacing
+from basics.lightning_internals import epochs_begun
+from basics.versions import git_commit
+from callbacks import TestOutputs, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
+from harness.runs.layout import METRICS
 from harness.training.run_logger import RunLogger, worth_comparing, write_flags
-from harness.training.run_texts import git, write_texts
+from harness.training.run_texts import write_texts
 
-METRICS = "metrics.json"
+
+class Best(NamedTuple):
+    """The checkpoint of the model: that of the best epoch if a metric has chosen one, else of the last."""
+
+    path: str | None
+    chosen: bool
+
+
+class Evaluation(NamedTuple):
+    """What an evaluation found.
+
+    Attributes:
+        metrics: of the validation split, if there is one, and of the test set.
+        outputs: what the test said of each sample, (N, ...), on the CPU; None where its steps return nothing, or where
+            they are not kept.
+        labels: of the samples, (N, ...).
+    """
+
+    metrics: dict[str, Any]
+    outputs: Tensor | None = None
+    labels: Tensor | None = None
 
 
 def finish(
-    trainer: Trainer,
-    model: LightningModule,
-    data: LightningDataModule,
-    run: Path | None,
-    flags: dict[str, Any],
-    pictures: bool = False,
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path | None, kept: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics."""
-    logger, trainer.loggers = trainer.logger, []  # the curves of training end with training
-    if run:
-        logger.begun = True  # where there was nothing left to train
-    # A checkpoint's weights are the averaged ones already; the callback would put the current ones in their place.
-    ended = (WeightAveraging, Predictions)  # the latter's pictures are those during training
-    trainer.callbacks = [callback for callback in trainer.callbacks if not isinstance(callback, ended)]
+    """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics.
+
+    Args:
+        run: the directory to write to; None of a dry run.
+        kept: the flags of the run, as config.yaml has them.
+    """
     # The best one; the last one where no metric chooses.
     saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
-    tested: list[tuple[Tensor, Tensor]] = []  # logits and labels, for the pictures
-    if run and pictures:
-        trainer.callbacks.append(Predictions(partial(_keep_test, tested)))
+    if run:
+        trainer.logger.begun = trainer.logger.ended = True  # begun: also where there was nothing left to train
     # Not what the training has counted: one that was resumed at its end has set up no validation.
-    metrics = evaluate(trainer, model, data, best, trainer.enable_validation)
+    evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
+    metrics = evaluation.metrics | _facts(trainer, model, kept)
+    earlier = _times_tested(run) if run else 0
+    metrics["test_evaluations"] = earlier + 1
+    if trainer.is_global_zero:
+        _print_report(metrics, model, chosen, earlier)
+        if run:
+            print(f"{run}")
+            _write_report(trainer, model, evaluation, Best(best, chosen), kept, metrics)
+    return metrics
+
+
+def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) -> dict[str, Any]:
+    """What metrics.json says besides the figures of the best epoch."""
     throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
-    metrics |= {
-        "epochs": trainer.fit_loop.epoch_progress.current.ready,  # begun: the last may have been stopped
+    return {
+        "epochs": epochs_begun(trainer),  # begun: the last may have been stopped
         "steps": trainer.global_step,
         "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),
         "parameters": num_parameters(model),
-        "seed": flags["seed"],
+        "seed": kept.get("seed"),
         "net": model.hparams.get("net"),
         "git_commit": git_commit(),
         "torch": torch.__version__,
         "hardware": hardware(trainer),
     }
-    earlier = _times_tested(run) if run else 0
-    metrics["test_evaluations"] = earlier + 1
-    if trainer.is_global_zero:
-        by_epoch = run and logger.by_epoch
-        if run:
-            write_json(run / METRICS, metrics)
-            _log_final(logger, type(model), best, flags, metrics)
-        print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
-        print(
-            f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
-            f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
-        )
-        if earlier:
-            print(f"test set: used {earlier + 1} times by this run, whose earlier figures may have led to this one")
-        if run:
-            print(f"{run}")
-        if run and pictures:
-            draw_final(trainer, model, tested, run, logger.experiment, _place(best, by_epoch) if chosen else None)
-        if run:
-            logger.finalize("success")
-    return metrics
 
 
-def _keep_test(
-    tested: list[tuple[Tensor, Tensor]], trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor
+def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool, earlier: int) -> None:
+    print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
+    print(
+        f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
+        f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
+    )
+    if earlier:
+        print(f"test set: used {earlier + 1} times by this run, whose earlier figures may have led to this one")
+
+
+def _write_report(
+    trainer: Trainer,
+    model: LightningModule,
+    evaluation: Evaluation,
+    best: Best,
+    kept: Mapping[str, Any],
+    metrics: dict[str, Any],
 ) -> None:
-    if trainer.testing:
-        tested.append((logits, labels))
+    """metrics.json, the last entries of TensorBoard, and pictures where the test's outputs were kept for them."""
+    logger, run = trainer.logger, Path(trainer.logger.log_dir)
+    write_json(run / METRICS, metrics)
+    logger.ended, by_epoch = False, logger.by_epoch
+    _log_final(logger, type(model), best.path, kept, metrics)
+    if any(isinstance(callback, TestOutputs) for callback in trainer.callbacks):
+        place = _place(best.path, by_epoch) if best.chosen else None
+        draw_final(trainer, model, evaluation.outputs, evaluation.labels, place)
+    logger.finalize("success")
 
 
 def _place(best: str | None, by_epoch: bool) -> int | None:
     """Where on the x-axis of the curves the best epoch ended."""
-    saved = read_checkpoint(Path(best)) if best else {}
+    saved = read_checkpoint(Path(best)).content if best else {}
     return saved["epoch"] + 1 if saved and by_epoch else saved.get("global_step")
 
 
 def evaluate(
     trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
-) -> dict[str, Any]:
-    """Metrics of the validation split, if there is one, and of the test set, with the checkpoint's weights if given."""
-    metrics: dict[str, float] = {}
+) -> Evaluation:
+    """Evaluates a model, with the checkpoint's weights if given.
+
+    Args:
+        validates: whether there is a validation split.
+    """
+    metrics: dict[str, Any] = {}
     if validates:
         for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
             metrics |= validated  # of the one loader; none where it is empty
         checkpoint = None  # its weights are there now
     metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
-    return metrics | {"test/samples": int(metrics["test/samples"])}
+    metrics["test/samples"] = int(metrics["test/samples"])
+    kept = [callback for callback in trainer.callbacks if isinstance(callback, TestOutputs)]
+    return Evaluation(metrics, kept[0].outputs, kept[0].labels) if kept else Evaluation(metrics)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes the file whole or not at all."""
-    unfinished = path.with_suffix(".tmp")
-    with writing(path):
+    with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n")
-        unfinished.replace(path)
 
 
 def put_by_metrics(run: Path) -> None:
@@ -131,24 +164,26 @@ def _times_tested(run: Path) -> int:
 
 
 def _log_final(
-    logger: RunLogger, kind: type[LightningModule], best: str, flags: dict[str, Any], metrics: dict[str, Any]
+    logger: TensorBoardLogger, kind: type[LightningModule], best: str, kept: Mapping[str, Any], metrics: dict[str, Any]
 ) -> None:
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
     step = metrics["epochs" if logger.by_epoch else "steps"]
     logger.by_epoch = False  # these come as they are
     logger.log_metrics(final, step=step)
-    write_flags(Path(logger.log_dir), worth_comparing(flags))
+    write_flags(Path(logger.log_dir), worth_comparing(kept))
     fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
         logger.experiment.add_graph(fresh.net, fresh.example_input_array)
 
 
-def log_run(run: Path, flags: dict[str, Any], final: dict[str, float], figures: dict[str, Any]) -> None:
+def log_run(
+    run: Path, flags: Mapping[str, Any], final: dict[str, float], figures: dict[str, Any], command: Sequence[str]
+) -> None:
     """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
-    write_texts(logger, cpu(), flags)
+    write_texts(logger, cpu(), flags, command)
     logger.log_metrics(final)
     write_flags(run, worth_comparing(flags))
     for name, figure in figures.items():
@@ -175,11 +210,6 @@ def _cell(name: str, value: float) -> str:
 def num_parameters(model: LightningModule) -> int:
     """How many numbers training adjusts."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def git_commit() -> str | None:
-    """The commit of the project's code, with "-dirty" where files differ from it; None outside a checkout."""
-    return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def hardware(trainer: Trainer) -> str:

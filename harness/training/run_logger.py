@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, cast
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
-from harness.runs.checkpoints import read_checkpoint
+from basics.lightning_internals import epochs_processed
+from basics.torch_internals import write_summaries
+from harness.runs.checkpoints import Checkpoint
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -26,6 +28,7 @@ class RunLogger(TensorBoardLogger):
 
     by_epoch = False
     begun = True  # False: the run may be refused yet, and nothing is written to its directory
+    ended = False  # True: the curves of training have ended with it, and what an evaluation logs is no part of them
 
     @property
     def log_dir(self) -> str:
@@ -36,6 +39,8 @@ class RunLogger(TensorBoardLogger):
         return super().experiment if self.begun else cast("SummaryWriter", _NoWriter())  # which takes any call
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        if self.ended:
+            return
         if self.by_epoch:
             if "epoch" not in metrics:
                 self._of_steps = {**self._of_steps, **metrics}
@@ -58,7 +63,7 @@ class _NoWriter:
         return lambda *args, **kwargs: None
 
 
-def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger:
+def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> RunLogger:
     """The logger of a run, new or resumed at a checkpoint.
 
     Args:
@@ -66,7 +71,7 @@ def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger
     """
     by_epoch, purge_step = choose("curves_by", curves_by, {"step": False, "epoch": True}), None
     if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
-        purge_step = _first_point(read_checkpoint(checkpoint), by_epoch)
+        resumed["purge_step"] = _first_point(checkpoint.content, by_epoch)
         _wait_for_order(run)
     logger = RunLogger(run, name="", version="", default_hp_metric=False, purge_step=purge_step)
     logger.by_epoch, logger.begun = by_epoch, False
@@ -76,7 +81,7 @@ def open_logger(run: Path, checkpoint: Path | None, curves_by: str) -> RunLogger
 def _first_point(checkpoint: dict[str, Any], by_epoch: bool) -> int:
     """Where on the curves' x-axis a resumed run begins."""
     if by_epoch:
-        return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"] + 1
+        return epochs_processed(checkpoint) + 1
     return checkpoint["global_step"]
 
 
@@ -118,8 +123,7 @@ def write_flags(run: Path, flags: Mapping[str, Any]) -> None:
     _, start, end = hparams(plain, {})
     with tempfile.TemporaryDirectory(dir=run, prefix=".flags") as folder:
         writer = SummaryWriter(folder)
-        for summary in (start, end):
-            writer._get_file_writer().add_summary(summary)
+        write_summaries(writer, (start, end))
         writer.close()
         (written,) = Path(folder).iterdir()
         written.replace(run / FLAGS)

@@ -3,9 +3,8 @@
 import os
 import platform
 import shlex
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,22 @@ import yaml
 from lightning.pytorch import __version__ as lightning_version
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from harness.command_line.cli import ROOT, command
+from basics.versions import ROOT, git
 
 CHANGED = 50  # names of changed files that are listed
 
 
-def write_texts(logger: TensorBoardLogger, hardware: str, flags: Mapping[str, Any]) -> None:
-    """Fills TensorBoard's text tab."""
+def write_texts(
+    logger: TensorBoardLogger, hardware: str, flags: Mapping[str, Any], command: Sequence[str] = ()
+) -> None:
+    """Fills TensorBoard's text tab.
+
+    Args:
+        command: that started the run; none: that of this process.
+    """
     flags = {name: value for name, value in flags.items() if value is not None}
     texts = {
-        "command": _block(_command_line()),
+        "command": _block(_command_line(command)),
         "config": _block(yaml.safe_dump(flags, sort_keys=False)),
         "environment": _table(_environment(hardware)),
         "code": _table(_code()) + _changes(),
@@ -32,7 +37,7 @@ def write_texts(logger: TensorBoardLogger, hardware: str, flags: Mapping[str, An
         logger.experiment.add_text(f"run/{name}", text)
 
 
-def _command_line() -> str:
+def _command_line(command: Sequence[str]) -> str:
     """As it can be typed again in the project's folder; of a script of the user's own, with its whole path."""
     python, script, *args = command or ["python", sys.argv[0], *sys.argv[1:]]
     path = Path(script).resolve()
@@ -55,15 +60,6 @@ def _environment(hardware: str) -> dict[str, Any]:
 def _code() -> dict[str, Any]:
     last = git("log", "-1", "--format=%H%n%cI%n%s%n%D")
     return dict(zip(("commit", "date", "subject", "refs"), last.splitlines(), strict=False)) if last else {}
-
-
-def git(*args: str) -> str | None:
-    """What git says of the project's code; None where there is no git, or the code is no checkout."""
-    try:
-        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return done.stdout.rstrip()
 
 
 def _changes() -> str:

@@ -14,6 +14,7 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
 
 from basics.errors import InputError
+from basics.lightning_internals import shard_over_all
 
 
 def fully_sharded(**options: float) -> "FullyShardedStrategy":
@@ -40,7 +41,7 @@ class FullyShardedStrategy(ModelParallelStrategy):
         model.configure_model = partial(shard, model)  # type: ignore[method-assign]  # on purpose
 
     def setup_environment(self) -> None:
-        self._data_parallel_size = self.world_size
+        shard_over_all(self)
         super().setup_environment()
 
 

@@ -4,21 +4,24 @@ import ctypes
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import HalfPrecision
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from basics.errors import InputError
+from basics.lightning_internals import copies_this_process, set_precision
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import DurableCheckpointIO
+from harness.runs.checkpoints import Checkpoint
+from harness.runs.invocation import values
+from harness.training.flags import TrainerFlags
 from harness.training.kernels import choose_kernels
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
@@ -48,31 +51,50 @@ def keep_freed_memory() -> None:
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+class Extras(NamedTuple):
+    """What a script adds to a training from Python: callbacks and loggers of its own, besides ours."""
+
+    callbacks: Sequence[Callback] = ()
+    loggers: Sequence[Logger] = ()
+
+
+NO_EXTRAS = Extras()
+
+
 def build_trainer(
-    run: Path | None, max_epochs: int, ours: list[Callback], our_logger: TensorBoardLogger | bool, **flags: Any
+    flags: TrainerFlags,
+    max_epochs: int | None = 1,
+    run: Path | None = None,
+    ours: Extras = NO_EXTRAS,
+    theirs: Extras = NO_EXTRAS,
+    resumed: Checkpoint | None = None,
 ) -> Trainer:
-    """The Trainer of all scripts. A script's own `callbacks` and `logger` are added to ours.
+    """The Trainer of all scripts.
 
     On a GPU, `deterministic` is on by default (see `kernels.py`).
+
+    Args:
+        run: directory for what Lightning keeps itself, such as the weights during a range test.
+        ours: the callbacks and loggers of this training.
+        theirs: those that a script adds.
+        resumed: the checkpoint that the training goes on from, which then need not be read again.
 
     Raises:
         InputError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
     """
-    if flags.get("default_root_dir") is None:
-        flags["default_root_dir"] = run  # the LR finder keeps the weights there meanwhile
-    if flags.get("profiler") is None:
-        flags["profiler"] = _NoProfiler()
-    flags["plugins"] = [*_as_list(flags.get("plugins")), DurableCheckpointIO()]
-    theirs = {name: _as_list(flags.pop(name)) for name in {"callbacks", "logger"} & flags.keys()}
-    kernels = {name: flags.pop(name) for name in {"deterministic", "benchmark"} & flags.keys()}
+    chosen = values(flags, TrainerFlags)
+    kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
+    chosen["default_root_dir"] = flags.default_root_dir or run
+    chosen["profiler"] = flags.profiler or _NoProfiler()
+    chosen["plugins"] = [*_as_list(flags.plugins), DurableCheckpointIO(resumed)]
     try:
         trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=[*theirs.get("callbacks", []), *ours],  # theirs may log what ours wait for
-            logger=[*_as_list(our_logger), *theirs.get("logger", [])],  # the first one is `trainer.logger`
+            callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs may log what ours wait for
+            logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
             use_distributed_sampler=False,  # our loaders know their rank
             enable_model_summary=False,
-            **flags,
+            **chosen,
         )
     except (ValueError, TypeError, RuntimeError, MisconfigurationException) as error:
         asked = _asked(flags, "accelerator", "devices")
@@ -81,37 +103,36 @@ def build_trainer(
     except ImportError as error:  # that of an accelerator or a precision
         raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
     choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
-    _check_processes(trainer, flags.get("strategy"), bool(flags.get("sync_batchnorm")))
-    precision = trainer.precision_plugin
-    if type(precision) is HalfPrecision:
-        trainer.strategy.precision_plugin = _HalfInputs(precision.precision)
+    _check_processes(trainer, flags)
+    if type(trainer.precision_plugin) is HalfPrecision:
+        set_precision(trainer, _HalfInputs(trainer.precision))
     return trainer
 
 
-def _asked(flags: Mapping[str, Any], *names: str) -> str:
+def _asked(flags: TrainerFlags, *names: str) -> str:
     """What those of the flags say that one has chosen."""
-    return ", ".join(f"{name} {flags[name]}" for name in names if name in flags and flags[name] not in (None, "auto"))
+    return ", ".join(f"{name} {value}" for name in names if (value := getattr(flags, name)) not in (None, "auto"))
 
 
 def _as_list(value: Any) -> list[Any]:
-    """The objects that an argument of the Trainer's has: none, one, or a list; a bool is none."""
-    if value is None or isinstance(value, bool):
+    """The plugins that a flag names: none, one, or a list."""
+    if value is None:
         return []
     return list(value) if isinstance(value, Iterable) else [value]
 
 
-def _check_processes(trainer: Trainer, strategy: Any, sync_batchnorm: bool) -> None:
+def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
     """Raises InputError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if copies_this_process(trainer):
         raise InputError(
-            f"strategy {strategy}: does not start the script anew for each device, as runs here need; ddp does"
+            f"strategy {flags.strategy}: does not start the script anew for each device, as runs here need; ddp does"
         )
     if trainer.is_global_zero and not is_rank_zero():
         raise InputError(
             "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is a further one of a run, but it is"
             " the only one; unset it, or start the run by its launcher"
         )
-    if sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
+    if flags.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise InputError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
 
 

@@ -1,0 +1,63 @@
+"""What every experiment ends with: a model and data, trained in a run's directory and tested, or looked at.
+
+    @dataclass(frozen=True, kw_only=True)
+    class Flags(FitFlags):
+        ...
+
+    def main(flags: Flags = Flags()):
+        fit_and_test("name", model, data, flags)
+
+    if __name__ == "__main__":
+        cli(main)
+
+Functions to call, and nothing to inherit from but flags.
+"""
+
+from typing import Protocol, TypeVar
+
+from lightning.pytorch import LightningDataModule, LightningModule
+
+from harness.runs.invocation import kept_by
+from harness.runs.resume import opened_run
+from harness.training.fit import Job, Result, fit_in
+from harness.training.flags import FitFlags
+from harness.training.trainer import NO_EXTRAS, Extras, keep_freed_memory
+
+DEFAULTS = FitFlags()
+
+
+def fit_and_test(
+    name: str,
+    model: LightningModule,
+    data: LightningDataModule,
+    flags: FitFlags = DEFAULTS,
+    theirs: Extras = NO_EXTRAS,
+) -> Result:
+    """Trains in a run directory, new or resumed, and tests the best epoch once; with `doctor`, looks at it instead.
+
+    Args:
+        name: of the experiment; the directory of its runs.
+        theirs: callbacks and loggers of the script's own.
+    """
+    if flags.doctor:
+        from harness.checking.examination import examine
+
+        keep_freed_memory()  # as in training, whose time it tells
+        examine(name, model, data, flags)  # ends the process
+    label = model.hparams.get("net", name)
+    kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
+    with opened_run(name, flags.run_dir, label, flags.resume, kept, flags.writes) as opened:
+        return fit_in(opened, Job(name, model, data), flags, theirs)
+
+
+class _OfNet(Protocol):
+    @property
+    def net(self) -> str: ...
+
+
+Recipe = TypeVar("Recipe", bound=_OfNet)
+
+
+def by_net(*recipes: Recipe) -> dict[str, Recipe]:
+    """The recipes, each of which is a script's flags, by the names of their networks."""
+    return {recipe.net: recipe for recipe in recipes}

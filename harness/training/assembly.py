@@ -1,0 +1,89 @@
+"""The callbacks of a training, as its flags ask for them."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from lightning.pytorch import Callback
+
+from callbacks import (
+    BestCheckpoint,
+    Capture,
+    EarlyStop,
+    FiniteGuard,
+    FirstStep,
+    GradientNorms,
+    Histograms,
+    Interruption,
+    LastCheckpoint,
+    LRDecay,
+    MonitorCheck,
+    Predictions,
+    ProgressLine,
+    StepCurves,
+    TestOutputs,
+    Throughput,
+    monitor_mode,
+    weight_averaging,
+)
+from harness.drawing.pictures import draw_round
+from harness.training.flags import FitFlags
+
+
+class Watched(NamedTuple):
+    """The callbacks that the run itself has to do with: how it begins, and how it is interrupted."""
+
+    first_step: FirstStep
+    interruption: Interruption
+
+
+def assemble(flags: FitFlags, run: Path, watched: Watched) -> list[Callback]:
+    """The callbacks, in an order that some of them need."""
+    mode = monitor_mode(flags.monitor, flags.monitor_mode) if flags.monitor else None  # first: it may be refused
+    return [
+        *_schedule(flags, mode),
+        *_pictures(flags),
+        *weight_averaging(flags.ema, flags.swa),
+        Throughput(),
+        StepCurves(),
+        *_step_by_step(flags, mode),
+        watched.interruption,
+        *([watched.first_step] if flags.reports else []),
+        *(_checkpoints(flags, run, mode) if flags.writes else []),
+    ]
+
+
+def _schedule(flags: FitFlags, mode: str | None) -> list[Callback]:
+    monitor = flags.monitor or "val/loss"
+    decay = LRDecay(
+        flags.lr_decay, flags.warmup_epochs, flags.lr_milestones, flags.lr_gamma, flags.lr_patience, monitor, mode
+    )
+    return [decay, *([MonitorCheck(flags.monitor)] if flags.monitor else [])]
+
+
+def _pictures(flags: FitFlags) -> list[Callback]:
+    if not (flags.writes and flags.pictures):
+        return []
+    histograms = [Histograms()] if flags.histograms else []
+    rounds = [Predictions(draw_round, flags.pictures_every)] if flags.pictures_every else []
+    return [*histograms, *rounds, TestOutputs()]
+
+
+def _step_by_step(flags: FitFlags, mode: str | None) -> list[Callback]:
+    """What looks at each step; each costs time in it, so that none is there for nothing."""
+    captures = flags.capture or (flags.capture is None and torch.cuda.is_available())
+    return [
+        *([Capture(asked=bool(flags.capture), compiled=bool(flags.compile))] if captures else []),
+        *([GradientNorms()] if flags.log_gradients else []),
+        *([EarlyStop(flags.monitor, flags.early_stopping, mode)] if flags.early_stopping else []),
+        # The finder's rates end in infinity.
+        *([] if flags.find_lr else [FiniteGuard(flags.on_nonfinite, flags.monitor)]),
+        *([] if flags.enable_progress_bar is False else [ProgressLine()]),
+    ]
+
+
+def _checkpoints(flags: FitFlags, run: Path, mode: str | None) -> list[Callback]:
+    folder = run / "checkpoints"  # the last one after the best: it is to hold the other's state
+    best = [BestCheckpoint(folder, flags.monitor, mode, flags.swa)] if flags.monitor else []
+    every = flags.checkpoint_epochs, flags.checkpoint_every, flags.checkpoint_minutes
+    return [*best, LastCheckpoint(folder, *every)]
