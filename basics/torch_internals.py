@@ -33,7 +33,7 @@ def take_unscaled_gradients(optimizer: "Optimizer") -> None:
 
     It does so even where there is no scaler, as with bf16-mixed.
     """
-    optimizer._step_supports_amp_scaling = False
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # of fused ones only
 
 
 def has_hooks(module: nn.Module) -> bool:

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
 from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
+from basics.trainer_parts import callbacks_of
 from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode

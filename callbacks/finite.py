@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from basics.errors import InputError
 from basics.torch_internals import flag_nonfinite
+from basics.trainer_parts import steps_between_logs
 
 ACTIONS = ("stop", "skip")
 NAMED = 64  # samples, at most, in a message

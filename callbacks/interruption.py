@@ -15,6 +15,7 @@ from basics.lightning_internals import (
     forget_begun_validation,
     handle_no_signals,
 )
+from basics.trainer_parts import callbacks_of, drop_callback, set_callbacks
 from callbacks.boundaries import step_ends, validation_follows
 
 
@@ -82,7 +83,7 @@ class Interruption(Callback):
         if not self.active:  # in the sanity check, or after training
             return
         if self._agree(trainer) and not _run_ends(trainer) and step_ends(trainer, batch_in_epoch(trainer)):
-            for callback in trainer.callbacks:
+            for callback in callbacks_of(trainer):
                 if isinstance(callback, WeightAveraging):  # the average is validated; the current weights go back
                     callback.on_validation_epoch_end(trainer, pl_module)
             self._end(trainer)

@@ -90,10 +90,11 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels = csv, chosen.sample, chosen.similar_labels
-        self.target, self.id_column, self.ordinals = target, chosen.id_column, dict(chosen.ordinals)
+        self.target, self.id_column = target, chosen.id_column
+        self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
         self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
         self.classification, self.log_target = task == "classification", chosen.log_target
-        self.options = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        self.options = RecipeOptions(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
         if self.sample:
             self.target = "class" if self.classification else "progression"
         self._check_roles()

@@ -131,8 +131,8 @@ class HousePrices(TableData):
         chosen = HouseOptions(**options)
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.folder, self.sample = Path(data_dir) / "house-prices", sample
-        columns: dict[str, Kind] = dict.fromkeys(NUMBERS, "number") | dict.fromkeys(CATEGORIES, "category")
-        scaling = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        columns: dict[str, Kind] = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(CATEGORIES, "category")}
+        scaling = RecipeOptions(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
         if chosen.features == "engineered":
             self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **scaling)
         else:

@@ -10,7 +10,6 @@ LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28
 """
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

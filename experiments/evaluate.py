@@ -62,7 +62,7 @@ def main(flags: EvaluationFlags) -> dict[str, Any]:
     check_batches(data, trainer)
     metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics
     if trainer.is_global_zero:
-        print(f"{path}\n{data.name}: {model.hparams.net}\n{data.describe()}")
+        print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print(f"{metrics['test/samples']:,} test samples")
     return metrics

@@ -81,7 +81,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     _check_target(target, source, force)
     read = read_checkpoint(source)
     model = _load_image_model(read)
-    pixels, what = real_images(_data_of(read), model.hparams.input_shape, images)
+    pixels, what = real_images(_data_of(read), model.hparams["input_shape"], images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
     metadata = _metadata(module, source)
 
@@ -112,7 +112,7 @@ def _load_image_model(read: Checkpoint) -> Stages:
 def _data_of(read: Checkpoint) -> ImageData | None:
     """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
     try:
-        return load_data(read)
+        data = load_data(read)
     except InputError:
         return None
     return data if isinstance(data, ImageData) else None

@@ -174,7 +174,7 @@ def main(flags: HimmelblauFlags = DEFAULTS) -> dict[str, Any]:
         "arrivals": draw_arrivals(outcomes, flags.steps, TOLERANCE),
         "surface": draw_surface(himmelblau, MINIMA, SPAN, names[0], outcomes[names[0]].path),
     }
-    metrics = {"starts": len(starts), "steps": flags.steps, "seed": flags.seed, "optimizers": {}}
+    metrics: dict[str, Any] = {"starts": len(starts), "steps": flags.steps, "seed": flags.seed, "optimizers": {}}
     for name, outcome in outcomes.items():
         metrics["optimizers"][name] = options[name] | summarise(outcome)
         metrics[f"{name}/arrived"] = int(outcome.arrived.sum())

@@ -119,7 +119,7 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     }
     _print_table(f"schedule of {SCHEDULED}", scheduled)
     figures = {"optimizers": draw_optimizers(runs, options), "schedules": draw_schedules(scheduled, SCHEDULED)}
-    metrics = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
+    metrics: dict[str, Any] = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
     metrics |= {"seed": flags.seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
     return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
 

@@ -88,7 +88,7 @@ def main(
     _print_table(names, predictions)
     if digits and data["sample"]:
         print(_warn_of_sample(read))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:

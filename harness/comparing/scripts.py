@@ -133,8 +133,8 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
         shutil.rmtree(run)
     folder.mkdir(parents=True, exist_ok=True)
     running = _runs(folder, State.RUNNING)  # still: the script refuses it, and says why
-    run = running[0] if running else unfinished(folder)
-    resume = ["--resume", str(run)] if run else []
+    to_resume = running[0] if running else unfinished(folder)
+    resume = ["--resume", str(to_resume)] if to_resume else []
     log = folder / "log.txt"
     return _process(script, [*arguments, "--run_dir", str(folder), *resume], log, log, share)
 

@@ -103,8 +103,8 @@ class PRCurve(NamedTuple):
 
 def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
     """Of a class, from each sample's score for it and whether it belongs to it; equal scores share a threshold."""
-    precision, recall, _ = binary_precision_recall_curve(scores, hits.long())  # loosest first
-    precision, recall = precision.flip(0).double().numpy(), recall.flip(0).double().numpy()
+    loosest_first = binary_precision_recall_curve(scores, hits.long())[:2]
+    precision, recall = (values.flip(0).double().numpy() for values in loosest_first)
     return PRCurve(recall[1:], precision[1:], float(np.diff(recall) @ precision[1:]))  # without the end at recall 0
 
 

@@ -60,15 +60,18 @@ def draw_final(
         logits: of the test set, (N, C), and labels: (N,); None where the task has no classes.
         best: where on the x-axis of the curves the best epoch ended; None where none was chosen.
     """
-    run, writer, step = Path(trainer.logger.log_dir), trainer.logger.experiment, trainer.global_step
+    logger, step = trainer.logger, trainer.global_step
+    assert isinstance(logger, TensorBoardLogger)  # as of each run
+    run, writer = Path(logger.log_dir), logger.experiment
     folder, loader = run / "figures", trainer.test_dataloaders
     with _reported():
         publish(draw_learning_curves(run, best), folder, writer, step)
-    for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
+    for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     if logits is None or labels is None:
         return
+    assert isinstance(loader, EvalBatches)  # the one that was tested
     model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
     with _reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
@@ -105,13 +108,13 @@ def _draw(
         figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
     figures["augmented"] = _draw_training_images(trainer, model)
     names = layer_names(model.net)
-    if kernels := first_kernels(model.net, trainer.datamodule.input_shape):
+    if kernels := first_kernels(model.net, _data_of(trainer).input_shape):
         layer, weight = kernels
         figures["kernels"] = draw_kernels(names[layer], weight)
     images, _ = loader.take(torch.tensor([0]))
     if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
         named = [(names[layer], channels) for layer, channels in maps]
-        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[labels[0]])
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[int(labels[0])])
     return figures
 
 

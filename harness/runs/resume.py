@@ -78,7 +78,7 @@ def opened_run(
         try:
             yield Opened(folder, checkpoint, flags)
         finally:
-            if begins and is_rank_zero():
+            if begins and folder and is_rank_zero():
                 _remove_if_new(folder)
 
 

@@ -111,7 +111,7 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
     What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
     """
     saved, path = checkpoint.content.get(type(data).__qualname__), checkpoint.path
-    if not saved:
+    if not saved or not isinstance(data, BatchModule):
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
         raise InputError(f"{path}: is of another split; some of what it was trained on would be validation data")

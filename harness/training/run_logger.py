@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
@@ -63,6 +64,12 @@ class _NoWriter:
         return lambda *args, **kwargs: None
 
 
+def run_logger_of(trainer: Trainer) -> RunLogger:
+    """The logger of a run that is not dry, which comes before any others."""
+    assert isinstance(trainer.logger, RunLogger)
+    return trainer.logger
+
+
 def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> RunLogger:
     """The logger of a run, new or resumed at a checkpoint.
 
@@ -71,7 +78,7 @@ def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> Run
     """
     by_epoch, purge_step = choose("curves_by", curves_by, {"step": False, "epoch": True}), None
     if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
-        resumed["purge_step"] = _first_point(checkpoint.content, by_epoch)
+        purge_step = _first_point(checkpoint.content, by_epoch)
         _wait_for_order(run)
     logger = RunLogger(run, name="", version="", default_hp_metric=False, purge_step=purge_step)
     logger.by_epoch, logger.begun = by_epoch, False
