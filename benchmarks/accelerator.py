@@ -21,6 +21,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -162,13 +163,13 @@ def speedrun_row(setting: Setting) -> str:
 def resnet18_row(setting: Setting) -> str:
     if lacking := setting.lacks_data():
         return lacking
-    flags = {**cifar10.RECIPES["resnet18"], "data_dir": setting.data_dir, "accelerator": setting.accelerator}
-    flags |= {"devices": 1, "num_sanity_val_steps": 0, "pictures": False, "checkpoint_epochs": 1000}
-    flags["max_epochs"] = affordable_epochs(setting)
+    flags = replace(cifar10.RECIPES["resnet18"], data_dir=setting.data_dir, accelerator=setting.accelerator)
+    flags = replace(flags, devices=1, num_sanity_val_steps=0, pictures=False, checkpoint_epochs=1000)
+    flags = replace(flags, max_epochs=affordable_epochs(setting))
     if setting.sample:
-        flags |= {**SMALL, "sample": True, "limit_train_batches": 2, "limit_val_batches": 1, "warmup_epochs": 0}
+        flags = replace(flags, **SMALL, sample=True, limit_train_batches=2, limit_val_batches=1, warmup_epochs=0)
     with tempfile.TemporaryDirectory() as runs, until_stopped():
-        metrics = classify(CIFAR10, "resnet18", **flags, run_dir=runs)
+        metrics = classify(CIFAR10, replace(flags, run_dir=runs)).metrics
     return f"{metrics['test/acc']:.2%} in {metrics['seconds']:.1f} s, {metrics['epochs']} epochs, with validation"
 
 
@@ -177,9 +178,9 @@ def affordable_epochs(setting: Setting) -> int:
     recipe = cifar10.RECIPES["resnet18"]
     if setting.sample:
         return 1
-    milliseconds = ours(Case("resnet18", recipe["batch_size"]), setting)
-    epoch = 45_000 / recipe["batch_size"] * milliseconds / 1000 * 1.1 + 0.7  # cutout; validation and checkpoints
-    return max(1, min(recipe["max_epochs"], int((setting.left() - 15) / epoch)))  # before and after the training
+    milliseconds = ours(Case("resnet18", recipe.batch_size), setting)
+    epoch = 45_000 / recipe.batch_size * milliseconds / 1000 * 1.1 + 0.7  # cutout; validation and checkpoints
+    return max(1, min(recipe.max_epochs, int((setting.left() - 15) / epoch)))  # before and after the training
 
 
 def compiled_row(case: Case, setting: Setting) -> str:

@@ -6,45 +6,68 @@ buffers after the last step.
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from benchmarks.stopping import BARE_RUN, StopAt, until_stopped
 from datamodules import CIFAR10, MNIST
+from datamodules.house_prices import HouseOptions, HousePrices
 from experiments import cifar10, house_prices, mnist
+from experiments.house_prices import HousePriceFlags
+from harness.runs.invocation import values
 from harness.tasks.classification import classify
+from harness.tasks.tabular import train_table
+from harness.training.trainer import Extras
 
 Weights = dict[str, Tensor]
 KEPT_AT, KILLED_AT = 2, 3  # steps; the first is within an epoch, and what lies between is trained twice
 
-TRAININGS: dict[str, Callable[..., Any]] = {
-    "lenet5": partial(classify, MNIST, "lenet5", **mnist.RECIPES["lenet5"]),
-    "cnn": partial(classify, CIFAR10, "cnn", **cifar10.RECIPES["cnn"]),
-    "resnet18": partial(classify, CIFAR10, "resnet18", **cifar10.RECIPES["resnet18"]),
-    "speednet": partial(classify, CIFAR10, "speednet", **cifar10.RECIPES["speednet"]),
-    "tabm": partial(house_prices.main, "tabm", folds=0, **house_prices.RECIPES["tabm"]),
+
+def _train_tabm(flags: HousePriceFlags, theirs: Extras) -> None:
+    data = HousePrices(flags.data_dir, flags.batch_size, flags.seed, sample=True, **values(flags, HouseOptions))
+    data.setup()
+    train_table(data, flags, theirs=theirs)
+
+
+class Training(NamedTuple):
+    """What trains, and by which recipe."""
+
+    run: Callable[[Any, Extras], Any]
+    flags: Any
+
+    def changed(self, **flags: Any) -> "Training":
+        return self._replace(flags=replace(self.flags, **flags))
+
+
+TRAININGS = {
+    "lenet5": Training(partial(classify, MNIST), mnist.RECIPES["lenet5"]),
+    "cnn": Training(partial(classify, CIFAR10), cifar10.RECIPES["cnn"]),
+    "resnet18": Training(partial(classify, CIFAR10), cifar10.RECIPES["resnet18"]),
+    "speednet": Training(partial(classify, CIFAR10), cifar10.RECIPES["speednet"]),
+    "tabm": Training(_train_tabm, house_prices.RECIPES["tabm"]),
 }
 
 
-def weights(train: Callable[..., Any], step: int | None = None, **flags: Any) -> Weights:
+def weights(training: Training, step: int | None = None) -> Weights:
     """Those after so many steps of a training, or after all of it."""
     stop = StopAt(step)
     with until_stopped():
-        train(**flags, callbacks=[stop])
+        training.run(training.flags, Extras([stop]))
     return stop.weights
 
 
-def resumed(train: Callable[..., Any], **flags: Any) -> Weights:
+def resumed(training: Training) -> Weights:
     """The weights of a training that is cut off between two checkpoints, and goes on from the one that is there."""
     with tempfile.TemporaryDirectory() as runs:
-        flags = {**flags, "checkpoint_every": KEPT_AT, "run_dir": runs}
-        weights(train, KILLED_AT, **flags)
+        training = training.changed(checkpoint_every=KEPT_AT, run_dir=runs)
+        weights(training, KILLED_AT)
         (checkpoint,) = Path(runs).glob("*/*/checkpoints/last.ckpt")
-        return weights(train, **flags, resume=str(checkpoint.parents[1]))
+        return weights(training.changed(resume=str(checkpoint.parents[1])))
 
 
 def difference(one: Weights, other: Weights) -> str:
@@ -62,16 +85,16 @@ def compare(name: str, accelerator: str, sample: bool) -> str:
     """
     few = dict(batch_size=8, limit_train_batches=4, precision="32-true") if sample else dict(batch_size=128)
     flags = {**BARE_RUN, "sample": True, "max_epochs": 2, "accelerator": accelerator, **few}
-    train = partial(TRAININGS[name], **flags)
     with tempfile.TemporaryDirectory() as runs:
-        eager, again = (weights(train, capture=False, run_dir=runs) for _ in range(2))
-        found = {"twice": difference(eager, again)}
-        found["killed and resumed"] = difference(eager, resumed(train, capture=False))
+        training = TRAININGS[name].changed(**flags, run_dir=runs)
+        eagerly, by_graphs = training.changed(capture=False), training.changed(capture=True)
+        eager, again = (weights(eagerly) for _ in range(2))
+        found = {"twice": difference(eager, again), "killed and resumed": difference(eager, resumed(eagerly))}
         if accelerator != "cuda":
             return _sentence(found | {"captured": "needs CUDA"})
-        captured, again = (weights(train, capture=True, run_dir=runs) for _ in range(2))
-    found["captured twice"] = difference(captured, again)
-    found["captured, killed and resumed"] = difference(captured, resumed(train, capture=True))
+        captured, again = (weights(by_graphs) for _ in range(2))
+        found["captured twice"] = difference(captured, again)
+        found["captured, killed and resumed"] = difference(captured, resumed(by_graphs))
     return _sentence(found | {"captured against eager": difference(captured, eager)})
 
 

@@ -18,7 +18,8 @@ import torch
 from jsonargparse import auto_cli
 
 from datamodules import CIFAR10, MNIST, ImageData
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 
 
@@ -34,10 +35,7 @@ def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> t
     )
     model = Classifier(net, data.input_shape, data.num_classes, data.mean, data.std, lr=0.01)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
-        metrics = fit_and_test(
-            "growth",
-            model,
-            data,
+        flags = FitFlags(
             max_epochs=epochs,
             channels_last=True,
             pictures=False,
@@ -47,6 +45,7 @@ def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> t
             num_sanity_val_steps=0,
             monitor="val/loss",
         )
+        metrics = fit_and_test("growth", model, data, flags).metrics
     if device == "cuda":
         return metrics["seconds"] / epochs, torch.cuda.max_memory_allocated() / 2**20
     return metrics["seconds"] / epochs, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

@@ -12,6 +12,7 @@ import contextlib
 import io
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -78,12 +79,13 @@ def main(
     short = dict(max_epochs=2) if sample else {}
     print("| model | features | log-RMSE | by fold | seconds |\n| --- | --- | ---: | --- | ---: |")
     for net in nets:
+        recipe = house_prices.RECIPES.get(net, replace(house_prices.DEFAULTS, net=net))
         places = dict(data_dir=data_dir, run_dir=run_dir, sample=sample)
-        flags = {**house_prices.RECIPES.get(net, {}), **places, **short}
+        flags = replace(recipe, folds=folds, fold_seed=fold_seed, seeds=seeds, **places, **short)
         with contextlib.redirect_stdout(io.StringIO()):
-            scores = house_prices.main(net, folds, fold_seed, seeds, **flags)
-        features, by_fold = flags.get("features", FEATURES[0]), scores["cv/fold_log_rmse"]
-        _print_row(net, features, scores["cv/log_rmse"], by_fold, scores["seconds"])
+            scores = house_prices.main(flags)
+        by_fold = scores["cv/fold_log_rmse"]
+        _print_row(net, flags.features, scores["cv/log_rmse"], by_fold, scores["seconds"])
     for package, build in PEERS.items():
         for features in FEATURES if find_spec(package) else ():
             started = time.perf_counter()

@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +36,8 @@ import lit_modules.stages
 from callbacks import FiniteGuard
 from callbacks.operators import waits
 from datamodules import CIFAR10, MNIST
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.heads import hidden_matrices
 from lit_modules.nets import build_net
@@ -177,17 +179,8 @@ def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
     with patch.object(lit_modules.stages, "build_optimizer", fused), patch.object(FiniteGuard, "_is_free", _is_not):
         model = Classifier(net_name, *shape, data.mean, data.std, **options)
         with recording(model.net) as recorder, tempfile.TemporaryDirectory() as runs, _quiet():
-            fit_and_test(
-                "launches",
-                model,
-                data,
-                max_epochs=1,
-                run_dir=runs,
-                accelerator="cpu",
-                devices=1,
-                pictures=False,
-                enable_progress_bar=False,
-            )
+            quick = FitFlags(max_epochs=1, accelerator="cpu", devices=1, pictures=False, enable_progress_bar=False)
+            fit_and_test("launches", model, data, replace(quick, run_dir=runs))
     return recorder.operators
 
 

@@ -20,6 +20,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +35,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.stopping import Terminal
 from datamodules import MNIST
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.nets import build_net
 
@@ -75,18 +77,8 @@ def ours(data: MNIST, epochs: int, device: str) -> float:
     """Seconds of training as the scripts do it."""
     model = Classifier("lenet5", data.input_shape, data.num_classes, data.mean, data.std, lr=LR, momentum=MOMENTUM)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(Terminal()):
-        metrics = fit_and_test(
-            "bench",
-            model,
-            data,
-            max_epochs=epochs,
-            run_dir=runs,
-            accelerator=device,
-            devices=1,
-            lr_decay="cosine",
-            pictures=False,
-        )
-    return metrics["seconds"]
+        flags = FitFlags(max_epochs=epochs, accelerator=device, devices=1, lr_decay="cosine", pictures=False)
+        return fit_and_test("bench", model, data, replace(flags, run_dir=runs)).metrics["seconds"]
 
 
 class ImageFiles(Dataset):

@@ -16,10 +16,12 @@ import io
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 
 import torch
 
 from datamodules import MNIST
+from experiments import mnist
 from harness.command_line.cli import cli
 from harness.tasks.classification import classify
 from harness.training import report
@@ -38,9 +40,8 @@ def seconds(pictures: bool, epochs: int, data_dir: str, sample: bool, seed: int)
     """Of a run."""
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
         start = time.process_time()
-        classify(MNIST, "lenet5", max_epochs=epochs, batch_size=128, augment="rotate:10,zoom:0.1,crop:2",
-                 lr=0.1, lr_decay="onecycle", channels_last=True, weight_decay=1e-4, seed=seed, data_dir=data_dir,
-                 sample=sample, run_dir=runs, pictures=pictures, accelerator="cpu", devices=1)  # fmt: skip
+        recipe = replace(mnist.RECIPES["lenet5"], max_epochs=epochs, accelerator="cpu", devices=1)
+        classify(MNIST, replace(recipe, data_dir=data_dir, sample=sample, seed=seed, run_dir=runs, pictures=pictures))
         return time.process_time() - start
 
 

@@ -15,6 +15,7 @@ import io
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -25,13 +26,17 @@ from benchmarks.bare import bare_step, training_batches, wait
 from benchmarks.stopping import StopAt, passing_run
 from datamodules import CIFAR10
 from experiments import cifar10
-from harness.tasks.classification import classify
-from harness.training.fit import fit_and_test
+from harness.tasks.classification import ImageFlags, classify
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
+from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 
 HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"
 # He et al. 2016 with a cosine; `race` sets the length.
-PLAIN_RESNET18 = dict(lr=0.1, batch_size=128, lr_decay="cosine", weight_decay=5e-4, augment="crop:4,flip")
+PLAIN_RESNET18 = ImageFlags(
+    net="resnet18", lr=0.1, batch_size=128, lr_decay="cosine", weight_decay=5e-4, augment="crop:4,flip"
+)
 
 
 def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: bool = False) -> None:
@@ -46,16 +51,17 @@ def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: 
     places = dict(data_dir=data_dir, run_dir=run_dir, sample=sample)
     short = dict(max_epochs=1, batch_size=50) if sample else {}
     print(HEADER)
-    runs = [_run("speednet", seed, **{**cifar10.RECIPES["speednet"], **places, **short}) for seed in range(seeds)]
+    speednet = replace(cifar10.RECIPES["speednet"], **places, **short)
+    runs = [_run(replace(speednet, seed=seed)) for seed in range(seeds)]
     print(f"mean {statistics.mean(metrics['test/acc'] for metrics in runs):.2%}", flush=True)
-    plain = {**PLAIN_RESNET18, **places, **short}
+    plain = replace(PLAIN_RESNET18, **places, **short)
     seconds = statistics.mean(metrics["seconds"] for metrics in runs)
     with tempfile.TemporaryDirectory() as scratch:  # of how long a step takes, validation left out
-        probe = {**plain, "run_dir": scratch, "limit_train_batches": 12, "limit_val_batches": 1, "max_epochs": 1}
-        rate = _quietly("resnet18", 0, **probe)["samples_per_second"]
-    steps = max(2, round(seconds * rate / plain["batch_size"]))
-    epochs = max(1, round(steps * plain["batch_size"] / 45_000))
-    _run("resnet18", 0, **{**plain, "max_epochs": epochs, "limit_train_batches": steps // epochs})
+        probe = replace(plain, run_dir=scratch, limit_train_batches=12, limit_val_batches=1, max_epochs=1)
+        rate = _quietly(probe)["samples_per_second"]
+    steps = max(2, round(seconds * rate / plain.batch_size))
+    epochs = max(1, round(steps * plain.batch_size / 45_000))
+    _run(replace(plain, max_epochs=epochs, limit_train_batches=steps // epochs))
 
 
 def accuracy(
@@ -79,8 +85,8 @@ def accuracy(
     short = dict(sample=True, max_epochs=1, batch_size=50, warmup_epochs=0.1) if sample else {}
     print(HEADER)
     for net in nets:
-        flags = {**cifar10.RECIPES[net], "data_dir": data_dir, "run_dir": run_dir, "devices": devices, **short}
-        scores = [_run(net, seed, **flags)["test/acc"] for seed in range(seeds)]
+        flags = replace(cifar10.RECIPES[net], data_dir=data_dir, run_dir=run_dir, devices=devices, **short)
+        scores = [_run(replace(flags, seed=seed))["test/acc"] for seed in range(seeds)]
         if seeds > 1:
             print(f"{net}: mean {statistics.mean(scores):.2%}, standard deviation {statistics.stdev(scores):.2%}")
 
@@ -109,10 +115,10 @@ def speedrun(
     """
     places = dict(data_dir=data_dir, sample=sample, accelerator=accelerator, devices=1)
     short = dict(max_epochs=1, batch_size=10, limit_train_batches=4, precision="32-true") if sample else {}
-    flags = {**cifar10.ON_A_CARD, **(recipe or {}), **places, **short}
+    flags = replace(cifar10.ON_A_CARD, **{**(recipe or {}), **places, **short})
     with passing_run() as folder:
-        classify(CIFAR10, "speednet", **flags, run_dir=folder, callbacks=[StopAt(3 if sample else 30)])
-    found = [_timed_run(seed, run_dir=run_dir, **flags) for seed in range(runs)]
+        classify(CIFAR10, replace(flags, run_dir=folder), Extras([StopAt(3 if sample else 30)]))
+    found = [_timed_run(replace(flags, run_dir=run_dir, seed=seed)) for seed in range(runs)]
     seconds, accuracies = zip(*found, strict=True)
     spread = f", standard deviation {statistics.stdev(accuracies):.2%}" if runs > 1 else ""
     summary = f"{statistics.mean(accuracies):.2%}{spread}, in {statistics.mean(seconds):.2f} s; mean of {runs}"
@@ -120,11 +126,11 @@ def speedrun(
     return summary
 
 
-def _timed_run(seed: int, **flags: Any) -> tuple[float, float]:
+def _timed_run(flags: ImageFlags) -> tuple[float, float]:
     """Seconds of training, and test accuracy."""
     clock = TrainingClock()
-    accuracy = _quietly("speednet", seed, **flags, callbacks=[clock])["test/acc"]
-    print(f"seed {seed}: {accuracy:.2%} in {clock.seconds:.2f} s", flush=True)
+    accuracy = _quietly(flags, Extras([clock]))["test/acc"]
+    print(f"seed {flags.seed}: {accuracy:.2%} in {clock.seconds:.2f} s", flush=True)
     return clock.seconds, accuracy
 
 
@@ -140,19 +146,19 @@ class TrainingClock(Callback):
         self.seconds = time.perf_counter() - self.started
 
 
-def _run(net: str, seed: int, **flags: Any) -> dict[str, Any]:
-    metrics = _quietly(net, seed, **flags)
+def _run(flags: ImageFlags) -> dict[str, Any]:
+    metrics = _quietly(flags)
     print(
-        f"| {net} | {seed} | {metrics['epochs']} | {metrics['steps']:,} | {metrics['seconds']:.0f}"
+        f"| {flags.net} | {flags.seed} | {metrics['epochs']} | {metrics['steps']:,} | {metrics['seconds']:.0f}"
         f" | {metrics['test/acc']:.2%} |",
         flush=True,
     )
     return metrics
 
 
-def _quietly(net: str, seed: int, **flags: Any) -> dict[str, Any]:
+def _quietly(flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()):
-        return classify(CIFAR10, net, seed=seed, **flags)
+        return classify(CIFAR10, flags, theirs).metrics
 
 
 def throughput(
@@ -210,9 +216,9 @@ def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
     seed_everything(0, verbose=False)
     model = Classifier(net, data.input_shape, 10, data.mean, data.std, lr=0.1)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
-        flags = dict(max_epochs=1, channels_last=True, precision=precision, accelerator=accelerator, devices=1)
-        flags |= dict(pictures=False)
-        return fit_and_test("bench", model, data, run_dir=runs, **flags)["samples_per_second"]
+        flags = FitFlags(max_epochs=1, channels_last=True, pictures=False, run_dir=runs, devices=1)
+        flags = replace(flags, precision=precision, accelerator=accelerator)
+        return fit_and_test("bench", model, data, flags).metrics["samples_per_second"]
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from benchmarks.bare import Step, as_one_graph, bare_step, training_batches
 from benchmarks.stopping import BARE_RUN, Stopped, passing_run
 from datamodules import ImageData
 from datamodules.arrays import ImageArrays
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
+from harness.training.trainer import Extras
 from lit_modules import Classifier
 
 IMAGES = 2048  # that there are; an epoch repeats them
@@ -136,9 +138,9 @@ def of_ours(case: Case, data: ImageData, window: Window, accelerator: str, **fla
     shape, classes = data.input_shape, data.num_classes
     model = Classifier(case.net, shape, classes, data.mean, data.std, lr=0.02, optimizer=case.optimizer)
     flags = {**BARE_RUN, "precision": case.precision, "accelerator": accelerator, **flags}
-    flags |= {"max_epochs": 1, "channels_last": shape[0] > 1, "callbacks": [clock]}
+    flags |= {"max_epochs": 1, "channels_last": shape[0] > 1}
     with passing_run() as runs:
-        fit_and_test("steps", model, data, run_dir=runs, **flags)
+        fit_and_test("steps", model, data, FitFlags(run_dir=runs, **flags), Extras([clock]))
     return clock.ticks.milliseconds(window)
 
 

@@ -10,7 +10,8 @@ from torch.utils._pytree import tree_leaves
 import callbacks.capture
 from callbacks.captured_step import WARM_UP
 from datamodules import CIFAR10, MNIST
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.nets import nets
 
@@ -69,7 +70,8 @@ def train(folder, capture, net="lenet5", model=None, **flags):
     model = Classifier(net, data.input_shape, 10, data.mean, data.std, **{"lr": 0.01, **(model or {})})
     short = dict(max_epochs=2, limit_train_batches=7, limit_val_batches=2, limit_test_batches=2, pictures=False)
     quiet = dict(accelerator="cpu", devices=1, enable_progress_bar=False)
-    metrics = fit_and_test("capture", model, data, run_dir=str(folder), capture=capture, **short | quiet | flags)
+    chosen = FitFlags(run_dir=str(folder), capture=capture, **short | quiet | flags)
+    metrics = fit_and_test("capture", model, data, chosen).metrics
     (file,) = folder.glob("*/*/checkpoints/last.ckpt")
     return torch.load(file, weights_only=True), metrics
 

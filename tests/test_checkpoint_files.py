@@ -142,7 +142,7 @@ def test_full_file_system_leaves_the_old_file(tmp_path):
         path = save(tmp_path / "last.ckpt")
         with pytest.raises(OSError, match=r"last\.ckpt: no room"):
             save(path, state_dict={"w": torch.zeros(50_000)})
-        assert torch.equal(read_checkpoint(path)["state_dict"]["w"], CONTENT["state_dict"]["w"])
+        assert torch.equal(read_checkpoint(path).content["state_dict"]["w"], CONTENT["state_dict"]["w"])
     finally:
         subprocess.run(["umount", "-l", tmp_path], check=True)
 

@@ -19,7 +19,8 @@ import lit_modules.nets as package
 from callbacks.operators import operators_of
 from datamodules import MNIST
 from datamodules.augment import AUGMENTATIONS, Moment, parse_augmentations
-from harness.training import fit
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier, Regressor, RowClassifier, mix
 from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
@@ -186,10 +187,11 @@ def test_whole_runs_with_their_callbacks_and_evaluation(tmp_path, monkeypatch, m
     monkeypatch.setattr(SummaryWriter, "add_graph", lambda *_: None)  # torch draws none where operators are noted
 
     def run():
-        fit.fit_and_test(
-            "mnist", model, data, run_dir=str(tmp_path), accelerator="cpu", max_epochs=1, limit_train_batches=3,
+        flags = FitFlags(
+            run_dir=str(tmp_path), accelerator="cpu", max_epochs=1, limit_train_batches=3,
             monitor=f"val/{'acc' if isinstance(model, Classifier) else 'map'}", ema=0.9, log_gradients=True,
             lr_decay="cosine", gradient_clip_val=1.0, log_every_n_steps=1, accumulate_grad_batches=2, pictures=False,
         )  # fmt: skip
+        fit_and_test("mnist", model, data, flags)
 
     assert not unrepeated(run)

@@ -58,7 +58,7 @@ def test_scores_are_those_of_the_files(cross_validated):
 def test_each_row_is_predicted_by_the_model_that_had_not_seen_it(cross_validated):
     run, _ = cross_validated
     said = pd.read_csv(run / "out_of_fold.csv")["predicted"]
-    columns = {name: house_prices.RECIPES["tabm"][name] for name in ("scale", "log1p", "clip")}
+    columns = {name: getattr(house_prices.RECIPES["tabm"], name) for name in ("scale", "log1p", "clip")}
     for number, (train, test) in enumerate(KFold(3, shuffle=True, random_state=4).split(said)):
         data = HousePrices(sample=True, val_size=0, fold=Fold(number, 3, 4), **columns)
         data.setup()

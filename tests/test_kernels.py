@@ -11,6 +11,7 @@ from torch.autograd import Function
 import lit_modules.nets as package
 from experiments import mnist
 from harness.command_line.cli import cli
+from harness.training.flags import TrainerFlags
 from harness.training.kernels import choose_kernels
 from harness.training.trainer import build_trainer
 
@@ -104,15 +105,15 @@ def no_card(monkeypatch):
 
 @pytest.mark.parametrize("accelerator", ["auto", "gpu", "cuda"])
 def test_trainer_chooses_by_the_device_that_it_finds(one_card, accelerator):
-    build_trainer(None, 1, [], False, accelerator=accelerator, devices=1)
+    build_trainer(TrainerFlags(accelerator=accelerator, devices=1))
     assert chosen() == (EXACT, False)
-    build_trainer(None, 1, [], False, accelerator=accelerator, devices=1, deterministic=False)
+    build_trainer(TrainerFlags(accelerator=accelerator, devices=1, deterministic=False))
     assert chosen() == (FAST, True)
 
 
 def test_trainer_on_the_cpu_of_a_machine_with_a_card_changes_nothing(one_card):
     before = chosen()
-    build_trainer(None, 1, [], False, accelerator="cpu")
+    build_trainer(TrainerFlags(accelerator="cpu"))
     assert chosen() == before
 
 

@@ -10,7 +10,8 @@ from lightning.pytorch import Trainer
 from datamodules import MNIST
 from experiments import mnist
 from harness.command_line.cli import cli
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from harness.training.lr_finder import range_test, steepest
 from lit_modules import Classifier
 
@@ -65,5 +66,5 @@ def test_model_stays_as_it_was(tmp_path, net):
     data.setup()
     model = Classifier(net, data.input_shape, data.num_classes, data.mean, data.std)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    fit_and_test("test", model, data, find_lr=True, run_dir=str(tmp_path), accelerator="cpu")
+    fit_and_test("test", model, data, FitFlags(find_lr=True, run_dir=str(tmp_path), accelerator="cpu"))
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ from experiments import fashion_mnist, house_prices, mnist
 from harness.command_line.cli import cli
 from harness.comparing.scripts import unfinished
 from harness.runs.resume import claimed, opened_run
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 
 QUICK = [
@@ -123,7 +125,8 @@ def resume_from_python(run, data, **options):
     data.prepare_data()
     data.setup()
     (hparams,) = (torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"],)
-    return fit_and_test("mnist", Classifier(**{**hparams, **options}), data, resume=str(run), accelerator="cpu")
+    model = Classifier(**{**hparams, **options})
+    return fit_and_test("mnist", model, data, FitFlags(resume=str(run), accelerator="cpu"))
 
 
 def test_what_may_change_is_applied(run, tmp_path):
@@ -208,8 +211,8 @@ def python_run(folder, resume=None, **options):
     data.prepare_data()
     data.setup()
     model = Classifier("softmax", data.input_shape, data.num_classes, data.mean, data.std, **options)
-    quick = dict(max_epochs=1, accelerator="cpu", pictures=False, enable_progress_bar=False)
-    return fit_and_test("mnist", model, data, run_dir=str(folder), resume=resume, **quick)
+    quick = FitFlags(max_epochs=1, accelerator="cpu", pictures=False, enable_progress_bar=False)
+    return fit_and_test("mnist", model, data, replace(quick, run_dir=str(folder), resume=resume))
 
 
 def test_run_started_from_python_tells_its_arguments(tmp_path):

@@ -12,6 +12,7 @@ from datamodules.csv_table import CsvTable
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
 from harness.tasks.tabular import predict
+from harness.training.flags import TrainerFlags
 from harness.training.trainer import build_trainer
 from lit_modules import Regressor, RowClassifier
 
@@ -103,7 +104,7 @@ def test_batch_of_none_counts_as_none():
 @pytest.mark.parametrize("net", ["tabm", "mlp"])
 def test_metrics_are_no_less_precise_than_float32(precision, net):
     model = regressor(net, optimizer="sgd")  # Adam divides by its epsilon, which is 0 in float16
-    trainer = build_trainer(None, 1, [], False, precision=precision, **DRY)
+    trainer = build_trainer(TrainerFlags(precision=precision, **DRY))
     trainer.fit(model, eleven_rows(), eleven_rows())
     scores = {**trainer.callback_metrics, **trainer.test(model, eleven_rows(), verbose=False)[0]}
     with torch.no_grad():

@@ -63,10 +63,12 @@ def test_seeds_are_runs_as_usual_and_are_not_run_again(tmp_path, capsys):
 def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        "from harness.command_line.cli import cli\nfrom harness.tasks.study import Study\n\n\n"
-        'def main(seed: int = 0, run_dir: str = "runs") -> None:\n'
-        "    if seed == 1:\n        raise RuntimeError('seed one is unlucky')\n"
-        '    Study("odd", run_dir, "x").conclude({"lowest": 2.0 + seed}, {})\n\n\ncli(main)\n'
+        "from dataclasses import dataclass\n\n"
+        "from harness.command_line.cli import cli\nfrom harness.tasks.study import Study, StudyFlags\n\n\n"
+        "@dataclass(frozen=True, kw_only=True)\nclass Flags(StudyFlags):\n    seed: int = 0\n\n\n"
+        "def main(flags: Flags) -> None:\n"
+        "    if flags.seed == 1:\n        raise RuntimeError('seed one is unlucky')\n"
+        '    Study("odd", flags, "x").conclude({"lowest": 2.0 + flags.seed}, {})\n\n\ncli(main)\n'
     )
     with pytest.raises(SystemExit) as stop:
         run_repeat(tmp_path / "runs", "--seeds", "3", str(script))

@@ -118,11 +118,12 @@ def test_killed_worker_loses_no_trial_and_none_is_run_twice(tmp_path, start_work
 def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
-        "from pathlib import Path\n\nfrom harness.command_line.cli import cli, config\n"
+        "from pathlib import Path\n\nfrom harness.command_line.cli import cli\n"
         "from harness.training.report import write_json\n"
-        "from harness.runs.directories import new_run, write_config\n\n\n"
-        'def main(x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
-        '    run = new_run("odd", run_dir, "x")\n    write_config(run, config)\n'
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        'def main(invocation: Invocation, x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
+        '    run = new_run("odd", run_dir, "x")\n    write_config(run, invocation.flags)\n'
         "    if x == 2:\n        raise RuntimeError('two is unlucky')\n"
         '    write_json(run / "metrics.json", {"val/loss": float((x - 3) ** 2), "test/loss": 7.0})\n\n\ncli(main)\n'
     )
@@ -171,11 +172,13 @@ def slow_script(tmp_path):
     """Logs a point in each tenth of a second, as a training does: many and low ones from the sixth trial on."""
     script = tmp_path / "slow.py"
     script.write_text(
-        "import time\n\nfrom harness.command_line.cli import cli, config\n"
+        "import time\n\nfrom harness.command_line.cli import cli\n"
         "from harness.training.report import write_json\nfrom harness.training.run_logger import RunLogger\n"
-        "from harness.runs.directories import new_run, write_config\n\n\n"
-        'def main(x: str = "a", monitor: str = "val/acc", max_epochs: int = 8, run_dir: str = "runs") -> None:\n'
-        '    run = new_run("slow", run_dir, "x")\n    write_config(run, config)\n'
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        "def main(invocation: Invocation, x: str = 'a', monitor: str = 'val/acc', max_epochs: int = 8,"
+        " run_dir: str = 'runs') -> None:\n"
+        '    run = new_run("slow", run_dir, "x")\n    write_config(run, invocation.flags)\n'
         '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'
         "    bad = len(list(run.parents[2].glob('trial*'))) > 5\n"
         "    for epoch in range(1000 if bad else max_epochs):\n"
@@ -210,7 +213,7 @@ def test_trial_that_others_took_over_is_left_and_an_interrupted_one_is_queued_ag
     worker.join(60)
     assert not worker.is_alive()
     assert [trial.state.name for trial in study.trials] == ["FAIL", "FAIL", "WAITING"]
-    assert study.trials[2].user_attrs == {"folder": "trial0000"}  # of the same values: it goes on there
+    assert study.trials[2].user_attrs == {"folder": "trial0000", "begun": 1}  # of the same values: it goes on there
     assert not list(tmp_path.rglob("metrics.json"))
 
 
@@ -323,6 +326,27 @@ def test_trial_whose_worker_died_before_it_had_values_keeps_those_it_was_queued_
     assert values_of(study.trials[1]) == {"a": "2"}
     assert sorted(fake_work(["a=1,2"], 2)) == [("--a=1",), ("--a=2",)]
     assert study.trials[1].user_attrs["folder"] == "trial0007"
+
+
+def test_worker_that_dies_before_its_first_heartbeat_is_noticed_the_second_time_too(tmp_path):
+    wanted = sweep_with(f"sqlite:///{tmp_path}/study.db", tmp_path)
+    study, at_once = open_study(wanted), wanted._replace(heartbeat=0)
+    study.enqueue_trial({"a": "2"})
+    for number in range(2):
+        study.ask()  # by workers that die before they have done anything
+        trials_module._fail_unborn(study, at_once)
+        assert [trial.state for trial in study.trials] == [*[TrialState.FAIL] * (number + 1), TrialState.WAITING]
+    begun = study.ask()
+    begun.set_user_attr("begun", begun.number)
+    trials_module._fail_unborn(study, at_once)
+    assert study.trials[2].state == TrialState.RUNNING  # its heartbeat will tell
+    study.tell(begun.number, state=TrialState.FAIL)
+    trials_module._queue_again(study, study.trials[2])
+    assert study.trials[3].user_attrs == {"begun": 2}
+    study.ask()
+    trials_module._fail_unborn(study, at_once)
+    assert [trial.state for trial in study.trials[3:]] == [TrialState.FAIL, TrialState.WAITING]
+    assert values_of(study.trials[4]) == {"a": "2"}
 
 
 def test_grid_has_a_random_order_which_all_workers_share():

@@ -9,7 +9,9 @@ from torch.utils.data import DataLoader
 from callbacks import LRDecay
 from datamodules import MNIST
 from experiments import mnist
-from harness.training.trainer import build_trainer
+from harness.tasks.classification import ImageFlags, classify
+from harness.training.flags import TrainerFlags
+from harness.training.trainer import Extras, build_trainer
 from lit_modules import Classifier
 
 
@@ -21,10 +23,11 @@ class Notes(Callback):
 
 
 def test_scripts_own_callbacks_and_logger_are_added_to_ours(tmp_path):
-    mnist.main(
-        "softmax", sample=True, max_epochs=1, limit_train_batches=2, accelerator="cpu", pictures=False,
-        run_dir=str(tmp_path / "runs"), monitor="val/noted_error", callbacks=Notes(), logger=CSVLogger(tmp_path, "csv"),
+    flags = ImageFlags(
+        net="softmax", sample=True, max_epochs=1, limit_train_batches=2, accelerator="cpu", pictures=False,
+        run_dir=str(tmp_path / "runs"), monitor="val/noted_error",
     )  # fmt: skip
+    classify(MNIST, flags, Extras([Notes()], [CSVLogger(tmp_path, "csv")]))
     (run,) = (tmp_path / "runs" / "mnist").iterdir()
     assert list(run.glob("events.out.tfevents.*"))
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
@@ -32,8 +35,9 @@ def test_scripts_own_callbacks_and_logger_are_added_to_ours(tmp_path):
     assert {"val/noted_error", "val/acc", "train/acc"} <= set(table.read_text().splitlines()[0].split(","))
 
 
-def test_own_ones_may_be_lists_and_a_bool_adds_none():
-    trainer = build_trainer(None, 1, [LRDecay("constant")], False, accelerator="cpu", callbacks=[Notes()], logger=True)
+def test_own_ones_come_first_and_no_logger_is_added():
+    ours, theirs = Extras([LRDecay("constant")]), Extras([Notes()])
+    trainer = build_trainer(TrainerFlags(accelerator="cpu"), ours=ours, theirs=theirs)
     assert [type(each) for each in trainer.callbacks if type(each) in (Notes, LRDecay)] == [Notes, LRDecay]
     assert trainer.loggers == []
 
@@ -49,16 +53,16 @@ def test_own_ones_may_be_lists_and_a_bool_adds_none():
         ({"accelerator": "tpu"}, "accelerator tpu: Requirement 'torch_xla"),
         ({"precision": "transformer-engine"}, "precision transformer-engine: Requirement"),
         ({"max_time": "0"}, "duration='0'"),
-        ({"callbacks": [Notes(), Notes()], "strategy": "none_such"}, "none_such"),
+        ({"strategy": "none_such"}, "none_such"),
     ],
 )
 def test_what_no_run_can_do_is_a_value_error(flags, named):
     with pytest.raises(ValueError, match=named):
-        build_trainer(None, 1, [], False, **{"accelerator": "cpu", **flags})
+        build_trainer(TrainerFlags(**{"accelerator": "cpu", **flags}))
 
 
 def test_batch_norm_of_one_device_needs_no_sync():
-    assert build_trainer(None, 1, [], False, accelerator="cpu", devices=1, sync_batchnorm=True).world_size == 1
+    assert build_trainer(TrainerFlags(accelerator="cpu", devices=1, sync_batchnorm=True)).world_size == 1
 
 
 @pytest.mark.parametrize("variable", ["RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"])

@@ -3,6 +3,8 @@
 Under the stand-in for CUDA graphs, but for the run that is told it has no GPU.
 """
 
+from dataclasses import replace
+
 import pytest
 import torch
 from interrupt import assert_same_weights, only_run
@@ -15,7 +17,8 @@ import lit_modules.nets as package
 from datamodules import MNIST
 from experiments import mnist
 from harness.command_line.cli import cli
-from harness.training.fit import fit_and_test
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 
 EPOCHS = 5  # the last batch of each is shorter: it comes often enough to be recorded in the fourth
 QUICK = ["--sample", "--accelerator", "cpu", "--pictures", "false", "--batch_size", "200", "--lr", "0.01"]
@@ -155,8 +158,8 @@ def test_module_without_learn(tmp_path, capsys, graphs):
         torch.manual_seed(0)
         data = MNIST(batch_size=200, sample=True)
         data.setup()
-        flags = dict(max_epochs=1, monitor="val/loss", accelerator="cpu", pictures=False, capture=capture)
-        fit_and_test("plain", Plain(), data, run_dir=str(tmp_path / str(capture)), **flags)
+        flags = FitFlags(max_epochs=1, monitor="val/loss", accelerator="cpu", pictures=False, capture=capture)
+        fit_and_test("plain", Plain(), data, replace(flags, run_dir=str(tmp_path / str(capture))))
     assert_same_weights(only_run(tmp_path / "False"), only_run(tmp_path / "True"))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("capture:")]
     assert lines == [EAGERLY + "Plain has no `learn` that could be recorded"]

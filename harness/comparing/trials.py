@@ -49,6 +49,9 @@ LOOK_SECONDS = 0.5  # from one look at a running trial to the next
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+# Puts a trial whose worker has stopped back in the queue, with its values and all that was noted of it.
+_queue_again = optuna.storages.RetryHeartbeatStaleTrialCallback()
+
 
 class Sweep(NamedTuple):
     """What is run, and how it is judged."""
@@ -111,12 +114,6 @@ def _one_at_a_time(engine: Any) -> None:
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     engine.dispose()  # connections that were made before
-
-
-def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
-    """Puts a trial whose worker has stopped back in the queue."""
-    kept: dict[str, Any] = {name: trial.user_attrs[name] for name in ("folder", "again") if name in trial.user_attrs}
-    study.enqueue_trial(values_of(trial), user_attrs=kept or None)
 
 
 def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
@@ -186,7 +183,7 @@ def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
     long_ago = datetime.now() - timedelta(seconds=DEAD_AFTER * sweep.heartbeat)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         started = trial.datetime_start
-        if "begun" not in trial.user_attrs and started and started < long_ago:
+        if trial.user_attrs.get("begun") != trial.number and started and started < long_ago:
             with suppress(RuntimeError, ValueError):  # another worker was first
                 study.tell(trial.number, state=TrialState.FAIL)
                 _queue_again(study, trial)
@@ -200,7 +197,7 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
         ScriptFailedError: it has ended without a value.
         NotCountedError: it is not this worker's to end.
     """
-    trial.set_user_attr("begun", datetime.now().isoformat(timespec="seconds"))
+    trial.set_user_attr("begun", trial.number)  # one that is queued again has the number of the trial before
     if is_grid(sweep.space) and key_of(values_of(_frozen(study, trial)), sweep.space) is None:
         raise NotCountedError("others were faster to take the cells that wait")
     values = {name: space.suggest(trial, name) for name, space in sweep.space.items()}

@@ -15,6 +15,7 @@ from harness.runs.resume import Opened
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
+from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
@@ -40,11 +41,14 @@ class TabularFlags(RegressorOptions, FitFlags):
     val_size: float = 0.1
 
 
-def train_table(data: TableData, flags: TabularFlags, fold_run: Path | None = None) -> Result:
+def train_table(
+    data: TableData, flags: TabularFlags, fold_run: Path | None = None, theirs: Extras = NO_EXTRAS
+) -> Result:
     """Trains a network on `data`, which is set up.
 
     Args:
         fold_run: the directory of a fold's run; None makes a run of its own.
+        theirs: callbacks and loggers of the script's own.
     """
     seed_everything(data.seed, verbose=False)
     net_args = complete_net_args(data, flags.net, flags.net_args)
@@ -57,8 +61,8 @@ def train_table(data: TableData, flags: TabularFlags, fold_run: Path | None = No
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
-        return fit_in(Opened(fold_run), Job(data.name, model, data), flags)
-    return fit_and_test(data.name, model, data, flags)
+        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
+    return fit_and_test(data.name, model, data, flags, theirs)
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -7,7 +7,8 @@ from datamodules import CIFAR10, MNIST
 from datamodules.augment import AUGMENTATIONS
 from experiments import table
 from harness.command_line.cli import cli
-from harness.training import fit
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
@@ -29,7 +30,7 @@ def steps(name, model, data, accelerator, **flags):
     """Two steps, a batch of validation and one of the test, whose losses are finite, and which change the weights."""
     before = {name: weight.detach().clone() for name, weight in model.named_parameters()}
     flags = {"fast_dev_run": 2, "enable_progress_bar": False, **flags}
-    metrics = fit.fit_and_test(name, model, data, accelerator=accelerator, devices=1, **flags)
+    metrics = fit_and_test(name, model, data, FitFlags(accelerator=accelerator, devices=1, **flags)).metrics
     assert all(torch.tensor(value).isfinite() for key, value in metrics.items() if key.startswith(("val/", "test/")))
     after = {name: weight.detach().cpu() for name, weight in model.named_parameters()}
     assert all(weight.isfinite().all() for weight in after.values())

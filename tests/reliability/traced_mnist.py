@@ -13,7 +13,6 @@ import os
 import signal
 import time
 import zlib
-from typing import Any
 
 import tensorboard.compat.proto.event_pb2  # noqa: F401  so that a forked process has it
 import torch.utils.tensorboard  # noqa: F401
@@ -22,7 +21,7 @@ from torch import Tensor
 from datamodules import MNIST
 from harness.command_line.cli import cli
 from harness.tasks import classification
-from harness.tasks.classification import classify
+from harness.tasks.classification import ImageFlags, classify
 from lit_modules import Classifier
 
 RAISED = "a fault on request"
@@ -57,10 +56,13 @@ class TracedClassifier(Classifier):
         time.sleep(10_000)
 
 
-def main(net: str = "mlp", **flags: Any) -> None:
+DEFAULTS = ImageFlags(net="mlp")
+
+
+def main(flags: ImageFlags = DEFAULTS) -> None:
     """See experiments/mnist.py."""
     classification.Classifier = TracedClassifier  # not on import: tests of other things run in the same process
-    classify(MNIST, net, **flags)
+    classify(MNIST, flags)
 
 
 if __name__ == "__main__":
