@@ -50,7 +50,7 @@ def compile_modes() -> Any:
     return list_mode_options()
 
 
-def write_summaries(writer: "SummaryWriter", summaries: Iterable[Any]) -> None:
+def write_summaries(writer: "SummaryWriter", summaries: Iterable[Any], step: int | None = None) -> None:
     """Writes protocol buffers as they are: `add_hparams` would make a run of its own for them."""
     for summary in summaries:
-        writer._get_file_writer().add_summary(summary)
+        writer._get_file_writer().add_summary(summary, step)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basics.errors import writing
+from basics.torch_internals import write_summaries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,8 @@ def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter",
         image = Summary.Image(
             width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
         )
-        writer._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)]), step)
+        summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
+        write_summaries(writer, [summary], step)
 
 
 def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:
