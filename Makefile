@@ -10,9 +10,10 @@ help:  ## list the targets
 run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 	$(BIN)/python experiments/mnist.py --net lenet5 --sample
 
-test: .venv/ready  ## check the style and run the tests
+test: .venv/ready  ## check style and types, and run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture and not grid"
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
@@ -30,9 +31,10 @@ test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and the 
 torture: .venv/ready  ## kill, signal and damage runs for the better part of an hour; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/reliability -m torture -s
 
-lint: .venv/ready  ## check the style only
+lint: .venv/ready  ## check style and types only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 format: .venv/ready  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from lightning.pytorch import Trainer
     from lightning.pytorch.plugins import Precision
-    from lightning.pytorch.strategies import Strategy
+    from lightning.pytorch.strategies import ModelParallelStrategy
 
 # The counters of a validation in its first batch.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
@@ -38,7 +38,7 @@ def progress(trainer: "Trainer") -> tuple[int, ...]:
     return batch_in_run(trainer), *(loop.batch_progress.total.ready for loop in loops)
 
 
-def set_max_epochs(trainer: "Trainer", epochs: int) -> None:
+def set_max_epochs(trainer: "Trainer", epochs: int | None) -> None:
     """`trainer.max_epochs` can only be read, and the search for a learning rate may take more than the run has."""
     trainer.fit_loop.max_epochs = epochs
 
@@ -65,7 +65,8 @@ def begin_validation_again(checkpoint: dict[str, Any]) -> None:
 def forget_begun_validation(trainer: "Trainer") -> None:
     """Clears what `begin_validation_again` has written, once Lightning has taken note of it."""
     validation = trainer.fit_loop.epoch_loop.val_loop.batch_progress
-    if validation.total.processed < validation.total.started:
+    total = validation.total.state_dict()
+    if total["processed"] < total["started"]:
         validation.total.reset()
 
 
@@ -79,8 +80,8 @@ def handle_no_signals(trainer: "Trainer") -> None:
 
     Neither has a switch, and `callbacks/interruption.py` takes their place.
     """
-    trainer._signal_connector.register_signal_handlers = _nothing
-    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing
+    trainer._signal_connector.register_signal_handlers = _nothing  # type: ignore[method-assign]
+    trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
 
 def _nothing(*args: Any) -> None:
@@ -110,6 +111,6 @@ def set_precision(trainer: "Trainer", precision: "Precision") -> None:
     trainer.strategy.precision_plugin = precision
 
 
-def shard_over_all(strategy: "Strategy") -> None:
+def shard_over_all(strategy: "ModelParallelStrategy") -> None:
     """By itself, `ModelParallelStrategy` cuts into as many parts as there are machines; devices are counted later."""
     strategy._data_parallel_size = strategy.world_size

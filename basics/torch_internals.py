@@ -33,7 +33,7 @@ def take_unscaled_gradients(optimizer: "Optimizer") -> None:
 
     It does so even where there is no scaler, as with bf16-mixed.
     """
-    optimizer._step_supports_amp_scaling = False
+    optimizer._step_supports_amp_scaling = False  # type: ignore[attr-defined]  # of fused ones only
 
 
 def has_hooks(module: nn.Module) -> bool:
@@ -50,7 +50,7 @@ def compile_modes() -> Any:
     return list_mode_options()
 
 
-def write_summaries(writer: "SummaryWriter", summaries: Iterable[Any]) -> None:
+def write_summaries(writer: "SummaryWriter", summaries: Iterable[Any], step: int | None = None) -> None:
     """Writes protocol buffers as they are: `add_hparams` would make a run of its own for them."""
     for summary in summaries:
-        writer._get_file_writer().add_summary(summary)
+        writer._get_file_writer().add_summary(summary, step)

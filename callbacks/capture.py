@@ -1,13 +1,19 @@
 """Training steps as CUDA graphs, where the run can have them."""
 
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn
 
-from callbacks.captured_step import CapturedStep, CudaGraphs, Graphs
+from callbacks.captured_step import CapturedStep, CudaGraphs, Graphs, Learner
+
+
+class Capturable(Learner, Protocol):
+    """A module that calls `captured` in place of `learn`, where it has one."""
+
+    captured: CapturedStep | None
 
 
 class Capture(Callback):
@@ -27,13 +33,15 @@ class Capture(Callback):
             if self.asked:
                 _say(trainer, f"capture: the step runs eagerly, for {reason}")
             return
+        assert graphs is not None  # which would have been an obstacle
+        module = cast(Capturable, pl_module)  # it has `learn`, as `_obstacle` has seen
         accumulates = trainer.accumulate_grad_batches > 1
-        pl_module.captured = CapturedStep(pl_module, graphs, accumulates, say=lambda line: _say(trainer, line))
+        module.captured = CapturedStep(module, graphs, accumulates, say=lambda line: _say(trainer, line))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Layers are frozen, and learn again, from one epoch to the next.
-        if batch_idx == 0 and getattr(pl_module, "captured", None):
-            pl_module.captured.look_at_module()
+        if batch_idx == 0 and (step := _captured(pl_module)):
+            step.look_at_module()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end(pl_module)
@@ -42,9 +50,9 @@ class Capture(Callback):
         self._end(pl_module)
 
     def _end(self, pl_module: LightningModule) -> None:
-        if getattr(pl_module, "captured", None):
-            pl_module.captured.end()
-            pl_module.captured = None
+        if step := _captured(pl_module):
+            step.end()
+            cast(Capturable, pl_module).captured = None  # it has one
 
     def _obstacle(self, trainer: Trainer, pl_module: LightningModule, graphs: Graphs | None) -> str:
         """Why the step cannot be recorded; "" where it can."""
@@ -65,6 +73,10 @@ class Capture(Callback):
 def graphs_of(trainer: Trainer) -> Graphs | None:
     """What makes graphs on the device of a training, if anything does."""
     return CudaGraphs() if trainer.strategy.root_device.type == "cuda" else None
+
+
+def _captured(pl_module: LightningModule) -> CapturedStep | None:
+    return getattr(pl_module, "captured", None)
 
 
 def _say(trainer: Trainer, line: str) -> None:

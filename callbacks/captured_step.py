@@ -25,6 +25,20 @@ from callbacks.operators import operators_of
 WARM_UP = 3  # steps of a shape that run eagerly first: libraries choose kernels and take memory in their first calls
 
 
+class Learner(Protocol):
+    """A module with a training step that can be recorded."""
+
+    @property
+    def learn(self) -> Callable[..., tuple[Tensor, dict[str, Tensor]]]:
+        """Makes a loss and sums over a batch of what the batch consists of."""
+
+    def parameters(self) -> Iterator[nn.Parameter]: ...
+
+    def buffers(self) -> Iterator[Tensor]: ...
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+
 class Graph(Protocol):
     """What has been recorded."""
 
@@ -106,14 +120,14 @@ class CapturedStep:
     hooks in the module, which a graph would not call.
 
     Args:
-        module: has `learn`, which returns a loss and sums over the batch.
+        module: whose step it is.
         graphs: makes graphs.
         accumulates: whether gradients of several calls are added up.
         say: gets the line that tells why a step stays eager.
     """
 
     def __init__(
-        self, module: nn.Module, graphs: Graphs, accumulates: bool = False, say: Callable[[str], None] = print
+        self, module: Learner, graphs: Graphs, accumulates: bool = False, say: Callable[[str], None] = print
     ) -> None:
         self.module, self.graphs, self.accumulates, self.say = module, graphs, accumulates, say
         self.recordings: dict[Any, Recording] = {}
@@ -231,12 +245,12 @@ def _switch_to(stream: torch.cuda.Stream) -> None:
 
 def _host_draws(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
     """Where the host's random numbers are; torch's only if the inputs' device has its own."""
-    name, keys, position, *_ = np.random.get_state()  # noqa: NPY002  what others draw from
+    numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  what others draw from
     torchs = torch.get_rng_state().tolist() if inputs[0].device.type != "cpu" else None
-    return random.getstate(), name, keys.tolist(), position, torchs
+    return random.getstate(), numpys["key"].tolist(), numpys["pos"], torchs
 
 
-def _with_hooks(module: nn.Module) -> str:
+def _with_hooks(module: Learner) -> str:
     """The class of a part that something follows by a hook; "" where there is none."""
     for part in module.modules():
         if has_hooks(part):

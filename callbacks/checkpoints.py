@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 
 from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
+from basics.trainer_parts import callbacks_of
 from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
@@ -29,6 +30,8 @@ class RunCheckpoint(ModelCheckpoint):
         monitor: saves only where this metric is the best so far; None: after every epoch.
         mode: min or max, where the metric's name does not tell which is better.
     """
+
+    dirpath: str  # which Lightning would find out by itself, were there no folder
 
     def __init__(self, folder: Path, name: str, monitor: str | None = None, mode: str | None = None) -> None:
         mode = monitor_mode(monitor, mode) if monitor else "min"
@@ -170,9 +173,10 @@ class LastCheckpoint(RunCheckpoint):
             self._save(trainer, pl_module)  # but not again where the training has stopped within the epoch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)
+        timer = next((callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)), None)
         unfinished = trainer.should_stop and trainer.global_step < trainer.estimated_stepping_batches
-        if timer and unfinished and timer.time_remaining() <= 0 and trainer.is_global_zero:
+        left = timer.time_remaining() if timer else None  # seconds; None where there is no limit
+        if timer and unfinished and left is not None and left <= 0 and trainer.is_global_zero:
             seconds, run = round(timer.time_elapsed()), self.path.parent.parent
             print(
                 f"max_time: used up, {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"

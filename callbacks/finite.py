@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from basics.errors import InputError
 from basics.torch_internals import flag_nonfinite
+from basics.trainer_parts import steps_between_logs
 
 ACTIONS = ("stop", "skip")
 NAMED = 64  # samples, at most, in a message
@@ -68,8 +69,8 @@ class FiniteGuard(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if self._at_once and not math.isfinite(value := loss.item()):
             self._bad(trainer, "loss", value)
-            if hasattr(pl_module, "forget_batch"):
-                pl_module.forget_batch()
+            if forget := getattr(pl_module, "forget_batch", None):
+                forget()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         if not self._scaled:
@@ -87,14 +88,14 @@ class FiniteGuard(Callback):
         self._batch = None  # its memory is the next one's
         if not self._at_once and isinstance(outputs, Mapping) and "loss" in outputs:
             self._noted.append(("loss", self._batch_idx, self._step, outputs["loss"]))
-        if len(self._noted) >= 2 * (trainer.log_every_n_steps or NAMED):
+        if len(self._noted) >= 2 * (steps_between_logs(trainer) or NAMED):
             self._read(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._read(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        value = trainer.callback_metrics.get(self.monitor, 0.0)
+        value = trainer.callback_metrics.get(self.monitor, 0.0) if self.monitor else 0.0
         if not self.skips and not trainer.sanity_checking and not math.isfinite(value):
             raise InputError(f"{_place(trainer, trainer.global_step)}: {self.monitor} is {float(value)}")
 
@@ -134,7 +135,7 @@ class FiniteGuard(Callback):
         self, trainer: Trainer, what: str, batch_idx: int, step: int, value: float | str, batch: Any = None
     ) -> str:
         loader = trainer.train_dataloader
-        samples = loader.samples(batch_idx) if hasattr(loader, "samples") else []
+        samples = loader.samples(batch_idx) if loader is not None and hasattr(loader, "samples") else []
         if batch is not None and (spoilt := _spoilt(batch)):
             what, samples = "input", [samples[row] for row in spoilt] if samples else spoilt
         numbers = ", ".join(map(str, samples[:NAMED])) + f" and {len(samples) - NAMED} more" * (len(samples) > NAMED)

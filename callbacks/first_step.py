@@ -6,6 +6,8 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from basics.trainer_parts import callbacks_of, drop_callback
+
 
 class FirstStep(Callback):
     """Calls `call(trainer)` before the first step of a training: all is checked then, and a checkpoint restored.
@@ -27,7 +29,6 @@ class FirstStep(Callback):
         self._first(trainer)
 
     def _first(self, trainer: Trainer) -> None:
-        if self in trainer.callbacks:
-            # Done; each callback in the list costs time in every step.
-            trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
+        if self in callbacks_of(trainer):
+            drop_callback(trainer, self)
             self.call(trainer)

@@ -5,6 +5,8 @@ from torch import nn
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
+from basics.trainer_parts import steps_between_logs
+
 
 class GradientNorms(Callback):
     """Logs `gradients/<layer>` and `gradients/total`, L2 norms, every `log_every_n_steps` steps.
@@ -13,7 +15,8 @@ class GradientNorms(Callback):
     """
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if trainer.log_every_n_steps and trainer.global_step % trainer.log_every_n_steps == 0:
+        interval = steps_between_logs(trainer)
+        if interval and trainer.global_step % interval == 0:
             for logger in trainer.loggers:
                 logger.log_metrics(gradient_norms(pl_module), step=trainer.global_step)
 

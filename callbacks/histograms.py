@@ -3,13 +3,14 @@
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 
 class Histograms(Callback):
     """Adds `weights/<parameter>` and `gradients/<parameter>` after the last step of each epoch.
 
-    The gradients are that step's, after any clipping. The logger is TensorBoard's.
+    The gradients are that step's, after any clipping. Other loggers than TensorBoard's get none.
 
     Attributes:
         gradients: by the parameters' names, of the latest epoch; on the CPU.
@@ -27,6 +28,8 @@ class Histograms(Callback):
         parameters = dict(pl_module.named_parameters())
         self.gradients = {name: p.grad.float().cpu() for name, p in parameters.items() if p.grad is not None}
         for logger in trainer.loggers:
+            if not isinstance(logger, TensorBoardLogger):
+                continue
             for name, parameter in parameters.items():
                 logger.experiment.add_histogram(f"weights/{name}", parameter.detach().float(), trainer.global_step)
             for name, gradient in self.gradients.items():

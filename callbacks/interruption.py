@@ -15,6 +15,7 @@ from basics.lightning_internals import (
     forget_begun_validation,
     handle_no_signals,
 )
+from basics.trainer_parts import callbacks_of, drop_callback, set_callbacks
 from callbacks.boundaries import step_ends, validation_follows
 
 
@@ -34,17 +35,19 @@ class Interruption(Callback):
     """
 
     def __init__(self, checkpoint: Path | None = None) -> None:
-        self.checkpoint, self.trainer = checkpoint, None
+        self.checkpoint = checkpoint
+        self.trainer: Trainer | None = None  # of the training, once there is one
         self.active, self.saving = False, False
-        self._signal, self._agreed, self._sent = 0, 0, None
+        self._signal, self._agreed = 0, 0
+        self._sent: dist.Work | None = None  # the last exchange of flags
 
     def interrupt(self, signal: int) -> bool:
         """Takes note of the signal with this number; False where there is no training that could end in order."""
-        if not self.active:
+        if not self.active or self.trainer is None:
             return False
         self._signal = signal
-        if self not in self.trainer.callbacks:
-            self.trainer.callbacks = [*self.trainer.callbacks, self]
+        if self not in (callbacks := callbacks_of(self.trainer)):
+            set_callbacks(self.trainer, [*callbacks, self])
         return True
 
     def end_training(self) -> None:
@@ -60,13 +63,15 @@ class Interruption(Callback):
         handle_no_signals(trainer)
         if trainer.world_size > 1:
             self._flag = torch.zeros(1, dtype=torch.int32)
-            self._group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
+            group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
+            assert isinstance(group, dist.ProcessGroup)  # and not torch's number for the ranks that are in none
+            self._group = group
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         forget_begun_validation(trainer)
         self.active = True
         if trainer.world_size == 1:
-            trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
+            drop_callback(trainer, self)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -78,7 +83,7 @@ class Interruption(Callback):
         if not self.active:  # in the sanity check, or after training
             return
         if self._agree(trainer) and not _run_ends(trainer) and step_ends(trainer, batch_in_epoch(trainer)):
-            for callback in trainer.callbacks:
+            for callback in callbacks_of(trainer):
                 if isinstance(callback, WeightAveraging):  # the average is validated; the current weights go back
                     callback.on_validation_epoch_end(trainer, pl_module)
             self._end(trainer)

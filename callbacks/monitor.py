@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from basics.errors import InputError
 from basics.metric_names import mode_of
+from basics.trainer_parts import drop_callback
 
 
 def monitor_mode(monitor: str, mode: str | None = None) -> str:
@@ -43,5 +44,4 @@ class MonitorCheck(Callback):
     def _check(self, trainer: Trainer, logged: list[str]) -> None:
         if self.monitor not in logged:
             raise InputError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
-        # Done; each callback in the list costs time in every step.
-        trainer.callbacks = [callback for callback in trainer.callbacks if callback is not self]
+        drop_callback(trainer, self)

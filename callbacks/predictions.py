@@ -1,7 +1,7 @@
 """What a model says of each sample of an evaluation, without a pass of its own over the data."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -92,8 +92,12 @@ class TestOutputs(_Outputs):
 
 def _gather(pl_module: LightningModule, own: Tensor) -> Tensor:
     """All ranks' rows, (N, ...), in the order of the data, where each rank has its own, (n, ...)."""
-    counts = pl_module.all_gather(torch.tensor(len(own), device=own.device))
+    counts = _all_gather(pl_module, torch.tensor(len(own), device=own.device))
     longest, total = int(counts.max()), int(counts.sum())
     padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, where n does not divide
-    rows = pl_module.all_gather(F.pad(own, padding))  # (ranks, n, ...)
+    rows = _all_gather(pl_module, F.pad(own, padding))  # (ranks, n, ...)
     return rows.transpose(0, 1).flatten(0, 1)[:total]  # (n, ranks, ...) -> (N, ...)
+
+
+def _all_gather(pl_module: LightningModule, own: Tensor) -> Tensor:
+    return cast(Tensor, pl_module.all_gather(own))  # of a tensor it makes a tensor, of a dict a dict

@@ -4,6 +4,8 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from basics.trainer_parts import steps_between_logs
+
 
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device.
@@ -18,8 +20,8 @@ class StepCurves(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step = trainer.global_step
-        if trainer.log_every_n_steps and step % trainer.log_every_n_steps == 0 and step != self._logged:
+        step, interval = trainer.global_step, steps_between_logs(trainer)
+        if interval and step % interval == 0 and step != self._logged:
             self._logged = step
             rate = trainer.optimizers[0].param_groups[-1]["lr"]  # where there are several, the head's
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it

@@ -128,7 +128,8 @@ def contrast(images: Tensor, share: float) -> Tensor:
     """Multiplies each image's distance from its mean grey by a factor from 1-share..1+share, and stays within 0..1."""
     means = images.mean((2, 3), keepdim=True).unbind(1)  # of each channel, (B, 1, 1)
     weights = GREY if len(means) == len(GREY) else [1 / len(means)] * len(means)
-    grey = sum(weight * mean for weight, mean in zip(weights, means, strict=True)).unsqueeze(1)  # (B, 1, 1, 1)
+    shares = (weight * mean for weight, mean in zip(weights, means, strict=True))
+    grey = sum(shares, torch.zeros_like(means[0])).unsqueeze(1)  # (B, 1, 1, 1)
     return (grey + (images - grey) * _factor(images, share)).clamp_(0, 1)
 
 
@@ -196,7 +197,7 @@ def check_sizes(text: str, height: int, width: int) -> None:
     """Raises InputError where an augmentation cannot be, or leaves nothing, of images of that many pixels."""
     for part in _parts(text):
         name, amount = _parse_one(part)
-        if name in IN_PIXELS and amount >= min(height, width):
+        if name in IN_PIXELS and amount is not None and amount >= min(height, width):
             raise InputError(f"augment {part!r}: must be below {min(height, width)}, the pixels of an image's side")
         if name == "rotate90" and height != width:
             raise InputError(f"augment {part!r}: takes square images, not {height} x {width}")
@@ -235,9 +236,11 @@ def _as_function(name: str, amount: float | None) -> Augmentation:
     function, _ = AUGMENTATIONS[name]
     if function is altflip:
         return altflip
+    if amount is None:
+        return lambda images, moment: function(images)
     if function is grow:
         return lambda images, moment: grow(images, amount, moment)
-    return lambda images, moment: function(images) if amount is None else function(images, amount)
+    return lambda images, moment: function(images, amount)
 
 
 def _rectangle(images: Tensor, top: Tensor, left: Tensor, rows: Tensor | int, columns: Tensor | int) -> Tensor:

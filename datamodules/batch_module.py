@@ -2,16 +2,24 @@
 
 import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule
 
 from basics.errors import InputError
+from basics.trainer_parts import overfits_batches
 from datamodules.batches import Batch
+
+
+class Rank(TypedDict, total=False):
+    """This process's place among all; a loader without one is alone."""
+
+    rank: int
+    world_size: int
 
 
 class BatchModule(LightningDataModule):
@@ -29,6 +37,10 @@ class BatchModule(LightningDataModule):
         InputError: an argument is out of range.
     """
 
+    name: str
+    train_indices: np.ndarray  # from `setup` on, as the next
+    val_indices: np.ndarray
+    classes: Sequence[str]  # of a classification; their names, in the order of the labels
     samples = "images"  # what the data consist of, for messages
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
@@ -39,6 +51,18 @@ class BatchModule(LightningDataModule):
             raise InputError(f"batch_size {batch_size}: must be at least 1")
         self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of a sample, as a network gets it."""
+        raise NotImplementedError
+
+    def setup(self, stage: str | None = None) -> None:
+        """Reads and splits the data; does nothing the second time."""
+
+    def describe(self) -> str:
+        """Lines on the splits, for the beginning of a run."""
+        raise NotImplementedError
+
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         return batch  # it is there already
 
@@ -48,6 +72,7 @@ class BatchModule(LightningDataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run has to have in common with the one it continues."""
+        assert self.trainer is not None  # whose checkpoint it is for
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
         within_epoch, split = not self.trainer.is_last_batch, self.split_fingerprint()
         return {"batch": batch, "step": batch * accumulated, "within_epoch": within_epoch, "split": split}
@@ -85,9 +110,9 @@ class BatchModule(LightningDataModule):
 
     def _epoch(self) -> int:
         # To overfit a few batches, they must be the same ones in every epoch.
-        return self.trainer.current_epoch if self.trainer and not self.trainer.overfit_batches else 0
+        return self.trainer.current_epoch if self.trainer and not overfits_batches(self.trainer) else 0
 
-    def _rank(self) -> dict[str, int]:
+    def _rank(self) -> Rank:
         if not self.trainer:
             return {}
         return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}

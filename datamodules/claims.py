@@ -16,7 +16,7 @@ from datamodules.arrays import FILES
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 LOCKED = FILES[1]  # a small file that is in every folder
 

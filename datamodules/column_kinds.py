@@ -41,13 +41,13 @@ def _filled(table: Table, name: str) -> pd.Series:
 
 def _kind_of(counts: pd.Series) -> str:
     forms: Counter[str] = Counter()  # rows
-    for text, count in counts.items():
+    for text, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
         forms["number" if looks_numeric(text) else form_of(text)] += count
     del forms[""]
     if forms["number"] > MOSTLY * counts.sum():
         return "number"  # what is written otherwise is a mistake
-    written = {form: rows for form, rows in forms.items() if form != "number"}
-    return max(written, key=written.get) if written and forms.total() > MOSTLY * counts.sum() else "category"
+    written = Counter({form: rows for form, rows in forms.items() if form != "number"})
+    return written.most_common(1)[0][0] if written and forms.total() > MOSTLY * counts.sum() else "category"
 
 
 def _loss(counts: pd.Series, rare: int, told: bool) -> str:

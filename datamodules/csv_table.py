@@ -6,10 +6,10 @@ from typing import Any
 
 from basics.errors import InputError
 from datamodules.column_kinds import infer_kinds, notes_on
-from datamodules.preprocessing import Recipe
+from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import Fold, TableData
-from datamodules.tables import Table, check_columns, read_csv
+from datamodules.tables import Kind, Table, check_columns, read_csv
 
 TASKS = ("regression", "classification")
 SIMILAR = ("refuse", "merge", "keep")
@@ -90,10 +90,11 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels = csv, chosen.sample, chosen.similar_labels
-        self.target, self.id_column, self.ordinals = target, chosen.id_column, dict(chosen.ordinals)
+        self.target, self.id_column = target, chosen.id_column
+        self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
         self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
         self.classification, self.log_target = task == "classification", chosen.log_target
-        self.options = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        self.options = RecipeOptions(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
         if self.sample:
             self.target = "class" if self.classification else "progression"
         self._check_roles()

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
 from basics.errors import InputError, MissingFileError
 
-S, T = TypeVar("S"), TypeVar("T")
+S = TypeVar("S")
+T = TypeVar("T")
 
 # Named, since among Pillow's others is EPS, for which it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
@@ -44,7 +45,8 @@ def decode_files(paths: Sequence[Path], size: int) -> Decoded:
     images = np.empty((len(paths), size, size, 3), np.uint8)
 
     def decode_row(row: int) -> Change:
-        images[row], change = decode(paths[row], size)
+        image, change = decode(paths[row], size)
+        images[row] = np.asarray(image)
         return change
 
     results = list(with_bar(in_threads(decode_row, range(len(paths))), len(paths)))
@@ -79,7 +81,7 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def with_bar(results: Iterable[T], total: int) -> Iterable[T]:
+def with_bar(results: Iterable[T], total: float) -> Iterable[T]:
     """The results, with a bar on stderr while they come if that is a terminal."""
     if sys.stderr.isatty():
         return track(results, "decoding", total, console=Console(stderr=True), transient=True)
@@ -112,7 +114,7 @@ def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
         return _rgb(image), change
 
 
-def _kind(image: Image.Image) -> str | None:
+def _kind(image: ImageFile.ImageFile) -> str | None:
     """What the file has in place of 8-bit RGB."""
     # Pillow reads 16-bit colour as 8-bit, and only the decoder's arguments tell, as in "RGB;16B".
     # "BGR;16" means 5, 6 and 5 bits.

@@ -105,7 +105,7 @@ class ImageFolder(ImageData):
         return list_images(self.data_dir)
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # the images tell
         return samples.SHAPES if self.sample else self.listing.classes
 
     @cached_property

@@ -109,5 +109,5 @@ def _place(ink: Image.Image, size: int) -> Image.Image:
         middle = (along * (np.arange(side) + 0.5)).sum() / along.sum()
         corner.append(int(np.clip(round(size / 2 - middle), 0, size - side)))
     square = Image.new("L", (size, size))
-    square.paste(ink, tuple(corner))
+    square.paste(ink, (corner[0], corner[1]))
     return square

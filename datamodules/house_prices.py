@@ -12,7 +12,7 @@ import numpy as np
 
 from basics.errors import InputError
 from datamodules.download import download_file
-from datamodules.preprocessing import Recipe, columns_of, transform
+from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
 from datamodules.table_data import Fold, TableData
 from datamodules.tables import Kind, Table, check_unique, read_csv
@@ -26,7 +26,7 @@ FILES = {  # with the mirror's name and SHA-256 of each
 QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; NA, where it is a level, means that there is none
 IF_THERE = ["NA", *QUALITY]
 FINISH = ["NA", "Unf", "LwQ", "Rec", "BLQ", "ALQ", "GLQ"]  # of the basement
-ORDINALS: dict[str, list[str]] = {
+ORDINALS: dict[str, Kind] = {
     **dict.fromkeys(("ExterQual", "ExterCond", "HeatingQC", "KitchenQual"), QUALITY),
     **dict.fromkeys(("BsmtQual", "BsmtCond", "FireplaceQu", "GarageQual", "GarageCond", "PoolQC"), IF_THERE),
     **dict.fromkeys(("BsmtFinType1", "BsmtFinType2"), FINISH),
@@ -52,7 +52,7 @@ NUMBERS = (
     3SsnPorch ScreenPorch PoolArea MiscVal MoSold YrSold""".split()
     + ZEROS
 )
-DERIVED = [
+DERIVED: list[dict[str, Any]] = [
     {"name": "TotalSF", "sum": {"TotalBsmtSF": 1, "1stFlrSF": 1, "2ndFlrSF": 1}},
     {"name": "Age", "sum": {"YrSold": 1, "YearBuilt": -1}},
     {"name": "SinceRemodel", "sum": {"YrSold": 1, "YearRemodAdd": -1}},
@@ -131,8 +131,8 @@ class HousePrices(TableData):
         chosen = HouseOptions(**options)
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.folder, self.sample = Path(data_dir) / "house-prices", sample
-        columns: dict[str, Kind] = dict.fromkeys(NUMBERS, "number") | dict.fromkeys(CATEGORIES, "category")
-        scaling = dict(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
+        columns: dict[str, Kind] = {**dict.fromkeys(NUMBERS, "number"), **dict.fromkeys(CATEGORIES, "category")}
+        scaling = RecipeOptions(log1p=chosen.log1p, clip=list(chosen.clip), scale=chosen.scale, rare=chosen.rare)
         if chosen.features == "engineered":
             self._recipe = Recipe(columns | ORDINALS, zeros=ZEROS, derived=DERIVED, **scaling)
         else:

@@ -36,6 +36,7 @@ class ImageData(BatchModule):
     torchvision_name: str | None = None  # the class in torchvision.datasets that downloads it; None: nothing does
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
     classes: tuple[str, ...]
+    arrays: ImageArrays  # from `setup` on
     make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
     stand_in: str = ""  # what the sample shows in place of what the classes name
 
@@ -51,7 +52,6 @@ class ImageData(BatchModule):
         super().__init__(batch_size, seed, val_size)
         self.data_dir, self.sample = Path(data_dir), sample
         self.augment, self.augmentations = augment, parse_augmentations(augment)
-        self.arrays: ImageArrays | None = None
         self._train_images: Images | None = None
 
     @property
@@ -79,13 +79,18 @@ class ImageData(BatchModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Opens and checks the arrays, splits them, and computes `mean` and `std` of the training split."""
-        if self.arrays is not None:
+        if hasattr(self, "arrays"):
             return
         check_sizes(self.augment, *self.image_shape[:2])
-        arrays = type(self).make_sample() if self.sample else self._read()
+        arrays = self._make_sample() if self.sample else self._read()
         self.val_indices, self.train_indices = self._split(arrays.train_labels)
         self.mean, self.std = channel_mean_std(arrays.train_images, self.train_indices)
         self.arrays = arrays
+
+    def _make_sample(self) -> ImageArrays:
+        make = type(self).make_sample
+        assert make is not None  # else `prepare_data` has refused it
+        return make()
 
     def _read(self) -> ImageArrays:
         return read_arrays(self.folder, self.image_shape, self.num_classes)

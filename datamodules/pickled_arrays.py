@@ -8,7 +8,7 @@ state, could read beyond its memory.
 import gzip
 import pickle
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -81,7 +81,7 @@ ALLOWED: dict[tuple[str, str], Any] = {
 class _Limited:
     """A file of which no more than `LIMIT` bytes are read: a few kilobytes of gzip may unpack to any size."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: gzip.GzipFile) -> None:
         self.file, self.left = file, LIMIT
 
     def read(self, size: int) -> bytes:

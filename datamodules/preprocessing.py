@@ -8,10 +8,11 @@ The matrix has the numbers first, then 0 or 1 for each number that is sometimes 
 A linear layer over the latter is their embedding.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from functools import reduce
+from operator import mul
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,15 @@ SKEWED = 0.75  # skewness from which on "skewed" takes logarithms, as is usual w
 QUANTILES = 256  # kept of each column by "quantile"
 TAIL = 1e-7  # probabilities nearer to 0 or 1 than that are cut, at 5.2 standard deviations, as in scikit-learn
 SMOOTH = 3.0  # where "robust" ends: values beyond 3 bend towards it
+
+
+class RecipeOptions(TypedDict):
+    """What a user may choose of a recipe; see there."""
+
+    log1p: str
+    clip: list[float]
+    scale: str
+    rare: int
 
 
 @dataclass(frozen=True)
@@ -84,7 +94,7 @@ def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = 
 def _derive(frame: pd.DataFrame, feature: dict[str, Any]) -> pd.Series:
     if "sum" in feature:
         return sum(weight * _term(frame, term) for term, weight in feature["sum"].items())
-    return math.prod(_term(frame, term) for term in feature["product"])
+    return reduce(mul, (_term(frame, term) for term in feature["product"]))
 
 
 def _term(frame: pd.DataFrame, term: str) -> pd.Series:
@@ -94,8 +104,9 @@ def _term(frame: pd.DataFrame, term: str) -> pd.Series:
 
 def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     """The plain data that `transform` needs, from the training rows of `columns_of`, and the rare categories' names."""
-    numeric = [_fit_number(name, frame[name].to_numpy(), recipe) for name in frame if frame[name].dtype == np.float64]
-    texts = [_fit_category(name, frame[name], recipe) for name in frame if frame[name].dtype != np.float64]
+    columns = [frame[name] for name in frame.columns]
+    numeric = [_fit_number(str(each.name), each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
+    texts = [_fit_category(str(each.name), each, recipe) for each in columns if each.dtype != np.float64]
     rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in texts}
     return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts, "rare": rare}
 

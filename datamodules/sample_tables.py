@@ -1,12 +1,11 @@
 """Small tables that need no download, the same on every machine and at every call."""
 
 import gzip
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from datamodules.samples import sklearn_data
 from datamodules.tables import Table
 
 SEED = 0
@@ -14,7 +13,7 @@ SEED = 0
 
 def diabetes() -> Table:
     """442 patients with ten measurements and the disease's `progression` a year later (Efron et al. 2004)."""
-    folder = _sklearn_data()
+    folder = sklearn_data()
     columns = "age sex bmi blood_pressure s1 s2 s3 s4 s5 s6 progression".split()
     with (
         gzip.open(folder / "diabetes_data_raw.csv.gz", "rt") as rows,
@@ -28,13 +27,8 @@ def wine() -> Table:
     """178 wines of three growers, their `class`, with thirteen measurements (UCI, Aeberhard and Forina 1992)."""
     columns = """alcohol malic_acid ash alcalinity magnesium phenols flavanoids nonflavanoids proanthocyanins colour hue
         dilution proline class""".split()
-    rows = (_sklearn_data() / "wine_data.csv").read_text().splitlines()[1:]
+    rows = (sklearn_data() / "wine_data.csv").read_text().splitlines()[1:]
     return _as_table("scikit-learn's wine table", pd.DataFrame([row.split(",") for row in rows], columns=columns))
-
-
-def _sklearn_data() -> Path:
-    # sklearn.datasets reads the same files, after an import of a second or so.
-    return Path(find_spec("sklearn").origin).parent / "datasets" / "data"
 
 
 def houses(num_train: int = 600, num_test: int = 200) -> tuple[Table, Table]:

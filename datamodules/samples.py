@@ -26,10 +26,15 @@ def digits() -> ImageArrays:
 
 
 def _read_digits() -> np.ndarray:
-    # sklearn.datasets.load_digits() reads the same file, after an import of a second or so.
-    package = Path(find_spec("sklearn").origin).parent
-    with gzip.open(package / "datasets" / "data" / "digits.csv.gz", "rt") as file:
+    with gzip.open(sklearn_data() / "digits.csv.gz", "rt") as file:
         return np.array([line.split(",") for line in file], dtype=np.float64)
+
+
+def sklearn_data() -> Path:
+    """The folder of the files that `sklearn.datasets` reads, after an import of a second or so."""
+    package = find_spec("sklearn")
+    assert package is not None and package.origin is not None  # it is in requirements.txt
+    return Path(package.origin).parent / "datasets" / "data"
 
 
 SHAPES = ("disc", "square", "triangle", "ring", "cross", "rows", "columns", "checks", "diagonal", "dots")

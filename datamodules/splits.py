@@ -47,7 +47,7 @@ def lacking(parts: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
         parts: the labels of the samples in each part that was cut, by its name.
     """
     counts = {name: np.bincount(labels, minlength=len(classes)) for name, labels in parts.items() if len(labels)}
-    sizes = sum(counts.values())
+    sizes = np.sum(list(counts.values()), axis=0)
     small = np.flatnonzero(np.min(list(counts.values()), axis=0) == 0)
     small = small[np.argsort(sizes[small], kind="stable")]
     named = []

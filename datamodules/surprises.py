@@ -15,7 +15,8 @@ def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str
     Args:
         fitted: by `preprocessing.fit`.
     """
-    columns, lines = fitted["recipe"]["columns"], {}
+    columns = fitted["recipe"]["columns"]
+    lines: dict[tuple[str, str], str] = {}
     for number in fitted["numbers"]:
         if number["name"] in columns:  # and is not derived from others
             lines |= _named(table, number["name"], _of_number(table, number, fitted["recipe"]))

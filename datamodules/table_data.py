@@ -49,6 +49,7 @@ class TableData(BatchModule, ABC):
     samples = "rows"
     name: str
     target: str  # its column
+    preprocessing: dict[str, Any]  # from `setup` on
     id_column = ""  # of the column that numbers the rows; "" for none
     log_target = False
     classification = False
@@ -57,7 +58,6 @@ class TableData(BatchModule, ABC):
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
-        self.preprocessing: dict[str, Any] | None = None
         self.classes: list[str] = []  # of a classification
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
 
@@ -76,7 +76,7 @@ class TableData(BatchModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks the table, splits it, and fits the preprocessing to the training rows."""
-        if self.preprocessing is not None:
+        if hasattr(self, "preprocessing"):
             return
         table = self.read()
         recipe = self.recipe(table)

@@ -217,7 +217,7 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     values = {text: _number(text, form) for text in cells.unique()}
     bad = cells.map(lambda text: isinstance(values[text], str))
     for line in cells.index[bad][:1]:
-        raise fault(table.source, values[cells[line]], line, column, cells[line])
+        raise fault(table.source, str(values[cells[line]]), line, column, cells[line])
     return cells.map(values).astype(np.float64)
 
 

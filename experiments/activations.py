@@ -95,7 +95,7 @@ def study_network(
     """Trains an MLP with these options, and measures its gradients on the batch, before and after."""
     seed_everything(seed, verbose=False)
     model = Classifier(
-        "mlp", data.input_shape, data.num_classes, data.mean, data.std, options, lr, momentum=0.0, nesterov=False
+        "mlp", data.input_shape, data.num_classes, data.mean, data.std, options, lr=lr, momentum=0.0, nesterov=False
     )
     initial = layer_norms(model, *batch)
     trainer = quiet_trainer(max_epochs=-1, max_steps=steps, limit_val_batches=0)

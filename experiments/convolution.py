@@ -10,7 +10,6 @@ LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28
 """
 
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from torch import Tensor
 from basics.choose import choose
 from basics.errors import InputError
 from datamodules.decode import decode_files
+from datamodules.samples import sklearn_data
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
 from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
@@ -94,7 +94,7 @@ def read_image(path: Path, size: int) -> Tensor:
 
 
 def _sample_image() -> Path:
-    return Path(find_spec("sklearn").origin).parent / "datasets" / "images" / "china.jpg"
+    return sklearn_data().parent / "images" / "china.jpg"
 
 
 def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:
@@ -117,7 +117,7 @@ def _print_layers(layers: list[Layer]) -> None:
     for name, kind, output, parameters, products in layers:
         shape = " x ".join(map(str, output))
         print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
-    parameters, products = (sum(layer[column] for layer in layers) for column in (-2, -1))
+    parameters, products = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
     print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.table_data import TableData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model
@@ -61,7 +62,7 @@ def main(flags: EvaluationFlags) -> dict[str, Any]:
     check_batches(data, trainer)
     metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics
     if trainer.is_global_zero:
-        print(f"{path}\n{data.name}: {model.hparams.net}\n{data.describe()}")
+        print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print(f"{metrics['test/samples']:,} test samples")
     return metrics
@@ -70,18 +71,20 @@ def main(flags: EvaluationFlags) -> dict[str, Any]:
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises InputError where the model cannot take the data, or its data have changed and are not `chosen`."""
     shape, classes = tuple(data.input_shape), len(data.classes)
-    wanted, known = tuple(model.hparams.input_shape), model.hparams.get("num_classes", classes)
+    wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):
         raise InputError(
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
         )
-    images = isinstance(data, ImageData)
-    # Both follow from the training split, and from all that chooses it.
-    fitted, now = (model.hparams.mean, data.mean) if images else (model.hparams.preprocessing, data.preprocessing)
-    if not images:
-        now = {name: now.get(name) for name in fitted}  # an older checkpoint has fewer
-    if not (np.allclose(fitted, now) or chosen if images else fitted == now):
-        raise InputError(f"{path}: {data.name} has changed since the training{'; go on by --data' if images else ''}")
+    # Both means and preprocessing follow from the training split, and from all that chooses it.
+    if isinstance(data, ImageData):
+        if not np.allclose(model.hparams["mean"], data.mean) and not chosen:
+            raise InputError(f"{path}: {data.name} has changed since the training; go on by --data")
+        return
+    assert isinstance(data, TableData)  # there is no third kind
+    fitted = model.hparams["preprocessing"]
+    if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
+        raise InputError(f"{path}: {data.name} has changed since the training")
 
 
 def _by(shape: tuple[int, ...]) -> str:

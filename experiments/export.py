@@ -81,7 +81,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     _check_target(target, source, force)
     read = read_checkpoint(source)
     model = _load_image_model(read)
-    pixels, what = real_images(_data_of(read), model.hparams.input_shape, images)
+    pixels, what = real_images(_data_of(read), model.hparams["input_shape"], images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
     metadata = _metadata(module, source)
 
@@ -97,9 +97,9 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
             unfinished.replace(target)
     finally:
         unfinished.unlink(missing_ok=True)
-    apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
+    all_apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
     print(f"compared with {source} on {len(examples):,} {what}")
-    print(f"largest differences: {apart}; the class, or largest output, is the same for {same:,}")
+    print(f"largest differences: {all_apart}; the class, or largest output, is the same for {same:,}")
     print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
 
 
@@ -112,9 +112,10 @@ def _load_image_model(read: Checkpoint) -> Stages:
 def _data_of(read: Checkpoint) -> ImageData | None:
     """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
     try:
-        return load_data(read)
+        data = load_data(read)
     except InputError:
         return None
+    return data if isinstance(data, ImageData) else None
 
 
 def _check_target(target: Path, source: Path, force: bool) -> None:
@@ -129,16 +130,16 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
 
 def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
     options = module.model.hparams
-    channels, height, width = options.input_shape
+    channels, height, width = options["input_shape"]
     shape = f"(B, {height}, {width})" if channels == 1 else f"(B, {height}, {width}, {channels})"
     return {
-        "net": options.net,
-        "net_args": json.dumps(options.net_args or {}),
+        "net": options["net"],
+        "net_args": json.dumps(options["net_args"] or {}),
         "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
         "outputs": ", ".join(module.outputs),
         "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
-        "mean": json.dumps(options.mean),  # of the values in 0..1; inside, for information
-        "std": json.dumps(options.std),
+        "mean": json.dumps(options["mean"]),  # of the values in 0..1; inside, for information
+        "std": json.dumps(options["std"]),
         "checkpoint": source.name,
     }
 
@@ -152,17 +153,18 @@ def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(
-            f"net {module.model.hparams.net}: torch.export cannot follow its forward ({reason})"
+            f"net {module.model.hparams['net']}: torch.export cannot follow its forward ({reason})"
         ) from error
 
 
 def _write_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
-    names = {"input_names": ["images"], "output_names": list(outputs)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of onnxscript, about itself
         exported = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=({0: "batch"},), **names
-        )
+            program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=({0: "batch"},),
+            input_names=["images"], output_names=list(outputs),
+        )  # fmt: skip
+    assert exported is not None  # as it is of `dynamo` only
     exported.model.metadata_props.update(metadata)
     exported.save(path, external_data=False)
 

@@ -8,13 +8,14 @@ It starts from the run's best checkpoint, or from a checkpoint file, and prints 
 were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageFolder
+from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageData, ImageFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.classification import ImageFlags, classify
@@ -48,7 +49,7 @@ class FineTuneFlags(ImageFlags):
 def main(flags: FineTuneFlags) -> None:
     """Fine-tunes a trained network on another data set and tests its best epoch."""
     net, net_args = _network(flags)
-    dataset = choose("data", flags.data, DATA)
+    dataset: Callable[..., ImageData] = choose("data", flags.data, DATA)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
     classify(dataset, replace(flags, net=net, net_args=net_args, init_from=flags.checkpoint))

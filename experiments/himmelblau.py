@@ -77,7 +77,7 @@ class Descent(LightningModule):
     def __init__(self, starts: Tensor, optimizer: str, lr: float, momentum: float = 0.9) -> None:
         super().__init__()
         self.points = torch.nn.Parameter(starts.clone())
-        self.options = {"name": optimizer, "lr": lr, "momentum": momentum}
+        self.options: dict[str, Any] = {"name": optimizer, "lr": lr, "momentum": momentum}
         self.path = [starts[: len(NAMED)].clone()]
         self.outside = torch.where(nearest(starts)[1] <= TOLERANCE, -1, 0)
         self.configure_optimizers()  # so that a wrong option is refused now
@@ -174,7 +174,7 @@ def main(flags: HimmelblauFlags = DEFAULTS) -> dict[str, Any]:
         "arrivals": draw_arrivals(outcomes, flags.steps, TOLERANCE),
         "surface": draw_surface(himmelblau, MINIMA, SPAN, names[0], outcomes[names[0]].path),
     }
-    metrics = {"starts": len(starts), "steps": flags.steps, "seed": flags.seed, "optimizers": {}}
+    metrics: dict[str, Any] = {"starts": len(starts), "steps": flags.steps, "seed": flags.seed, "optimizers": {}}
     for name, outcome in outcomes.items():
         metrics["optimizers"][name] = options[name] | summarise(outcome)
         metrics[f"{name}/arrived"] = int(outcome.arrived.sum())

@@ -23,6 +23,7 @@ from harness.runs.invocation import values
 from harness.tasks.cross_validation import CrossValidationFlags, cross_validate, write_predictions
 from harness.tasks.launch import by_net
 from harness.tasks.tabular import predict, train_table
+from lit_modules import Regressor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +87,7 @@ def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
     ids, rows = data.submission_rows()
     run, model, metrics = train_table(data, flags)
     if run and flags.reports and is_rank_zero():
+        assert isinstance(model, Regressor)  # prices are numbers
         write_predictions(run / "submission.csv", data.id_column, ids, {data.target: predict(model, rows)})
     return metrics
 

@@ -158,7 +158,7 @@ def _sizes(batch: str | int, count: int) -> dict[str, int]:
         return {"full": count, f"batch{mini}": mini, "batch1": 1}
     if batch == "full":
         return {"full": count}
-    if not 1 <= batch <= count:
+    if not isinstance(batch, int) or not 1 <= batch <= count:
         raise InputError(f"--batch {batch}: must be from 1 to {count}, the number of points")
     return {f"batch{batch}": batch}
 

@@ -22,6 +22,7 @@ A CSV file is read as by table.py: numbers are standardised by the training rows
 A fifth of the rows is the test set, a fifth chooses the threshold. Class 1 is the last of the two by alphabet.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -96,11 +97,13 @@ def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
     metrics: dict[str, Any] = {}
     figures: dict[str, Figure] = {}
     seed_everything(flags.seed, verbose=False)
-    for name, solve in {
+    solvers: dict[str, Callable[[], Result]] = {
         "blobs": lambda: solve_blobs(blobs(flags.points, flags.seed), flags.lr, flags.steps),
         "xor": lambda: solve_xor(xor(flags.points, flags.seed), flags.hidden),
-        "table": lambda: solve_table(*table),
-    }.items():
+    }
+    if table:
+        solvers["table"] = partial(solve_table, *table)
+    for name, solve in solvers.items():
         if problem in ("all", name):
             its_metrics, its_figures = solve()
             metrics, figures = metrics | its_metrics, figures | its_figures
@@ -171,7 +174,7 @@ def solve_table(problem: Problem, features: list[str]) -> Result:
     """Weights at the minimum of the cross-entropy, without a penalty, and the test rows' scores."""
     net = nn.Linear(len(features), 1)
     model = train(net, to_the_minimum, problem.train, 1)
-    metrics = score(model, problem)
+    metrics: dict[str, Any] = {**score(model, problem)}
     labels, probabilities = predict(model, problem.train)
     if ((probabilities >= 0.5) == labels).all():
         print(

@@ -139,10 +139,10 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
     arrays, recall_at = images.arrays, flags.recall_at
     gallery = Embedded(*model.embeddings["gallery"], arrays.train_images)
     queries = Embedded(*model.embeddings["test"], arrays.test_images)
-    title = f"{model.hparams.loss}, {model.hparams.embedding_size}-D"
+    title = f"{model.hparams['loss']}, {model.hparams['embedding_size']}-D"
     maps, scores = {title: queries.embeddings}, {title: {name: metrics[f"test/{name}"] for name in _scored(recall_at)}}
     for name, fit in BASELINES.items() if flags.baselines else ():
-        its_gallery, maps[name] = fit(images, model.hparams.embedding_size, seed)
+        its_gallery, maps[name] = fit(images, model.hparams["embedding_size"], seed)
         sums = retrieve(maps[name], queries.labels, its_gallery, gallery.labels).sums(recall_at)
         scores[name] = {metric: round(value / len(queries.labels), 6) for metric, value in sums.items()}
         metrics |= {f"{name.lower().replace(' ', '_')}/{metric}": value for metric, value in scores[name].items()}
@@ -153,6 +153,7 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
         "recall": draw_recall(recalls),
         "neighbours": draw_neighbours(queries, gallery, images.classes, seed),
     }
+    assert run is not None  # a dry run has no report
     save_figures(figures, run / "figures")
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)

@@ -34,7 +34,7 @@ NET: dict[str, Any] = dict(net="mlp", net_args={"widths": [128, 64]})
 # Of 0.1, 0.3, 1, 3 and 10 times each rate, these give the lowest validation loss at the end of 15 epochs, by `--sweep
 # --seed 1`, which was repeated from other rates until it came back to these; 0.0009 is as good for rmsprop. The default
 # seed is another, so that the weights and splits are not those that the rates were chosen on.
-RATES: dict[str, dict[str, float]] = {
+RATES: dict[str, dict[str, Any]] = {
     "sgd": dict(lr=0.1, momentum=0.0),
     "momentum": dict(lr=0.03),
     "nesterov": dict(lr=0.03),
@@ -51,7 +51,7 @@ PATIENCE = 1  # of plateau: runs are short
 
 
 def train(
-    data: MNIST, optimizer: str, max_epochs: int, seed: int, lr_decay: str = "constant", **options: float
+    data: MNIST, optimizer: str, max_epochs: int, seed: int, lr_decay: str = "constant", **options: Any
 ) -> Curves:
     """Trains the network with an optimizer and its options, by a schedule, and returns what it saw and gave."""
     seed_everything(seed, verbose=False)
@@ -119,7 +119,7 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     }
     _print_table(f"schedule of {SCHEDULED}", scheduled)
     figures = {"optimizers": draw_optimizers(runs, options), "schedules": draw_schedules(scheduled, SCHEDULED)}
-    metrics = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
+    metrics: dict[str, Any] = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
     metrics |= {"seed": flags.seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
     return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
 
@@ -131,9 +131,7 @@ def _the_same_batches(runs: dict[str, Curves]) -> str:
     return checksum
 
 
-def _sweep(
-    study: Study, data: MNIST, options: dict[str, dict[str, float]], max_epochs: int, seed: int
-) -> dict[str, Any]:
+def _sweep(study: Study, data: MNIST, options: dict[str, dict[str, Any]], max_epochs: int, seed: int) -> dict[str, Any]:
     """Trains each optimizer with several rates, and returns the best ones by the last epoch's validation loss."""
     losses: dict[str, dict[float, float]] = {}
     for name, own in options.items():

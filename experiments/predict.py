@@ -69,7 +69,7 @@ def main(
         skip_bad: leave out files that cannot be read as images, in place of refusing them.
         force: write over the files of an earlier call.
     """
-    invert, centred = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
+    inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
     table = Path(output)
     sheet = table.with_suffix(".png")
     _check_outputs(table, sheet, force)
@@ -80,15 +80,15 @@ def main(
     data = read.content.get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
-    share = ink if centred or (centred is None and digits) else None
+    share = ink if centres or (centres is None and digits) else None
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # each once
-    predictions = _predict(model, paths, partial(_read, model=model, invert=invert, share=share), skip_bad)
-    names = [str(name) for name in model.hparams.classes or range(model.hparams.num_classes)]
+    predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
+    names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
     if digits and data["sample"]:
         print(_warn_of_sample(read))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams.net}: {table}, {sheet}")
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:
@@ -128,12 +128,12 @@ def _find(name: str) -> list[Path]:
 
 def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network is to see it, grey or RGB; grey ink fills a `share` of the square, or stays as it is."""
-    channels, size, _ = model.hparams.input_shape
+    channels, size, _ = model.hparams["input_shape"]
     if channels == 3:
         image, _ = decode(path, size)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams.mean[0]) if invert is None else invert:
+    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
         image = ImageOps.invert(image)
     return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 
@@ -146,16 +146,19 @@ def _predict(
     Raises:
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
     """
-    good, shares, shown, bad = [], [], {}, {}
+    good: list[Path] = []
+    shares: list[np.ndarray] = []
+    shown: dict[int, Image.Image] = {}
+    bad: dict[str, str] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     model = model.eval().to(device)
     for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
-        images = dict(zip(batch, in_threads(read, batch), strict=True))
-        bad |= {str(path): image for path, image in images.items() if isinstance(image, str)}
+        results = dict(zip(batch, in_threads(read, batch), strict=True))
+        bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
         if bad and not skip_bad:
             raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
-        images = {path: image for path, image in images.items() if not isinstance(image, str)}
+        images = {path: image for path, image in results.items() if not isinstance(image, str)}
         if images:
             shares.append(_probabilities(model, [*images.values()], device))
         for path, image in images.items():

@@ -28,6 +28,7 @@ from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.cross_validation import write_predictions
 from harness.tasks.tabular import predict
 from harness.tasks.trained import load_model
+from lit_modules import Regressor, RowClassifier
 
 
 def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: bool = False) -> None:
@@ -40,8 +41,8 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
         force: write over the file of an earlier call.
     """
     _check_output(Path(output), force)
-    folds = sorted(Path(checkpoint).glob("fold*")) or [checkpoint]
-    paths = [find_checkpoint(str(fold)) for fold in folds]
+    folds = [str(fold) for fold in sorted(Path(checkpoint).glob("fold*"))]
+    paths = [find_checkpoint(fold) for fold in folds or [checkpoint]]
     said = [_predict(path, Path(rows)) for path in paths]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, though every fold has its own training rows
@@ -83,6 +84,7 @@ def _predict(path: Path, rows: Path) -> Predicted:
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
         id_column, ids = fitted["id"], table.cells[fitted["id"]]
+    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
     said = predict(model, transform(frame, fitted))
     said = np.exp(said) if fitted["classes"] else np.log(said) if fitted["log_target"] else said
     return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))

@@ -148,9 +148,9 @@ class Classifier(Stages):
         self._freeze()
 
     def _freeze(self) -> None:
-        if not self.hparams.freeze_epochs:
+        if not self.hparams["freeze_epochs"]:
             return
-        self.frozen = self.current_epoch < self.hparams.freeze_epochs
+        self.frozen = self.current_epoch < self.hparams["freeze_epochs"]
         self.net.train(not self.frozen)  # BatchNorm keeps its statistics too
         for parameter in self._backbone():
             # DistributedDataParallel waits for all gradients, so there they are computed, and dropped below.
@@ -166,10 +166,10 @@ class Classifier(Stages):
         return [parameter for parameter in self.net.parameters() if parameter not in head]
 
     def _param_groups(self) -> list[Any]:
-        if self.hparams.backbone_lr is None:
+        if self.hparams["backbone_lr"] is None:
             return super()._param_groups()
         head = list(head_of(self.net).parameters())
-        return [{"params": self._backbone(), "lr": self.hparams.backbone_lr}, {"params": head}]
+        return [{"params": self._backbone(), "lr": self.hparams["backbone_lr"]}, {"params": head}]
 
 
 def _weighted(share: Tensor, own: Tensor, others: Tensor) -> Tensor:

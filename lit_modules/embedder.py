@@ -3,9 +3,9 @@
 Imported from here and not from the package: the losses' library takes a second.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from basics.errors import InputError
+from basics.trainer_parts import datamodule_of
 from lit_modules.losses import build_loss
 from lit_modules.means import precise, total, widest
 from lit_modules.nets import build_net
@@ -20,6 +21,12 @@ from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.retrieval import nearest_mean, retrieve
 from lit_modules.stages import Batch, Learnt, Stages
+
+
+class HasGallery(Protocol):
+    """A data module that has the images which the test's are compared with."""
+
+    def gallery_dataloader(self) -> Iterable[Batch]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +125,8 @@ class Embedder(Stages):
         super().on_validation_epoch_end()
 
     def on_test_epoch_start(self) -> None:
-        for batch in self.trainer.datamodule.gallery_dataloader():
+        data = cast(HasGallery, datamodule_of(self.trainer))  # which Lightning has no type for
+        for batch in data.gallery_dataloader():
             precision = self.trainer.precision_plugin  # Lightning applies it to its own loaders' batches
             with precision.forward_context():
                 self._evaluate("gallery", precision.convert_input(batch))
@@ -127,14 +135,15 @@ class Embedder(Stages):
     def on_test_epoch_end(self) -> None:
         self.embeddings["test"] = self._gather_seen()
         queries, labels = (part[self.global_rank :: self.trainer.world_size] for part in self.embeddings["test"])
-        sums = retrieve(queries, labels, *self.embeddings["gallery"]).sums(self.hparams.recall_at)
-        sums["acc"] = (nearest_mean(queries, *self.embeddings["gallery"]) == labels).sum()
+        sums = retrieve(queries, labels, *self.embeddings["gallery"]).sums(self.hparams["recall_at"])
+        sums["acc"] = float((nearest_mean(queries, *self.embeddings["gallery"]) == labels).sum())
         self._add("test", len(labels), sums)
         super().on_test_epoch_end()
 
-    def _add(self, stage: str, count: int, sums: dict[str, Any]) -> None:
-        exact = {"device": self.device, "dtype": widest(self.device)}
-        self.means[stage].add(count, **{name: torch.as_tensor(value, **exact) for name, value in sums.items()})
+    def _add(self, stage: str, count: int, sums: dict[str, float]) -> None:
+        dtype = widest(self.device)
+        exact = {name: torch.as_tensor(value, dtype=dtype, device=self.device) for name, value in sums.items()}
+        self.means[stage].add(count, **exact)
 
     def _gather_seen(self) -> Batch:
         """All ranks' embeddings and labels, on the CPU, in the order of the data."""
@@ -147,6 +156,7 @@ class Embedder(Stages):
             embeddings, labels = F.pad(embeddings, (0, 0, 0, missing)), F.pad(labels, (0, missing))
             # Rank r has each world_size-th image from r on: (world_size, n, D) -> (n, world_size, D) -> (N, D)
             embeddings, labels = (
-                self.all_gather(part).transpose(0, 1).flatten(0, 1)[:total] for part in (embeddings, labels)
+                cast(Tensor, self.all_gather(part)).transpose(0, 1).flatten(0, 1)[:total]  # of a tensor it makes one
+                for part in (embeddings, labels)
             )
         return embeddings.cpu(), labels.cpu()

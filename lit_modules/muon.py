@@ -9,7 +9,7 @@ functions, of which its own optimizers are made.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -58,7 +58,7 @@ class Muon(Optimizer):
         self.hidden = set(hidden)
 
     @torch.no_grad()
-    def step(self, closure=None):
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -72,7 +72,7 @@ class Muon(Optimizer):
         return loss
 
     def _muon(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
-        grads = [param.grad for param in params]
+        grads = _gradients(params)
         momenta = self._averages("momentum", params)
         torch._foreach_lerp_(momenta, grads, 1 - momentum)
         # Nesterov's (1 - momentum) of the gradient and `momentum` of the average, but for a factor that is divided out.
@@ -83,7 +83,7 @@ class Muon(Optimizer):
         torch._foreach_add_(params, updates, alpha=-lr)
 
     def _adam(self, params: list[Tensor], lr: float) -> None:
-        grads = [param.grad for param in params]
+        grads = _gradients(params)
         means, squares = self._averages("mean", params), self._averages("square", params)
         steps = [self._count_step(param) for param in params]
         torch._foreach_lerp_(means, grads, 1 - BETAS[0])
@@ -106,6 +106,11 @@ class Muon(Optimizer):
         return self.state[param]["step"]
 
 
+def _gradients(params: list[Tensor]) -> list[Tensor]:
+    """Of parameters that have one each."""
+    return [param.grad for param in params if param.grad is not None]
+
+
 def matrix_shape(tensor: Tensor) -> tuple[int, int]:
     """Of a convolution's filters, (O, I, H, W), that is (O, I * H * W)."""
     return len(tensor), tensor.numel() // len(tensor)
@@ -123,7 +128,8 @@ class Stack(NamedTuple):
         return len(self.members) * self.rows**2 * (2 * self.columns + self.rows)
 
     def join(self, other: "Stack") -> "Stack":
-        return Stack(*map(max, self[:2], other[:2]), self.members + other.members)
+        rows, columns = max(self.rows, other.rows), max(self.columns, other.columns)
+        return Stack(rows, columns, self.members + other.members)
 
 
 @cache
@@ -149,7 +155,7 @@ def stacks(shapes: tuple[tuple[int, int], ...], least_budget: float = 0.0) -> tu
     return tuple(found)
 
 
-def orthogonalize_(tensors: list[Tensor]) -> None:
+def orthogonalize_(tensors: Sequence[Tensor]) -> None:
     """Makes each matrix about U V^T of its singular value decomposition U S V^T, by Newton and Schulz's iteration."""
     if any(hasattr(tensor, "full_tensor") for tensor in tensors):
         orthogonalize_parts_(tensors)
@@ -162,7 +168,7 @@ def orthogonalize_(tensors: list[Tensor]) -> None:
     torch._foreach_copy_(ordered, windows([newton_schulz(x) for x in whole], ordered))
 
 
-def orthogonalize_parts_(tensors: list[Tensor]) -> None:
+def orthogonalize_parts_(tensors: Sequence[Any]) -> None:
     """The same for torch's DTensors, whose rows are spread over devices: each device computes the whole matrices."""
     from torch.distributed.tensor import distribute_tensor  # only here, for it takes time
 

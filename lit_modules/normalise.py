@@ -12,6 +12,9 @@ class Normalise(nn.Module):
     Both are hyperparameters of the module that has it, so that no checkpoint holds them twice.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)

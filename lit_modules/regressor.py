@@ -98,17 +98,17 @@ class Regressor(Stages):
     # Targets such as times in seconds differ by less than float32 tells apart: it has steps of 128 at 1.7e9.
     def _scale(self, targets: Tensor) -> Tensor:
         targets = targets.to(widest(targets.device))
-        targets = targets.log() if self.hparams.log_target else targets
-        return (targets - self.hparams.mean) / self.hparams.std
+        targets = targets.log() if self.hparams["log_target"] else targets
+        return (targets - self.hparams["mean"]) / self.hparams["std"]
 
     def _unscale(self, outputs: Tensor) -> Tensor:
-        values = outputs * self.hparams.std + self.hparams.mean
-        return values.exp() if self.hparams.log_target else values
+        values = outputs * self.hparams["std"] + self.hparams["mean"]
+        return values.exp() if self.hparams["log_target"] else values
 
     def _loss(self, outputs: Tensor, scaled: Tensor, reduction: str = "mean") -> Tensor:
         scaled = scaled.to(torch.promote_types(outputs.dtype, torch.float32))
-        if self.hparams.loss == "huber":
-            return F.huber_loss(outputs, scaled, reduction=reduction, delta=self.hparams.delta)
+        if self.hparams["loss"] == "huber":
+            return F.huber_loss(outputs, scaled, reduction=reduction, delta=self.hparams["delta"])
         return F.mse_loss(outputs, scaled, reduction=reduction)
 
     def learn(self, rows: Tensor, targets: Tensor) -> Learnt:
@@ -128,8 +128,8 @@ class Regressor(Stages):
         errors = self._unscale(outputs) - targets
         centred = targets - self._unscale(torch.zeros_like(targets))
         sums = dict(loss=loss, square=errors.square(), mae=errors.abs(), target=centred, variance=centred.square())
-        if self.hparams.log_target:
-            sums["log_square"] = ((outputs - self._scale(targets)) * self.hparams.std).square()
+        if self.hparams["log_target"]:
+            sums["log_square"] = ((outputs - self._scale(targets)) * self.hparams["std"]).square()
         return {name: values.sum() for name, values in sums.items()}
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
@@ -140,4 +140,4 @@ class Regressor(Stages):
             "mae": means["mae"],
             "r2": 1 - means["square"] / variance if variance > 0 else float("nan"),  # a single row has none
         }
-        return metrics | ({"log_rmse": means["log_square"] ** 0.5} if self.hparams.log_target else {})
+        return metrics | ({"log_rmse": means["log_square"] ** 0.5} if self.hparams["log_target"] else {})

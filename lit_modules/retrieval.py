@@ -57,14 +57,14 @@ def retrieve(
     Raises:
         InputError: a query's class is not in the gallery, or an embedding is not finite.
     """
-    labels, gallery_labels = labels.cpu().numpy(), gallery_labels.cpu().numpy()
-    check_labels(labels, gallery_labels)
+    wanted, found = labels.cpu().numpy(), gallery_labels.cpu().numpy()
+    check_labels(wanted, found)
     rows, everything = _unit(queries).numpy(), _unit(gallery).T.numpy()
 
     def rank(part: slice) -> Retrieval:
         keys = _distances(rows[part], everything).astype(np.int32)
         keys <<= 1
-        keys |= labels[part, None] == gallery_labels  # the last bit: of equals, images of another class go first
+        keys |= wanted[part, None] == found  # the last bit: of equals, images of another class go first
         if itself is not None:
             keys[np.arange(len(keys)), itself[part]] = FARTHEST
         keys.sort(axis=1)

@@ -4,17 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning.pytorch import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
 
 from basics.errors import InputError, reading
 from basics.lightning_internals import batch_in_epoch
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
+
+if TYPE_CHECKING:
+    from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Batch = tuple[Tensor, Tensor]
 Learnt = tuple[Tensor, dict[str, Tensor]]  # a batch's loss, and sums over its samples
@@ -32,6 +35,7 @@ class Stages(LightningModule, ABC):
         captured: what runs `learn` as CUDA graphs, while a training has it so.
     """
 
+    net: nn.Module
     metrics: tuple[str, ...]
     options_type: type[OptimizerOptions] = OptimizerOptions
 
@@ -49,25 +53,24 @@ class Stages(LightningModule, ABC):
             super().__setattr__(name, value)
 
     @classmethod
-    def load_from_checkpoint(
-        cls, checkpoint_path: str | Path, *args: Any, weights_only: bool = True, **kwargs: Any
-    ) -> "Stages":
+    def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "Self":
         """Lightning's, of which nothing in the file is executed and no address is fetched.
 
         Raises:
             InputError: it is an address, which Lightning would download unchecked.
             InputFileError: it cannot be read.
         """
+        kwargs.setdefault("weights_only", True)
         if "://" in str(checkpoint_path):
             raise InputError(f"{checkpoint_path}: is an address; download the file, and check it, before loading it")
         if not isinstance(checkpoint_path, str | Path):
-            return super().load_from_checkpoint(checkpoint_path, *args, weights_only=weights_only, **kwargs)
+            return super().load_from_checkpoint(checkpoint_path, *args, **kwargs)
         # By name, Lightning takes a ~ in it for the home directory.
         with reading(checkpoint_path), Path(checkpoint_path).open("rb") as file:
-            return super().load_from_checkpoint(file, *args, weights_only=weights_only, **kwargs)
+            return super().load_from_checkpoint(file, *args, **kwargs)
 
     @abstractmethod
-    def learn(self, *inputs: Tensor) -> Learnt:
+    def learn(self, *inputs: Any, **more: Any) -> Learnt:
         """The loss of a batch as `draw` returns it, and sums over its samples for the epoch's means.
 
         Of tensors only, and without a look at their values: its operations are recorded once and replayed for other
@@ -83,7 +86,7 @@ class Stages(LightningModule, ABC):
         return list(self.net.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        name = self.hparams.optimizer
+        name = self.hparams["optimizer"]
         options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
         hidden = hidden_matrices(self.net) if name == "muon" else []
         # A fused step is for GPUs; weights in parts, as of --strategy fsdp, have none with sgd.

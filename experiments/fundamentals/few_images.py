@@ -84,8 +84,8 @@ def prepare(
     data = FewImages(settings, augment, fold)
     data.prepare_data()
     data.setup()
-    options = {"net_args": PLAIN_NET, "lr": settings.lr} | options
-    return data, Classifier("cnn", data.input_shape, data.num_classes, data.mean, data.std, **options)
+    told: dict[str, Any] = {"net_args": PLAIN_NET, "lr": settings.lr, **options}
+    return data, Classifier("cnn", data.input_shape, data.num_classes, data.mean, data.std, **told)
 
 
 def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: Any) -> dict[str, float]:

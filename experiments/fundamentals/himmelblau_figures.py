@@ -55,8 +55,8 @@ def draw_basins(minima: Tensor, span: float, outcomes: dict[str, Any], side: int
         image[~arrived & ~(distance < NEAR)] = 0.6
         image[~np.isfinite(distance)] = 0
         axes.imshow(image.reshape(side, side, 3), origin="lower", extent=(-span, span, -span, span))
-        for number, point in enumerate(minima.tolist(), start=1):
-            axes.text(*point, str(number), ha="center", va="center", bbox=dict(boxstyle="circle", fc="white"))
+        for number, (x, y) in enumerate(minima.tolist(), start=1):
+            axes.text(x, y, str(number), ha="center", va="center", bbox=dict(boxstyle="circle", fc="white"))
     names = [f"{number}: ({x:.2f}, {y:.2f})" for number, (x, y) in enumerate(minima.tolist(), start=1)]
     handles = [Patch(color=colour, label=name) for colour, name in zip(palette, names, strict=True)]
     handles += [Patch(color="0.6", label="elsewhere"), Patch(color="black", label="diverged")]

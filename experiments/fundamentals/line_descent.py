@@ -7,7 +7,7 @@ a valley thousands of times as long as wide, and a rate that its steep sides all
 """
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -160,7 +160,8 @@ class Line(LightningModule):
         super().__init__()
         self.lr = lr
         self.weights = nn.Parameter(torch.zeros(2, dtype=torch.float64))
-        self.path, self.losses = [torch.zeros(2, dtype=torch.float64)], []
+        self.path = [torch.zeros(2, dtype=torch.float64)]
+        self.losses: list[Tensor] = []
 
     def forward(self, z: Tensor) -> Tensor:
         return self.weights[0] * z + self.weights[1]
@@ -171,7 +172,7 @@ class Line(LightningModule):
         self.losses.append(loss.detach())
         return loss
 
-    def on_train_batch_end(self, outputs: dict[str, Tensor], batch: list[Tensor], batch_idx: int) -> None:
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.path.append(self.weights.detach().clone())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

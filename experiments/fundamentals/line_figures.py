@@ -67,8 +67,9 @@ def draw_paths(points: Points, descents: dict[str, Descent]) -> "Figure":
 
 def _path(axes: "Axes", way: np.ndarray, best: np.ndarray) -> None:
     dense = len(way) > 1000  # there the places that were visited say more than the lines between them
-    style = dict(linewidth=0.25, marker=".", markersize=1.5) if dense else dict(linewidth=1.2, marker=".", markersize=4)
-    axes.plot(*way[:: -(-len(way) // DRAWN)].T, color=COLOURS[1], **style)
+    width, size = (0.25, 1.5) if dense else (1.2, 4.0)
+    w, b = way[:: -(-len(way) // DRAWN)].T
+    axes.plot(w, b, color=COLOURS[1], linewidth=width, marker=".", markersize=size)
     axes.plot(*way[0], marker="s", color="black", markersize=7, linestyle="none", label="start")
     axes.plot(*best, marker="*", color="black", markersize=12, linestyle="none", label="least squares")
     axes.plot(*way[-1], marker="o", color="white", markeredgecolor="black", markersize=6, linestyle="none", label="end")

@@ -88,8 +88,9 @@ def _draw_operation(axes: "Axes", operation: Operation) -> None:
             axes.plot([cell, place], [1, 0], color=colour, linewidth=width, zorder=2 + (output == shown))
         axes.scatter(place, 0, s=60 if size > CELLS else 130, marker="s", color=colour, edgecolor="0.3", zorder=4)
     inside = (cells >= 0) & (cells < CELLS)
-    for marked, style in ((inside, dict(color=COLOURS[0])), (~inside, dict(color="white", edgecolor=COLOURS[0]))):
-        axes.scatter(cells[marked], [1] * int(marked.sum()), s=130, marker="s", zorder=4, **style)
+    for marked, colour in ((inside, COLOURS[0]), (~inside, "white")):
+        row = [1] * int(marked.sum())
+        axes.scatter(cells[marked], row, s=130, marker="s", zorder=4, color=colour, edgecolor=COLOURS[0])
     axes.set(title=f"{name}: {CELLS} -> {size}", xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
     axes.axis("off")
 
@@ -103,7 +104,7 @@ def taps(operation: Operation) -> Tensor:
     layer = deepcopy(operation.layer)
     for parameter in layer.parameters():
         nn.init.constant_(parameter, float(parameter.ndim > 1))  # weights of 1, no bias
-    if operation.padding:
+    if isinstance(layer, nn.Conv1d) and operation.padding:
         layer.padding = (0,)  # its cells are inputs here
     with torch.no_grad():
         return layer(torch.eye(CELLS + 2 * operation.padding).unsqueeze(1))[:, 0] > 0

@@ -59,11 +59,11 @@ def _plane(embedding: Tensor) -> tuple[np.ndarray, tuple[str, str]]:
 
 def _scatter(axes: "Axes", points: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> None:
     for number, name in enumerate(classes):
-        its = points[labels == number]
+        its = points[labels == number]  # (n, 2)
         if not len(its):
             continue
         colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.scatter(*its.T, s=9, color=colour, marker=marker, alpha=0.6, linewidths=0)
+        axes.scatter(its[:, 0], its[:, 1], s=9, color=colour, marker=marker, alpha=0.6, linewidths=0)
         box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor=colour, alpha=0.85)
         axes.annotate(name, np.median(its, axis=0), ha="center", va="center", fontsize=9, bbox=box)
     axes.grid(alpha=0.3)
@@ -94,9 +94,9 @@ def draw_neighbours(queries: Embedded, gallery: Embedded, classes: Sequence[str]
     chosen = drawn + hardest
     figure, grid = new_figure(len(chosen), 1 + found.shape[1], size=(8, 1.08 * len(chosen) + 0.3), squeeze=False)
     for row, query in zip(grid, chosen, strict=True):
-        _show(row[0], images[query], classes[labels[query]], "black", 1.0)
+        _show(row[0], images[query], classes[int(labels[query])], "black", 1.0)
         for axes, place, fits in zip(row[1:], found[query], right[query], strict=True):
-            name, colour = classes[gallery.labels[place]], COLOURS[0] if fits else COLOURS[1]
+            name, colour = classes[int(gallery.labels[place])], COLOURS[0] if fits else COLOURS[1]
             _show(axes, gallery.images[place], f"{'✓' if fits else '✗'} {name}", colour, 1.0 if fits else 3.5)
     grid[0][0].set_title("query", fontsize=9)
     grid[0][1].set_title("nearest first", fontsize=9)

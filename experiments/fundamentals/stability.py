@@ -1,7 +1,7 @@
 """Softmax and cross-entropy at logits that a float's exponential can and cannot hold: a table and a figure."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -51,7 +51,7 @@ def _compare(axes: "Axes", z: Tensor, stable: Tensor, naive: Tensor) -> None:
             nearest, farthest = sorted(z[fails][[0, -1]].tolist(), key=abs)
             axes.axvspan(nearest, farthest, color=COLOURS[1], alpha=0.15, linewidth=0)
             centre = math.copysign(math.sqrt(nearest * farthest), nearest)
-            place = dict(rotation=90, ha="center", va="center", transform=axes.get_xaxis_transform())
+            place: dict[str, Any] = dict(rotation=90, ha="center", va="center", transform=axes.get_xaxis_transform())
             axes.text(centre, 0.5, f"naive: {kind}", **place)
     axes.set(xscale="symlog", xlabel="z")
     axes.grid(alpha=0.3)

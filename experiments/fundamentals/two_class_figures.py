@@ -1,6 +1,6 @@
 """Pictures of two classes: boundaries, curves over all thresholds, weights, and sigmoid beside softmax."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -62,9 +62,10 @@ def _probabilities(axes: "Axes", model: TwoClass, problem: Problem, threshold: f
     with torch.no_grad():
         z = model(torch.stack([x1.flatten(), x2.flatten()], dim=1)).view(x1.shape).numpy()
     colours = LinearSegmentedColormap.from_list("classes", [COLOURS[0], "white", COLOURS[1]])
-    extent = (low[0], high[0], low[1], high[1])
+    extent = (float(low[0]), float(high[0]), float(low[1]), float(high[1]))
     shades = axes.imshow(z, colours, vmin=0, vmax=1, alpha=0.55, extent=extent, origin="lower", aspect="auto")
-    for limit, style in ((0.5, "-"), (threshold, "--")):
+    lines: list[tuple[float | None, Literal["-", "--"]]] = [(0.5, "-"), (threshold, "--")]
+    for limit, style in lines:
         if limit is not None and z.min() < limit < z.max():
             axes.contour(x1, x2, z, [limit], colors="black", linestyles=style, linewidths=1.6)
             axes.add_line(Line2D([], [], color="black", linestyle=style, label=f"probability {limit:.2f}"))
@@ -73,9 +74,9 @@ def _probabilities(axes: "Axes", model: TwoClass, problem: Problem, threshold: f
 
 def _points(axes: "Axes", rows: Rows) -> None:
     for label, (colour, marker) in enumerate(((COLOURS[0], "o"), (COLOURS[1], "^"))):
-        points = rows.features[rows.labels == label].T
+        x1, x2 = rows.features[rows.labels == label].T
         axes.scatter(
-            *points, s=22, color=colour, marker=marker, edgecolors="white", linewidths=0.6, label=f"class {label}"
+            x1, x2, s=22, color=colour, marker=marker, edgecolors="white", linewidths=0.6, label=f"class {label}"
         )
 
 

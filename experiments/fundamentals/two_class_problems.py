@@ -33,8 +33,8 @@ def _split(name: str, features: np.ndarray, labels: np.ndarray) -> Problem:
     """Three fifths to train on, one to choose the threshold by, and one to test on."""
     rows = Rows(torch.from_numpy(features), torch.from_numpy(labels))
     ends = [0, len(labels) * 3 // 5, len(labels) * 4 // 5, len(labels)]
-    parts = [Rows(*(tensor[start:end] for tensor in rows)) for start, end in pairwise(ends)]
-    return Problem(name, *parts, positive="class 1")
+    train, val, test = (Rows(*(tensor[start:end] for tensor in rows)) for start, end in pairwise(ends))
+    return Problem(name, train, val, test, positive="class 1")
 
 
 class Diabetes(CsvTable):
@@ -76,5 +76,6 @@ def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
                 f"{table.source}, column {data.target!r}: {classes[missing.pop()]!r} is in none of the {len(indices)}"
                 f" {part} rows; it takes more rows"
             )
-    splits = [Rows(*(tensor[indices] for tensor in rows)) for indices in parts.values()]
-    return Problem("table", *splits, positive=f"{data.target} = {classes[1]}"), feature_names(data.preprocessing)
+    train, val, test = (Rows(*(tensor[indices] for tensor in rows)) for indices in parts.values())
+    problem = Problem("table", train, val, test, positive=f"{data.target} = {classes[1]}")
+    return problem, feature_names(data.preprocessing)

@@ -9,6 +9,7 @@ import numpy as np
 
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.table_data import TableData
 from harness.checking.findings import Finding
 
 BALANCE = 3  # the commonest class for each sample of the rarest, from which on accuracy says little of the latter
@@ -30,6 +31,7 @@ def splits_of(data: BatchModule) -> dict[str, Split]:
         keys, labels = fingerprints(arrays.train_images), arrays.train_labels
         test = Split(fingerprints(arrays.test_images), arrays.test_labels)
     else:
+        assert isinstance(data, TableData)  # there is no third kind
         keys, labels = fingerprints(data.rows), data.targets
         test = Split(keys[data.test_indices], labels[data.test_indices])
     train, val = (Split(keys[rows], labels[rows]) for rows in (data.train_indices, data.val_indices))
@@ -38,7 +40,7 @@ def splits_of(data: BatchModule) -> dict[str, Split]:
 
 def fingerprints(samples: np.ndarray) -> np.ndarray:
     """A number for each of the samples, (N, ...), the same for equal ones alone: 64 bits of BLAKE2."""
-    digests = b"".join(blake2b(np.ascontiguousarray(sample), digest_size=8).digest() for sample in samples)
+    digests = b"".join(blake2b(sample.tobytes(), digest_size=8).digest() for sample in samples)
     return np.frombuffer(digests, np.uint64)  # (N,)
 
 
@@ -75,7 +77,7 @@ def check_classes(splits: dict[str, Split], classes: Sequence[str]) -> Finding:
     for name, split in splits.items():
         present = np.bincount(split.labels, minlength=len(classes)) > 0
         missing = ~present & ((shares * len(split.labels) > MISSED) | (name == "training"))
-        lacks += [f"{classes[number]} is missing in {name}" for number in np.flatnonzero(missing)]
+        lacks += [f"{classes[number]} is missing in {name}" for number in np.flatnonzero(missing).tolist()]
     found = f"{len(classes)} in each split of " + ", ".join(f"{len(split.labels):,}" for split in splits.values())
     return Finding("classes", not lacks, _first(lacks) or found, "each class in training, validation and test")
 
@@ -96,7 +98,7 @@ def check_shares(splits: dict[str, Split], num_classes: int) -> Finding:
 
 def check_balance(labels: np.ndarray, classes: Sequence[str]) -> Finding:
     counts = np.bincount(labels, minlength=len(classes))
-    rare, common = counts.argmin(), counts.argmax()
+    rare, common = int(counts.argmin()), int(counts.argmax())
     ratio = counts[common] / max(1, counts[rare])
     found = f"{counts[rare]:,} ({classes[rare]}) to {counts[common]:,} ({classes[common]}), 1 to {ratio:.1f}"
     return Finding("class balance", ratio <= BALANCE, found, f"at most 1 to {BALANCE}")

@@ -19,6 +19,7 @@ from lightning.pytorch import Trainer
 
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.table_data import TableData
 from harness.checking.data_checks import check_data
 from harness.checking.findings import Finding
 from harness.checking.model_checks import (
@@ -52,7 +53,7 @@ OURS |= {"deterministic", "benchmark"}  # on which the time of a step depends
 
 def examine(name: str, model: Stages, data: BatchModule, flags: FitFlags) -> NoReturn:
     """Prints the findings, and ends the process: with status 0 where all are as expected, else with 1."""
-    print(f"{name}: {model.hparams.net}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
+    print(f"{name}: {model.hparams['net']}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
     count = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(Path(folder), flags)
@@ -105,12 +106,12 @@ def _batches(data: BatchModule) -> list[Batch]:
 
 
 def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iterator[Finding]:
-    images = isinstance(data, ImageData)
-    if images:
+    if isinstance(data, ImageData):
         yield check_range(batches[0])
-    if images or data.num_numbers:
+    numbers = data.num_numbers if isinstance(data, TableData) else None  # the first columns; None: all are
+    if numbers != 0:
         inputs = next(iter(data.val_dataloader()))[0]  # not augmented
-        yield check_input(model, inputs, slice(None) if images else slice(data.num_numbers))
+        yield check_input(model, inputs, slice(numbers))
     if type(model) in LOSSES_OF:  # those of pairs have no usual value
         yield check_initial_loss(model, batches[0])
     yield check_units(model, batches)
@@ -125,8 +126,9 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
     started = time.perf_counter()
     rates, losses = range_test(trainer, model, data, steps)
     seconds = (time.perf_counter() - started) / len(losses)
-    descends = FAMILIES.get(model.hparams.optimizer, model.hparams.optimizer) == "sgd"
-    yield check_rate(model.hparams.lr, rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
+    descends = FAMILIES.get(model.hparams["optimizer"], model.hparams["optimizer"]) == "sgd"
+    yield check_rate(model.hparams["lr"], rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
+    assert trainer.max_epochs is not None  # Lightning has a default
     total = seconds * trainer.num_training_batches * trainer.max_epochs
     found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {trainer.max_epochs} epochs in {_duration(total)}"
     yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")

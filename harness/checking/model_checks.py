@@ -63,7 +63,7 @@ def check_initial_loss(model: Stages, batch: Batch) -> Finding:
     loss = _loss_and_acc(twin_of(model), batch)[1]
     if isinstance(model, Regressor):
         return Finding("initial loss", loss <= ERROR, f"{loss:.2f}", f"at most {ERROR:g}; always the mean has 1")
-    usual = math.log(count := model.hparams.num_classes)
+    usual = math.log(count := model.hparams["num_classes"])
     ok = 0.5 * usual <= loss <= usual + LOSS
     return Finding("initial loss", ok, f"{loss:.2f}", f"{0.5 * usual:.2f} to {usual + LOSS:.2f}; chance has ln {count}")
 

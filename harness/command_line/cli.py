@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from inspect import Parameter, get_annotations, signature
+from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -94,13 +95,13 @@ def cli(
 
 
 def _script_of(main: Callable[..., Any]) -> Path:
-    return Path(sys.modules[main.__module__].__file__)
+    return Path(str(sys.modules[main.__module__].__file__))
 
 
 def _make_parser(main: Callable[..., Any], resumed: Path | None) -> ArgumentParser:
     """The parser of main's flags, whose defaults are those of the resumed run."""
     # jsonargparse takes a pattern.
-    files = [glob.escape(str(resumed / CONFIG))] if resumed else []
+    files: list[str | PathLike[Any]] = [glob.escape(str(resumed / CONFIG))] if resumed else []
     parser = ArgumentParser(exit_on_error=False, default_config_files=files)
     parser.add_argument("--config", action="config", help="a file with flags, such as a run's config.yaml")
     grouped = {name: each for name, each in _parameters(main).items() if is_dataclass(each.annotation)}
@@ -133,10 +134,11 @@ def _arguments(main: Callable[..., Any], flags: dict[str, Any], invocation: Invo
     """What `main` is called with."""
     arguments: dict[str, Any] = {}
     for name, parameter in _parameters(main).items():
-        if is_dataclass(parameter.annotation):
-            chosen = {each.name: flags[each.name] for each in fields(parameter.annotation) if each.name in flags}
-            known = {"invocation": invocation} if issubclass(parameter.annotation, Invoked) else {}
-            arguments[name] = parameter.annotation(**chosen, **known)
+        kind = parameter.annotation
+        if isinstance(kind, type) and is_dataclass(kind):
+            chosen = {each.name: flags[each.name] for each in fields(kind) if each.name in flags}
+            known: dict[str, Any] = {"invocation": invocation} if issubclass(kind, Invoked) else {}
+            arguments[name] = kind(**chosen, **known)
         else:
             arguments[name] = invocation if name == "invocation" else flags[name]
     return arguments

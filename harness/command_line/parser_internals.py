@@ -19,7 +19,8 @@ def allow_bare_flags(parser: ArgumentParser) -> None:
         if isinstance(action.default, bool) or str(action.metavar).startswith("{true"):
             action.nargs, action.const = "?", True
         elif not action.option_strings and getattr(action, "_typehint", None) == list[str]:
-            action.nargs, action._typehint, action.metavar = "+", str, action.dest
+            action.nargs, action.metavar = "+", action.dest
+            action._typehint = str  # type: ignore[attr-defined]  # of jsonargparse's own kind of action
 
 
 def flags_of(parser: ArgumentParser) -> list[str]:

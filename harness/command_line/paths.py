@@ -4,13 +4,15 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
+from jsonargparse import Namespace
+
 PATHS = (
     *("checkpoint", "csv", "data_dir", "figure", "files", "folders", "image", "init_from", "output", "pickle"),
     *("resume", "rows", "run_dir"),
 )  # the flags and arguments that are such names
 
 
-def expand_home(flags: MutableMapping[str, Any]) -> None:
+def expand_home(flags: MutableMapping[str, Any] | Namespace) -> None:
     """Replaces a `~` or `~user` that a name begins with by the home directory, as a shell does where it is no part of
     `--flag=~/name` or of a config file. Nothing else in a name is special: `$HOME` or `*` stay as they are, and a file
     that is called `~` is `./~`.

@@ -8,7 +8,7 @@ import json
 import statistics
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from harness.comparing.run_files import Run, mode_of, number
 
@@ -31,8 +31,8 @@ class Group(NamedTuple):
 
     def values(self, metric: str) -> list[float]:
         """Of all the runs; none where one of them has no such figure, since a mean of the others would flatter."""
-        values = [number(run.metrics.get(metric)) for run in self.runs]
-        return [] if None in values else values
+        values = [value for run in self.runs if (value := number(run.metrics.get(metric))) is not None]
+        return values if len(values) == len(self.runs) else []
 
     def mean(self, metric: str) -> float | None:
         values = self.values(metric)
@@ -157,7 +157,8 @@ def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max"
         flags = {name: text[name] for name in shown if name in text}
         groups.append(Group(flags if its[0].flags else {"run": its[0].path.name}, its))
     if metric:
-        groups.sort(key=lambda group: group.mean(metric), reverse=mode == "max")
+        # All groups have the metric that a table is ordered by.
+        groups.sort(key=lambda group: cast(float, group.mean(metric)), reverse=mode == "max")
     return groups
 
 

@@ -67,7 +67,8 @@ def draw_tables(drawn: Sequence[tuple[Table, Sequence[Curve]]]) -> "Figure":
 
 def draw_curves(figure: "Figure | SubFigure", table: Table, curves: Sequence[Curve]) -> None:
     """The curves of the best groups in colours, of all others in grey."""
-    groups, by, axes = table.groups, table.by, figure.subplots()
+    groups, by, axes, tag = table.groups, table.by, figure.subplots(), curve_of(table)
+    assert by is not None and tag is not None  # else there is no curve
     all_drawn = zip(groups, short_labels(groups), curves, strict=True)
     drawn = [(group, label, curve) for group, label, curve in all_drawn if len(curve.epochs)]
     for _, _, curve in drawn[len(COLOURS) :]:
@@ -80,7 +81,7 @@ def draw_curves(figure: "Figure | SubFigure", table: Table, curves: Sequence[Cur
         axes.fill_between(curve.epochs, curve.mean - curve.std, curve.mean + curve.std, color=colour, alpha=0.2, lw=0)
     if len(drawn) > len(COLOURS):
         axes.plot([], [], color="0.8", label=f"{len(drawn) - len(COLOURS)} others")
-    _label(axes, [curve for *_, curve in drawn[: len(COLOURS)]], curve_of(table))
+    _label(axes, [curve for *_, curve in drawn[: len(COLOURS)]], tag)
     axes.set_title(f"{table.kind.title}: mean over seeds, and one standard deviation")
     figure.legend(loc="outside lower center", fontsize=8, frameon=False)
 

@@ -66,8 +66,9 @@ def next_cell(space: Space, taken: Collection[Any]) -> dict[str, str] | None:
 
 def draw_new(space: Space, taken: Collection[Any]) -> dict[str, Any] | None:
     """Random values that are not taken; None where there may be none."""
+    source = random.Random()
     for _ in range(DRAWS):
-        values = {name: its.draw(random) for name, its in space.items()}
+        values = {name: its.draw(source) for name, its in space.items()}
         if key_of(values, space) not in taken:
             return values
     return None
@@ -77,5 +78,5 @@ def size(space: Space) -> float:
     """How many configurations there are."""
     count = 1.0
     for its in space.values():
-        count *= its.count
+        count *= its.cardinality
     return count

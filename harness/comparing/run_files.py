@@ -64,7 +64,7 @@ def _read(path: Path) -> Run:
 
 def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"net_args": {"dropout": 0.2}} becomes {"net_args.dropout": 0.2}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for name, value in flags.items():
         nested = isinstance(value, dict) and value
         flat |= flatten(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}

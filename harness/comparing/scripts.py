@@ -23,6 +23,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
+from io import TextIOWrapper
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
         own: flags that are the tool's after the script's name too; what follows such a flag belongs to it.
     """
     at = next((i for i, arg in enumerate(args) if arg.endswith(".py")), len(args))
-    tool, arguments, target = list(args[: at + 1]), [], None
+    tool = list(args[: at + 1])
+    arguments: list[str] = []
+    target: list[str] | None = None
     for arg in args[at + 1 :]:
         if arg.startswith("--"):
             target = tool if arg.partition("=")[0] in own else arguments
@@ -130,8 +133,8 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
         shutil.rmtree(run)
     folder.mkdir(parents=True, exist_ok=True)
     running = _runs(folder, State.RUNNING)  # still: the script refuses it, and says why
-    run = running[0] if running else unfinished(folder)
-    resume = ["--resume", str(run)] if run else []
+    to_resume = running[0] if running else unfinished(folder)
+    resume = ["--resume", str(to_resume)] if to_resume else []
     log = folder / "log.txt"
     return _process(script, [*arguments, "--run_dir", str(folder), *resume], log, log, share)
 
@@ -150,6 +153,7 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
+        assert isinstance(stream, TextIOWrapper)  # as in a process that has just begun
         stream.reconfigure(line_buffering=True)
     number, workers = share
     if workers > 1:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
@@ -132,7 +133,8 @@ def draw(
         place.axis("off")
     by_number = sorted(trials, key=lambda trial: trial.number)
     _scatter(places[0], by_number, list(range(1, len(trials) + 1)))
-    results = [sign * trial.value if trial.state == TrialState.COMPLETE else math.inf for trial in by_number]
+    finished = [trial.value if trial.state == TrialState.COMPLETE else None for trial in by_number]
+    results = [math.inf if value is None else sign * value for value in finished]
     best = [sign * value if value < math.inf else math.nan for value in itertools.accumulate(results, min)]
     places[0].step(range(1, len(trials) + 1), best, where="post", color="0.5", label="best so far", zorder=1)
     places[0].xaxis.set_major_locator(MaxNLocator(integer=True))
@@ -149,7 +151,8 @@ def _scatter(axes: "Axes", trials: list[FrozenTrial], x: list[Any]) -> None:
     for state, (marker, colour, text) in MARKERS.items():
         chosen = [(at, trial.value) for at, trial in zip(x, trials, strict=True) if trial.state == state]
         if chosen:
-            axes.scatter(*zip(*chosen, strict=True), marker=marker, color=colour, s=26, alpha=0.8, label=text)
+            places, values = zip(*chosen, strict=True)
+            axes.scatter(places, values, marker=marker, color=colour, s=26, alpha=0.8, label=text)
     axes.grid(alpha=0.3)
 
 
@@ -158,11 +161,11 @@ def _draw_flag(axes: "Axes", trials: list[FrozenTrial], name: str, importance: f
     values = [trial.params[name] for trial in trials]
     kind = trials[0].distributions[name]
     if isinstance(kind, optuna.distributions.CategoricalDistribution):
-        places = {value: at for at, value in enumerate(kind.choices)}
+        places = {str(value): at for at, value in enumerate(kind.choices)}
         values = [places[value] for value in values]
         axes.set_xticks(list(places.values()), list(places), rotation=30 if max(map(len, places)) > 5 else 0)
         axes.set_xlim(-0.5, len(places) - 0.5)
-    elif kind.log:
+    elif isinstance(kind, IntDistribution | FloatDistribution) and kind.log:
         axes.set_xscale("log")
     _scatter(axes, trials, values)
     axes.set(xlabel=name, title=f"importance {importance:.0%}" if importance is not None else "")

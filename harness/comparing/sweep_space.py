@@ -35,7 +35,7 @@ class Between(NamedTuple):
         return [str(int(end) if self.whole else end) for end in (self.low, self.high)]
 
     @property
-    def count(self) -> float:
+    def cardinality(self) -> float:
         return self.high - self.low + 1 if self.whole else math.inf
 
     def draw(self, random: "Random") -> float:
@@ -58,7 +58,7 @@ class OneOf(NamedTuple):
     examples: list[str]
 
     @property
-    def count(self) -> float:
+    def cardinality(self) -> float:
         return len(self.examples)
 
     def draw(self, random: "Random") -> str:

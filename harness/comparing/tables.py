@@ -6,7 +6,7 @@ import json
 import shutil
 import textwrap
 from collections.abc import Sequence
-from itertools import groupby, zip_longest
+from itertools import groupby
 from typing import Any
 
 from harness.comparing.comparison import Group, Table, configuration
@@ -60,7 +60,8 @@ def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
     for group, its in zip(table.groups, figures[1:], strict=True):
         text = " ".join(f"{name}={value}" for name, value in group.flags.items())
         lines = textwrap.wrap(text, max(LEAST_FLAGS, room), break_on_hyphens=False) or [""]
-        rows += [[line, *cells] for line, cells in zip_longest(lines, [its], fillvalue=[""] * len(its))]
+        further = [[""] * len(its)] * (len(lines) - 1)
+        rows += [[line, *cells] for line, cells in zip(lines, [its, *further], strict=True)]
     return rows
 
 
@@ -116,7 +117,7 @@ def _write_csv(tables: Sequence[Table]) -> str:
 def seeds_of(runs: Sequence[Run]) -> str:
     """Such as 0-4 9, or 0 0 3 where one was run twice."""
     seeds = sorted(run.seed for run in runs if isinstance(run.seed, int))
-    parts = []
+    parts: list[str] = []
     for _, its in groupby(enumerate(seeds), key=lambda pair: pair[1] - pair[0]):
         row = [seed for _, seed in its]
         parts += [f"{row[0]}-{row[-1]}"] if len(row) > 2 else map(str, row)

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import optuna
 from filelock import FileLock, Timeout
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from basics.errors import InputError
@@ -97,7 +98,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
         never = sweep.warmup < 0
         pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
         lower = sweep.mode == "min" if sweep.mode else lower_is_better(sweep.metric)
-        direction = "minimize" if lower else "maximize"
+        direction = StudyDirection.MINIMIZE if lower else StudyDirection.MAXIMIZE
         return optuna.create_study(
             storage=storage, pruner=pruner, study_name=sweep.folder.name, direction=direction, load_if_exists=True
         )
@@ -181,7 +182,8 @@ def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
     """Queues trials again whose worker died before the first heartbeat, which Optuna does not notice."""
     long_ago = datetime.now() - timedelta(seconds=DEAD_AFTER * sweep.heartbeat)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if trial.user_attrs.get("begun") != trial.number and trial.datetime_start < long_ago:
+        started = trial.datetime_start
+        if trial.user_attrs.get("begun") != trial.number and started and started < long_ago:
             with suppress(RuntimeError, ValueError):  # another worker was first
                 study.tell(trial.number, state=TrialState.FAIL)
                 _queue_again(study, trial)
@@ -270,6 +272,7 @@ def _run(
                     raise optuna.TrialPruned
     finally:
         stop(process, STOP_SECONDS if stopped.is_set() else 0)
+    assert process.exitcode is not None  # it has ended
     return process.exitcode
 
 

@@ -103,8 +103,8 @@ class PRCurve(NamedTuple):
 
 def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
     """Of a class, from each sample's score for it and whether it belongs to it; equal scores share a threshold."""
-    precision, recall, _ = binary_precision_recall_curve(scores, hits.long())  # loosest first
-    precision, recall = precision.flip(0).double().numpy(), recall.flip(0).double().numpy()
+    loosest_first = binary_precision_recall_curve(scores, hits.long())[:2]
+    precision, recall = (values.flip(0).double().numpy() for values in loosest_first)
     return PRCurve(recall[1:], precision[1:], float(np.diff(recall) @ precision[1:]))  # without the end at recall 0
 
 
@@ -123,7 +123,7 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
         label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out what begins with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
-    start = _corner(curves.values())
+    start = _corner(list(curves.values()))
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))
     mean = np.mean([curve.average for curve in curves.values()])
     axes.set(xlabel="recall: share of the class that is found", ylabel="precision: share of the found that is right")
@@ -145,7 +145,7 @@ class Calibration(NamedTuple):
 
     confidence: np.ndarray  # mean in each bin, (BINS,)
     accuracy: np.ndarray
-    count: np.ndarray
+    count: np.ndarray  # type: ignore[assignment]  # a method's name in other tuples
     error: float
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basics.errors import writing
+from basics.torch_internals import write_summaries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,9 +21,10 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 4), **options: Any) -> tuple[Any, Any]:
     """A figure of `size` in inches and its axes, as pyplot.subplots returns them, without pyplot's global state."""
     import matplotlib  # here, for its import takes half a second
+    from cycler import cycler
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):
+    with matplotlib.rc_context({"axes.prop_cycle": cycler(color=COLOURS)}):
         figure = Figure(figsize=size, layout="constrained")
         return figure, figure.subplots(rows, columns, **options)
 
@@ -51,7 +53,8 @@ def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter",
         image = Summary.Image(
             width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
         )
-        writer.file_writer.add_summary(Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)]), step)
+        summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
+        write_summaries(writer, [summary], step)
 
 
 def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:

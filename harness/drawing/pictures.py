@@ -9,15 +9,18 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor
 
+from basics.trainer_parts import callbacks_of, datamodule_of
 from callbacks import Histograms
 from datamodules import ImageData
+from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
 from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability
 from harness.drawing.figures import publish
@@ -40,11 +43,12 @@ LAYERS = 7  # whose feature maps are drawn
 
 def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
     """Pictures of the validation split, in training: in figures/epoch_N/, and in TensorBoard beside the curves."""
-    epoch = trainer.current_epoch + 1
-    folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{epoch}"
+    epoch, loader, logger = trainer.current_epoch + 1, trainer.val_dataloaders, trainer.logger
+    assert isinstance(logger, TensorBoardLogger) and isinstance(loader, EvalBatches)  # as of each run
+    step = epoch if getattr(logger, "by_epoch", False) else trainer.global_step
     with _reported():
-        figures = _draw(trainer, model, trainer.val_dataloaders, logits, labels)
-        publish(figures, folder, trainer.logger.experiment, epoch if trainer.logger.by_epoch else trainer.global_step)
+        figures = _draw(trainer, model, loader, logits, labels)
+        publish(figures, Path(logger.log_dir) / "figures" / f"epoch_{epoch}", logger.experiment, step)
 
 
 def draw_final(
@@ -56,15 +60,18 @@ def draw_final(
         logits: of the test set, (N, C), and labels: (N,); None where the task has no classes.
         best: where on the x-axis of the curves the best epoch ended; None where none was chosen.
     """
-    run, writer, step = Path(trainer.logger.log_dir), trainer.logger.experiment, trainer.global_step
+    logger, step = trainer.logger, trainer.global_step
+    assert isinstance(logger, TensorBoardLogger)  # as of each run
+    run, writer = Path(logger.log_dir), logger.experiment
     folder, loader = run / "figures", trainer.test_dataloaders
     with _reported():
         publish(draw_learning_curves(run, best), folder, writer, step)
-    for kept in [callback.gradients for callback in trainer.callbacks if isinstance(callback, Histograms)]:
+    for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     if logits is None or labels is None:
         return
+    assert isinstance(loader, EvalBatches)  # the one that was tested
     model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
     with _reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
@@ -87,13 +94,13 @@ def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
     """The figures, by name, of what the model said of the loader's first samples."""
-    probabilities, classes = logits.softmax(1), trainer.datamodule.classes
+    probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
         "precision_recall": draw_pr(probabilities, labels, classes),
         "reliability": draw_reliability(probabilities, labels),
     }
-    if not _shows_images(trainer, model):
+    if not _shows_images(model, trainer):
         return figures
     wrong = most_wrong(probabilities, labels)
     if len(wrong):
@@ -101,20 +108,26 @@ def _draw(
         figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
     figures["augmented"] = _draw_training_images(trainer, model)
     names = layer_names(model.net)
-    if kernels := first_kernels(model.net, trainer.datamodule.input_shape):
+    if kernels := first_kernels(model.net, _data_of(trainer).input_shape):
         layer, weight = kernels
         figures["kernels"] = draw_kernels(names[layer], weight)
     images, _ = loader.take(torch.tensor([0]))
     if maps := maps_of(model.net, lambda: _forward(trainer, model, images), at_most=LAYERS):
         named = [(names[layer], channels) for layer, channels in maps]
-        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[labels[0]])
+        figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[int(labels[0])])
     return figures
 
 
-def _shows_images(trainer: Trainer, model: LightningModule) -> bool:
+def _data_of(trainer: Trainer) -> BatchModule:
+    data = datamodule_of(trainer)
+    assert isinstance(data, BatchModule)  # as of each run
+    return data
+
+
+def _shows_images(model: LightningModule, trainer: Trainer) -> TypeGuard[Classifier]:
     """Whether images are classified by a network that is whole on each device, so that one rank can run it alone."""
     whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-    return whole and isinstance(model, Classifier) and isinstance(trainer.datamodule, ImageData)
+    return whole and isinstance(model, Classifier) and isinstance(_data_of(trainer), ImageData)
 
 
 @torch.no_grad()
@@ -126,10 +139,10 @@ def _forward(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor
 
 def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
     """Of a batch as training would make it next; the random numbers go on as if it had not been made."""
-    device = trainer.strategy.root_device
+    data, device = _data_of(trainer), trainer.strategy.root_device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        images, labels, *_ = model.draw(next(iter(trainer.datamodule.train_dataloader())))
-    return draw_augmented(images.float().cpu(), labels.cpu(), trainer.datamodule.classes)
+        images, labels, *_ = model.draw(next(iter(data.train_dataloader())))
+    return draw_augmented(images.float().cpu(), labels.cpu(), data.classes)
 
 
 def _add_curves_and_points(
@@ -142,10 +155,10 @@ def _add_curves_and_points(
     step: int,
 ) -> None:
     """TensorBoard's PR tab, and its projector with what the head gets of the first test images."""
-    probabilities, classes = logits.softmax(1), trainer.datamodule.classes
+    probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)
-    if _shows_images(trainer, model):
+    if _shows_images(model, trainer):
         images, its_labels = loader.take(torch.arange(min(EMBEDDED, len(labels))))
         features = features_of(model.net, lambda: _forward(trainer, model, images))
         if features is not None:

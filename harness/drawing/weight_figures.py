@@ -21,8 +21,8 @@ def draw_histograms(model: nn.Module, gradients: Mapping[str, Tensor]) -> "Figur
     """A hill for each layer, from the input at the top to the output: its weights, and the sizes of its gradients."""
     layers = {name: p for name, p in model.named_parameters() if p.ndim > 1}
     if len(layers) > LAYERS:
-        names = list(layers)
-        layers = {names[place]: layers[names[place]] for place in np.linspace(0, len(names) - 1, LAYERS).astype(int)}
+        every = list(layers)
+        layers = {every[place]: layers[every[place]] for place in np.linspace(0, len(every) - 1, LAYERS).astype(int)}
     weights = {name: _flat(p.detach()) for name, p in layers.items()}
     sizes = {name: _magnitudes(_flat(gradients[name])) for name in layers if name in gradients}
     figure, panels = new_figure(1, 2, size=(9, 1.6 + 0.42 * len(layers)), sharey=True)

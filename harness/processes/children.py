@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from multiprocessing.context import BaseContext
+from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -36,6 +36,7 @@ def end_with_parent(parent: int) -> None:
 def end_with_starter() -> None:
     """The same in a process of `multiprocessing`, which a fork server may have made for whoever wanted it."""
     starter = multiprocessing.parent_process()
+    assert starter is not None and starter.pid is not None  # as in such a process
     if sys.platform == "linux" and os.getppid() == starter.pid:
         end_with_parent(starter.pid)
     else:
@@ -65,7 +66,7 @@ def _await_end_of(parent: int) -> None:
         time.sleep(LOOK_SECONDS)
 
 
-def server_context(preload: Sequence[str]) -> BaseContext:
+def server_context(preload: Sequence[str]) -> SpawnContext | ForkServerContext:
     """Starts processes in tenths of a second, from one that has imported these modules and has no threads."""
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
@@ -97,6 +98,7 @@ def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
 
 def _signal(process: BaseProcess, name: str) -> None:
     """To the process and those that it has started, which may outlive it."""
+    assert process.pid is not None  # it was started
     try:
         os.killpg(process.pid, getattr(signal, name))
     except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own

@@ -39,7 +39,7 @@ def _handle(number: int, frame: Any) -> None:
     if _signal:
         return
     _signal = number
-    training = _watch.training
+    training = _watch.training if _watch else None
     if training and training.interruption.interrupt(number):
         return
     if LAUNCHER:

@@ -14,7 +14,7 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.lightning_internals import batch_in_epoch, progress, take_over_ranks
 
@@ -58,7 +58,8 @@ class Watch(threading.Thread):
         self._ranks: list[subprocess.Popen] = []
         self._signal, self._heard_at = 0, 0.0  # the first one
         self._failed_at = 0.0  # when a rank did
-        self._progress, self._progressed_at = (), 0.0
+        self._progress: tuple[Any, ...] = ()
+        self._progressed_at = 0.0
         self._ends = False
 
     def run(self) -> None:
@@ -116,7 +117,8 @@ class Watch(threading.Thread):
             self._end_stalled(trainer, stall_timeout)
 
     def _end_stalled(self, trainer: "Trainer", seconds: float) -> None:
-        stack = "".join(traceback.format_stack(sys._current_frames()[threading.main_thread().ident]))
+        frame = sys._current_frames().get(threading.main_thread().ident or 0)
+        stack = "".join(traceback.format_stack(frame))
         _say(f"\nerror: no batch has ended for {seconds:g} s, {_where(trainer)}; the main thread is at\n{stack}")
         if self.launcher:  # which may be the one that stalls, or be stopped
             time.sleep(LITTLE)  # for its own message

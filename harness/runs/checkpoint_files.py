@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 try:
     import fcntl
 except ImportError:  # Windows, where no open file can be removed anyway
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]  # a module, where there is one
 
 MARK = b"sha256:"
 COMMENT = len(MARK) + 2 * hashlib.sha256().digest_size
@@ -136,7 +136,7 @@ class _Hashing:
 def _write(checkpoint: dict[str, Any], file: BinaryIO, path: Path) -> None:
     """Writes the checkpoint with its SHA-256, and forces it to the disk; `path` is only named in messages."""
     hashing = _Hashing(file)
-    torch.save(checkpoint, hashing)
+    torch.save(checkpoint, cast(IO[bytes], hashing))  # of which torch asks for no more than it has
     if hashing.failure is None:
         file.seek(-len(EMPTY), os.SEEK_CUR)
         hashing.put(_comment(hashing.digest))

@@ -98,7 +98,7 @@ def newest_intact(checkpoint: Path) -> Checkpoint:
         steps = {path: steps for path in others if path != checkpoint and (steps := _steps(path)) is not None}
         if checkpoint.name not in RESUMABLE or not steps:
             raise
-        newest = max(steps, key=steps.get)
+        newest = max(steps, key=lambda path: steps[path])
         if is_rank_zero():
             print(f"{error}; going on from {newest.name}, of step {steps[newest]:,}", flush=True)
         return read_checkpoint(newest, mmap=False)

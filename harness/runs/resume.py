@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.strategies import ParallelStrategy
 
 from basics.errors import InputError, writing
 from harness.processes.ranks import is_rank_zero
@@ -77,7 +78,7 @@ def opened_run(
         try:
             yield Opened(folder, checkpoint, flags)
         finally:
-            if begins and is_rank_zero():
+            if begins and folder and is_rank_zero():
                 _remove_if_new(folder)
 
 
@@ -165,11 +166,13 @@ def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trai
     """
     if resume != AUTO or trainer.world_size == 1:
         return checkpoint
-    if trainer.strategy.cluster_environment.creates_processes_externally:
+    strategy = trainer.strategy
+    assert isinstance(strategy, ParallelStrategy) and strategy.cluster_environment  # as there are several ranks
+    if strategy.cluster_environment.creates_processes_externally:
         if CHOICE in os.environ:
             return Path(os.environ[CHOICE]) if os.environ[CHOICE] else None
-        trainer.strategy.setup_environment()  # `fit` would do it later; then it is done
-        return trainer.strategy.broadcast(checkpoint)
+        strategy.setup_environment()  # `fit` would do it later; then it is done
+        return strategy.broadcast(checkpoint)
     if trainer.num_nodes > 1:
         raise InputError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")
     os.environ[CHOICE] = str(checkpoint or "")

@@ -32,6 +32,7 @@ from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
 from harness.training.report import log_run, num_parameters, write_json
+from lit_modules import Regressor
 
 NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
 
@@ -88,6 +89,7 @@ def cross_validate(table: Callable[..., HousePrices], flags: CrossValidationFlag
     data.setup()
     ids, _ = data.submission_rows()  # all files are checked before anything is trained
     with opened_run(data.name, flags.run_dir, flags.net, flags.resume, kept_by(flags)) as opened:
+        assert opened.folder is not None  # it is not a dry run
         tasks = _tasks(flags, opened.folder)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
         print(f"run directory: {opened.folder}", flush=True)
@@ -115,6 +117,7 @@ def _train_all(
 ) -> tuple[list[FoldResult], int]:
     """The tasks' results, and the number of processes; a run that is refused before it has trained is removed."""
     run = opened.folder
+    assert run is not None and opened.flags is not None  # it is not a dry run
     begins = not (run / CONFIG).exists()
     write_config(run, opened.flags)
     accelerators = 0 if flags.accelerator == "cpu" else torch.cuda.device_count()
@@ -155,8 +158,15 @@ def train_fold(
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         data = table(seed=seed, val_size=0, fold=fold)
         data.setup()
-        alone = {"seed": seed, "monitor": None, "devices": 1, "checkpoint_epochs": NEVER, "invocation": BY_PYTHON}
+        alone: dict[str, Any] = {
+            "seed": seed,
+            "monitor": None,
+            "devices": 1,
+            "checkpoint_epochs": NEVER,
+            "invocation": BY_PYTHON,
+        }
         _, model, metrics = train_table(data, replace(flags, **alone), run)
+    assert isinstance(model, Regressor)  # prices are numbers
     held_out, submission = (predict(model, rows) for rows in (data.rows[data.test_indices], data.submission_rows()[1]))
     result = FoldResult(
         data.test_indices, np.log(held_out), np.log(submission), metrics["epochs"], num_parameters(model)
@@ -219,6 +229,7 @@ def _finish(
 ) -> dict[str, Any]:
     """Writes predictions, figures and metrics, prints the scores, and returns the metrics."""
     run = opened.folder
+    assert run is not None and opened.flags is not None  # it is not a dry run
     submission = np.exp(np.mean([result.submission for result in results], axis=0))
     predicted = np.exp(_pooled(len(data.targets), results))
     out_of_fold = {data.target: data.targets, "predicted": predicted}

@@ -15,21 +15,21 @@ Functions to call, and nothing to inherit from but flags.
 
 from typing import Protocol, TypeVar
 
-from lightning.pytorch import LightningDataModule, LightningModule
-
+from datamodules.batch_module import BatchModule
 from harness.runs.invocation import kept_by
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
 from harness.training.trainer import NO_EXTRAS, Extras, keep_freed_memory
+from lit_modules.stages import Stages
 
 DEFAULTS = FitFlags()
 
 
 def fit_and_test(
     name: str,
-    model: LightningModule,
-    data: LightningDataModule,
+    model: Stages,
+    data: BatchModule,
     flags: FitFlags = DEFAULTS,
     theirs: Extras = NO_EXTRAS,
 ) -> Result:

@@ -52,13 +52,14 @@ def train_table(
     """
     seed_everything(data.seed, verbose=False)
     net_args = complete_net_args(data, flags.net, flags.net_args)
-    kept = {"preprocessing": data.preprocessing, "net_args": net_args}
+    kept: dict[str, Any] = {"preprocessing": data.preprocessing, "net_args": net_args}
     model: Regressor | RowClassifier
     if data.classification:
         model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **values(flags, RowOptions))
     else:
-        target = *data.target_mean_std(), data.log_target
-        model = Regressor(flags.net, data.input_shape, *target, **kept, **values(flags, RegressorOptions))
+        mean, std = data.target_mean_std()
+        options = values(flags, RegressorOptions)
+        model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
         return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
     return fit_and_test(data.name, model, data, flags, theirs)

@@ -97,8 +97,8 @@ def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count
     images = (samples.digits() if channels == 1 else samples.shapes()).test_images[:count]
     pixels = torch.from_numpy(images).view(len(images), *images.shape[1:3], channels).permute(0, 3, 1, 2)
     pixels = F.interpolate(pixels, size=size)  # (N, H, W, C) -> (N, C, H, W), the nearest pixel
-    images = pixels.squeeze(1) if channels == 1 else pixels.permute(0, 2, 3, 1)
-    return images.numpy(), "images of the embedded sample, the run's own not being at hand"
+    enlarged = pixels.squeeze(1) if channels == 1 else pixels.permute(0, 2, 3, 1)
+    return enlarged.numpy(), "images of the embedded sample, the run's own not being at hand"
 
 
 def _is_there(data: ImageData) -> bool:

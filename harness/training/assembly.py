@@ -75,7 +75,7 @@ def _step_by_step(flags: FitFlags, mode: str | None) -> list[Callback]:
     return [
         *([Capture(asked=bool(flags.capture), compiled=bool(flags.compile))] if captures else []),
         *([GradientNorms()] if flags.log_gradients else []),
-        *([EarlyStop(flags.monitor, flags.early_stopping, mode)] if flags.early_stopping else []),
+        *([EarlyStop(flags.monitor, flags.early_stopping, mode)] if flags.early_stopping and flags.monitor else []),
         # The finder's rates end in infinity.
         *([] if flags.find_lr else [FiniteGuard(flags.on_nonfinite, flags.monitor)]),
         *([] if flags.enable_progress_bar is False else [ProgressLine()]),

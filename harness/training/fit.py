@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Trainer
 
 from basics.errors import InputError
 from callbacks import FirstStep, Interruption
+from datamodules.batch_module import BatchModule
 from harness.processes.exits import watching
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
 from harness.runs.checkpoints import Checkpoint, check_fits, newest_intact, set_aside
@@ -32,9 +33,10 @@ from harness.training.preflight import (
     check_splits,
 )
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
-from harness.training.run_logger import open_logger, worth_comparing, write_flags, write_layout
+from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags, write_layout
 from harness.training.run_texts import write_texts
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
+from lit_modules.stages import Stages
 
 
 class Result(NamedTuple):
@@ -47,7 +49,7 @@ class Result(NamedTuple):
     """
 
     run: Path | None
-    model: LightningModule
+    model: Stages
     metrics: dict[str, Any]
 
 
@@ -55,8 +57,8 @@ class Job(NamedTuple):
     """What is trained, and the name of the experiment."""
 
     name: str
-    model: LightningModule
-    data: LightningDataModule
+    model: Stages
+    data: BatchModule
 
 
 def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS) -> Result:
@@ -146,18 +148,23 @@ def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint 
         job.model.net.compile(mode=mode)  # in place, so that checkpoints keep the plain names
 
 
-def _begin(trainer: Trainer, run: Path, kept: Mapping[str, Any], invocation: Invocation, damaged: Path | None) -> None:
+def _begin(
+    trainer: Trainer, run: Path | None, kept: Mapping[str, Any], invocation: Invocation, damaged: Path | None
+) -> None:
     """Writes what a run's directory has from the start; nothing is left that could refuse the run."""
     if not trainer.is_global_zero:
         return
+    assert run is not None  # a dry run has no such callback
+    logger, model = run_logger_of(trainer), trainer.lightning_module
+    assert isinstance(model, Stages)
     if damaged:
         set_aside(damaged)
     remove_unfinished(run / "checkpoints")
     put_by_metrics(run)
     write_config(run, kept)
-    trainer.logger.begun = True
-    write_layout(trainer.logger, trainer.lightning_module.metrics)
-    write_texts(trainer.logger, hardware(trainer), kept, invocation.command)
+    logger.begun = True
+    write_layout(logger, model.metrics)
+    write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # of a resumed run, in place of those of before
 
 

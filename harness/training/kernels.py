@@ -41,7 +41,7 @@ def choose_kernels(
         torch.use_deterministic_algorithms(bool(deterministic), warn_only=deterministic == "warn")
         # torch would also fill each new tensor, a kernel more each time, so that a program that reads what nobody has
         # written repeats itself too. Ours reads nothing of the kind: two runs are equal without (tests/accelerator).
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module's property
 
 
 def _check_exact(benchmark: bool | None) -> None:

@@ -38,12 +38,13 @@ def range_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The learning rate and the smoothed training loss of each step until it diverges."""
     epochs = trainer.max_epochs
-    set_max_epochs(trainer, max(epochs, steps))  # else a short run on few batches ends the test
+    set_max_epochs(trainer, max(epochs or 0, steps))  # else a short run on few batches ends the test
     with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
         finder = Tuner(trainer).lr_find(
             model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
         )
     set_max_epochs(trainer, epochs)
+    assert finder is not None  # as in a dry run only
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 
 

@@ -13,6 +13,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __v
 from lightning.pytorch.callbacks import Timer
 
 from basics.errors import InputError, InputFileError
+from basics.trainer_parts import callbacks_of, overfits_batches
 from datamodules.augment import Moment
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
@@ -32,7 +33,8 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
         raise InputError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
-    if any(timer.time_remaining() <= 0 for timer in trainer.callbacks if isinstance(timer, Timer)):
+    timers = [callback.time_remaining() for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
+    if any(left is not None and left <= 0 for left in timers):
         raise InputError("max_time: must be above 0")
     for name in ("limit_train_batches", "limit_test_batches"):
         if not getattr(trainer, name):
@@ -56,12 +58,12 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
         name = f"limit_{split}_batches"
         limit = getattr(trainer, name)
         if isinstance(limit, float) and limit > 0 and int(limit * count) == 0:
-            name = "overfit_batches" if trainer.overfit_batches and split != "test" else name
+            name = "overfit_batches" if overfits_batches(trainer) and split != "test" else name
             raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
     every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
-    within_epochs = isinstance(every, int) and trainer.check_val_every_n_epoch is not None
-    if counts and within_epochs and every > counts["train"]:
+    within_epochs = trainer.check_val_every_n_epoch is not None
+    if counts and within_epochs and isinstance(every, int) and every > counts["train"]:
         raise InputError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
 
 
@@ -88,7 +90,7 @@ def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Tra
             first = augmentation(first, Moment(torch.arange(2), 0, trainer.max_epochs or -1))
     if first.shape != images.shape and (fault := _fault(model, first)):
         size = " x ".join(map(str, first.shape[2:]))
-        raise InputError(f"augment {data.hparams.augment}: the network does not take images of {size}: {fault}")
+        raise InputError(f"augment {data.hparams['augment']}: the network does not take images of {size}: {fault}")
     if batch_size == 1 and (fault := _fault(model, first[:1])):
         raise InputError(f"batch_size 1: the network does not train on single samples: {fault}")
 
@@ -109,7 +111,7 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
     What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
     """
     saved, path = checkpoint.content.get(type(data).__qualname__), checkpoint.path
-    if not saved:
+    if not saved or not isinstance(data, BatchModule):
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
         raise InputError(f"{path}: is of another split; some of what it was trained on would be validation data")

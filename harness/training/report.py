@@ -10,18 +10,20 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
 from basics.files import replacing
 from basics.lightning_internals import epochs_begun
+from basics.trainer_parts import callbacks_of
 from basics.versions import git_commit
 from callbacks import TestOutputs, Throughput
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
 from harness.runs.layout import METRICS
-from harness.training.run_logger import RunLogger, worth_comparing, write_flags
+from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
+from lit_modules.stages import Stages
 
 
 class Best(NamedTuple):
@@ -47,7 +49,7 @@ class Evaluation(NamedTuple):
 
 
 def finish(
-    trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path | None, kept: Mapping[str, Any]
+    trainer: Trainer, model: Stages, data: LightningDataModule, run: Path | None, kept: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics.
 
@@ -56,10 +58,12 @@ def finish(
         kept: the flags of the run, as config.yaml has them.
     """
     # The best one; the last one where no metric chooses.
-    saved = [callback for callback in trainer.checkpoint_callbacks if callback.best_model_path]
+    checkpoints = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+    saved = [each for each in checkpoints if each.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     if run:
-        trainer.logger.begun = trainer.logger.ended = True  # begun: also where there was nothing left to train
+        logger = run_logger_of(trainer)
+        logger.begun = logger.ended = True  # begun: also where there was nothing left to train
     # Not what the training has counted: one that was resumed at its end has set up no validation.
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
     metrics = evaluation.metrics | _facts(trainer, model, kept)
@@ -73,9 +77,9 @@ def finish(
     return metrics
 
 
-def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(trainer: Trainer, model: Stages, kept: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json says besides the figures of the best epoch."""
-    throughput = next(callback for callback in trainer.callbacks if isinstance(callback, Throughput))
+    throughput = next(callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput))
     return {
         "epochs": epochs_begun(trainer),  # begun: the last may have been stopped
         "steps": trainer.global_step,
@@ -90,7 +94,7 @@ def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) ->
     }
 
 
-def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool, earlier: int) -> None:
+def _print_report(metrics: dict[str, Any], model: Stages, chosen: bool, earlier: int) -> None:
     print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
     print(
         f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
@@ -102,18 +106,20 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
 
 def _write_report(
     trainer: Trainer,
-    model: LightningModule,
+    model: Stages,
     evaluation: Evaluation,
     best: Best,
     kept: Mapping[str, Any],
     metrics: dict[str, Any],
 ) -> None:
     """metrics.json, the last entries of TensorBoard, and pictures where the test's outputs were kept for them."""
-    logger, run = trainer.logger, Path(trainer.logger.log_dir)
+    logger = run_logger_of(trainer)
+    run = Path(logger.log_dir)
+    assert best.path is not None  # as of each run that is not dry
     write_json(run / METRICS, metrics)
     logger.ended, by_epoch = False, logger.by_epoch
     _log_final(logger, type(model), best.path, kept, metrics)
-    if any(isinstance(callback, TestOutputs) for callback in trainer.callbacks):
+    if any(isinstance(callback, TestOutputs) for callback in callbacks_of(trainer)):
         place = _place(best.path, by_epoch) if best.chosen else None
         draw_final(trainer, model, evaluation.outputs, evaluation.labels, place)
     logger.finalize("success")
@@ -126,7 +132,7 @@ def _place(best: str | None, by_epoch: bool) -> int | None:
 
 
 def evaluate(
-    trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
+    trainer: Trainer, model: Stages, data: LightningDataModule, checkpoint: str | None, validates: bool
 ) -> Evaluation:
     """Evaluates a model, with the checkpoint's weights if given.
 
@@ -141,7 +147,7 @@ def evaluate(
     metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     metrics["test/samples"] = int(metrics["test/samples"])
-    kept = [callback for callback in trainer.callbacks if isinstance(callback, TestOutputs)]
+    kept = [callback for callback in callbacks_of(trainer) if isinstance(callback, TestOutputs)]
     return Evaluation(metrics, kept[0].outputs, kept[0].labels) if kept else Evaluation(metrics)
 
 
@@ -164,7 +170,7 @@ def _times_tested(run: Path) -> int:
 
 
 def _log_final(
-    logger: TensorBoardLogger, kind: type[LightningModule], best: str, kept: Mapping[str, Any], metrics: dict[str, Any]
+    logger: RunLogger, kind: type[LightningModule], best: str, kept: Mapping[str, Any], metrics: dict[str, Any]
 ) -> None:
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}

@@ -4,8 +4,9 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
@@ -36,7 +37,7 @@ class RunLogger(TensorBoardLogger):
 
     @property
     def experiment(self) -> "SummaryWriter":
-        return super().experiment if self.begun else _NoWriter()
+        return super().experiment if self.begun else cast("SummaryWriter", _NoWriter())  # which takes any call
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         if self.ended:
@@ -63,17 +64,23 @@ class _NoWriter:
         return lambda *args, **kwargs: None
 
 
+def run_logger_of(trainer: Trainer) -> RunLogger:
+    """The logger of a run that is not dry, which comes before any others."""
+    assert isinstance(trainer.logger, RunLogger)
+    return trainer.logger
+
+
 def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> RunLogger:
     """The logger of a run, new or resumed at a checkpoint.
 
     Args:
         curves_by: step or epoch.
     """
-    by_epoch, resumed = choose("curves_by", curves_by, {"step": False, "epoch": True}), {}
+    by_epoch, purge_step = choose("curves_by", curves_by, {"step": False, "epoch": True}), None
     if checkpoint:  # what the interrupted run logged beyond it is logged again, so the old points are dropped
-        resumed["purge_step"] = _first_point(checkpoint.content, by_epoch)
+        purge_step = _first_point(checkpoint.content, by_epoch)
         _wait_for_order(run)
-    logger = RunLogger(run, name="", version="", default_hp_metric=False, **resumed)
+    logger = RunLogger(run, name="", version="", default_hp_metric=False, purge_step=purge_step)
     logger.by_epoch, logger.begun = by_epoch, False
     return logger
 

@@ -37,7 +37,8 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
     def connect(self, model: LightningModule) -> None:
         super().connect(model)
-        model.configure_model = partial(shard, model)  # a hook of Lightning's, which other strategies do not need
+        # A hook of Lightning's, which other strategies do not need.
+        model.configure_model = partial(shard, model)  # type: ignore[method-assign]  # on purpose
 
     def setup_environment(self) -> None:
         shard_over_all(self)
@@ -46,13 +47,15 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
 def shard(model: LightningModule) -> None:
     """Cuts the net into parts, each layer that has parts itself and then the rest."""
+    net = model.net
+    assert model.device_mesh is not None and isinstance(net, nn.Module)  # the one is the strategy's, the other ours
     mesh = model.device_mesh["data_parallel"]
-    if not isinstance(model.net, FSDPModule):
-        for layer in model.net.children():
+    if not isinstance(net, FSDPModule):
+        for layer in net.children():
             _shard_layer(layer, mesh)
-        fully_shard(model.net, mesh=mesh)
-        if hasattr(model.net, "members"):  # an ensemble's, which training calls in place of `forward`
-            register_fsdp_forward_method(model.net, "members")
+        fully_shard(net, mesh=mesh)
+        if hasattr(net, "members"):  # an ensemble's, which training calls in place of `forward`
+            register_fsdp_forward_method(net, "members")
 
 
 def _shard_layer(layer: nn.Module, mesh: DeviceMesh) -> None:

@@ -104,8 +104,9 @@ def build_trainer(
         raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
     choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
     _check_processes(trainer, flags)
-    if type(trainer.precision_plugin) is HalfPrecision:
-        set_precision(trainer, _HalfInputs(trainer.precision))
+    plugin = trainer.precision_plugin
+    if type(plugin) is HalfPrecision:
+        set_precision(trainer, _HalfInputs(plugin.precision))
     return trainer
 
 
@@ -151,5 +152,5 @@ class _NoProfiler(PassThroughProfiler):
 
     nothing = nullcontext()
 
-    def profile(self, action_name: str) -> AbstractContextManager:
+    def profile(self, action_name: str) -> AbstractContextManager:  # type: ignore[override]  # it is only entered
         return self.nothing

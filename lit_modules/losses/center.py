@@ -25,6 +25,8 @@ class Center(nn.Module):
         InputError: a number is out of its range.
     """
 
+    centres: Tensor
+
     def __init__(self, embedding_size: int, num_classes: int, weight: float = 0.05, rate: float = 0.5) -> None:
         super().__init__()
         if weight < 0:

@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
+from importlib.machinery import FileFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -37,8 +38,10 @@ def nets() -> dict[str, Callable[..., nn.Module]]:
 @cache
 def _files() -> tuple[list[ModuleType], dict[Path, str]]:
     """The modules here, and what is wrong with the files that are none."""
-    modules, faults = [], {}
+    modules: list[ModuleType] = []
+    faults: dict[Path, str] = {}
     for found in pkgutil.iter_modules(__path__):
+        assert isinstance(found.module_finder, FileFinder)  # as of all that is in a folder
         path = Path(found.module_finder.path, found.name)
         path = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
         try:
@@ -79,10 +82,11 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
             net.eval()(torch.zeros(1, *input_shape))
         net.train()
     if not hasattr(net, "head") and (head := output_layer(net, num_outputs)) is not None:
-        net.head = head
+        net.head = head  # type: ignore[assignment]  # torch knows of tensors and modules only
     return net
 
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:
     """The outputs of each member of an ensemble, (B, members, num_outputs); another network is its only member."""
-    return net.members(x) if hasattr(net, "members") else net(x).unsqueeze(1)
+    members = getattr(net, "members", None)
+    return members(x) if members else net(x).unsqueeze(1)

@@ -32,5 +32,5 @@ def inception_mnist(input_shape: Sequence[int], num_outputs: int, dropout: float
         nn.Dropout(dropout),
         nn.Linear(256, num_outputs),
     )
-    net.head = "9"
+    net.head = "9"  # type: ignore[assignment]  # torch knows of tensors and modules only
     return net.apply(he_normal)

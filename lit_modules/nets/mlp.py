@@ -90,7 +90,7 @@ class MLP(nn.Module):
         sizes = [math.prod(input_shape), *widths]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layer = [_linear(fan_in, fan_out, init, suitable)]
+            layer: list[nn.Module] = [_linear(fan_in, fan_out, init, suitable)]
             layer += [normalise(fan_out)] if normalise else []
             layer += [activate(), drop(dropout)] if dropout else [activate()]
             layers += [Residual(*layer)] if residual and fan_in == fan_out else layer

@@ -49,7 +49,7 @@ class FirstUnit(nn.Module):
             nn.ReLU(),
             nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
         )
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or channels != width:
             self.shortcut = nn.Conv2d(channels, width, kernel_size=1, stride=stride, bias=False)
 

@@ -30,6 +30,8 @@ class Whitening(nn.Module):
     The weights follow from the first batch in training and then stay; the bias learns.
     """
 
+    weight: Tensor
+
     def __init__(self, channels: int, eps: float = WHITENING_EPS) -> None:
         super().__init__()
         if not eps > 0:
@@ -76,11 +78,15 @@ class Norm(nn.BatchNorm2d):
     called `weight`, which has to be a parameter or None where `--sync_batchnorm` replaces this layer.
     """
 
+    scale: Tensor
+    num_batches_tracked: Tensor  # None only in layers without statistics
+    momentum: float  # None only in those that average over all batches
+
     def __init__(self, channels: int, momentum: float = NORM_MOMENTUM) -> None:
         if not 0 < momentum <= 1:
             raise InputError(f"net_args norm_momentum {momentum}: must be above 0, and at most 1")
         super().__init__(channels, momentum=momentum)
-        self.weight = None
+        self.register_parameter("weight", None)
         self.register_buffer("scale", torch.ones(channels), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:

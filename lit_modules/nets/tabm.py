@@ -74,8 +74,9 @@ class TabM(nn.Module):
         sizes = [inputs - self.numbers + self.numbers * embedding_size, *widths]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
-            layers += [EnsembleLinear(fan_in, fan_out, size), activate(), nn.Dropout(dropout)]
-            initialise(layers[-3].weight)
+            linear = EnsembleLinear(fan_in, fan_out, size)
+            layers += [linear, activate(), nn.Dropout(dropout)]
+            initialise(linear.weight)
         # Random signs make the members see different inputs; else they would all learn the same.
         layers[0].scale_in = nn.Parameter(2.0 * torch.randint(2, (size, sizes[0])) - 1)
         self.hidden = nn.Sequential(*layers)
@@ -83,7 +84,7 @@ class TabM(nn.Module):
         self.heads = nn.Parameter(torch.empty(size, widths[-1], num_outputs).uniform_(-bound, bound))
         self.head_bias = nn.Parameter(torch.zeros(size, num_outputs))
         self.linear = nn.Linear(inputs, num_outputs) if linear_path else None
-        if linear_path:
+        if self.linear:
             nn.init.zeros_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
 
@@ -134,6 +135,11 @@ def build_embedding(name: str, numbers: int, size: int, bins: Sequence[Sequence[
 
 class PiecewiseLinear(nn.Module):
     """A piecewise linear function of each number, with kinks at the edges of its bins, then a rectifier."""
+
+    start: Tensor
+    width: Tensor
+    low: Tensor
+    high: Tensor
 
     def __init__(self, bins: Sequence[Sequence[float]], size: int) -> None:
         super().__init__()

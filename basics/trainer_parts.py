@@ -1,0 +1,33 @@
+"""Attributes that Lightning gives a Trainer from outside its class, so that no type checker knows of them."""
+
+from lightning.pytorch import Callback, LightningDataModule, Trainer
+
+
+def callbacks_of(trainer: Trainer) -> list[Callback]:
+    """All callbacks, in the order in which their hooks are called."""
+    return trainer.callbacks  # type: ignore[attr-defined]  # set by its callback connector
+
+
+def set_callbacks(trainer: Trainer, callbacks: list[Callback]) -> None:
+    """Gives the trainer another list, and leaves the old one as it is: Lightning may be going through it."""
+    trainer.callbacks = callbacks  # type: ignore[attr-defined]  # set by its callback connector
+
+
+def drop_callback(trainer: Trainer, done: Callback) -> None:
+    """Takes out a callback that has no more to do, since each one in the list costs time in every step."""
+    set_callbacks(trainer, [callback for callback in callbacks_of(trainer) if callback is not done])
+
+
+def datamodule_of(trainer: Trainer) -> LightningDataModule | None:
+    """What the trainer was given its data by, if by a data module."""
+    return trainer.datamodule  # type: ignore[attr-defined]  # set by its data connector
+
+
+def steps_between_logs(trainer: Trainer) -> int:
+    """`log_every_n_steps`; 0 is never."""
+    return trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
+
+
+def overfits_batches(trainer: Trainer) -> bool:
+    """Whether it trains on the same few batches all the time."""
+    return bool(trainer.overfit_batches)  # type: ignore[attr-defined]  # set while its arguments are checked
