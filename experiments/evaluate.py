@@ -32,32 +32,37 @@ from lit_modules.stages import Stages
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationFlags(TrainerFlags):
-    """The model, and what it is evaluated on.
+    """What is evaluated on.
 
     Args:
-        checkpoint: run directory, whose best epoch is taken, or checkpoint file.
         data: evaluate on another data set of such images and classes, by its name; null: that of the training.
         data_dir: folder that holds it; null: that of the training.
         sample: use the embedded sample; null: if the training did.
         precision: of the computation, such as 32-true; null: that of the training.
     """
 
-    checkpoint: str
     data: str | None = None
     data_dir: str | None = None
     sample: bool | None = None
 
 
-def main(flags: EvaluationFlags) -> dict[str, Any]:
-    """Prints and returns the figures of a checkpoint."""
-    checkpoint = read_checkpoint(find_checkpoint(flags.checkpoint))
-    model, path = load_model(checkpoint), checkpoint.path
-    data = load_data(checkpoint, flags.data, data_dir=flags.data_dir, sample=flags.sample)
+DEFAULTS = EvaluationFlags()
+
+
+def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
+    """Prints and returns the figures of a checkpoint.
+
+    Args:
+        checkpoint: run directory, whose best epoch is taken, or checkpoint file.
+    """
+    read = read_checkpoint(find_checkpoint(checkpoint))
+    model, path = load_model(read), read.path
+    data = load_data(read, flags.data, data_dir=flags.data_dir, sample=flags.sample)
     data.prepare_data()
     data.setup()
     chosen = (flags.data, flags.data_dir, flags.sample) != (None, None, None)
     _check_fits(path, model, data, chosen)
-    precision = flags.precision or checkpoint.content.get("precision")
+    precision = flags.precision or read.content.get("precision")
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
     check_batches(data, trainer)
     metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics

@@ -27,10 +27,9 @@ DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, Ima
 # Rates below those that nets start from elsewhere here, most so for the backbone: what it learned is to be kept.
 @dataclass(frozen=True, kw_only=True)
 class FineTuneFlags(ImageFlags):
-    """What goes on where. The checkpoint says which network it is.
+    """What the network goes on to; the checkpoint says which it is.
 
     Args:
-        checkpoint: run directory, checkpoint file, or torchvision:NAME.
         data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100 or own_images.
         lr: highest learning rate of the head.
         backbone_lr: of all other layers; null: that of the head.
@@ -38,7 +37,6 @@ class FineTuneFlags(ImageFlags):
         skip_bad: of own_images, see own_images.py.
     """
 
-    checkpoint: str
     data: str = "cifar10"
     lr: float = 0.01
     backbone_lr: float | None = 0.002
@@ -46,24 +44,31 @@ class FineTuneFlags(ImageFlags):
     skip_bad: bool = False
 
 
-def main(flags: FineTuneFlags) -> None:
-    """Fine-tunes a trained network on another data set and tests its best epoch."""
-    net, net_args = _network(flags)
+DEFAULTS = FineTuneFlags()
+
+
+def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
+    """Fine-tunes a trained network on another data set and tests its best epoch.
+
+    Args:
+        checkpoint: run directory, checkpoint file, or torchvision:NAME.
+    """
+    net, net_args = _network(checkpoint, flags.resume)
     dataset: Callable[..., ImageData] = choose("data", flags.data, DATA)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
-    classify(dataset, replace(flags, net=net, net_args=net_args, init_from=flags.checkpoint))
+    classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))
 
 
-def _network(flags: FineTuneFlags) -> tuple[str, dict[str, Any] | None]:
+def _network(checkpoint: str, resume: str | None) -> tuple[str, dict[str, Any] | None]:
     """The name of the checkpoint's network, and its options."""
-    if flags.checkpoint.startswith(TORCHVISION):
-        return "imagenet", {"arch": flags.checkpoint.removeprefix(TORCHVISION)}
-    resumed = flags.resume if flags.resume != "auto" else None
-    trained = read_checkpoint(find_checkpoint(resumed or flags.checkpoint)).content["hyper_parameters"]
+    if checkpoint.startswith(TORCHVISION):
+        return "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
+    resumed = resume if resume != "auto" else None
+    trained = read_checkpoint(find_checkpoint(resumed or checkpoint)).content["hyper_parameters"]
     net, net_args = trained.get("net"), trained.get("net_args")
     if not isinstance(net, str) or not isinstance(net_args, dict | None):
-        raise InputError(f"{flags.checkpoint}: names no network")
+        raise InputError(f"{checkpoint}: names no network")
     return net, net_args
 
 

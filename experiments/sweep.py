@@ -53,7 +53,6 @@ class SweepFlags:
     """What is searched, and how.
 
     Args:
-        script: such as cifar10.py.
         vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
         trials: how many, by all workers of the study together; more than before adds to it. No more than there are
             configurations.
@@ -67,7 +66,6 @@ class SweepFlags:
         arguments: of the script; they are what follows its name.
     """
 
-    script: str
     vary: list[str] = field(default_factory=list)
     trials: int = 20
     metric: str | None = None
@@ -80,12 +78,19 @@ class SweepFlags:
     arguments: list[str] = field(default_factory=list)
 
 
-def main(flags: SweepFlags) -> None:
-    """Tries values of a script's flags, and shows which are good."""
+DEFAULTS = SweepFlags()
+
+
+def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
+    """Tries values of a script's flags, and shows which are good.
+
+    Args:
+        script: such as cifar10.py.
+    """
     for name, value in {"trials": flags.trials, "jobs": flags.jobs, "heartbeat": flags.heartbeat}.items():
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
-    sweep = _prepare(flags)
+    sweep = _prepare(script, flags)
     study = open_study(sweep)
     fewer = f", as there are {sweep.trials} configurations" if sweep.trials < flags.trials else ""
     print(f"{sweep.folder}: {sweep.trials} trials{fewer}", flush=True)
@@ -100,9 +105,9 @@ def main(flags: SweepFlags) -> None:
     say_best(study, sweep)
 
 
-def _prepare(flags: SweepFlags) -> Sweep:
+def _prepare(script: str, flags: SweepFlags) -> Sweep:
     """What is searched, checked with the script itself; makes the sweep's folder."""
-    space, path = parse_vary(flags.vary), find_script(flags.script)
+    space, path = parse_vary(flags.vary), find_script(script)
     its = check_space(path, flags.arguments, space)
     metric = _choose_metric(its, flags.metric)
     mode = _mode(metric, its)
