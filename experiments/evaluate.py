@@ -1,13 +1,13 @@
-"""Validation and test figures of a trained model once more, on any number of devices.
+"""The validation and test figures of a trained model again, on any number of devices.
 
     python experiments/evaluate.py runs/mnist/<run>
     python experiments/evaluate.py runs/cifar10/<run>/checkpoints/last.ckpt --devices 2 --accelerator cpu
-    python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another set of such images
+    python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another data set of such images
     python experiments/evaluate.py runs/own_images/<run> --data_dir elsewhere
 
-The checkpoint has the network, the data set with its splits, and the precision, so that the figures are those of
-metrics.json. It takes images, tables (of a cross-validated run each fold: runs/house_prices/<run>/fold0) and
-embeddings. Nothing is written.
+The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
+metrics.json. Images, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
+(runs/house_prices/<run>/fold0). Nothing is written.
 """
 
 from pathlib import Path
@@ -38,10 +38,10 @@ def main(
 
     Args:
         checkpoint: run directory, whose best epoch is taken, or checkpoint file.
-        data: evaluate on another data set of such images and classes, by its name; null: that of the training.
-        data_dir: folder that holds it; null: that of the training.
-        sample: use the embedded sample; null: if the training did.
-        precision: of the computation, such as 32-true; null: that of the training.
+        data: name of another data set with such images and as many classes; null: the one it was trained on.
+        data_dir: folder that holds it; null: the folder used in training.
+        sample: use the embedded sample; null: if training did.
+        precision: of the computation, such as 32-true; null: the precision used in training.
     """
     path = find_checkpoint(checkpoint)
     model = load_model(path)
@@ -62,7 +62,7 @@ def main(
 
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
-    """Raises ValueError where the model cannot take the data, or its data have changed and are not `chosen`."""
+    """Raises ValueError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
     shape, classes = tuple(data.input_shape), len(data.classes)
     wanted, known = tuple(model.hparams.input_shape), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):
@@ -70,7 +70,7 @@ def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> N
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
         )
     images = isinstance(data, ImageData)
-    # Both follow from the training split, and from all that chooses it.
+    # Both depend on the training split, and so on everything that determines it.
     fitted, now = (model.hparams.mean, data.mean) if images else (model.hparams.preprocessing, data.preprocessing)
     if not images:
         now = {name: now.get(name) for name in fitted}  # an older checkpoint has fewer

@@ -12,7 +12,7 @@ from datamodules import FashionMNIST
 from harness.command_line.cli import cli
 from harness.tasks.classification import LARGE_NETS, LARGE_RECIPE, classify
 
-# What each net starts from here; a flag on the command line goes before.
+# The flags that each network starts from here; command-line flags override them.
 RECIPES: dict[str, dict[str, Any]] = {
     **dict.fromkeys(LARGE_NETS, LARGE_RECIPE),
     "softmax": dict(lr=0.1, batch_size=128, max_epochs=20, lr_decay="cosine"),

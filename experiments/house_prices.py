@@ -1,7 +1,7 @@
-"""House prices: networks on Kaggle's table, by k-fold cross-validation, up to a submission.
+"""House prices: networks on Kaggle's table, from k-fold cross-validation to a submission.
 
     python experiments/house_prices.py --folds 5            each row predicted by a model that has not seen it
-    python experiments/house_prices.py --net linear         the simplest: one-hot and standardised, one linear layer
+    python experiments/house_prices.py --net linear         one linear layer on one-hot and standardised columns
     python experiments/house_prices.py --folds 0            one training with a validation split
     python experiments/house_prices.py --sample             on a generated table; no download
 
@@ -22,7 +22,7 @@ from harness.processes.ranks import is_rank_zero
 from harness.tasks.cross_validation import cross_validate, write_predictions
 from harness.tasks.tabular import predict, train_table
 
-# What each net starts from here; a flag on the command line goes before.
+# The flags that each network starts from here; command-line flags override them.
 RECIPES: dict[str, dict[str, Any]] = {
     "linear": dict(
         lr=0.01,
@@ -51,7 +51,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         weight_decay=0.1,
         loss="huber",
         scale="robust",
-        # The few houses of extreme size are to stay so: robust scaling bounds them, and clipping would level them.
+        # The few houses of extreme size should stay so: robust scaling bounds them, clipping would level them.
         log1p="none",
         clip=[],
         net_args={"linear_path": True, "widths": [128, 128], "size": 16, "dropout": 0.05},
@@ -87,21 +87,21 @@ def main(
         net: name of the network: linear, mlp, tabm, or another of lit_modules/nets.
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
         fold_seed: of the folds, which are those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
-        seeds: how often each fold is trained, from other initial weights; their log-prices are averaged.
-        jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
-        seed: of the first training: initial weights, order of batches and all random draws.
+        seeds: how often each fold is trained, from different initial weights; the log-prices are averaged.
+        jobs: folds to train at a time, each in a process; 0: as many as there are cores or accelerators.
+        seed: of the first training's initial weights, order of batches and all random draws.
         batch_size: rows per device and step.
         val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows.
-        features: engineered: quality scales as numbers, and areas, ages and baths added up; plain: neither.
-        log1p: skewed: logarithms of skewed numbers; none.
+        features: engineered: quality scales as numbers, and areas, ages and baths summed up; plain: neither.
+        log1p: skewed: take the logarithm of skewed numbers; none: of no numbers.
         clip: quantiles of the training rows that numbers are clipped to; [] for none.
         scale: standard, robust (with a smooth end) or quantile.
-        rare: categories with fewer training rows share one column.
+        rare: categories with fewer training rows than this share one column.
         data_dir: folder that holds house-prices/{train,test}.csv; what is missing is downloaded to it.
         sample: use a generated table, which needs no files.
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         run_dir: where runs are kept.
-        resume: run directory to continue in place, or auto; of folds, those that have ended are kept.
+        resume: run directory to continue in place, or auto; folds that have finished are kept.
         checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
     """
     table = partial(

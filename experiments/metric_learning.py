@@ -1,4 +1,4 @@
-"""Metric learning: digits embedded so that their neighbours are of their class, by one of six losses.
+"""Metric learning: digits embedded so that neighbours are of the same class, by one of six losses.
 
     python experiments/metric_learning.py                                     on scikit-learn's digits; no download
     python experiments/metric_learning.py --embedding_size 2                  the plane itself, one ray for each class
@@ -7,9 +7,9 @@
 `--sample` means what it does elsewhere, but is on unless it is set to false. The queries are the test images, the
 gallery is all training files, and distance is cosine distance. Validation images are compared with each other.
 
-With no flags precision@1 is 99.4 to 100 %, by the number of threads, that of PCA and linear NCA about 99 %, and mAP
-0.995, 0.681 and 0.68. In `embedding.png` classes lie apart that overlap under the linear maps; in `neighbours.png` the
-hardest queries lie between two digits.
+Without flags, precision@1 is 99.4 to 100 %, depending on the number of threads, and about 99 % for PCA and linear NCA;
+mAP is 0.995, 0.681 and 0.68. In `embedding.png` classes are apart that overlap under the linear maps; in
+`neighbours.png` the hardest queries are halfway between two digits.
 
 64-D on the sample, 360 queries, seed 0, 20 epochs in 20 to 35 s on one core of an AMD EPYC (AVX512), torch 2.15:
 
@@ -51,9 +51,9 @@ from lit_modules.embedder import Embedder
 from lit_modules.retrieval import check_k, check_labels, retrieve
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST)}
-# Where a loss does better with other values than main's; a flag on the command line goes before.
+# What a loss does better with than with main's values; command-line flags override it.
 RECIPES: dict[str, dict[str, Any]] = {
-    "contrastive": dict(lr=0.3),  # gradients shrink as most pairs reach the margin
+    "contrastive": dict(lr=0.3),  # gradients shrink as more and more pairs reach the margin
 }
 BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
 
@@ -80,11 +80,11 @@ def main(
     baselines: bool = True,
     data_dir: str = "data",
     sample: bool = True,
-    monitor: str | None = "val/map",  # finer than precision_at_1, which a small split lets reach 1
+    monitor: str | None = "val/map",  # finer than precision_at_1, which reaches 1 on a small split
     channels_last: bool = True,
     **flags: Any,
 ) -> dict[str, Any]:
-    """Trains an embedding of images, and retrieves from the training images those nearest to each test image.
+    """Trains an embedding of images, and retrieves the training images that are nearest to each test image.
 
     Args:
         loss: softmax, center, nca, proxy_nca, triplet or contrastive.
@@ -94,7 +94,7 @@ def main(
         net: name of the network, one of lit_modules/nets.
         net_args: options of the network, such as --net_args.dropout 0.2.
         lr: initial, or with onecycle highest, learning rate.
-        batch_size: images per device and step; pairs and triplets are made of these.
+        batch_size: images per device and step; pairs and triplets are formed among these.
         seed: of the validation split, the initial weights, the order of batches and all random draws.
         optimizer: sgd, rmsprop, adam, adamw, adagrad, adadelta or muon.
         momentum: of sgd, rmsprop and muon.
@@ -102,8 +102,8 @@ def main(
         weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         augment: augmentations of the training images (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images.
-        recall_at: numbers of neighbours among which the query's class is looked for.
-        baselines: compare with PCA and linear NCA of the pixels, of the same dimension.
+        recall_at: numbers of neighbours to search for the query's class.
+        baselines: compare with PCA and linear NCA of the pixels, at the same dimension.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         sample: use the embedded sample, which needs no files; --sample false for the whole set.
     """
@@ -137,7 +137,7 @@ def main(
 
 
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
-    """Raises ValueError where there is nothing to learn or to retrieve."""
+    """Raises ValueError if there is nothing to learn or to retrieve."""
     arrays = images.arrays
     if len(images.val_indices) < 2:
         raise ValueError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")

@@ -27,8 +27,8 @@ from datamodules import MNIST
 from harness.command_line.cli import cli
 from harness.tasks.classification import classify
 
-# What each net does well with here; a flag on the command line goes before.
-LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place
+# The flags that each network does well with here; command-line flags override them.
+LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # handwriting leans, and varies in size and position
 ONECYCLE: dict[str, Any] = dict(lr=0.1, batch_size=128, lr_decay="onecycle", augment=LIGHT_DISTORTIONS)
 CONVOLUTIONS: dict[str, Any] = dict(**ONECYCLE, weight_decay=5e-4, channels_last=True)
 RECIPES: dict[str, dict[str, Any]] = {

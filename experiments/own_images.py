@@ -3,7 +3,7 @@
     python experiments/own_images.py --data_dir photos
     python experiments/own_images.py --sample           on generated shapes; no files
 
-The images lie in photos/train/<class>/; photos/val/ and photos/test/ may be beside it, and are held out of it if not.
+The images are in photos/train/<class>/. If there is no photos/val/ or photos/test/, they are held out of train/.
 
 No figure has been measured here yet.
 """
@@ -15,8 +15,8 @@ from datamodules import ImageFolder
 from harness.command_line.cli import cli
 from harness.tasks.classification import classify
 
-# What each net starts from here; a flag on the command line goes before. Sets of one's own are mostly small: few
-# images a step make enough steps, and augmentation and softened targets work against learning them by heart.
+# The flags that each network starts from here; command-line flags override them. Such data sets are mostly small: small
+# batches give enough steps, and augmentation and softened targets keep the network from learning the images by heart.
 SMALL_SET = dict(batch_size=32, max_epochs=40, lr_decay="onecycle", weight_decay=5e-4, augment="flip,crop:8")
 RECIPES: dict[str, dict[str, Any]] = {
     "softmax": dict(lr=0.005, batch_size=32, max_epochs=20, lr_decay="cosine"),
@@ -34,8 +34,8 @@ def main(
     Args:
         net: name of the network, one of lit_modules/nets.
         data_dir: folder that holds train/<class>/, and val/ and test/ if there are any.
-        image_size: side of the images in pixels; they are resized, and cut to their middle square.
-        skip_bad: leave out files that cannot be read as images, in place of refusing them.
+        image_size: side of the images in pixels; they are resized, and cropped to their central square.
+        skip_bad: skip files that cannot be read as images, instead of ending with an error.
     """
     classify(partial(ImageFolder, image_size=image_size, skip_bad=skip_bad), net, data_dir=data_dir, **flags)
 

@@ -2,19 +2,19 @@
 
     python experiments/sweep.py cifar10.py --net speednet --vary lr=1e-3..1e-1:log batch_size=128,256,512 --trials 30
     python experiments/sweep.py --jobs 2 mnist.py --sample --net lenet5 --vary lr=0.001..1:log --trials 20
-    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on as many machines as there are
+    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on any number of machines
 
-What is not a flag of this tool is passed on to the script. `--vary` (sweep_space.py) says which values a flag may have.
-Where all are finite choices, the sweep is a grid: each cell once, in a random order, up to --trials of them. Else the
-sampler is TPE (Bergstra et al. 2011), and a configuration that has been tried is not tried again. A run that is worse
-after some epochs than the median of the others is ended. What is optimised is a validation figure of each run's best
-epoch; the test set decides nothing.
+Flags that are not those of this tool are passed on to the script. `--vary` (sweep_space.py) says which values a flag
+may have. If all of them are finite choices, the sweep is a grid: each cell once, in random order, up to --trials of
+them. Otherwise the sampler is TPE (Bergstra et al. 2011), and no configuration is tried twice. A run that after some
+epochs is worse than the median of the others is ended. The score is a validation figure of each run's best epoch; the test set
+decides nothing.
 
-All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and log.txt;
-in the end trials.csv and sweep.png. Each trial is a line when it ends; the last lines are the best one's run directory
-and the command that repeats it. The same command again, also at the same time, is one more worker of the study.
-Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
-whose script fails is one of the --trials, and stops nothing; --retry_failed tries it again.
+Everything is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and
+log.txt; at the end trials.csv and sweep.png. Each trial prints a line when it ends; the last lines are the best trial's
+run directory and the command that repeats it. The same command again, even at the same time, adds a worker to the
+study. Workers may be killed and started again: the trial of a dead worker is finished by another, from its checkpoint.
+A trial whose script fails counts as one of the --trials and stops nothing; --retry_failed tries it again.
 """
 
 import json
@@ -43,7 +43,7 @@ OWN = (
     "--prune",
     "--heartbeat",
     "--retry_failed",
-)  # after the script's name too
+)  # flags of this tool that may follow the script's name too
 
 
 def main(
@@ -62,18 +62,18 @@ def main(
     """Tries values of a script's flags, and shows which are good.
 
     Args:
-        script: such as cifar10.py.
-        vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
-        trials: how many, by all workers of the study together; more than before adds to it. No more than there are
-            configurations.
+        script: the script to run, such as cifar10.py.
+        vary: flags and the values they may have, such as lr=1e-3..1e-1:log batch_size=128,256.
+        trials: how many, by all workers of the study together, and at most one for each configuration; a higher number
+            than before adds to the study.
         metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
         prune: end runs that fall behind.
         storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
         jobs: trials at a time in this process, which share cores and accelerators.
-        heartbeat: seconds from one sign of life to the next; a worker that gives none for six times as long is dead.
-        retry_failed: try those again first whose script has failed.
+        heartbeat: seconds between two signs of life; a worker that gives none for six times as long counts as dead.
+        retry_failed: first try those trials again whose script has failed.
         run_dir: where runs are kept.
-        arguments: of the script; they are what follows its name.
+        arguments: those of the script, after its name.
     """
     for name, value in {"trials": trials, "jobs": jobs, "heartbeat": heartbeat}.items():
         if value < 1:
@@ -85,7 +85,7 @@ def main(
     folder = Path(run_dir) / "sweep" / label(path, arguments, [sorted(vary), metric])
     folder.mkdir(parents=True, exist_ok=True)
     storage = storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-    warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # learning rates may rise in the first epochs
+    warmup = int(flags.get("max_epochs") or 0) // 4 if prune else -1  # epochs in which learning rates may still rise
     wanted = int(min(trials, size(space)))
     sweep = Sweep(path, arguments, space, metric, wanted, folder, storage, heartbeat, warmup, mode)
     study = open_study(sweep)
@@ -110,10 +110,10 @@ def main(
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:
-    """The script's flags, which has been shown each choice and both ends of each range.
+    """The flags of the script, which has been shown each choice and both ends of each range.
 
     Raises:
-        ValueError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.
+        ValueError: the script refuses one or reads two of them as the same, or a flag is both fixed and varied.
     """
     shown = []
     for row in range(max(len(its.examples) for its in space.values())):

@@ -14,7 +14,7 @@ from datamodules.csv_table import CsvTable
 from harness.command_line.cli import cli
 from harness.tasks.tabular import train_table
 
-# What each net starts from here; a flag on the command line goes before.
+# The flags that each network starts from here; command-line flags override them.
 RECIPES: dict[str, dict[str, Any]] = {
     "linear": dict(lr=0.01, batch_size=64, max_epochs=60, lr_decay="onecycle", scale="standard"),
     "mlp": dict(
@@ -57,21 +57,21 @@ def main(
         csv: the file, comma-separated, with the names of the columns in its first line.
         target: the column to predict.
         task: regression or classification.
-        log_target: learn the target's logarithm; of a regression.
-        id_column: a column that numbers the rows, and says nothing.
+        log_target: in a regression, learn the target's logarithm.
+        id_column: a column that only numbers the rows.
         drop: columns to leave out.
-        categories: columns whose numbers are names.
-        ordinals: levels of columns that have an order, the lowest first, such as '{size: [S, M, L]}'.
-        log1p: skewed: logarithms of skewed numbers; none.
+        categories: columns whose numbers are only names.
+        ordinals: levels of ordered columns, the lowest first, such as '{size: [S, M, L]}'.
+        log1p: skewed: take the logarithm of skewed numbers; none: of no numbers.
         clip: quantiles of the training rows that numbers are clipped to, such as [0.005,0.995]; [] for none.
         scale: standard, robust (with a smooth end) or quantile.
-        rare: categories with fewer training rows share one column, with those never seen.
+        rare: categories with fewer training rows than this share one column, with those never seen.
         batch_size: rows per device and step.
         val_size: size of the validation split: a share below 1, or a number of rows.
         seed: of the validation split, the initial weights, the order of batches and all random draws.
         sample: use a small table that scikit-learn ships, which needs no files.
-        similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
-            refuse; merge, into the most frequent spelling; or keep, as classes of their own.
+        similar_labels: in a classification, what to do with labels that differ only in case, outer dots or spaces:
+            refuse them; merge them into the most frequent spelling; or keep them as classes of their own.
         monitor: the validation metric that chooses the best epoch.
     """
     for flag, value in {"csv": csv, "target": target}.items():
