@@ -34,7 +34,7 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
 
     Raises:
         FileNotFoundError: one of the files is missing.
-        ValueError: a file is no array, has another type or shape, its labels leave
+        ValueError: a file is not an array or has the wrong type or shape, labels are outside
             0..num_classes-1, or images and labels differ in number. The message names the file.
     """
     arrays = ImageArrays(*(_open(folder / name) for name in FILES))
@@ -62,7 +62,7 @@ def _open(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
         raise FileNotFoundError(f"{path}: missing; complete the folder, or remove it to have it made anew") from None
-    except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no header, a broken one, a pickle, cut off
+    except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no or a broken header, a pickle, cut off
         raise ValueError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path}: not one array but an archive of several")
@@ -70,10 +70,10 @@ def _open(path: Path) -> np.ndarray:
 
 
 def write_arrays(folder: Path, arrays: ImageArrays, texts: Mapping[str, str] | None = None) -> None:
-    """Writes the four arrays, whole or not at all: they become visible by one rename of their folder.
+    """Writes the four arrays, whole or not at all: renaming their folder makes them visible at once.
 
     Args:
-        texts: of further files, by name.
+        texts: the content of further files, by name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -16,8 +16,8 @@ from datamodules.batches import Batch
 class BatchModule(LightningDataModule):
     """A data module whose loaders make whole batches on the device (see `batches.py`).
 
-    Its own and a subclass's arguments are hyperparameters, and its name with them: each checkpoint of a training tells
-    what it was trained on, and `load_from_checkpoint` makes the data module again.
+    Its arguments, those of subclasses and its name are hyperparameters: every checkpoint says what it was trained on,
+    and `load_from_checkpoint` makes the data module again.
 
     Args:
         batch_size: training samples per device and step.
@@ -28,7 +28,7 @@ class BatchModule(LightningDataModule):
         ValueError: an argument is out of range.
     """
 
-    samples = "images"  # what the data consist of, for messages
+    samples = "images"  # what the data consist of, in messages
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
         super().__init__()
@@ -39,20 +39,20 @@ class BatchModule(LightningDataModule):
         self.batch_size, self.seed, self.val_size = batch_size, seed, val_size
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch  # it is there already
+        return batch  # it is on the device already
 
     def predict_dataloader(self) -> Iterable[Batch]:
         """The test split, for `Trainer.predict`."""
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run has to have in common with the one it continues."""
+        """What a resumed run must have in common with the one it continues."""
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
         within_epoch, split = not self.trainer.is_last_batch, self.split_fingerprint()
         return {"batch": batch, "step": batch * accumulated, "within_epoch": within_epoch, "split": split}
 
     def split_fingerprint(self) -> int:
-        """A number that two data modules have in common, after `setup`, if their splits are the same ones."""
+        """A number that, after `setup`, is the same for two data modules with the same splits."""
         number = 0
         for part in ("train", "val", "test"):
             rows = np.asarray(getattr(self, f"{part}_indices", ()), dtype="<i8")
@@ -73,7 +73,7 @@ class BatchModule(LightningDataModule):
         return num_val
 
     def _says_more_val(self) -> list[str]:
-        """A line where the validation split is larger than asked for, so that each class is in it."""
+        """A line if the validation split is larger than asked for, so that every class is in it."""
         asked, num_val = self._num_val(len(self.train_indices) + len(self.val_indices)), len(self.val_indices)
         if num_val <= asked:
             return []
@@ -93,7 +93,7 @@ class BatchModule(LightningDataModule):
 
 
 def _plain(value: Any) -> Any:
-    """The argument as a checkpoint can hold it: paths as text, named tuples as tuples, other things as they are."""
+    """The argument as a checkpoint can hold it: paths as text, named tuples as tuples, anything else as it is."""
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
     return str(value) if isinstance(value, Path) else value

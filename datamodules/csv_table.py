@@ -14,24 +14,24 @@ SIMILAR = ("refuse", "merge", "keep")
 
 
 class CsvTable(TableData):
-    """The columns of `csv` but the target are numbers or categories, as their values say.
+    """The columns of `csv`, except the target, are numbers or categories, judged by their values.
 
     The other arguments are those of `TableData` and `Recipe`.
 
     Args:
         csv: the file.
-        target: its column with what to predict.
+        target: the column to predict.
         task: regression or classification.
-        log_target: learn the target's logarithm; of a regression.
-        id_column: numbers the rows, and is no feature; "" for none.
+        log_target: in a regression, learn the target's logarithm.
+        id_column: a column that numbers the rows, and is not a feature; "" for none.
         drop: columns to leave out.
-        categories: columns whose numbers are names.
-        ordinals: levels of columns that have an order, the lowest first; "NA" is a missing value.
-        sample: use a small table that scikit-learn ships in place of `csv`.
-        similar_labels: of a classification, see `tables.class_target`.
+        categories: columns whose numbers are only names.
+        ordinals: levels of ordered columns, the lowest first; "NA" is a missing value.
+        sample: use a small table that scikit-learn ships instead of `csv`.
+        similar_labels: in a classification, see `tables.class_target`.
 
     Raises:
-        ValueError: an argument is out of range, or two of them give one column two parts to play.
+        ValueError: an argument is out of range, or two of them give one column different roles.
     """
 
     name = "table"
@@ -74,7 +74,7 @@ class CsvTable(TableData):
         self._check_roles()
 
     def _check_roles(self) -> None:
-        """Refuses a column that is to be two things at once, such as target and feature."""
+        """Refuses a column with two roles, such as target and feature."""
         roles = {
             "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
             "categories": self.categories, "ordinals": tuple(self.ordinals),

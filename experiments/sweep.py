@@ -7,8 +7,8 @@
 Flags that are not those of this tool are passed on to the script. `--vary` (sweep_space.py) says which values a flag
 may have. If all of them are finite choices, the sweep is a grid: each cell once, in random order, up to --trials of
 them. Otherwise the sampler is TPE (Bergstra et al. 2011), and no configuration is tried twice. A run that after some
-epochs is worse than the median of the others is ended. The score is a validation figure of each run's best epoch; the test set
-decides nothing.
+epochs is worse than the median of the others is ended. The score is a validation figure of each run's best epoch; the
+test set decides nothing.
 
 Everything is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and
 log.txt; at the end trials.csv and sweep.png. Each trial prints a line when it ends; the last lines are the best trial's

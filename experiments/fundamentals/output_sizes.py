@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def output_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
 ) -> int:
-    """The size after a convolution or pooling along one axis. Dumoulin and Visin 2016, "A guide to convolution arithmetic"."""
+    """After a convolution or pooling along one axis: Dumoulin and Visin 2016, "A guide to convolution arithmetic"."""
     reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first to its last
     places = (size + 2 * padding - reach) / stride
     if not ceil_mode:

@@ -29,7 +29,8 @@ def choose_weight_decay(
 ) -> dict[str, Any]:
     """Trains with each weight decay on all folds but one, in turn, and with the best of them on all images.
 
-    The best has the lowest mean loss. Each fold is the validation split of its own trainings. The test images are used once, at the end.
+    The best has the lowest mean loss. Each fold is the validation split of its own trainings. The test images are used
+    once, at the end.
     """
     weight_decays = sorted(weight_decays)
     tasks = [(value, Fold(number, folds, settings.seed)) for value in weight_decays for number in range(folds)]
