@@ -1,4 +1,4 @@
-"""An orderly end at a signal: after the step it came in, on all ranks at once, with all saved that a resume needs."""
+"""An orderly end at a signal: after the current step, on all ranks at once, with everything saved to resume."""
 
 import sys
 from pathlib import Path
@@ -18,15 +18,15 @@ IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 class Interruption(Callback):
     """Ends a training by SystemExit once `interrupt` was called on any rank; a resume continues it exactly.
 
-    On one process it costs nothing: it is in the trainer's list only from the signal on. On several all must end after
-    the same batch, so at each batch's end the ranks' flags are sent off, and read at the end of the next one: no rank
-    waits for another, and none for its device. It is to come after all callbacks that change the weights.
+    With one process it costs nothing: it joins the trainer's callbacks only when a signal comes. Several processes must
+    end after the same batch, so at the end of each batch the ranks' flags are sent off, and read at the end of the next
+    one: no rank waits for another, or for its device. It must come after all callbacks that change the weights.
 
     Args:
         checkpoint: the file to save; None saves nothing.
 
     Attributes:
-        active: whether an end of a batch is to come, at which a signal is looked at.
+        active: whether another batch will end, after which a signal is noticed.
         saving: whether the checkpoint is being written.
     """
 
@@ -36,7 +36,7 @@ class Interruption(Callback):
         self._signal, self._agreed, self._sent = 0, 0, None
 
     def interrupt(self, signal: int) -> bool:
-        """Takes note of the signal with this number; False where there is no training that could end in order."""
+        """Takes note of the signal with this number; False if no training could end in order."""
         if not self.active:
             return False
         self._signal = signal
@@ -45,7 +45,7 @@ class Interruption(Callback):
         return True
 
     def end_training(self) -> None:
-        """To be called after `fit`, for a signal that came behind its last batch: all is saved then."""
+        """To be called after `fit`, for a signal that came after its last batch, when everything is saved."""
         self.active = False
         if self._signal:
             raise SystemExit(128 + self._signal)
@@ -54,13 +54,13 @@ class Interruption(Callback):
         if stage != "fit":
             return
         self.trainer = trainer
-        # Lightning has a handler of SIGTERM that broadcasts, whatever the ranks are at, and a broadcast in each step
-        # whose result it reads from the device; this callback takes their place. Neither has a switch.
+        # Lightning's handler of SIGTERM broadcasts whatever the ranks are doing, and it also broadcasts in each step,
+        # and reads the result from the device. This callback replaces both, which cannot be switched off.
         trainer._signal_connector.register_signal_handlers = _nothing
         trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing
         if trainer.world_size > 1:
             self._flag = torch.zeros(1, dtype=torch.int32)
-            self._group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
+            self._group = dist.new_group(backend="gloo")  # on the CPU, and separate from that of the gradients
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         validation = trainer.fit_loop.epoch_loop.val_loop.batch_progress
@@ -109,21 +109,21 @@ class Interruption(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if self.saving and trainer.validating:
-            # Where a validation was in its first batch, Lightning begins it again; elsewhere it would pass over it.
+            # A validation in its first batch is started again by Lightning; otherwise it would be skipped.
             validation = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]
             validation.update(total=dict(IN_FIRST_BATCH), current=dict(IN_FIRST_BATCH))
 
 
 def _nothing(*args: Any) -> None:
-    """Takes the place of what is not wanted."""
+    """Replaces what is not wanted."""
 
 
 def _run_ends(trainer: Trainer) -> bool:
-    """Whether nothing but a last validation is to come, which a resumed run would leave out."""
+    """Whether only a last validation is left, which a resumed run would skip."""
     return trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step
 
 
 def _more_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether validation or the end of the epoch follow, before which Lightning cannot be stopped exactly."""
+    """Whether validation or the end of the epoch follows, before which Lightning cannot be stopped exactly."""
     ends = batch_idx + 1 == trainer.num_training_batches or _run_ends(trainer)
     return ends or validation_follows(trainer, batch_idx)

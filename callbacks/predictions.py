@@ -12,9 +12,9 @@ from torch import Tensor
 class Predictions(Callback):
     """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of a test and of every N-th validation.
 
-    The outputs, (N, ...), are what the evaluation steps return of each sample, and the labels, (N, ...), the last parts
-    of the batches, both on the CPU and in the order of the data; nothing is called where steps return None. Of n ranks,
-    rank r is expected to get each n-th sample from r on. There is no work in training steps.
+    The outputs, (N, ...), are what the evaluation steps return for each sample, and the labels, (N, ...), the last
+    parts of the batches, both on the CPU and in the order of the data. `use` is not called if steps return None. Of n
+    ranks, rank r is expected to get every n-th sample, starting with r. Training steps cost nothing.
 
     Raises:
         ValueError: `every` is below 1.
@@ -24,7 +24,7 @@ class Predictions(Callback):
         if every < 1:
             raise ValueError(f"pictures_every {every}: must be at least 1 epoch, or 0 for the end of training only")
         self.use, self.every = use, every
-        self.seen: list[tuple[Tensor, Tensor]] = []  # of the running evaluation, this rank's part
+        self.seen: list[tuple[Tensor, Tensor]] = []  # this rank's part of the current evaluation
 
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *numbers: int
@@ -62,9 +62,9 @@ class Predictions(Callback):
 
 
 def _gather(pl_module: LightningModule, own: Tensor) -> Tensor:
-    """All ranks' rows, (N, ...), in the order of the data, where each rank has its own, (n, ...)."""
+    """All ranks' rows, (N, ...), in the order of the data, from each rank's own, (n, ...)."""
     counts = pl_module.all_gather(torch.tensor(len(own), device=own.device))
     longest, total = int(counts.max()), int(counts.sum())
-    padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, where n does not divide
+    padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, if N is not a multiple
     rows = pl_module.all_gather(F.pad(own, padding))  # (ranks, n, ...)
     return rows.transpose(0, 1).flatten(0, 1)[:total]  # (n, ranks, ...) -> (N, ...)
