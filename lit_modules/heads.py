@@ -1,8 +1,8 @@
 """Which layer of a network makes its outputs, and which of its weights are matrices between hidden layers.
 
 A network names its head: `head` is the name of its output layer, as in `named_modules`, the names of all layers and
-parameters that the outputs are made with, or the output layer itself. One that names none has the last linear layer or
-convolution of as many outputs as the network; `build_net` looks for it.
+parameters that make the outputs, or the output layer itself. If it names none, the head is the last linear layer or
+convolution with as many outputs as the network, which `build_net` looks for.
 """
 
 from operator import attrgetter
@@ -10,12 +10,12 @@ from operator import attrgetter
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-# Their weights may have two dimensions, and map nothing to anything.
+# Their weights may have two dimensions, but are not maps from inputs to outputs.
 NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 
 def output_layer(net: nn.Module, num_outputs: int) -> str | None:
-    """The name of the last linear layer or convolution that has so many outputs; None where there is none."""
+    """The name of the last linear layer or convolution with so many outputs; None if there is none."""
     layers = {name: module for name, module in net.named_modules() if isinstance(module, nn.Linear | _ConvNd)}
     fitting = [name for name, layer in layers.items() if len(layer.weight) == num_outputs]
     return fitting[-1] if fitting else None
@@ -44,7 +44,7 @@ def head_of(net: nn.Module) -> nn.Module:
 
 def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
     if not name:
-        return net  # which is itself a linear layer, say
+        return net  # such as a network that is itself a linear layer
     try:
         return attrgetter(name)(net)
     except AttributeError as error:
@@ -52,9 +52,9 @@ def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
 
 
 def hidden_matrices(net: nn.Module) -> list[Tensor]:
-    """The weights of linear layers, (outputs, inputs), and of convolutions, (outputs, inputs, ...), but the head's.
+    """The weights of linear layers, (outputs, inputs), and of convolutions, (outputs, inputs, ...), except the head's.
 
-    Whatever is called a weight and has two dimensions counts, since layers may be of a network's own.
+    Anything that is called a weight and has two dimensions counts, since a network may have layers of its own.
 
     Raises:
         ValueError: the network names no head.

@@ -4,7 +4,8 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
-It names the layer that makes its outputs as `head`, see `heads.py`, unless that is its last one of so many outputs.
+A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
+outputs.
 
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
@@ -29,20 +30,20 @@ from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
-    """Every network by its name, but for those in files that cannot be imported."""
+    """Every network by its name, except those in files that cannot be imported."""
     return {name.lower(): getattr(file, name) for file in _files()[0] for name in file.__all__}
 
 
 @cache
 def _files() -> tuple[list[ModuleType], dict[Path, str]]:
-    """The modules here, and what is wrong with the files that are none."""
+    """The modules here, and what is wrong with files that are not."""
     modules, faults = [], {}
     for found in pkgutil.iter_modules(__path__):
         path = Path(found.module_finder.path, found.name)
         path = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
         try:
             module = import_module(f"{__name__}.{found.name}")
-        except Exception as error:  # whatever happens in somebody's file
+        except Exception as error:  # anything may happen in somebody's file
             faults[path] = f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}"
             continue
         missing = [name for name in getattr(module, "__all__", ["__all__"]) if not hasattr(module, name)]
@@ -55,16 +56,16 @@ def _files() -> tuple[list[ModuleType], dict[Path, str]]:
 
 
 def _line(error: Exception, path: Path) -> int:
-    """In which line of the file it happened."""
+    """The line of the file in which it happened."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
-    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # of a SyntaxError
+    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # a SyntaxError has it
 
 
 def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:
     """Builds the network called `name`. Its lazy layers get the sizes that follow from `input_shape`.
 
     Raises:
-        ValueError: there is no such network, its file cannot be imported, or an option is none of its or wrong.
+        ValueError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
     faults = _files()[1] if name not in nets() else {}
     for path, fault in faults.items():
@@ -83,5 +84,5 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
 
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:
-    """The outputs of each member of an ensemble, (B, members, num_outputs); another network is its only member."""
+    """The outputs of each member of an ensemble, (B, members, num_outputs); others are their own only member."""
     return net.members(x) if hasattr(net, "members") else net(x).unsqueeze(1)
