@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IN_CELLS = 16  # classes whose counts can be read in the cells of a matrix of 800 pixels
-PAIRS = 20  # of classes, beside a matrix of more
-CURVES = 8  # in colours; the other classes' are grey
+PAIRS = 20  # of classes, listed beside a larger matrix
+CURVES = 8  # in colours; those of other classes are grey
 STYLES = ("-", "--")
 BINS = 15  # of confidence, as in Guo et al. 2017, "On calibration of modern neural networks"
 
@@ -30,7 +30,7 @@ def confusion_matrix(predicted: Tensor, labels: Tensor, num_classes: int) -> np.
 
 
 def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
-    """Counts and rates of each pair of classes; of many classes, the matrix as a picture and the commonest errors."""
+    """Counts and rates of each pair of classes; for many classes, the matrix as a picture and the commonest errors."""
     counts = confusion_matrix(probabilities.argmax(1), labels, len(classes))
     rates = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     title = f"{np.trace(counts):,} of {counts.sum():,} right, {np.trace(counts) / counts.sum():.2%}"
@@ -60,7 +60,7 @@ def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]
 
 
 def _shade(rates: np.ndarray) -> np.ndarray:
-    return np.sqrt(rates)  # else errors of a few per cent could not be seen
+    return np.sqrt(rates)  # otherwise errors of a few per cent would be invisible
 
 
 def _percent(rate: float) -> str:
@@ -68,9 +68,9 @@ def _percent(rate: float) -> str:
 
 
 def shortened(name: str, length: int = 18) -> str:
-    """The name, cut to `length` characters by an ellipsis in its middle: both ends tell names apart.
+    """The name, cut to `length` characters with an ellipsis in the middle, since both ends tell names apart.
 
-    Dollars are escaped, between which matplotlib would read a formula.
+    Dollars are escaped, because matplotlib would read a formula between them.
     """
     half = (length - 1) // 2
     short = name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"
@@ -105,7 +105,7 @@ class PRCurve(NamedTuple):
 
 
 def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
-    """Of a class, from each sample's score for it and whether it belongs to it; equal scores share a threshold."""
+    """The curve of a class, from each sample's score and whether it is of the class; equal scores share a threshold."""
     order = scores.argsort(descending=True)
     last_of_equals = scores[order].diff(append=scores.new_full((1,), -1)) != 0
     true_positives = hits[order].cumsum(0)[last_of_equals].double()
@@ -128,7 +128,7 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         axes.step(*curves[name][:2], where="pre", color="0.85", linewidth=0.6)
     for place, name in enumerate(worst_first[:CURVES]):
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
-        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out what begins with an underscore
+        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out names that begin with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
     start = _corner(curves.values())
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))
@@ -142,13 +142,13 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
 
 
 def _corner(curves: Sequence[PRCurve]) -> float:
-    """Where the axes begin: so that the distance of the worst curve's bend to the corner is a third of the axes."""
+    """Where the axes begin, so that the bend of the worst curve is a third of the axes away from the corner."""
     bends = [np.minimum(curve.recall, curve.precision).max() for curve in curves]
     return max(0.0, np.floor(20 * (1 - 3 * (1 - min(bends)) - 0.01)) / 20)
 
 
 class Calibration(NamedTuple):
-    """By bins of confidence, and the expected calibration error."""
+    """Confidence and accuracy by bins of confidence, and the expected calibration error."""
 
     confidence: np.ndarray  # mean in each bin, (BINS,)
     accuracy: np.ndarray
@@ -157,7 +157,7 @@ class Calibration(NamedTuple):
 
 
 def calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
-    """Mean confidence and accuracy of the predictions in BINS equal parts of 0..1, each with its right end."""
+    """Mean confidence and accuracy of the predictions in BINS equal parts of 0..1, right ends included."""
     confidence, predicted = probabilities.double().max(1)
     bins = (confidence * BINS).ceil().long().clamp(1, BINS) - 1
     count = torch.bincount(bins, minlength=BINS).double()
@@ -181,7 +181,7 @@ def draw_reliability(probabilities: Tensor, labels: Tensor) -> "Figure":
     axes.set_title(f"Expected calibration error {found.error:.2%} in {BINS} bins of {len(labels):,} predictions")
     figure.legend(loc="outside lower center", ncols=3)
     below.bar(left, found.count, color="0.6", **style)
-    below.set_yscale("log", subs=[])  # no minor ticks, which take longer than all else
+    below.set_yscale("log", subs=[])  # no minor ticks, which take longer than everything else
     below.set(xlabel="confidence: probability of the predicted class", ylabel="predictions")
     _grid(axes, below)
     return figure

@@ -1,4 +1,4 @@
-"""Pictures: what all of them share, and those of a regression."""
+"""What all pictures share, and the pictures of a regression."""
 
 from io import BytesIO
 from pathlib import Path
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
-# Told apart by the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
+# Distinguishable for the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 4), **options: Any) -> tuple[Any, Any]:
     """A figure of `size` in inches and its axes, as pyplot.subplots returns them, without pyplot's global state."""
-    import matplotlib  # here, for its import takes half a second
+    import matplotlib  # here, because its import takes half a second
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context({"axes.prop_cycle": matplotlib.cycler(color=COLOURS)}):

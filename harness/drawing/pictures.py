@@ -1,7 +1,7 @@
 """The pictures of a run, in figures/*.png and TensorBoard: what it learnt, and where it is wrong.
 
-Those of the end are drawn from what the test said of each image, and need no second pass over the test set; those
-during training (`--pictures_every`) from what validation said. Nothing random that training draws depends on them.
+The final ones are drawn from the outputs of the test, and need no second pass over the test set; those during training
+(`--pictures_every`) from the outputs of validation. They do not affect the random numbers that training draws.
 """
 
 import sys
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
-EMBEDDED = 1000  # test images in the projector: their features are computed for it, and written as text
-IN_PR_TAB = 100  # classes: a curve costs a millisecond to write, and a line on one page of TensorBoard
+EMBEDDED = 1000  # test images in the projector, whose features are computed just for it, and written as text
+IN_PR_TAB = 100  # classes; each costs a millisecond, and a line on one page of TensorBoard
 LAYERS = 7  # whose feature maps are drawn
 
 
 def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
-    """Pictures of the validation split, in training: in figures/epoch_N/, and in TensorBoard beside the curves."""
+    """Draws the validation split during training: in figures/epoch_N/, and in TensorBoard beside the curves."""
     epoch = trainer.current_epoch + 1
     folder = Path(trainer.logger.log_dir) / "figures" / f"epoch_{epoch}"
     with _reported():
@@ -57,8 +57,8 @@ def draw_final(
     """Pictures of the whole run and of its best epoch.
 
     Args:
-        tested: logits, (N, C), and labels, (N,), of the test set; none where the task has no classes.
-        best_step: how many steps were taken at the end of the best epoch; None where none was chosen.
+        tested: logits, (N, C), and labels, (N,), of the test set; None if the task has no classes.
+        best_step: how many steps had been taken at the end of the best epoch; None if none was chosen.
     """
     folder, step, loader = run / "figures", trainer.global_step, trainer.test_dataloaders
     with _reported():
@@ -67,7 +67,7 @@ def draw_final(
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     for logits, labels in tested:
-        model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
+        model.to(trainer.strategy.root_device).eval()  # the Trainer moved it off the device after the test
         with _reported():
             publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
         with _reported():
@@ -77,7 +77,7 @@ def draw_final(
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """A picture that fails is reported, and costs a run neither its training nor its figures."""
+    """Reports a picture that fails, which must cost a run neither its training nor its metrics."""
     try:
         yield
     except Exception:
@@ -88,7 +88,7 @@ def _reported() -> Iterator[None]:
 def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
-    """The figures, by name, of what the model said of the loader's first samples."""
+    """The figures, by name, of the model's outputs for the loader's first samples."""
     probabilities, classes = logits.softmax(1), trainer.datamodule.classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
@@ -124,7 +124,7 @@ def _forward(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor
 
 
 def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
-    """Of a batch as training would make it next; the random numbers go on as if it had not been made."""
+    """A batch as training would make it next; random numbers continue as if it had not been made."""
     device = trainer.strategy.root_device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         images, labels, *_ = model.draw(next(iter(trainer.datamodule.train_dataloader())))
@@ -140,7 +140,7 @@ def _add_curves_and_points(
     writer: "SummaryWriter",
     step: int,
 ) -> None:
-    """TensorBoard's PR tab, and its projector with what the head gets of the first test images."""
+    """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images."""
     probabilities, classes = logits.softmax(1), trainer.datamodule.classes
     for number, name in enumerate(classes[:IN_PR_TAB]):
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)
