@@ -4,10 +4,10 @@
     process.join()
     run = finished(folder)
 
-The folder of a run has log.txt, all that the script said, and below it the run directory. What became of a run is read
-from these files alone, so that nothing is lost where the process that started it is killed. With it, its scripts end.
+The folder of a run has log.txt, with all output of the script, and the run directory. The result of a run is read from
+these files alone, so nothing is lost if the process that started it is killed. Its scripts end with it.
 
-A script starts in tenths of a second: it is forked from a process that has the imports behind it, and has no threads.
+A script starts in tenths of a second, because it is forked from a process that has done the imports and has no threads.
 """
 
 import hashlib
@@ -36,15 +36,15 @@ from harness.runs.directories import has_folds
 from harness.runs.layout import RESUMABLE
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-OURS = ("--run_dir", "--resume")  # what whoever starts a script says itself
-STOP_SECONDS = 15.0  # that a script has to end by itself
+OURS = ("--run_dir", "--resume")  # set by whoever starts a script
+STOP_SECONDS = 15.0  # in which a script may end by itself
 
 
 def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
-    """The command line of a tool that runs a script: what follows the script's name goes to the flag `arguments`.
+    """The command line of a tool that runs a script: whatever follows the script's name goes to the flag `arguments`.
 
     Args:
-        own: flags that are the tool's after the script's name too; what follows such a flag belongs to it.
+        own: flags that are the tool's even after the script's name; the values that follow such a flag belong to it.
     """
     at = next((i for i, arg in enumerate(args) if arg.endswith(".py")), len(args))
     tool, arguments, target = list(args[: at + 1]), [], None
@@ -56,7 +56,7 @@ def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
 
 
 def find_script(name: str) -> Path:
-    """The script's file: the one that the name says, or that of experiments/.
+    """The script's file: the one with this path, or the one in experiments/ with this name.
 
     Raises:
         FileNotFoundError: there is none.
@@ -70,13 +70,13 @@ def find_script(name: str) -> Path:
 
 
 def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The script's flags as these arguments, and its recipes, set them; nothing is run.
+    """The script's flags as these arguments and its recipes set them; nothing is run.
 
     Args:
         own: flags that the tool adds, with examples of their values.
 
     Raises:
-        ValueError: the script refuses one of all these, or the arguments have a flag that is the tool's.
+        ValueError: the script refuses one of these flags, or the arguments have a flag of the tool's.
     """
     for flag in (arg.partition("=")[0] for arg in arguments):
         if flag in (*OURS, *own):
@@ -92,19 +92,19 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
-    """A name for a folder that the same command has again, such as mnist_net-lenet5_1c9a5a1e."""
+    """A name for a folder that is the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
     code = hashlib.sha256(json.dumps([script.name, list(arguments), also]).encode()).hexdigest()[:8]
     words = re.sub(r"\W+", "-", " ".join(arguments).replace("--", " ")).strip("-")[:40].strip("-")
     return "_".join(part for part in (script.stem, words, code) if part)
 
 
 def finished(folder: Path) -> Path | None:
-    """The run directory in `folder` whose run has come to its end."""
+    """The run directory in `folder` whose run has finished."""
     return next((path.parent for path in sorted(folder.glob("*/*/metrics.json"))), None)
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The run directory in `folder` that `--resume` goes on in: it has a whole checkpoint, or folds."""
+    """The run directory in `folder` that `--resume` can continue: it has an intact checkpoint, or folds."""
     for config in sorted(folder.glob("*/*/config.yaml"), reverse=True):
         run = config.parent
         if has_folds(run) or any(zipfile.is_zipfile(run / "checkpoints" / name) for name in RESUMABLE):
@@ -113,15 +113,15 @@ def unfinished(folder: Path) -> Path | None:
 
 
 def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int, int] = (0, 1)) -> BaseProcess:
-    """Starts the script in a process; it goes on with what is in `folder`, where that can be resumed, or begins anew.
+    """Starts the script in a process; it resumes the run in `folder`, if that is possible, or starts a new one.
 
     Args:
-        share: which of how many runs at a time it is, to share cores and accelerators.
+        share: which of how many simultaneous runs it is, to share cores and accelerators.
     """
     run = unfinished(folder)
     for entry in folder.iterdir() if folder.is_dir() and not run else []:
         if entry.is_dir():
-            shutil.rmtree(entry)  # what was interrupted before its first checkpoint
+            shutil.rmtree(entry)  # a run that was interrupted before its first checkpoint
     folder.mkdir(parents=True, exist_ok=True)
     resume = ["--resume", str(run)] if run else []
     log = folder / "log.txt"
@@ -164,7 +164,7 @@ def _end_with_parent() -> None:
 
 
 def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
-    """Ends the script and all that it has started: asks it to, and after that many seconds does not ask."""
+    """Ends the script and all processes that it has started: asks it to end, and kills it after so many seconds."""
     if seconds and process.is_alive():
         _signal(process, "SIGTERM")
         process.join(seconds)
@@ -173,22 +173,22 @@ def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
 
 
 def _signal(process: BaseProcess, name: str) -> None:
-    """To the process and those that it has started, which may outlive it."""
+    """Signals the process and those that it has started, which may outlive it."""
     try:
         os.killpg(process.pid, getattr(signal, name))
-    except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own
+    except (AttributeError, ProcessLookupError):  # not on this system, or the process has no group of its own yet
         (process.kill if name == "SIGKILL" else process.terminate)()
 
 
 def last_line(log: Path) -> str:
-    """The last thing that a script has said, such as what it failed of."""
+    """The last line of a script's output, such as the reason of its failure."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """At Ctrl-C and SIGTERM, lets `finally` end what was started, says a line, and ends with the usual status."""
+    """On Ctrl-C and SIGTERM, lets `finally` end what was started, prints a line, and exits with the usual status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield

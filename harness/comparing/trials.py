@@ -1,13 +1,13 @@
-"""The trials of a sweep, which any number of workers share by one database.
+"""The trials of a sweep, which any number of workers share through one database.
 
-A worker asks the study for a trial, runs it in a process and a folder of its own, and tells the result. It may be
-killed at any moment, and none of it is lost or done twice:
+A worker asks the study for a trial, runs it in a process and a folder of its own, and reports the result. It may be
+killed at any moment, and nothing is lost or done twice:
 
 - Optuna's heartbeat tells the others that a worker is dead. Its trial is queued again, with the same values and the
-  same folder, and whoever takes it goes on from the checkpoint there, or only reads the result.
-- A trial counts while it waits, runs or has ended, also by a crash of its script. One whose worker died does not count:
-  the one queued in its place does. A trial that as many as are wanted count before, by number, is superfluous, as is
-  one of a configuration that a trial before it has; so workers that ask at the same time need no lock.
+  same folder, and whoever takes it continues from the checkpoint there, or only reads the result.
+- A trial counts if it waits, runs or has ended, even by a crash of its script. A trial whose worker died does not; the
+  one queued in its place does. A trial is superfluous if as many as are wanted count before it, by number, or if an
+  earlier one has the same configuration. So workers that ask at the same time need no lock.
 """
 
 import json
@@ -39,8 +39,8 @@ from harness.comparing.run_files import lower_is_better, number
 from harness.comparing.scripts import STOP_SECONDS, finished, last_line, start, stop
 from harness.comparing.sweep_space import Between, OneOf
 
-DEAD_AFTER = 6  # heartbeats without one
-LOOK_SECONDS = 0.5  # from one look at a running trial to the next
+DEAD_AFTER = 6  # heartbeats missed
+LOOK_SECONDS = 0.5  # between two looks at a running trial
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -58,7 +58,7 @@ class Sweep(NamedTuple):
     storage: str
     heartbeat: int  # seconds
     warmup: int  # epochs in which nothing is pruned; -1: nothing is pruned at all
-    mode: str | None = None  # min or max, of the metric; None: as its name says
+    mode: str | None = None  # min or max; None: as the name of the metric says
 
 
 class NotCountedError(Exception):
@@ -70,12 +70,12 @@ class ScriptFailedError(Exception):
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
-    """The study, which is made where it is not there yet.
+    """The study, created if it does not exist yet.
 
     Raises:
         ValueError: the database cannot be used.
     """
-    with FileLock(sweep.folder / ".lock"):  # two that make the tables at the same time would be in each other's way
+    with FileLock(sweep.folder / ".lock"):  # two workers must not create the tables at the same time
         try:
             storage = optuna.storages.RDBStorage(
                 sweep.storage,
@@ -84,7 +84,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
                 grace_period=DEAD_AFTER * sweep.heartbeat,
                 heartbeat_stale_trial_callback=_queue_again,
             )
-        except Exception as error:  # SQLAlchemy's many, those of each database's driver, and missing drivers
+        except Exception as error:  # SQLAlchemy's many, those of database drivers, and missing drivers
             raise ValueError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
         if sweep.storage.startswith("sqlite"):
             _one_at_a_time(storage.engine)
@@ -100,13 +100,13 @@ def open_study(sweep: Sweep) -> optuna.Study:
 def _one_at_a_time(engine: Any) -> None:
     """Makes SQLite's transactions exclusive from their first statement on, as SQLAlchemy's manual shows.
 
-    As it comes, one only starts with the first writing; two workers could both see that a trial waits, and take it.
+    By default one only starts with the first write, so two workers could both see that a trial waits, and take it.
     """
     from sqlalchemy import event
 
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    engine.dispose()  # connections that were made before
+    engine.dispose()  # drops earlier connections
 
 
 def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
@@ -116,7 +116,7 @@ def _queue_again(study: optuna.Study, trial: FrozenTrial) -> None:
 
 
 def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
-    """Puts the trials whose script has failed in the queue, each in the place of the one that failed."""
+    """Queues the trials whose script has failed again, each in the place of the one that failed."""
     for trial in counted(study.get_trials(deepcopy=False), space):
         if trial.state == TrialState.FAIL:
             study.enqueue_trial(
@@ -131,7 +131,7 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[To
     """Runs trials until as many as are wanted have ended, by whichever worker, or until `stopped` is set.
 
     Args:
-        told: are called with each trial that this worker has ended.
+        told: called with each trial that this worker has ended.
     """
     study = open_study(sweep)
     while not stopped.is_set():
@@ -168,7 +168,7 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
 
     try:
         study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError), callbacks=list(told))
-    except (RuntimeError, ValueError):  # also what Optuna says to the result of a trial that has been taken over
+    except (RuntimeError, ValueError):  # Optuna raises them too, for the result of a trial that has been taken over
         if faults:
             raise
 
@@ -188,12 +188,12 @@ def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int, int], stopped: Event) -> float:
-    """The value of a trial, whose script is started, or resumed, or has ended before.
+    """The value of a trial, whose script is started or resumed, unless it has ended already.
 
     Raises:
         TrialPruned: its curve is worse than most others.
         ScriptFailedError: it has ended without a value.
-        NotCountedError: it is not this worker's to end.
+        NotCountedError: another worker is to end it.
     """
     trial.set_user_attr("begun", datetime.now().isoformat(timespec="seconds"))
     if is_grid(sweep.space) and key_of(values_of(_frozen(study, trial)), sweep.space) is None:
@@ -205,15 +205,15 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
     folder.mkdir(exist_ok=True)
     while True:
         _check_ours(study, trial, stopped)
-        with suppress(Timeout), FileLock(folder / ".lock", timeout=LOOK_SECONDS):  # a worker may only have been asleep
+        with suppress(Timeout), FileLock(folder / ".lock", timeout=LOOK_SECONDS):  # a worker may only have slept
             status = None if finished(folder) else _run(study, trial, sweep, arguments, folder, share, stopped)
             return _value(trial, sweep.metric, folder, status)
 
 
 def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Event) -> str:
-    """The name of the trial's folder: that of one before with the same values, whose worker has stopped, or a new one.
+    """The name of the trial's folder: an earlier one's with the same values, whose worker has stopped, or a new one.
 
-    Raises NotCountedError where the trial is not among those that are wanted. It waits until those before it by number
+    Raises NotCountedError if the trial is not among those that are wanted. It waits until all trials with lower numbers
     have chosen their values.
     """
     space = sweep.space
@@ -240,7 +240,7 @@ def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Even
 
 
 def _check_ours(study: optuna.Study, trial: Trial, stopped: Event) -> None:
-    """Raises NotCountedError where this worker is to stop, or others have taken it for dead and the trial from it."""
+    """Raises NotCountedError if this worker should stop, or if others thought it dead and have taken over the trial."""
     if _frozen(study, trial).state != TrialState.RUNNING:
         raise NotCountedError("taken over")
     if stopped.is_set():
@@ -257,7 +257,7 @@ def _run(
     share: tuple[int, int],
     stopped: Event,
 ) -> int:
-    """Runs the script to its end, and returns its status; it is ended where the trial is pruned or not ours."""
+    """Runs the script to its end, and returns its status; it is ended if the trial is pruned or no longer ours."""
     process, reported = start(sweep.script, arguments, folder, share), 0
     try:
         while process.is_alive():
@@ -273,9 +273,9 @@ def _run(
 
 
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
-    """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
+    """Reports the values of new epochs to the study, and returns the last epoch that it has."""
     for run in folder.glob("*/*/config.yaml"):
-        with suppress(ValueError, OSError):  # what cannot be read is not pruned
+        with suppress(ValueError, OSError):  # a curve that cannot be read is not pruned
             for epoch, value in zip(*read_curve(run.parent, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)
