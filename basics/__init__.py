@@ -1,1 +1,1 @@
-"""What all other packages need: choosing by name, names of metrics, and YAML of strangers."""
+"""What all other packages need: choosing by name, names of metrics, and YAML from strangers."""

@@ -11,7 +11,7 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
     """Returns `options[name]`.
 
     Raises:
-        ValueError: there is no such name; the message has the nearest one, and all.
+        ValueError: there is no such name; the message gives the nearest one, and all of them.
     """
     if name in options:
         return options[name]
