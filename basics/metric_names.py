@@ -2,7 +2,7 @@
 
 import re
 
-# Anywhere in a name, so that `val/hardloss`, `val/log_rmse` and `val/top5error` count; these go before the others.
+# Anywhere in a name, so that `val/hardloss`, `val/log_rmse` and `val/top5error` count; these take precedence.
 LOWER_PARTS = ("loss", "error", "rmse", "rmsle", "perplexity", "distance", "deviance", "divergence", "entropy")
 # As a word of a name, between its separators.
 LOWER_WORDS = frozenset(
@@ -18,7 +18,7 @@ HIGHER_WORDS = frozenset(
 
 
 def mode_of(metric: str) -> str | None:
-    """ "min" or "max" for a metric that is known by its name, such as val/log_rmse; None for others."""
+    """ "min" or "max" for a metric whose name tells, such as val/log_rmse; None for others."""
     name = metric.lower()
     words = set(re.split(r"[^a-z0-9]+", name))
     if any(part in name for part in LOWER_PARTS) or words & LOWER_WORDS:

@@ -1,6 +1,6 @@
-"""YAML of strangers: refused before it is read where it is too deep, goes on in itself, or grows to any size.
+"""YAML from strangers: refused before it is read if it is too deep, contains itself, or would grow to any size.
 
-What recurses over such a text ends in an error of any kind, or in a crash, by the versions of Python and of libyaml.
+Recursion over such a text ends in an error of any kind, or in a crash, depending on the versions of Python and libyaml.
 """
 
 from typing import Any
@@ -8,19 +8,19 @@ from typing import Any
 import yaml
 
 ALIASES = 20  # at most: ten lines that each name the one before nine times are a billion values
-DEEPEST = 50  # lists and dicts in one another; flags need four
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast where libyaml is there
+DEEPEST = 50  # nested lists and dicts; flags need four
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, if libyaml is there
 
 
 class HostileYAMLError(yaml.YAMLError):
-    """It is YAML, and too deep or too large."""
+    """The text is YAML, but too deep or too large."""
 
 
 def load_yaml(text: str | bytes) -> Any:
     """The one document in `text`, of plain values.
 
     Raises:
-        yaml.YAMLError: it is no YAML, or `check_yaml` refuses it.
+        yaml.YAMLError: it is not YAML, or `check_yaml` refuses it.
     """
     check_yaml(text)
     return yaml.load(text, Loader)
@@ -30,8 +30,8 @@ def check_yaml(text: str | bytes) -> None:
     """Follows the parser's events, which come one after another, at any depth.
 
     Raises:
-        HostileYAMLError: `text` has more than `ALIASES` aliases, more than `DEEPEST` levels, or goes on in itself.
-        yaml.YAMLError: it is no YAML.
+        HostileYAMLError: `text` has more than `ALIASES` aliases, more than `DEEPEST` levels, or contains itself.
+        yaml.YAMLError: it is not YAML.
     """
     open_: list[str | None] = []  # the anchors of the lists and dicts that are not closed yet
     deepest = [0]  # of each of them, and of the document, the levels within

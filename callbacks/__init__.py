@@ -1,4 +1,4 @@
-"""What a run needs besides its model and data, and Lightning does not do or does not do cheaply."""
+"""What a run needs besides its model and data, and what Lightning does not do, or not cheaply."""
 
 from callbacks.averaging import weight_averaging
 from callbacks.capture import Capture

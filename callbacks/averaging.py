@@ -1,7 +1,7 @@
 """Averages of the weights over the steps of a run, which are what is validated, tested and saved as the model.
 
-Lightning's callbacks keep the average: it is in `state_dict` of each checkpoint, beside the current weights from which
-a resumed run goes on. BatchNorm's statistics are averaged like the weights.
+Lightning's callbacks keep the average: it is the `state_dict` of each checkpoint, beside the current weights, from
+which a resumed run continues. BatchNorm's statistics are averaged like the weights.
 """
 
 import math
@@ -17,10 +17,10 @@ from basics.errors import InputError
 
 
 def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
-    """The callback for an exponential moving average, one for stochastic weight averaging, or none where both are 0.
+    """The callback for an exponential moving average, one for stochastic weight averaging, or none if both are 0.
 
     Args:
-        ema: share of the old average that is kept at each step (Polyak and Juditsky 1992); less in the first ones.
+        ema: share of the old average that is kept at each step (Polyak and Juditsky 1992); less in the first steps.
         swa: share of the run after which the average starts; see `EqualAveraging`.
 
     Raises:
@@ -37,12 +37,12 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
 
 
 def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Tensor) -> Tensor:
-    """The next average; the decay rises to `ema` as (1 + t) / (10 + t), t being the steps in the average so far.
+    """The next average; the decay rises to `ema` as (1 + t) / (10 + t), where t steps are in the average so far.
 
-    So the first weights, which know nothing, are soon forgotten: the average is over about the last ninth of the run,
-    and over 1 / (1 - ema) steps where that is less. The rise is that of TensorFlow's ExponentialMovingAverage.
+    So the first weights, which know nothing, are soon forgotten: the average spans about the last ninth of the run, or
+    1 / (1 - ema) steps if that is less. The rise is that of TensorFlow's ExponentialMovingAverage.
     """
-    share = (9 / (10 + steps_before)).clamp(min=1 - ema)  # of the current ones; a tensor: no device is waited for
+    share = (9 / (10 + steps_before)).clamp(min=1 - ema)  # of the current weights; a tensor, to avoid a wait
     # Not decay * average + share * current, as Lightning's EMAWeightAveraging has it: the rounding alters constants,
     # such as the normalisation of the input; no checkpoint has these, so that a resumed run would differ.
     return average + share * (current - average)
@@ -102,12 +102,12 @@ class EqualAveraging(InTraining):
             )
 
     def _average(self, average: Tensor, current: Tensor, steps_before: Tensor) -> Tensor:
-        in_average = (steps_before - self.first_step).clamp(min=0)  # a tensor: the device is not waited for
+        in_average = (steps_before - self.first_step).clamp(min=0)  # a tensor, so as not to wait for the device
         return average + (current - average) / (in_average + 1)
 
 
 def first_step_of(share: float, trainer: Trainer) -> int:
-    """How many steps there are before this share of the run."""
+    """How many steps come before this share of the run is over."""
     if math.isinf(trainer.estimated_stepping_batches):
         raise InputError(f"swa {share:g}: is a share of a run without an end; set max_epochs or max_steps")
     return int(share * trainer.estimated_stepping_batches)

@@ -1,4 +1,4 @@
-"""Where within an epoch a run may be stopped and go on exactly."""
+"""Where within an epoch a run can be stopped, and continue exactly."""
 
 from lightning.pytorch import Trainer
 
@@ -6,13 +6,13 @@ from basics.lightning_internals import batch_in_epoch, batch_in_run
 
 
 def step_ends(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether no gradients of this batch are kept for a later step; kept ones are in no checkpoint."""
+    """Whether this batch leaves no gradients for a later step; such gradients would be in no checkpoint."""
     batches = batch_idx + 1
     return batches % trainer.accumulate_grad_batches == 0 or batches == trainer.num_training_batches
 
 
 def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether validation within the epoch comes right after this batch; not known where it goes by the clock."""
+    """Whether validation within the epoch comes right after this batch; unknown if it goes by the clock."""
     if not trainer.enable_validation or not isinstance(trainer.val_check_batch, int):
         return False
     if trainer.check_val_every_n_epoch is None:
@@ -24,6 +24,6 @@ def validation_follows(trainer: Trainer, batch_idx: int) -> bool:
 def validation_is_scheduled(trainer: Trainer) -> bool:
     """In a validation, whether it is one of those that `val_check_interval` asks for, as all are that go by the clock.
 
-    The other kind comes where training ends between two of them. A run that goes on from there has none at this step.
+    The other kind comes when training ends between two of them. A run that continues from there has none at this step.
     """
     return not isinstance(trainer.val_check_batch, int) or validation_follows(trainer, batch_in_epoch(trainer))

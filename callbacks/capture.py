@@ -1,4 +1,4 @@
-"""Training steps as CUDA graphs, where the run can have them."""
+"""Training steps as CUDA graphs, if the run allows it."""
 
 from typing import Any, Protocol, cast
 
@@ -20,8 +20,8 @@ class Capture(Callback):
     """Lets the module's `learn` run as recorded graphs while it is trained (see `captured_step.py`).
 
     Args:
-        asked: whether to say so where it cannot be: on a CPU, or of a module that has no `learn`.
-        compiled: whether the network is compiled, which launches its kernels in its own way.
+        asked: whether to say so if it is impossible, as on a CPU or for a module without `learn`.
+        compiled: whether the network is compiled; it then launches its kernels in its own way.
     """
 
     def __init__(self, asked: bool = False, compiled: bool = False) -> None:
@@ -55,7 +55,7 @@ class Capture(Callback):
             cast(Capturable, pl_module).captured = None  # it has one
 
     def _obstacle(self, trainer: Trainer, pl_module: LightningModule, graphs: Graphs | None) -> str:
-        """Why the step cannot be recorded; "" where it can."""
+        """Why the step cannot be recorded; "" if it can."""
         if not hasattr(pl_module, "learn"):
             return f"{type(pl_module).__name__} has no `learn` that could be recorded"
         if graphs is None:
@@ -71,7 +71,7 @@ class Capture(Callback):
 
 
 def graphs_of(trainer: Trainer) -> Graphs | None:
-    """What makes graphs on the device of a training, if anything does."""
+    """What makes graphs on the device of a training; None if nothing does."""
     return CudaGraphs() if trainer.strategy.root_device.type == "cuda" else None
 
 

@@ -1,12 +1,12 @@
 """The training step as CUDA graphs: recorded once for each shape of batch, then launched as a whole.
 
 A small network's step is hundreds of kernels of a few microseconds each, which Python and torch launch one by one, more
-slowly than the card runs them. A CUDA graph is the list of these kernels with their memory: one call launches all
+slowly than the card runs them. A CUDA graph is the list of these kernels with their memory: one call launches them all
 (Gray 2019, "Getting started with CUDA graphs"; Ng et al. 2021, "Accelerating PyTorch with CUDA graphs").
 
-Forward and backward are a graph each. Between them, and after, all goes on as without: autograd hands the recorded
-gradients to the parameters, so that whatever scales the loss, accumulates, clips, averages or looks at gradients, or
-adds them up over devices, finds them where it expects them.
+Forward and backward have a graph each. Between and after them everything works as usual: autograd hands the recorded
+gradients to the parameters, so whatever scales the loss, accumulates, clips, averages or inspects gradients, or sums
+them over devices, finds them where it expects them.
 """
 
 import random
@@ -22,7 +22,7 @@ from torch.autograd.function import once_differentiable
 from basics.torch_internals import has_hooks
 from callbacks.operators import operators_of
 
-WARM_UP = 3  # steps of a shape that run eagerly first: libraries choose kernels and take memory in their first calls
+WARM_UP = 3  # eager steps of each shape first: libraries choose kernels and allocate memory in their first calls
 
 
 class Learner(Protocol):
@@ -46,7 +46,7 @@ class Graph(Protocol):
 
 
 class Graphs(Protocol):
-    """Makes graphs, which share their memory."""
+    """Makes graphs that share their memory."""
 
     def begin(self) -> None:
         """To be called before the first step."""
@@ -57,17 +57,17 @@ class Graphs(Protocol):
     def new(self) -> Graph: ...
 
     def input_like(self, tensor: Tensor) -> Tensor:
-        """Memory for an input, which is to be written before each replay."""
+        """Memory for an input, to be filled before each replay."""
 
     def recording(self, graph: Any) -> AbstractContextManager[Any]:
-        """The operations within are recorded, and not run."""
+        """Operations in this context are recorded, not run."""
 
 
 class CudaGraphs:
-    """Those of torch. One pool is enough, since no graph runs between another's forward and its backward.
+    """Torch's graphs. One pool is enough, since no graph runs between another's forward and its backward.
 
-    From `begin` to `end` everything runs on a stream of its own. CUDA refuses to record what the default one has a part
-    in; and in the backward each stream has a part on which a parameter got its gradient while a kept loss was made.
+    From `begin` to `end` everything runs on a stream of its own. CUDA refuses to record anything that involves the
+    default stream, and the backward involves the streams of parameters' gradients for a loss that is still kept.
     """
 
     def __init__(self) -> None:
@@ -91,11 +91,11 @@ class CudaGraphs:
         generator = torch.cuda.default_generators[self.stream.device_index]
         state = generator.clone_state()
         try:
-            # By thread: others, such as NCCL's watchdog, may ask the device something meanwhile.
+            # Per thread, since others, such as NCCL's watchdog, may query the device meanwhile.
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"):
                 yield
         except Exception:
-            generator.graphsafe_set_state(state)  # a recording that fails leaves it unable to draw
+            generator.graphsafe_set_state(state)  # a failed recording leaves it unable to draw
             raise
 
 
@@ -107,23 +107,23 @@ class Recording(NamedTuple):
     inputs: list[Tensor]
     loss: Tensor
     sums: dict[str, Tensor]
-    slope: Tensor  # the gradient of the loss, which is not 1 where something has scaled it
-    gradients: list[Tensor | None]  # of the parameters that learn, in their order
+    slope: Tensor  # the gradient of the loss, which is not 1 if something has scaled it
+    gradients: list[Tensor | None]  # of the parameters that learn, in order
     shared: bool  # whether a parameter's gradient may be this memory until the next step
 
 
 class CapturedStep:
     """Calls `module.learn(*inputs)`, eagerly at first, then as recorded graphs, with the same results bit for bit.
 
-    What it returns is overwritten by its next call. A step that cannot be recorded goes on eagerly, and says so: one
-    that reads a number from the device or draws one on the host, whose operators differ from call to call, or with
-    hooks in the module, which a graph would not call.
+    The next call overwrites what it returned. A step that cannot be recorded stays eager, and a line says so: one that
+    reads a number from the device or draws one on the host, whose operators differ from call to call, or whose module
+    has hooks, which a graph would not call.
 
     Args:
         module: whose step it is.
         graphs: makes graphs.
         accumulates: whether gradients of several calls are added up.
-        say: gets the line that tells why a step stays eager.
+        say: is given the line that says why a step stays eager.
     """
 
     def __init__(
@@ -138,14 +138,14 @@ class CapturedStep:
         graphs.begin()
 
     def end(self) -> None:
-        """Lets go of the graphs; no step may follow."""
+        """Releases the graphs; no step may follow."""
         self.recordings.clear()
         self.graphs.end()
 
     def look_at_module(self) -> None:
-        """To be called whenever the module may have changed: layers frozen, set to evaluate, or moved in memory.
+        """To be called whenever the module may have changed: layers frozen, in evaluation mode, or moved in memory.
 
-        A graph holds what was so when it was recorded; those of another state are dropped.
+        A graph is only right for the state in which it was recorded; those of another state are dropped.
         """
         tensors = [*self.module.parameters(), *self.module.buffers()]
         places = [(tensor.data_ptr(), tensor.requires_grad) for tensor in tensors]
@@ -177,7 +177,7 @@ class CapturedStep:
         return len(self._warm_ups.get(shapes, [])) == WARM_UP
 
     def _run_eagerly(self, shapes: Any, inputs: Sequence[Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
-        """A step as it would be without graphs, which is looked at while it may yet be recorded."""
+        """A step without graphs, which is watched as long as it may yet be recorded."""
         if self.eager:
             return self.module.learn(*inputs)
         before = _host_draws(inputs)
@@ -209,7 +209,7 @@ class CapturedStep:
             loss, sums = self.module.learn(*static)
         slope = self.graphs.input_like(torch.ones_like(loss))
         with self.graphs.recording(backward), torch.autocast(loss.device.type, enabled=False):
-            # Not loss.backward(), by which other than recorded work would follow: accumulation, and hooks of it.
+            # Not loss.backward(), which would do more than what is recorded: accumulation, and its hooks.
             gradients = torch.autograd.grad(loss, self._parameters, slope, allow_unused=True)
         sums = {name: value.detach() for name, value in sums.items()}
         return Recording(
@@ -232,8 +232,8 @@ class _Replay(torch.autograd.Function):
         recording = ctx.recording
         recording.slope.copy_(slope)
         recording.backward.replay()
-        # A parameter without a gradient takes this very memory for it. One that adds up must not: the next step
-        # writes there.
+        # A parameter without a gradient takes this very memory as its gradient. One that accumulates must not, since
+        # the next step overwrites it.
         hand_on = Tensor.detach if recording.shared else Tensor.clone
         return None, *(None if each is None else hand_on(each) for each in recording.gradients)
 

@@ -1,8 +1,8 @@
 """The two checkpoints of a run: that of its best validation, and the last one.
 
-Both are of the weights that were just validated, at each validation the best one, if it is, and then the last one, if
-it is due; a training that ends away from a validation ends with one. At the last batch of an epoch both wait for the
-epoch's end, from which a resumed run begins the next one.
+Both hold weights that were just validated: at each validation first the best one, if it is the best, then the last one,
+if it is due. A training that ends between validations is validated once more. At the last batch of an epoch both wait
+for the end of the epoch, from which a resumed run starts the next one.
 """
 
 import time
@@ -20,15 +20,15 @@ from callbacks.averaging import first_step_of
 from callbacks.boundaries import step_ends, validation_follows
 from callbacks.monitor import monitor_mode
 
-ASK_EVERY = 10  # steps between two looks at the clock, where several ranks have to agree
+ASK_EVERY = 10  # steps between two looks at the clock, if several ranks have to agree
 
 
 class RunCheckpoint(ModelCheckpoint):
-    """Saves `folder/<name>.ckpt`, over the old one, at the end of an epoch, and has no work between epochs.
+    """Replaces `folder/<name>.ckpt` at the end of an epoch, and does nothing between epochs.
 
     Args:
-        monitor: saves only where this metric is the best so far; None: after every epoch.
-        mode: min or max, where the metric's name does not tell which is better.
+        monitor: saves only if this metric is the best so far; None: after every epoch.
+        mode: min or max, if the metric's name does not tell which is better.
     """
 
     dirpath: str  # which Lightning would find out by itself, were there no folder
@@ -38,28 +38,28 @@ class RunCheckpoint(ModelCheckpoint):
         super().__init__(
             folder, name, monitor=monitor, mode=mode, save_on_train_epoch_end=True, enable_version_counter=False
         )
-        self._key = f"EpochCheckpoint({name})"  # as it is called in the checkpoints that there are
+        self._key = f"EpochCheckpoint({name})"  # its name in existing checkpoints
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Saves now, once a step, unless the metric is no better."""
+        """Saves now, at most once per step, unless the metric is no better."""
         super().on_train_epoch_end(trainer, pl_module)
 
     @property
     def state_key(self) -> str:
-        return self._key  # Lightning asks for it at every hook, and would format all options each time
+        return self._key  # Lightning asks for it in every hook, and would format all options each time
 
     def on_train_batch_end(self, *args: Any) -> None:
-        """Nothing to do, which Lightning would find out by half a dozen questions in each step."""
+        """Nothing to do; Lightning's would find that out by half a dozen questions in each step."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        # Files are deleted by these names, and a checkpoint may come from a stranger: none leaves the folder. So a
-        # directory may also be moved before it is resumed.
+        # Files are deleted by these names, and a checkpoint may come from a stranger, so no name may leave the folder.
+        # A directory can therefore be moved before it is resumed.
         kept = {**state_dict, "dirpath": self.dirpath}
         for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
             kept[name] = self._in_folder(state_dict[name])
         kept["best_k_models"] = {self._in_folder(path): score for path, score in state_dict["best_k_models"].items()}
         super().load_state_dict(kept)
-        self.current_score = state_dict["current_score"]  # which Lightning saves only
+        self.current_score = state_dict["current_score"]  # Lightning saves this, but does not load it
 
     def _in_folder(self, path: str) -> str:
         name = Path(path).name
@@ -67,16 +67,16 @@ class RunCheckpoint(ModelCheckpoint):
 
 
 class BestCheckpoint(RunCheckpoint):
-    """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights it is of.
+    """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights that it judged.
 
     Args:
-        start: share of the run before which no validation counts, as where the model is an average from then on.
+        start: share of the run before which no validation counts, for models that are an average from then on.
     """
 
     def __init__(self, folder: Path, monitor: str, mode: str | None = None, start: float = 0.0) -> None:
         super().__init__(folder, "best", monitor, mode)
-        self.start, self._before = start, -1  # that share, in steps
-        self._waits = False  # for the epoch's end
+        self.start, self._before = start, -1  # the share in steps
+        self._waits = False  # for the end of the epoch
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.start:
@@ -96,19 +96,19 @@ class BestCheckpoint(RunCheckpoint):
 
 
 class LastCheckpoint(RunCheckpoint):
-    """Saves `folder/last.ckpt`, where a run goes on that was interrupted or has stopped, after epochs and within them.
+    """Saves `folder/last.ckpt`, from which an interrupted or stopped run continues, after epochs and within them.
 
-    Within an epoch it saves where the optimizer has made a step, since gradients that are being accumulated are in no
-    checkpoint, and after the validation that is due at this step, which a resumed run would pass over.
+    Within an epoch it saves after a step of the optimizer, since gradients that are still being accumulated are in no
+    checkpoint, and after the validation that is due at this step, which a resumed run would skip.
 
     A training that stops within an epoch, by `max_steps`, `max_time` or early stopping, does so at the end of a step,
-    is validated, and is saved within the epoch: more steps, time or patience go on there. It comes after all callbacks
-    that may stop a training.
+    is validated, and is saved within the epoch: with more steps, time or patience it continues there. This callback
+    must come after all callbacks that may stop a training.
 
     Args:
-        epochs: from one saving to the next; the run's last one is saved in any case.
-        steps: of the optimizer, from one saving to the next; 0 is off.
-        minutes: the same; 0 is off.
+        epochs: between two savings; the last epoch of the run is saved in any case.
+        steps: steps of the optimizer between two savings; 0 is off.
+        minutes: minutes between two savings; 0 is off.
 
     Raises:
         InputError: a number is out of its range, or `steps` is beyond the run's end.
@@ -123,10 +123,10 @@ class LastCheckpoint(RunCheckpoint):
         super().__init__(folder, "last")
         self.epochs, self.steps, self.minutes = epochs, steps, minutes
         self.path, self._due, self._stops = Path(self.dirpath, "last.ckpt"), False, False
-        self._schedule: dict[str, Any] = {}  # of validation, where a last one comes beside it
+        self._schedule: dict[str, Any] = {}  # of validation, saved while an additional last one runs
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._last_step = trainer.estimated_stepping_batches  # asked for once, since it takes time
+        self._last_step = trainer.estimated_stepping_batches  # computed once, since it takes time
         if self.steps > self._last_step:
             raise InputError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
@@ -148,7 +148,7 @@ class LastCheckpoint(RunCheckpoint):
             self._save(trainer, pl_module)
 
     def _validates_last(self, trainer: Trainer) -> bool:
-        """Lets Lightning validate after this batch, as it does where a training is to stop; False where it cannot."""
+        """Lets Lightning validate after this batch, because the training is about to stop; False if it cannot."""
         if not trainer.enable_validation or not _may_stop(trainer):
             return False
         self._schedule = {"check_val_every_n_epoch": trainer.check_val_every_n_epoch}
@@ -170,7 +170,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         ends = trainer.should_stop or trainer.global_step >= self._last_step
         if ends or self._due or (trainer.current_epoch + 1) % self.epochs == 0:
-            self._save(trainer, pl_module)  # but not again where the training has stopped within the epoch
+            self._save(trainer, pl_module)  # but not again if the training has stopped within the epoch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         timer = next((callback for callback in callbacks_of(trainer) if isinstance(callback, Timer)), None)
@@ -201,5 +201,5 @@ class LastCheckpoint(RunCheckpoint):
 
 
 def _may_stop(trainer: Trainer) -> bool:
-    """Whether the least number of epochs and steps is reached; before, Lightning goes on where it is to stop."""
+    """Whether the minimum of epochs and steps is reached; before that, Lightning does not stop."""
     return trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)

@@ -1,4 +1,4 @@
-"""Early stopping that a resumed run takes up where it was."""
+"""Early stopping that a resumed run continues where it was."""
 
 from typing import Any
 
@@ -13,8 +13,8 @@ from callbacks.monitor import monitor_mode
 class EarlyStop(EarlyStopping):
     """Stops after `patience` validation rounds without improvement of `monitor`; `mode` as in `monitor_mode`.
 
-    A run that was to stop, and was killed before it had ended, does not train another epoch. Lightning's callback does,
-    and takes the patience of the checkpoint in place of its own.
+    A run that was about to stop, and was killed first, does not train another epoch when it is resumed. With
+    Lightning's callback it would, and it would use the patience of the checkpoint instead of its own.
     """
 
     def __init__(self, monitor: str, patience: int, mode: str | None = None) -> None:
@@ -26,7 +26,7 @@ class EarlyStop(EarlyStopping):
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if validation_is_scheduled(trainer):  # a run that goes on from its end counts the rounds that it would have had
+        if validation_is_scheduled(trainer):  # a run continued from its end counts only the rounds it would have had
             super().on_validation_end(trainer, pl_module)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

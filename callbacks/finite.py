@@ -1,4 +1,4 @@
-"""A stop, or a skipped step, where the loss, a gradient or an input is not a finite number."""
+"""Stops, or skips the step, if the loss, a gradient or an input is not a finite number."""
 
 import math
 from collections.abc import Mapping
@@ -15,27 +15,27 @@ from basics.torch_internals import flag_nonfinite
 from basics.trainer_parts import steps_between_logs
 
 ACTIONS = ("stop", "skip")
-NAMED = 64  # samples, at most, in a message
+NAMED = 64  # samples in a message at most
 NOT_FINITE = "not finite"
-IN_A_ROW = 20  # skipped steps after which no better ones are to be expected
+IN_A_ROW = 20  # skipped steps after which no better ones can be expected
 
 
 class FiniteGuard(Callback):
     """Keeps what is not finite out of the weights and the checkpoints, and names epoch, step and samples.
 
-    One process on a CPU looks at each loss before it goes backward, and at each gradient before the optimizer's step.
-    Where reading a number waits for a device, or several ranks have to agree, they are kept, and read every
+    A single process on a CPU checks each loss before the backward pass, and each gradient before the optimizer's step.
+    If reading a number would wait for a device, or several ranks have to agree, the numbers are kept, and read every
     `log_every_n_steps` steps, before validation, and before anything is saved: later, but naming the same step.
 
-    With `skip` the optimizer passes over such a step, buffers such as BatchNorm's statistics are put back, and a batch
-    with such a loss is left out of the epoch's means, if the module has `forget_batch`. All ranks skip the same steps.
-    The price is a look at each step, on a device too.
+    With `skip` the optimizer skips such a step, buffers such as BatchNorm's statistics are restored, and a batch with
+    such a loss is left out of the epoch's means, if the module has `forget_batch`. All ranks skip the same steps. The
+    price is that every step is checked, on a device too.
 
-    Under 16-mixed precision gradients are left to the scaler, for which infinite ones are part of the search.
+    With 16-mixed precision, gradients are left to the scaler, for which infinite ones are part of the search.
 
     Args:
         action: stop or skip.
-        monitor: a metric of validation that is to be finite too.
+        monitor: a validation metric that has to be finite too.
 
     Raises:
         InputError: a number is not finite, or `action` is neither of the two.
@@ -52,10 +52,10 @@ class FiniteGuard(Callback):
         self._at_once = self.skips or self._is_free(trainer)
         self._parameters = list(pl_module.parameters())
         self._one = torch.ones((), device=trainer.strategy.root_device)
-        self._flags: list[Tensor] = []  # zeros in store
+        self._flags: list[Tensor] = []  # a stock of zeros
         self._scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
         self._infinite = _infinite(pl_module.state_dict())  # on purpose: a buffer of bounds, open at its ends
-        self._found, self._urgency = "", 0  # in this step, where it is to be skipped
+        self._found, self._urgency = "", 0  # in this step, if it is to be skipped
         self._buffers = dict(pl_module.named_buffers()) if self.skips else {}
         self._before = {name: buffer.clone() for name, buffer in self._buffers.items()}  # the step
 
@@ -78,14 +78,14 @@ class FiniteGuard(Callback):
             if not self._at_once:
                 self._noted.append(("gradient", self._batch_idx, self._step, spoilt))
             elif not spoilt.item():
-                self._flags.append(spoilt)  # is zero still
+                self._flags.append(spoilt)  # it is still zero
             elif not self._found:
                 self._bad(trainer, "gradient", NOT_FINITE)
         if self.skips:
             self._skip_if_found(trainer, pl_module)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
-        self._batch = None  # its memory is the next one's
+        self._batch = None  # frees its memory for the next one
         if not self._at_once and isinstance(outputs, Mapping) and "loss" in outputs:
             self._noted.append(("loss", self._batch_idx, self._step, outputs["loss"]))
         if len(self._noted) >= 2 * (steps_between_logs(trainer) or NAMED):
@@ -109,10 +109,10 @@ class FiniteGuard(Callback):
                 raise InputError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
 
     def _spoilt(self, gradients: list[Tensor]) -> Tensor:
-        """1 where a gradient is not finite, else 0."""
+        """1 if a gradient is not finite, otherwise 0."""
         if any(gradient.dtype != torch.float32 or type(gradient) is not Tensor for gradient in gradients):
             total = get_total_norm(gradients)
-            total = total.full_tensor() if hasattr(total, "full_tensor") else total  # of gradients in shards
+            total = total.full_tensor() if hasattr(total, "full_tensor") else total  # if gradients are sharded
             return (~total.isfinite()).float()
         self._flags = self._flags or list(self._one.new_zeros(NAMED).unbind())
         flag = self._flags.pop()
@@ -125,7 +125,7 @@ class FiniteGuard(Callback):
         return trainer.strategy.root_device.type == "cpu" and trainer.world_size == 1
 
     def _bad(self, trainer: Trainer, what: str, value: float | str) -> None:
-        """Raises, or keeps the message until the step is due."""
+        """Raises, or keeps the message until the optimizer's step."""
         self._found = self._describe(trainer, what, self._batch_idx, trainer.global_step, value, self._batch)
         self._urgency = 2 if what == "loss" else 1  # one rank's loss spoils the gradients of all
         if not self.skips:
@@ -146,7 +146,7 @@ class FiniteGuard(Callback):
         """Reads what was noted, on all ranks together, and raises if one of them has noted what is not finite."""
         if not self._noted:
             return
-        # In the order of the batches; a loss before the gradient that it has spoilt.
+        # In the order of the batches, and a loss before the gradient that it has spoilt.
         noted, self._noted = sorted(self._noted, key=lambda note: (note[2], note[1], note[0] == "gradient")), []
         values = torch.stack([value.float() for *_, value in noted]).tolist()
         flagged = [what == "gradient" for what, *_ in noted]
@@ -164,8 +164,8 @@ class FiniteGuard(Callback):
             self._in_a_row = 0
             return
         for parameter in pl_module.parameters():
-            parameter.grad = None  # the optimizer passes over it, its momentum included
-        pl_module.load_state_dict(self._before, strict=False)  # by this, a layer that follows its buffers is told
+            parameter.grad = None  # so that the optimizer skips it, its momentum included
+        pl_module.load_state_dict(self._before, strict=False)  # a layer that watches its buffers notices this
         self.skipped, self._in_a_row = self.skipped + 1, self._in_a_row + 1
         if self._in_a_row == IN_A_ROW:
             raise InputError(f"{message}; {IN_A_ROW} steps in a row were skipped")
@@ -180,7 +180,7 @@ class FiniteGuard(Callback):
 
 
 def _infinite(state: dict[str, Tensor]) -> list[str]:
-    """Names of the tensors with something that is not finite; the sum, which is fast, tells where to look."""
+    """Names of the tensors with something that is not finite; a sum, which is fast, says where to look."""
     floats = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
     return [name for name, each in floats.items() if not each.sum().isfinite() and not each.isfinite().all()]
 
@@ -198,7 +198,7 @@ def _place(trainer: Trainer, step: int) -> str:
 
 
 def _earliest(trainer: Trainer, message: str, urgency: int) -> str:
-    """The message of the rank with the highest urgency, on all ranks; "" where it is 0 on all."""
+    """The message of the rank with the highest urgency, on all ranks; "" if it is 0 on all."""
     if trainer.world_size == 1:
         return message
     code = urgency * trainer.world_size + trainer.world_size - 1 - trainer.global_rank if urgency else 0

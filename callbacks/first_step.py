@@ -1,4 +1,4 @@
-"""What is to happen once, when all that could be refused has been accepted."""
+"""What should happen once, when everything that could be refused has been accepted."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from basics.trainer_parts import callbacks_of, drop_callback
 
 
 class FirstStep(Callback):
-    """Calls `call(trainer)` before the first step of a training: all is checked then, and a checkpoint restored.
+    """Calls `call(trainer)` before the first step of a training, when everything is checked and a checkpoint restored.
 
     A resumed run may begin with a validation, or with the end of an epoch.
     """

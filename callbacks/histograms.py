@@ -13,7 +13,7 @@ class Histograms(Callback):
     The gradients are that step's, after any clipping. Other loggers than TensorBoard's get none.
 
     Attributes:
-        gradients: by the parameters' names, of the latest epoch; on the CPU.
+        gradients: those of the latest epoch, by parameter, on the CPU.
     """
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Histograms(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        # Not at the epoch's end: Lightning drops the gradients before it validates.
+        # Not at the end of the epoch, since Lightning drops the gradients before it validates.
         if batch_idx + 1 != trainer.num_training_batches or not trainer.is_global_zero:
             return
         parameters = dict(pl_module.named_parameters())

@@ -1,4 +1,4 @@
-"""An orderly end at a signal: after the step it came in, on all ranks at once, with all saved that a resume needs."""
+"""An orderly end at a signal: after the current step, on all ranks at once, with everything saved to resume."""
 
 import sys
 from pathlib import Path
@@ -22,15 +22,15 @@ from callbacks.boundaries import step_ends, validation_follows
 class Interruption(Callback):
     """Ends a training by SystemExit once `interrupt` was called on any rank; a resume continues it exactly.
 
-    On one process it costs nothing: it is in the trainer's list only from the signal on. On several all must end after
-    the same batch, so at each batch's end the ranks' flags are sent off, and read at the end of the next one: no rank
-    waits for another, and none for its device. It is to come after all callbacks that change the weights.
+    With one process it costs nothing: it joins the trainer's callbacks only when a signal comes. Several processes must
+    end after the same batch, so at the end of each batch the ranks' flags are sent off, and read at the end of the next
+    one: no rank waits for another, or for its device. It must come after all callbacks that change the weights.
 
     Args:
         checkpoint: the file to save; None saves nothing.
 
     Attributes:
-        active: whether an end of a batch is to come, at which a signal is looked at.
+        active: whether another batch will end, after which a signal is noticed.
         saving: whether the checkpoint is being written.
     """
 
@@ -51,7 +51,7 @@ class Interruption(Callback):
         return True
 
     def end_training(self) -> None:
-        """To be called after `fit`, for a signal that came behind its last batch: all is saved then."""
+        """To be called after `fit`, for a signal that came after its last batch, when everything is saved."""
         self.active = False
         if self._signal:
             raise SystemExit(128 + self._signal)
@@ -116,11 +116,11 @@ class Interruption(Callback):
 
 
 def _run_ends(trainer: Trainer) -> bool:
-    """Whether nothing but a last validation is to come, which a resumed run would leave out."""
+    """Whether only a last validation is left, which a resumed run would skip."""
     return trainer.should_stop or 0 <= trainer.max_steps <= trainer.global_step
 
 
 def _more_follows(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether validation or the end of the epoch follow, before which Lightning cannot be stopped exactly."""
+    """Whether validation or the end of the epoch follows, before which Lightning cannot be stopped exactly."""
     ends = batch_idx + 1 == trainer.num_training_batches or _run_ends(trainer)
     return ends or validation_follows(trainer, batch_idx)

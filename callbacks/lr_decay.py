@@ -12,7 +12,7 @@ from callbacks.monitor import monitor_mode
 
 SCHEDULES = ("constant", "step", "linear", "cosine", "onecycle", "plateau")
 ONECYCLE_RISE = 0.3  # share of the run until the peak, as in torch's OneCycleLR
-ONECYCLE_START = 1 / 25  # of the peak, the same
+ONECYCLE_START = 1 / 25  # of the peak, as there
 
 
 class LRDecay(Callback):
@@ -23,14 +23,14 @@ class LRDecay(Callback):
     that Lightning steps instead loses a step at each resume with `plateau`.)
 
     Args:
-        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `linear`: down to 0 by a
+        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `linear`: down to 0 in a
             straight line; `cosine`: down to 0 by half a cosine (Loshchilov and Hutter 2017); `onecycle`:
             up to the initial value and then down to 0 (Smith and Topin 2018); `plateau`: times `gamma`
             whenever the metric has not improved for more than `patience` validation rounds.
         warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
-        mode: of it, min or max, where its name does not tell which is better.
+        mode: min or max, if the metric's name does not tell which is better.
 
     Raises:
         InputError: an unknown schedule, or a number out of its range.
@@ -87,7 +87,7 @@ class LRDecay(Callback):
             self._say_jump(trainer)
 
     def _say_jump(self, trainer: Trainer) -> None:
-        """Tells of a resumed run that its curve is another one, as it is of more or fewer steps."""
+        """Says that a resumed run has another curve if it has more or fewer steps."""
         group, last = self._groups(trainer)[0], trainer.global_step - 1
         was, now = group["lr"], group["initial_lr"] * self.factor(last, self.total_steps, self.warmup_steps)
         if not math.isclose(was, now, rel_tol=1e-3):

@@ -22,10 +22,10 @@ def monitor_mode(monitor: str, mode: str | None = None) -> str:
 
 
 class MonitorCheck(Callback):
-    """Stops before the first step where the monitored metric is not among those that validation logs.
+    """Stops before the first step if the monitored metric is not among those that validation logs.
 
-    It looks at what Lightning's sanity check logged, or where there is none, as in a resumed run, at the names that the
-    module has in `metrics`.
+    It looks at what Lightning's sanity check logged, or if there was none, as in a resumed run, at the names in the
+    module's `metrics`.
 
     Raises:
         InputError: validation does not log `monitor`.

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from basics.torch_internals import DispatchMode
 
-# Their result, or its shape, depends on values, which the host has to wait for.
+# Their result, or its shape, depends on values for which the host has to wait.
 READS = ("_local_scalar_dense", "is_nonzero", "equal", "nonzero", "masked_select", "_unique", "_unique2", "bincount")
 BY_MASK = ("index", "index_put", "index_put_", "_index_put_impl_")  # these too, with a mask among the indices
 
@@ -17,7 +17,7 @@ class Operators(DispatchMode):
     """Notes the operators that run within it, those of a backward pass too.
 
     Attributes:
-        calls: their names, and those of their arguments that are no tensors, as text.
+        calls: their names, and those of their arguments that are not tensors, as text.
         reads: those for which the host waits: numbers read from a device, and copies from one to another.
     """
 

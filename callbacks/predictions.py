@@ -38,9 +38,9 @@ class _Outputs(Callback):
 class Predictions(_Outputs):
     """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of every N-th validation of a training.
 
-    The outputs, (N, ...), are what the evaluation steps return of each sample, and the labels, (N, ...), the last parts
-    of the batches, both on the CPU and in the order of the data; nothing is called where steps return None. Of n ranks,
-    rank r is expected to get each n-th sample from r on. There is no work in training steps.
+    The outputs, (N, ...), are what the evaluation steps return for each sample, and the labels, (N, ...), the last
+    parts of the batches, both on the CPU and in the order of the data. `use` is not called if steps return None. Of n
+    ranks, rank r is expected to get every n-th sample, starting with r. Training steps cost nothing.
 
     Raises:
         InputError: `every` is below 1.

@@ -17,7 +17,7 @@ BAR_WIDTH = 24
 class ProgressLine(ProgressBar):
     """Draws epoch, step, loss, samples per second and time left on a terminal, and a line per epoch anywhere.
 
-    A validation within an epoch has a line of its own; an epoch's line has the figures of one at its end only.
+    A validation within an epoch has a line of its own; an epoch's line shows validation figures only from its end.
 
     A batch is a tuple whose last part has one entry per sample.
     """
@@ -105,7 +105,7 @@ class ProgressLine(ProgressBar):
 
 
 def _metrics(trainer: Trainer, *stages: str) -> str:
-    """Those that were logged last, of training or validation, without times."""
+    """The latest metrics of these stages, without times."""
     metrics = trainer.callback_metrics
     names = sorted(name for name in metrics if name.startswith(stages) and "second" not in name)
     return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)

@@ -10,8 +10,8 @@ from basics.trainer_parts import steps_between_logs
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device.
 
-    The first step has the number 0, as in Lightning's own curves: so all that was logged up to a checkpoint is below
-    its `global_step`, and what came after it is not. The curves are written before the checkpoint is.
+    The first step has the number 0, as in Lightning's own curves, so everything logged before a checkpoint is below its
+    `global_step`, and what came after it is not. The curves are written before the checkpoint is.
     """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -23,7 +23,7 @@ class StepCurves(Callback):
         step, interval = trainer.global_step, steps_between_logs(trainer)
         if interval and step % interval == 0 and step != self._logged:
             self._logged = step
-            rate = trainer.optimizers[0].param_groups[-1]["lr"]  # where there are several, the head's
+            rate = trainer.optimizers[0].param_groups[-1]["lr"]  # if there are several groups, the head's
             loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
             for logger in trainer.loggers:
                 logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step - 1)

@@ -8,9 +8,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 
 class Throughput(Callback):
-    """Logs `train/samples_per_second`, over all devices, and `train/seconds`, each epoch without validation.
+    """Logs `train/samples_per_second`, over all devices, and `train/seconds`, for each epoch without its validation.
 
-    A batch is a tuple whose last part has one entry per sample. Totals go on across a resume.
+    A batch is a tuple whose last part has one entry per sample. Totals continue across a resume.
 
     Attributes:
         run_seconds: time from the start of training to its end, with validation and checkpoints.
@@ -23,7 +23,7 @@ class Throughput(Callback):
 
     @property
     def samples_per_second(self) -> float:
-        """Over all epochs so far, without validation; 0 where there was none."""
+        """Over all epochs so far, without validation; 0 if there was none."""
         return self.samples / self.seconds if self.seconds else 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,7 +58,7 @@ class Throughput(Callback):
         rate = self._epoch_samples / self._epoch_seconds
         metrics = {"train/samples_per_second": rate, "train/seconds": self._epoch_seconds}
         pl_module.log_dict(metrics, logger=False)
-        for logger in trainer.loggers:  # now: Lightning would after the epoch's checkpoint, and a kill may come between
+        for logger in trainer.loggers:  # now: Lightning does it after the epoch's checkpoint, and a kill may come first
             logger.log_metrics(metrics, step=trainer.global_step - 1)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -72,10 +72,10 @@ def _open(path: Path) -> np.ndarray:
 
 
 def write_arrays(folder: Path, arrays: ImageArrays, texts: Mapping[str, str] | None = None) -> None:
-    """Writes the four arrays, whole or not at all: they become visible by one rename of their folder.
+    """Writes the four arrays, whole or not at all: renaming their folder makes them visible at once.
 
     Args:
-        texts: of further files, by name.
+        texts: the content of further files, by name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))

@@ -1,8 +1,8 @@
 """Augmentations of a whole batch at once: (B, C, H, W) floats in 0..1 in, the same shape out.
 
 Every image draws its own numbers, from torch's global generator of the batch's device. On the
-command line they are a list of names with an optional amount: `--augment crop:4,flip,rotate:15`.
-An `Augmentation`, what that list is parsed to, gets a `Moment` as well, from which `altflip` and `grow` follow.
+command line they are a list of names with optional amounts: `--augment crop:4,flip,rotate:15`.
+The list is parsed to functions, `Augmentation`s, that also get a `Moment`, on which `altflip` and `grow` depend.
 """
 
 import math
@@ -17,14 +17,14 @@ from basics.errors import InputError
 
 
 class Moment(NamedTuple):
-    """Which images come when."""
+    """Which images these are, and when they come."""
 
     indices: Tensor  # their numbers in the data set, (B,)
     epoch: int  # from 0
-    epochs: int  # of the run; below 1 where it has no such end
+    epochs: int  # in the run; below 1 if it does not end after a number of epochs
 
 
-GREY = 0.2989, 0.587, 0.114  # of red, green and blue in their grey (ITU-R BT.601)
+GREY = 0.2989, 0.587, 0.114  # shares of red, green and blue in grey (ITU-R BT.601)
 
 Augmentation = Callable[[Tensor, Moment], Tensor]
 
@@ -35,25 +35,25 @@ def flip(images: Tensor) -> Tensor:
 
 
 def altflip(images: Tensor, moment: Moment) -> Tensor:
-    """Mirrors every image in every other epoch; half of them in even ones.
+    """Mirrors every image in every other epoch, half of them in even ones.
 
     Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU": two epochs see both sides of each image.
     """
-    half = moment.indices * 2654435761 >> 16  # Knuth's multiplicative hash: no order in the files decides
+    half = moment.indices * 2654435761 >> 16  # Knuth's multiplicative hash: the order of the files must not matter
     return torch.where((half + moment.epoch).bitwise_and(1).bool().view(-1, 1, 1, 1), images.flip(-1), images)
 
 
 def grow(images: Tensor, side: float, moment: Moment) -> Tensor:
-    """Shrinks images to `side` pixels at first and ever less, until halfway through the run they are whole.
+    """Shrinks images, to `side` pixels at first, then less and less, until halfway through the run they are whole.
 
     Small images cost less, and early epochs need no detail: "progressive learning" in Tan and Le 2021,
-    "EfficientNetV2". For networks that take images of any size.
+    "EfficientNetV2". Only for networks that take images of any size.
     """
     if moment.epochs < 1:
         raise InputError("augment grow: needs to know the run's end; set max_epochs")
     full = images.shape[-1]
     size = side + (full - side) * min(1, moment.epoch / (moment.epochs / 2))
-    size = min(full, 4 * round(size / 4))  # few different ones: libraries prepare kernels for each
+    size = min(full, 4 * round(size / 4))  # only a few sizes, since libraries prepare kernels for each
     return images if size == full else F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 
@@ -63,13 +63,13 @@ def vflip(images: Tensor) -> Tensor:
 
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
-    """Turns each image by an angle from -degrees..degrees about its centre; what comes in is black."""
+    """Turns each image by an angle from -degrees..degrees about its centre; uncovered corners are black."""
     angle = math.radians(degrees) * _uniform(images)  # (B,)
     return _warp(images, angle.cos(), angle.sin())
 
 
 def rotate90(images: Tensor) -> Tensor:
-    """Turns each image by 90, 180 or 270 degrees, or leaves it, with equal chances. Square images."""
+    """Turns each image, which must be square, by 0, 90, 180 or 270 degrees with equal probability."""
     turns = torch.randint(4, (len(images), 1, 1, 1), device=images.device)
     for quarter in (1, 2, 3):
         images = torch.where(turns == quarter, images.rot90(quarter, (-2, -1)), images)
@@ -83,26 +83,26 @@ def zoom(images: Tensor, share: float) -> Tensor:
 
 
 def elastic(images: Tensor, pixels: float) -> Tensor:
-    """Bends each image: its points move by a smooth random field, `pixels` far along each axis (root mean square).
+    """Bends each image: a smooth random field moves its points by `pixels` along each axis (root mean square).
 
     Simard et al. 2003, "Best practices for convolutional neural networks applied to visual document analysis", where
-    this is 1.4 pixels. What comes in is black.
+    this is 1.4 pixels. Uncovered areas are black.
     """
     batch, _, height, width = images.shape
     rows, columns = _smooth(height, images.device), _smooth(width, images.device)
     field = rows @ torch.randn(2, batch, rows.shape[1], columns.shape[1], device=images.device) @ columns.T
     x, y = pixels * field  # (B, H, W) each
-    # No tensor of both factors: it would come from the host, for which a GPU is waited for.
+    # No tensor of both factors: it would have to come from the host, and the GPU would wait for it.
     return _sample(images, _whole(images) + torch.stack([x * (2 / width), y * (2 / height)], dim=3))
 
 
 def crop(images: Tensor, padding: float) -> Tensor:
-    """Cuts an image of the old size at a random place from one padded by `padding` black pixels a side."""
+    """Pads each image by `padding` black pixels on every side, and cuts out the old size at a random place."""
     return _shift(F.pad(images, [int(padding)] * 4), int(padding))
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
-    """Moves each image by up to `pixels` along both axes; what comes in is its mirror image at the border."""
+    """Moves each image by up to `pixels` along both axes; uncovered edges show its mirror image."""
     return _shift(F.pad(images, [int(pixels)] * 4, mode="reflect"), int(pixels))
 
 
@@ -115,17 +115,17 @@ def _shift(padded: Tensor, padding: int) -> Tensor:
 
 
 def noise(images: Tensor, std: float) -> Tensor:
-    """Adds Gaussian noise of standard deviation `std` to every value, and stays within 0..1."""
+    """Adds Gaussian noise of standard deviation `std` to every value, and clips to 0..1."""
     return (images + std * torch.randn(images.shape, device=images.device)).clamp_(0, 1)
 
 
 def brightness(images: Tensor, share: float) -> Tensor:
-    """Multiplies each image by a factor from 1-share..1+share, and stays within 0..1."""
+    """Multiplies each image by a factor from 1-share..1+share, and clips to 0..1."""
     return (images * _factor(images, share)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, share: float) -> Tensor:
-    """Multiplies each image's distance from its mean grey by a factor from 1-share..1+share, and stays within 0..1."""
+    """Multiplies each image's distance from its mean grey by a factor from 1-share..1+share, and clips to 0..1."""
     means = images.mean((2, 3), keepdim=True).unbind(1)  # of each channel, (B, 1, 1)
     weights = GREY if len(means) == len(GREY) else [1 / len(means)] * len(means)
     shares = (weight * mean for weight, mean in zip(weights, means, strict=True))
@@ -134,7 +134,7 @@ def contrast(images: Tensor, share: float) -> Tensor:
 
 
 def cutout(images: Tensor, side: float) -> Tensor:
-    """Blackens a square of `side` pixels around a random centre; at the border it is cut off.
+    """Blackens a square of `side` pixels around a random centre, cut off at the border.
 
     DeVries and Taylor 2017, "Improved regularization of convolutional neural networks with cutout".
     """
@@ -146,10 +146,10 @@ def cutout(images: Tensor, side: float) -> Tensor:
 
 
 def erase(images: Tensor, probability: float) -> Tensor:
-    """Fills a random rectangle with noise in that share of the images.
+    """Fills a random rectangle with noise in this share of the images.
 
-    Zhong et al. 2020, "Random erasing data augmentation": 2 to 40 % of the area, with sides of 0.3 to 3.3 to one.
-    A side that would be longer than the image's is as long.
+    Zhong et al. 2020, "Random erasing data augmentation": 2 to 40 % of the area, with an aspect ratio of 0.3 to 3.3.
+    No side is longer than that of the image.
     """
     batch, _, height, width = images.shape
     chance, area, aspect, y, x = torch.rand(5, batch, 1, 1, 1, device=images.device)
@@ -161,7 +161,7 @@ def erase(images: Tensor, probability: float) -> Tensor:
     return torch.where(hit, torch.rand(images.shape, device=images.device), images)
 
 
-# Each name with its usual amount, which `name:amount` replaces; None: it takes no amount.
+# Each name with its default amount, which `name:amount` replaces; None: it takes no amount.
 AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
     "flip": (flip, None),
     "altflip": (altflip, None),
@@ -181,7 +181,7 @@ AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
 }
 
 
-IN_PIXELS = ("elastic", "crop", "shift", "cutout", "grow")  # what their amounts are
+IN_PIXELS = ("elastic", "crop", "shift", "cutout", "grow")  # whose amounts are pixels
 
 
 def parse_augmentations(text: str) -> list[Augmentation]:
@@ -244,7 +244,7 @@ def _as_function(name: str, amount: float | None) -> Augmentation:
 
 
 def _rectangle(images: Tensor, top: Tensor, left: Tensor, rows: Tensor | int, columns: Tensor | int) -> Tensor:
-    """Where rectangles of that size and place, (B, 1, 1, 1) each, cover the images: booleans, (B, 1, H, W)."""
+    """Where rectangles of these positions and sizes, (B, 1, 1, 1) each, cover the images: booleans, (B, 1, H, W)."""
     row = torch.arange(images.shape[2], device=images.device)[:, None]  # (H, 1)
     column = torch.arange(images.shape[3], device=images.device)  # (W,)
     return (row >= top) & (row < top + rows) & (column >= left) & (column < left + columns)
@@ -265,9 +265,9 @@ def _factor(images: Tensor, share: float) -> Tensor:
 
 
 def _smooth(length: int, device: torch.device) -> Tensor:
-    """What makes a smooth curve of random numbers, (length, numbers): each point's own mixture, of unit variance.
+    """The matrix that turns random numbers into a smooth curve of unit variance, (length, numbers).
 
-    The numbers stand 4 pixels apart, and a point draws on those near it by a Gaussian as wide, which is the paper's.
+    The numbers are 4 pixels apart, and each point mixes those near it by a Gaussian of that width, as in the paper.
     """
     apart = 4.0
     points, numbers = torch.arange(length, device=device), torch.arange(-3, length / apart + 3, device=device)
@@ -285,10 +285,10 @@ def _warp(images: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def _whole(images: Tensor) -> Tensor:
-    """The places of the pixels themselves, (1, H, W, 2): x and y in units of half the image, from its centre."""
+    """The positions of the pixels themselves, (1, H, W, 2): x and y in units of half the image, from its centre."""
     return F.affine_grid(torch.eye(2, 3, device=images.device)[None], [1, *images.shape[1:]], align_corners=False)
 
 
 def _sample(images: Tensor, grid: Tensor) -> Tensor:
-    """The images at those places, (B, H, W, 2), bilinearly; black outside."""
+    """The images sampled bilinearly at these positions, (B, H, W, 2); black outside."""
     return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)

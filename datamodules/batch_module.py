@@ -25,8 +25,8 @@ class Rank(TypedDict, total=False):
 class BatchModule(LightningDataModule):
     """A data module whose loaders make whole batches on the device (see `batches.py`).
 
-    Its own and a subclass's arguments are hyperparameters, and its name with them: each checkpoint of a training tells
-    what it was trained on, and `load_from_checkpoint` makes the data module again.
+    Its arguments, those of subclasses and its name are hyperparameters: every checkpoint says what it was trained on,
+    and `load_from_checkpoint` makes the data module again.
 
     Args:
         batch_size: training samples per device and step.
@@ -64,7 +64,7 @@ class BatchModule(LightningDataModule):
         raise NotImplementedError
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        return batch  # it is there already
+        return batch  # it is on the device already
 
     def predict_dataloader(self) -> Iterable[Batch]:
         """The test split, for `Trainer.predict`."""
@@ -78,7 +78,7 @@ class BatchModule(LightningDataModule):
         return {"batch": batch, "step": batch * accumulated, "within_epoch": within_epoch, "split": split}
 
     def split_fingerprint(self) -> int:
-        """A number that two data modules have in common, after `setup`, if their splits are the same ones."""
+        """A number that, after `setup`, is the same for two data modules with the same splits."""
         number = 0
         for part in ("train", "val", "test"):
             rows = np.asarray(getattr(self, f"{part}_indices", ()), dtype="<i8")
@@ -99,7 +99,7 @@ class BatchModule(LightningDataModule):
         return num_val
 
     def _says_more_val(self) -> list[str]:
-        """A line where the validation split is larger than asked for, so that each class is in it."""
+        """A line if the validation split is larger than asked for, so that every class is in it."""
         asked, num_val = self._num_val(len(self.train_indices) + len(self.val_indices)), len(self.val_indices)
         if num_val <= asked:
             return []
@@ -119,7 +119,7 @@ class BatchModule(LightningDataModule):
 
 
 def _plain(value: Any) -> Any:
-    """The argument as a checkpoint can hold it: paths as text, named tuples as tuples, other things as they are."""
+    """The argument as a checkpoint can hold it: paths as text, named tuples as tuples, anything else as it is."""
     if isinstance(value, tuple):
         return tuple(_plain(part) for part in value)
     return str(value) if isinstance(value, Path) else value

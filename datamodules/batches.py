@@ -1,8 +1,8 @@
 """Loaders that yield whole batches of (images, labels) or (rows, targets), ready on the device.
 
-The images stay uint8 where they lie; a batch is one gather, one scaling, and the augmentations.
-Neither loader needs workers. Lightning leaves them as they are on several devices, because they
-know their rank themselves and are no `DataLoader`.
+The images stay uint8 where they are; a batch is one gather, one scaling, and the augmentations.
+Neither loader needs workers. Lightning leaves them alone on several devices, because they know
+their rank themselves and are not a `DataLoader`.
 """
 
 import math
@@ -19,7 +19,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Images:
-    """Images and labels in memory: on `device` where they fit there, else in pinned host memory.
+    """Images and labels in memory: on `device` if they fit there, otherwise in pinned host memory.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
@@ -30,8 +30,8 @@ class Images:
     def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
         self.device = device
         self.images = _place(torch.from_numpy(images), device)
-        self.home = self.images.device  # where indices are wanted
-        self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each: they always fit
+        self.home = self.images.device  # where indices have to be
+        self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each, which always fit
 
     def take(self, indices: Tensor) -> Batch:
         """Images as floats in 0..1, (B, C, H, W), and labels, (B,), at `indices`, (B,)."""
@@ -56,20 +56,20 @@ class Rows:
 class TrainBatches:
     """Shuffled batches of one epoch, this rank's part of each.
 
-    The order is a permutation that follows from (seed, epoch), cut into global batches of
-    batch_size * world_size, and those into ranks: one device and two see the same global batches.
+    The order is a permutation that follows from (seed, epoch). It is cut into global batches of
+    batch_size * world_size, and these are divided among the ranks: one device and two see the same global batches.
     Before each batch torch is reseeded from (seed, epoch, batch, rank), so that augmentation and
     dropout follow from these too, and a resumed run needs no random state. Every image is seen
-    once an epoch, but for a last batch of fewer than two images per rank, which BatchNorm cannot use,
-    and fewer images than ranks at its end, which would make the ranks' parts unequal.
+    once per epoch, except for a last batch of fewer than two images per rank, which BatchNorm cannot
+    use, and at most a few left-over images, fewer than ranks, which would make the parts unequal.
 
     Args:
         data: the images or rows to draw from.
-        indices: those of them that belong to the training split, (N,).
+        indices: which of them belong to the training split, (N,).
         batch_size: images per device and step.
-        epoch: tells the number of the epoch that is about to start.
+        epoch: returns the number of the epoch that is about to start.
         augmentations: applied to each batch in this order.
-        epochs: of the run, for augmentations that follow from it.
+        epochs: in the run, for augmentations that depend on it.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class TrainBatches:
         self.data, self.indices, self.batch_size = data, indices, batch_size
         self.seed, self.epoch, self.epochs, self.augmentations = seed, epoch, epochs, augmentations
         self.rank, self.world_size = rank, world_size
-        self._position: dict[str, int] = {}  # of the running epoch
-        self._resume_at: dict[str, int] = {}  # of an interrupted one, until it goes on
+        self._position: dict[str, int] = {}  # in the current epoch
+        self._resume_at: dict[str, int] = {}  # in an interrupted one, until it continues
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.indices), self.batch_size * self.world_size)
@@ -96,7 +96,7 @@ class TrainBatches:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch = self.epoch()
-        order = self._order(epoch).to(self.data.home)  # all that crosses the bus in this epoch
+        order = self._order(epoch).to(self.data.home)  # nothing else crosses the bus in this epoch
         seeds = np.random.SeedSequence((self.seed, epoch, self.rank)).generate_state(len(self), np.uint64)
         start = self._resume_at["batches"] if self._resume_at.get("epoch") == epoch else 0
         self._resume_at = {}
@@ -112,7 +112,7 @@ class TrainBatches:
             yield images, labels
 
     def samples(self, batch: int) -> list[int]:
-        """Which of the data are in this rank's part of a batch of the running epoch."""
+        """Which of the data are in this rank's part of a batch of the current epoch."""
         return self._part(self._order(self.epoch()), batch).tolist()
 
     def _order(self, epoch: int) -> Tensor:
@@ -133,10 +133,10 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """Every image exactly once, over all ranks together; in order, and never augmented.
+    """Every image exactly once over all ranks together, in order and never augmented.
 
-    Each rank gets the same number of batches, since networks with BatchNorm synchronise their
-    buffers at each; the last may be smaller on some ranks, and empty.
+    All ranks get the same number of batches, since networks with BatchNorm synchronise their
+    buffers at each; the last may be smaller on some ranks, or empty.
     """
 
     def __init__(
@@ -153,14 +153,14 @@ class EvalBatches:
             yield self.data.take(whole[self.rank :: self.world_size])
 
     def take(self, positions: Tensor) -> Batch:
-        """The samples at these positions of the order, (B,), whichever rank they belong to."""
+        """The samples at these positions in the order, (B,), whichever rank they belong to."""
         return self.data.take(self.indices[positions])
 
 
 def reseed(seed: int, device: torch.device) -> None:
     """Seeds the generators that a batch on `device` draws from, the CPU's and the device's.
 
-    `torch.manual_seed` seeds every kind of device there could be, in 0.2 ms a call; this takes 2 us.
+    `torch.manual_seed` seeds every possible kind of device and takes 0.2 ms a call; this takes 2 us.
     """
     torch.default_generator.manual_seed(seed)
     if device.type != "cpu":
@@ -170,7 +170,7 @@ def reseed(seed: int, device: torch.device) -> None:
 def _place(images: Tensor, device: torch.device) -> Tensor:
     if device.type == "cpu":
         return images
-    # Half of what is free is left to the network.
+    # Half of the free memory is left to the network.
     if device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
         return images.to(device)
     return images.pin_memory()

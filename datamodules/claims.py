@@ -1,7 +1,7 @@
-"""Which folders of arrays are in use: a process that reads one holds a lock on a file in it, and the system lets go
-of that however the process ends.
+"""Which folders of arrays are in use: a process that reads one holds a lock on a file in it, which the system releases
+however the process ends.
 
-Where the system has no such locks, or denies them, a folder counts as in use and is left alone.
+If the system has no such locks, or denies them, a folder counts as in use and is left alone.
 """
 
 import shutil
@@ -42,9 +42,9 @@ def claim(folder: Path) -> IO[bytes] | None:
 
 
 def remove_unused(folders: Iterable[Path]) -> list[Path]:
-    """Removes those of the folders that no process has claimed, where that is allowed; returns them.
+    """Removes the folders that no process has claimed, as far as permissions allow, and returns them.
 
-    A file that is mapped stays readable where it is, so that even a process that claims nothing loses none.
+    A mapped file stays readable after its removal, so even a process that claims nothing loses none.
     """
     return [folder for folder in folders if _remove(folder)]
 
@@ -52,7 +52,7 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
 def _remove(folder: Path) -> bool:
     if not fcntl:
         return False
-    if not (folder / LOCKED).exists():  # half removed; nobody can claim it
+    if not (folder / LOCKED).exists():  # half removed, so nobody can claim it
         shutil.rmtree(folder, ignore_errors=True)
         return not folder.exists()
     try:

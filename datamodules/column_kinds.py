@@ -1,4 +1,4 @@
-"""What the columns of a table hold, by their values, and a line on each of which this is doubtful."""
+"""What the columns of a table hold, judged by their values, and a line on each column about which there is doubt."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
@@ -8,17 +8,17 @@ import pandas as pd
 from datamodules.tables import MISSING, MOSTLY, Kind, Table, fault, looks_numeric, numbers, similar
 from datamodules.written_numbers import DATE, form_of, unit_of
 
-TOLD = 0.05  # share of training rows with rare categories from which on it is said
+TOLD = 0.05  # share of training rows with rare categories above which a line says so
 
 
 def infer_kinds(
     table: Table, columns: Collection[str], categories: Collection[str] = (), rare: int = 1
 ) -> dict[str, Kind]:
-    """Says which columns are numbers, and in which form: those mostly of numbers, but for `categories`.
+    """Says which columns are numbers, and in which form: those that are mostly numbers, except `categories`.
 
     Args:
         categories: columns whose values are names, whatever they look like.
-        rare: categories with fewer rows share one place.
+        rare: categories with fewer rows than this share one place.
 
     Raises:
         InputError: a column that is not among the `categories` has dates, or text that mostly would be lost as rare;
@@ -51,10 +51,10 @@ def _kind_of(counts: pd.Series) -> str:
 
 
 def _loss(counts: pd.Series, rare: int, told: bool) -> str:
-    """Why a text says nothing as a category; "" where it does.
+    """Why a text is useless as a category; "" if it is not.
 
     Args:
-        told: the user wants categories.
+        told: the user asked for categories.
     """
     rows = counts.sum()
     if rows > 1 and counts.max() == 1:
@@ -76,7 +76,7 @@ def _loss(counts: pd.Series, rare: int, told: bool) -> str:
 
 
 def notes_on(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
-    """A line on each column that was understood in one of several ways, or whose values are alike."""
+    """A line on each column that could have been read in several ways, or that has similar values."""
     notes = []
     for name, kind in kinds.items():
         cells = _filled(table, name)
@@ -112,7 +112,7 @@ def notes_on_rows(table: Table, columns: Collection[str]) -> list[str]:
 
 
 def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> Iterator[str]:
-    """A line on each column of which many rows of `frame`, those of the training, have `rare` categories."""
+    """A line on each column in which many rows of `frame`, the training rows, have `rare` categories."""
     for name, texts in rare.items():
         cells = frame[name][frame[name].isin(texts)]
         if len(cells) > TOLD * len(frame):

@@ -56,11 +56,11 @@ class CsvOptions:
 
 
 class CsvTable(TableData):
-    """The columns of `csv` but the target are numbers or categories, as their values say.
+    """The columns of `csv`, except the target, are numbers or categories, judged by their values.
 
     Args:
         csv: the file.
-        target: its column with what to predict.
+        target: the column to predict.
         task: regression or classification.
         batch_size, seed, val_size, fold: those of `TableData`.
         options: those of `CsvOptions`.
@@ -100,7 +100,7 @@ class CsvTable(TableData):
         self._check_roles()
 
     def _check_roles(self) -> None:
-        """Refuses a column that is to be two things at once, such as target and feature."""
+        """Refuses a column with two roles, such as target and feature."""
         roles = {
             "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
             "categories": self.categories, "ordinals": tuple(self.ordinals),

@@ -20,17 +20,17 @@ from basics.errors import InputError, MissingFileError
 S = TypeVar("S")
 T = TypeVar("T")
 
-# Named, since among Pillow's others is EPS, for which it starts Ghostscript.
+# Named one by one, because Pillow's others include EPS, for which it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
-MODES = {"L": "grey", "P": "palette", "1": "black-and-white"}  # Pillow's other names, such as CMYK, say enough
+MODES = {"L": "grey", "P": "palette", "1": "black-and-white"}  # Pillow's other names, such as CMYK, are clear enough
 
 
 class Decoded(NamedTuple):
-    """What became of a list of files."""
+    """The result of decoding a list of files."""
 
     images: np.ndarray  # uint8, (N, S, S, 3); the rows of bad files are undefined
-    bad: dict[int, str]  # why the file of that row could not be read
-    notes: list[str]  # what was changed about the others, a sentence each
+    bad: dict[int, str]  # why the file of this row could not be read
+    notes: list[str]  # what was changed in the others, a sentence each
 
 
 class Change(NamedTuple):
@@ -41,7 +41,7 @@ class Change(NamedTuple):
 
 
 def decode_files(paths: Sequence[Path], size: int) -> Decoded:
-    """Decodes all files in parallel, with a bar on stderr if that is a terminal. Nothing about a file raises."""
+    """Decodes all files in parallel, with a bar on stderr if that is a terminal. No file makes it raise."""
     images = np.empty((len(paths), size, size, 3), np.uint8)
 
     def decode_row(row: int) -> Change:
@@ -55,21 +55,21 @@ def decode_files(paths: Sequence[Path], size: int) -> Decoded:
 
 
 def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str]:
-    """The result of `read` for each source, in their order, or why Pillow could not read it."""
+    """The result of `read` for each source, in order, or why Pillow could not read it."""
 
     def guarded(source: S) -> T | str:
         try:
             return read(source)
         except UnidentifiedImageError:
             return "no image of a known format"
-        except Exception as error:  # at a damaged file Pillow's readers raise errors of any kind
+        except Exception as error:  # damaged files raise errors of any kind
             return str(error) or type(error).__name__
 
     cores = _cores()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's, on what it can read all the same; twice its limit it refuses
+        warnings.simplefilter("ignore")  # Pillow's, about large images; it refuses those of twice its limit
         if cores == 1:
-            yield from map(guarded, sources)  # a thread beside this one would only take its time
+            yield from map(guarded, sources)  # another thread would only take time from this one
             return
         # Threads suffice: Pillow lets others run while it decodes and resizes. More than cores get in each other's way.
         with ThreadPoolExecutor(cores) as pool:
@@ -77,7 +77,7 @@ def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str
 
 
 def _cores() -> int:
-    """How many this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -89,21 +89,21 @@ def with_bar(results: Iterable[T], total: float) -> Iterable[T]:
 
 
 def decode(path: Path, size: int) -> tuple[Image.Image, Change]:
-    """The file's first frame, upright, its middle square at `size` x `size` pixels.
+    """The file's first frame, upright, its central square at `size` x `size` pixels.
 
     Raises:
         Exception: of any kind; the file cannot be read.
     """
-    image, change = open_upright(path, 2 * size)  # twice the size is left for a good resize
+    image, change = open_upright(path, 2 * size)  # twice the size leaves enough for a good resize
     # Lanczos' filter takes a quarter longer, for pixels that differ by 1 in 255 on average.
     return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC), change
 
 
 def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
-    """The file's first frame as 8-bit RGB; of a JPEG that is larger, at a half, a quarter or an eighth of its size.
+    """The file's first frame as 8-bit RGB; larger JPEGs at a half, a quarter or an eighth of their size.
 
     Args:
-        least: pixels that each side keeps where it has them.
+        least: pixels that each side keeps, if it has as many.
     """
     if not path.is_file():  # a pipe would be waited for
         raise MissingFileError("no file, or a link to none")
@@ -132,7 +132,7 @@ def _rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
     image.load()  # before the file is closed
-    return image if image.mode == "RGB" else image.convert("RGB")  # which would copy it
+    return image if image.mode == "RGB" else image.convert("RGB")  # converting would copy it
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:

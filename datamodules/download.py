@@ -1,6 +1,6 @@
 """The official files of a data set, and single files: checked by SHA-256 before anything reads them.
 
-A file gets its name only when it is whole and checked; of several processes one downloads, and the others wait.
+A file gets its name only when it is whole and checked. One of several processes downloads, and the others wait.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ CHUNK = 2**20  # bytes
 LIMIT = 2**28  # bytes of a download; the largest archive, CIFAR-10's, has 170 million
 REMEDY = "put it there, or use --sample"
 
-# torchvision itself knows only MD5, for which two files with one sum can be made.
+# torchvision itself knows only MD5, for which one can make two files with the same sum.
 SHA256 = {
     "MNIST": {
         "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
@@ -47,7 +47,7 @@ SHA256 = {
 def download_arrays(folder: Path, torchvision_name: str) -> None:
     """Downloads `torchvision.datasets.<torchvision_name>` and writes its arrays to `folder`, if it is not there.
 
-    Nothing of the archives is kept but the arrays.
+    Only the arrays are kept, not the archives.
 
     Raises:
         MissingFileError: the files could not be fetched or written, or are not the official ones.
@@ -59,7 +59,7 @@ def _fetch_arrays(torchvision_name: str, folder: Path) -> ImageArrays:
     import torchvision  # here, because only a first run needs it
 
     dataset = getattr(torchvision.datasets, torchvision_name)
-    archives = folder.with_name(f".{folder.name}.download")  # one process at a time is here
+    archives = folder.with_name(f".{folder.name}.download")  # only one process at a time gets here
     shutil.rmtree(archives, ignore_errors=True)  # left by a process that was killed
     place = archives / torchvision_name / "raw" if hasattr(dataset, "mirrors") else archives
     try:
@@ -68,7 +68,7 @@ def _fetch_arrays(torchvision_name: str, folder: Path) -> ImageArrays:
             urls = [mirror + name for mirror in dataset.mirrors] if hasattr(dataset, "mirrors") else [dataset.url]
             _fetch(place / name, urls, sha256, LIMIT)
             _unpack(place / name)
-        # It reads what it finds there; CIFAR's are pickles, which run what is in them.
+        # torchvision reads what it finds there; CIFAR's files are pickles, which run the code in them.
         train, test = (dataset(archives, train=is_train, download=False) for is_train in (True, False))
         return ImageArrays(
             np.asarray(train.data), np.asarray(train.targets, np.uint8),
@@ -79,7 +79,7 @@ def _fetch_arrays(torchvision_name: str, folder: Path) -> ImageArrays:
 
 
 def _unpack(archive: Path) -> None:
-    """Unpacks beside the archive: by tarfile's data filter, which not every torchvision uses.
+    """Unpacks beside the archive, through tarfile's data filter, which not every torchvision uses.
 
     Raises:
         InputFileError, tarfile.TarError: something in it would leave that folder, or is no plain file.
@@ -101,11 +101,11 @@ def _unpack(archive: Path) -> None:
 
 
 def download_file(path: Path, url: str, sha256: str, limit: int = LIMIT, remedy: str = REMEDY) -> None:
-    """Downloads a file, if it is not there, and writes it whole or not at all.
+    """Downloads a file that is missing, and writes it whole or not at all.
 
     Args:
-        limit: bytes that it may have at most.
-        remedy: what the message of a failure advises.
+        limit: the most bytes it may have.
+        remedy: the advice in the message of a failure.
 
     Raises:
         MissingFileError: it could not be fetched or written, is larger, or another one than `sha256` says.
@@ -114,7 +114,7 @@ def download_file(path: Path, url: str, sha256: str, limit: int = LIMIT, remedy:
 
 
 def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> None:
-    """Calls `make`, which downloads `target`, where that is not there; one process at a time.
+    """Calls `make`, which downloads `target`, if that is missing; one process at a time.
 
     Raises:
         MissingFileError: it could not; the message has the reason.
@@ -134,7 +134,7 @@ def _make_once(target: Path, make: Callable[[], None], remedy: str = REMEDY) -> 
 
 
 def _fetch(path: Path, urls: Sequence[str], sha256: str, limit: int) -> None:
-    """Writes what the first of `urls` serves that has the file."""
+    """Writes the file from the first of `urls` that serves it."""
     for url in urls[:-1]:
         with contextlib.suppress(OSError, HTTPException):
             return _copy(url, path, sha256, limit)
@@ -142,7 +142,7 @@ def _fetch(path: Path, urls: Sequence[str], sha256: str, limit: int) -> None:
 
 
 def _copy(url: str, path: Path, sha256: str, limit: int) -> None:
-    """Writes what `url` serves, and gives it its name when it is whole and checked."""
+    """Writes what `url` serves, which gets its name once it is whole and checked."""
     unfinished = path.with_name(f".{path.name}.unfinished")
     digest, size = hashlib.sha256(), 0
     try:

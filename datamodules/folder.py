@@ -1,8 +1,8 @@
 """A user's own images: a folder of class folders (see `listing.py`), decoded once to arrays.
 
-The arrays are kept below `<data_dir>/.arrays/`, by image size and a fingerprint of the files: a folder that
-has changed is decoded again, an unchanged one only memory-mapped. New arrays take the place of those of other sizes and
-of earlier states, unless a process uses them. Nothing else in the folder is touched.
+The arrays are kept below `<data_dir>/.arrays/`, by image size and a fingerprint of the files: a folder that has changed
+is decoded again, an unchanged one only memory-mapped. New arrays replace those of other sizes and earlier states,
+unless a process is using them. Nothing else in the folder is touched.
 """
 
 import hashlib
@@ -27,25 +27,25 @@ from datamodules.images import ImageData
 from datamodules.listing import Listing, first_of, list_images, naming, readable_splits
 from datamodules.splits import TooFewError, hold_out, lacking
 
-LAYOUT = 2  # to be raised when files are decoded or split in another way: older arrays are then not read
+LAYOUT = 2  # raise it when files are decoded or split differently, so that older arrays are not read
 ARRAYS = re.compile(r"\d+px-\d+-[0-9a-f]{16}")  # names of their folders
-UNFINISHED = re.compile(rf"\.{ARRAYS.pattern}-\w+")  # where a process was killed while it wrote
+UNFINISHED = re.compile(rf"\.{ARRAYS.pattern}-\w+")  # left by a process that was killed while writing
 OLD_LOCK = re.compile(rf"\.{ARRAYS.pattern}\.lock")
-LOCK = ".lock"  # of the process that decodes
+LOCK = ".lock"  # held by the process that decodes
 SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
 COPIES = "copies.json"  # and the files with the same pixels as another
 
 
 class Copies(NamedTuple):
-    """Files that decode to the same pixels as one before them."""
+    """Files that decode to the same pixels as an earlier one."""
 
     line: str  # how many, and where; "" for none
-    files: dict[str, str]  # each with the first of its kind
+    files: dict[str, str]  # each with the first such file
 
 
 def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str, Mapping[str, int]]) -> Copies:
     """Compares the pixels of all files, whose rows in `images` these are; `splits` have their classes."""
-    first: dict[int, str] = {}  # by a hash of 64 bits, which a million images have in common by one chance in 10^7
+    first: dict[int, str] = {}  # by a 64-bit hash; a million images have a collision with a chance of one in 10^7
     files = {}
     for file, row in rows.items():
         if (original := first.setdefault(hash(images[row].tobytes()), file)) != file:
@@ -67,14 +67,14 @@ def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    Without val/ the validation split is taken from train/, by `val_size` and `seed`, of each class its share (see
+    Without val/ the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
     `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
     the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
         data_dir: the folder that holds train/.
-        image_size: side of the images in pixels; they are resized, and cut to their middle square.
-        skip_bad: leave out files that cannot be read as images, in place of refusing them.
+        image_size: side of the images in pixels; they are resized, and cropped to their central square.
+        skip_bad: skip files that cannot be read as images, instead of ending with an error.
 
     Raises:
         InputError: an argument is out of range.
@@ -110,7 +110,7 @@ class ImageFolder(ImageData):
 
     @cached_property
     def folder(self) -> Path:
-        """Beside the images, or, where that is read-only as shared data sets are, in the user's cache."""
+        """Beside the images, or in the user's cache if that is read-only, as shared data sets are."""
         name = f"{self.image_shape[0]}px-{LAYOUT}-{self.listing.fingerprint}"
         beside = self.data_dir / ".arrays"
         if (beside / name).exists() or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
@@ -119,7 +119,7 @@ class ImageFolder(ImageData):
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / self.name / place / name
 
     def prepare_data(self) -> None:
-        """Decodes the images if their arrays are not there. Of several processes one does, and the others wait.
+        """Decodes the images if their arrays are missing. One of several processes does, and the others wait.
 
         Raises:
             InputError: a file cannot be read and `skip_bad` is not set, or a class or split has no readable one.
@@ -131,7 +131,7 @@ class ImageFolder(ImageData):
             self.folder.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.folder.parent / LOCK):
                 if not self._claim():
-                    shutil.rmtree(self.folder, ignore_errors=True)  # what is left of arrays half removed
+                    shutil.rmtree(self.folder, ignore_errors=True)  # the rest of half-removed arrays
                     self._decode()
                     self._claim()
                     self._remove_others()
@@ -139,14 +139,14 @@ class ImageFolder(ImageData):
             raise InputFileError(f"{self.folder}: the decoded images cannot be kept there ({error})") from error
 
     def _claim(self) -> bool:
-        """Whether the arrays are there; from then on they stay as long as this object does."""
+        """Whether the arrays are there; if so, they stay as long as this object does."""
         if file := claim(self.folder):
             weakref.finalize(self, file.close)
         return bool(file)
 
     def _remove_others(self) -> None:
         there = [path for path in self.folder.parent.iterdir() if path != self.folder]
-        for path in there:  # who holds the lock knows that nobody writes these any more
+        for path in there:  # whoever holds the lock knows that nobody is writing these
             if UNFINISHED.fullmatch(path.name):
                 shutil.rmtree(path, ignore_errors=True)
             elif OLD_LOCK.fullmatch(path.name):
@@ -192,12 +192,12 @@ class ImageFolder(ImageData):
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()
-        self._refuse_bad(self.skipped)  # the arrays may be of an earlier run, with --skip_bad
+        self._refuse_bad(self.skipped)  # the arrays may be from an earlier run with --skip_bad
         return arrays
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
-        if num_val:  # the validation images that have a folder follow those to train on
+        if num_val:  # validation images from a folder of their own come after the training images
             rows = np.arange(len(labels))
             return rows[-num_val:], rows[:-num_val]
         try:

@@ -1,14 +1,15 @@
 """Photographs and drawings of single characters, made to look like MNIST's.
 
-LeCun et al. 1998, section III.A: light ink on a dark ground, scaled to fit a square of 20 pixels without a change of
-its proportions, and placed in a square of 28 with the centre of mass of its ink in the middle.
+LeCun et al. 1998, section III.A: light ink on a dark ground, scaled to fit a square of 20 pixels with its proportions
+unchanged, and placed in a square of 28 so that the centre of mass of the ink is in the middle.
 
-LeNet-5, trained for 4 epochs on the whole of MNIST, on 1,000 of its test images as dark ink of any size and place on
-paper that is lit unevenly and noisy: 12 % as they are, 99 % centred; on 210 digits of printed fonts 11 and 99 %, on
-the enlarged ones of scikit-learn 82 and 95 %, on MNIST's own test images, which are centred already, 98.5 and 98.7 %.
+What it achieves: LeNet-5, trained for 4 epochs on the whole of MNIST, reads 1,000 of its test images, redrawn as dark
+ink of any size and position on unevenly lit, noisy paper, to 12 % as they are and to 99 % when centred; 210 digits of
+printed fonts to 11 and 99 %; the enlarged digits of scikit-learn to 82 and 95 %; and MNIST's own test images, which are
+centred already, to 98.5 and 98.7 %.
 
-The digits of the embedded sample fill their square, and so is ink made to for a network that was trained on them:
-LeNet-5 of `mnist.py --sample` then reads 72 % of 60 printed digits (three fonts, 28 to 300 pixels), 10 % as they are.
+The digits of the embedded sample fill their square, so for a network that was trained on them, ink is made to fill it
+too. LeNet-5 of `mnist.py --sample` then reads 72 % of 60 printed digits (three fonts, 28 to 300 pixels), not 10 %.
 """
 
 import numpy as np
@@ -16,24 +17,24 @@ from PIL import Image
 from PIL.Image import Resampling
 
 INK = 20 / 28  # share of the square that a character of MNIST fills
-BORDER = 0.05  # of the shorter side: where there is ground and hardly any ink
+BORDER = 0.05  # as a share of the shorter side; it is ground, with hardly any ink
 LARGEST = 10  # times the square's side; the noise of larger images is averaged out
 
 
 def is_inverted(pixels: np.ndarray, mean: float) -> bool:
-    """Whether the grey image, (H, W) of 0..255, has a light ground where the training images have a dark one, or so.
+    """Whether the grey image, (H, W) of 0..255, has a light ground and the training images a dark one, or vice versa.
 
-    Ink covers less than ground does, so training pixels with a `mean` below 0.5, of 0..1, have a dark ground. In the
-    image, ground is what lies along its border: light if the median there is nearer to the image's lightest pixel.
+    Ink covers less area than ground, so if the `mean` of the training pixels, in 0..1, is below 0.5, their ground is
+    dark. The ground of the image is light if the median along its border is nearer to its lightest pixel.
     """
     ground_is_light = np.median(pixels[_border(pixels.shape)]) > (int(pixels.min()) + int(pixels.max())) / 2
     return bool(ground_is_light == (mean < 0.5))
 
 
 def centre(image: Image.Image, size: int, share: float = INK) -> Image.Image:
-    """The ink of a grey image, light on dark, in MNIST's place in a square of `size`; none stays none.
+    """The ink of a grey image, light on dark, placed as in MNIST in a square of `size`; no ink stays none.
 
-    Its longer side is a `share` of the square's.
+    The longer side of the ink is a `share` of the side of the square.
     """
     image = image.copy()
     image.thumbnail((LARGEST * size, LARGEST * size), Resampling.LANCZOS)
@@ -50,13 +51,13 @@ def centre(image: Image.Image, size: int, share: float = INK) -> Image.Image:
 
 
 def _ink(pixels: np.ndarray) -> np.ndarray:
-    """How much ink there is in each place, from 0, the ground, to 255. (H, W) -> (H, W)"""
+    """How much ink there is at each pixel, from 0, the ground, to 255. (H, W) -> (H, W)"""
     above = pixels - _ground(pixels)
     return _stretch(above, max(above.max(), 1))
 
 
 def _stretch(values: np.ndarray, most: float) -> np.ndarray:
-    """0 to `most` as 0 to 255."""
+    """Maps 0..most to 0..255."""
     return (values * (255 / float(most))).clip(0, 255).astype(np.uint8)
 
 
@@ -80,7 +81,7 @@ def _border(shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _strokes(ink: np.ndarray) -> np.ndarray:
-    """Where there is more ink than Otsu's threshold, but for specks: each pixel has two neighbours. (H, W)"""
+    """Where there is more ink than Otsu's threshold, except specks: pixels need two neighbours. (H, W)"""
     dark = ink > otsu_threshold(ink)
     padded = np.pad(dark.astype(np.uint8), 1)
     height, width = dark.shape
@@ -101,7 +102,7 @@ def otsu_threshold(pixels: np.ndarray) -> int:
 
 
 def _place(ink: Image.Image, size: int) -> Image.Image:
-    """`ink` in an empty square, its centre of mass in the middle as far as all of it stays inside."""
+    """`ink` in an empty square, with its centre of mass in the middle, or as near as keeps all of it inside."""
     mass = np.asarray(ink, np.float64)  # (H, W)
     corner = []
     for axis, side in enumerate(ink.size):  # width, then height

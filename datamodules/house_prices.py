@@ -1,6 +1,6 @@
 """House prices in Ames, Iowa, 2006 to 2010: Kaggle's "House Prices: Advanced Regression Techniques".
 
-1,460 rows to train on with the price, and 1,459 without, whose predictions make a submission (De Cock 2011, "Ames,
+1,460 rows with prices to train on, and 1,459 without, whose predictions make a submission (De Cock 2011, "Ames,
 Iowa: Alternative to the Boston housing data").
 """
 
@@ -18,12 +18,12 @@ from datamodules.table_data import Fold, TableData
 from datamodules.tables import Kind, Table, check_unique, read_csv
 
 MIRROR = "http://d2l-data.s3-accelerate.amazonaws.com/"  # of Zhang et al., "Dive into deep learning"
-FILES = {  # with the mirror's name and SHA-256 of each
+FILES = {  # each with its name on the mirror and its SHA-256
     "train.csv": ("kaggle_house_pred_train.csv", "1e18addf81e5e4d347cc17ee6075bbe4a42b7fa26b9e5b063e8f692a5f929d41"),
     "test.csv": ("kaggle_house_pred_test.csv", "8fdd3d829d4d986b58f845c9553b225e67dd8383624d90fb6ca1d4bed5798c1e"),
 }
 
-QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; NA, where it is a level, means that there is none
+QUALITY = ["Po", "Fa", "TA", "Gd", "Ex"]  # poor to excellent; where NA is a level, it means that there is none
 IF_THERE = ["NA", *QUALITY]
 FINISH = ["NA", "Unf", "LwQ", "Rec", "BLQ", "ALQ", "GLQ"]  # of the basement
 ORDINALS: dict[str, Kind] = {
@@ -45,7 +45,7 @@ CATEGORIES = """MSSubClass MSZoning Alley LandContour LotConfig Neighborhood Con
     RoofStyle RoofMatl Exterior1st Exterior2nd MasVnrType Foundation Heating Electrical GarageType MiscFeature SaleType
     SaleCondition""".split()
 ZEROS = """MasVnrArea BsmtFinSF1 BsmtFinSF2 BsmtUnfSF TotalBsmtSF BsmtFullBath BsmtHalfBath GarageCars
-    GarageArea""".split()  # missing where there is no such part of the house
+    GarageArea""".split()  # missing if the house has no such part
 NUMBERS = (
     """LotFrontage LotArea OverallQual OverallCond YearBuilt YearRemodAdd 1stFlrSF 2ndFlrSF LowQualFinSF GrLivArea
     FullBath HalfBath BedroomAbvGr KitchenAbvGr TotRmsAbvGrd Fireplaces GarageYrBlt WoodDeckSF OpenPorchSF EnclosedPorch
@@ -62,7 +62,7 @@ DERIVED: list[dict[str, Any]] = [
         "sum": {"WoodDeckSF": 1, "OpenPorchSF": 1, "EnclosedPorch": 1, "3SsnPorch": 1, "ScreenPorch": 1},
     },
     {"name": "QualityArea", "product": ["OverallQual", "TotalSF"]},
-    # Unfinished houses are sold for less than their size and quality promise, more so in some places.
+    # Unfinished houses sell for less than their size and quality promise, in some places more so than in others.
     {"name": "PartialArea", "product": ["SaleCondition=Partial", "TotalSF"]},
 ]
 NEIGHBORHOODS = """Blmngtn Blueste BrDale BrkSide ClearCr CollgCr Crawfor Edwards Gilbert IDOTRR MeadowV Mitchel NAmes

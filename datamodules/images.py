@@ -18,7 +18,7 @@ EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in
 
 
 class ImageData(BatchModule):
-    """An image classification data set. A subclass names it and says where it comes from.
+    """An image classification data set. A subclass names it and says where the images come from.
 
     Args:
         data_dir: the folder that holds the data sets, each in a folder of its own.
@@ -38,7 +38,7 @@ class ImageData(BatchModule):
     classes: tuple[str, ...]
     arrays: ImageArrays  # from `setup` on
     make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
-    stand_in: str = ""  # what the sample shows in place of what the classes name
+    stand_in: str = ""  # what the sample shows instead of the classes
 
     def __init__(
         self,
@@ -60,7 +60,7 @@ class ImageData(BatchModule):
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of what a network gets."""
+        """(C, H, W) of a network's input."""
         height, width, *channels = self.image_shape
         return (channels[0] if channels else 1, height, width)
 
@@ -96,7 +96,7 @@ class ImageData(BatchModule):
         return read_arrays(self.folder, self.image_shape, self.num_classes)
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of the training images, whose `labels` these are, go to validation and which to training."""
+        """Which of the training images with these `labels` go to validation, and which to training."""
         num_val = self._num_val(len(labels))
         order = np.random.default_rng(self.seed).permutation(len(labels))
         return np.sort(order[:num_val]), np.sort(order[num_val:])
@@ -104,7 +104,7 @@ class ImageData(BatchModule):
     def split_fingerprint(self) -> int:
         labels = np.concatenate([self.arrays.train_labels, self.arrays.test_labels]).astype(
             "<u2"
-        )  # which data these are
+        )  # so that other data have another fingerprint
         return zlib.crc32(labels.tobytes(), super().split_fingerprint())
 
     def describe(self) -> str:

@@ -1,10 +1,10 @@
 """What lies in a folder of class folders: the files of each split, with their classes.
 
     photos/train/<class>/*.jpg    the names do not matter; folders within a class folder are read too
-    photos/val/<class>/*.jpg      may be missing
-    photos/test/<class>/*.jpg     may be missing: then a tenth of each class of train/ is held out
+    photos/val/<class>/*.jpg      optional
+    photos/test/<class>/*.jpg     optional; without it, a tenth of each class of train/ is held out
 
-Hidden files and folders, and what desktops leave behind, are passed over.
+Hidden files and folders, and what desktops leave behind, are skipped.
 """
 
 import hashlib
@@ -27,11 +27,11 @@ class Listing(NamedTuple):
     """Files by their names relative to the folder, each with the number of its class."""
 
     classes: tuple[str, ...]
-    splits: dict[str, dict[str, int]]  # train, val and test; empty where it has no folder
+    splits: dict[str, dict[str, int]]  # train, val and test; empty if there is no such folder
     stray: list[str]  # files of a split that are in no class folder
     unread: list[str]  # folders beside the splits
-    passed: list[str]  # links to folders that are read without them
-    fingerprint: str  # of names, sizes and times of change
+    passed: list[str]  # links to folders that are read anyway
+    fingerprint: str  # of names, sizes and modification times
 
     @property
     def files(self) -> dict[str, int]:
@@ -93,9 +93,9 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
 
 
 def _choose_test(train: Mapping[str, int]) -> set[str]:
-    """A tenth of each class, and at least one image where there are two.
+    """A tenth of each class, and at least one image if it has two.
 
-    A hash of the name decides: no seed changes the test set, and it keeps its images as others are added.
+    A hash of the name decides: no seed changes the test set, and it keeps its images when others are added.
     """
     classes = defaultdict(list)
     for file, label in train.items():
@@ -124,8 +124,8 @@ def _refuse(error: OSError) -> None:
 class Walk:
     """Reads folders to any depth, each once, however many links lead to it.
 
-    Passed over are links to a folder that has been read, to one that they or the start lie in, and into `own`, whose
-    folders are read without the link: as part of another class.
+    It skips links to a folder that has been read, to one that contains the link or the start, and into `own`, whose
+    folders are read anyway, as part of another class.
     """
 
     def __init__(self, start: Path) -> None:
@@ -134,7 +134,7 @@ class Walk:
         self._seen = {start.resolve(), *start.resolve().parents}
 
     def files(self, folder: Path) -> Iterator[Path]:
-        """The files in `folder` and below it, but hidden ones and what desktops leave behind."""
+        """The files in `folder` and below it, except hidden ones and what desktops leave behind."""
         folders, files = _visible(folder)
         yield from (folder / name for name in files)
         for name in folders:
@@ -142,7 +142,7 @@ class Walk:
                 yield from self.files(folder / name)
 
     def enters(self, folder: Path) -> bool:
-        """Whether to read the folder: asked once for each, for it counts as read from then on."""
+        """Whether to read the folder; ask once, because it counts as read from then on."""
         real, parent = folder.resolve(), folder.parent.resolve()
         linked = real != parent / folder.name
         if real in self._seen or (linked and (parent.is_relative_to(real) or not self.own.isdisjoint(real.parents))):
@@ -153,14 +153,14 @@ class Walk:
 
 
 def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str, list[str]]], list[str]]:
-    """The files of each class in each split, and the links that were passed over, by their names relative to `root`.
+    """The files of each class in each split, and the links that were skipped, by their names relative to `root`.
 
     Raises:
         InputError: a split, or a class, is a link to one that is read already.
     """
     folders = [root / split for split in splits]
     walk = Walk(root)
-    for folder in sorted(folders, key=Path.is_symlink):  # the links last, for they are the ones to refuse
+    for folder in sorted(folders, key=Path.is_symlink):  # links last, since they are the ones to refuse
         _enter(walk, folder)
     walk.own = {folder.resolve() for folder in folders}
     found: dict[str, dict[str, list[str]]] = {}

@@ -1,8 +1,8 @@
 """Image sets as pickled numpy arrays, such as the `mnist.pkl.gz` of older tutorials, read without running anything.
 
-A pickle is a program, and may call any function of any module that Python can import. Here it may ask for numpy's
-array and dtype only, and gets stand-ins for them, which keep bytes, shape and type: numpy's own, given a made-up
-state, could read beyond its memory.
+A pickle is a program that may call any function of any module that Python can import. Here it may only ask for
+numpy's array and dtype, and gets stand-ins that keep bytes, shape and type. Numpy's own could be given a made-up state,
+and read beyond its memory.
 """
 
 import gzip
@@ -40,7 +40,7 @@ class _Dtype:
         self.name = name
 
     def __setstate__(self, state: tuple) -> None:
-        self.name = (">" if state[1] == ">" else "<") + self.name  # "|" is for one byte, which has no order
+        self.name = (">" if state[1] == ">" else "<") + self.name  # "|" is for single bytes, which have no order
 
 
 class _Array:
@@ -72,14 +72,14 @@ ALLOWED: dict[tuple[str, str], Any] = {
     ("numpy", "dtype"): _Dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.numeric", "_frombuffer"): _frombuffer,  # from pickle's protocol 5 on
+    ("numpy.core.numeric", "_frombuffer"): _frombuffer,  # since pickle's protocol 5
     ("numpy._core.numeric", "_frombuffer"): _frombuffer,
     ("_codecs", "encode"): _encode,
 }
 
 
 class _Limited:
-    """A file of which no more than `LIMIT` bytes are read: a few kilobytes of gzip may unpack to any size."""
+    """A file of which at most `LIMIT` bytes are read: a few kilobytes of gzip may unpack to any size."""
 
     def __init__(self, file: gzip.GzipFile) -> None:
         self.file, self.left = file, LIMIT

@@ -1,11 +1,11 @@
-"""From typed columns to the matrix that a network gets, by figures taken from the training rows alone.
+"""From typed columns to the matrix that is a network's input, with figures from the training rows alone.
 
-What is fitted is plain data (dicts, lists, numbers, text), so that a checkpoint can hold it and is all that a
-prediction needs. The figures are medians, means and quantiles that numpy gives; scikit-learn's transformers, which the
-tests compare with, would have to be pickled or taken apart again.
+What is fitted is plain data (dicts, lists, numbers, text), so a checkpoint can hold it and is all that a prediction
+needs. The figures are medians, means and quantiles by numpy; scikit-learn's transformers, with which the tests compare,
+would have to be pickled or taken apart again.
 
-The matrix has the numbers first, then 0 or 1 for each number that is sometimes missing, then the categories' 0 and 1.
-A linear layer over the latter is their embedding.
+The matrix has the numbers first, then a 0 or 1 for each number that is sometimes missing, then the categories as 0 and
+1, for which a linear layer is an embedding.
 """
 
 from collections.abc import Iterator
@@ -22,10 +22,10 @@ from basics.errors import InputError
 from datamodules.tables import Kind, Table, check_columns, typed
 
 SCALES = ("standard", "robust", "quantile")
-SKEWED = 0.75  # skewness from which on "skewed" takes logarithms, as is usual with these data
-QUANTILES = 256  # kept of each column by "quantile"
-TAIL = 1e-7  # probabilities nearer to 0 or 1 than that are cut, at 5.2 standard deviations, as in scikit-learn
-SMOOTH = 3.0  # where "robust" ends: values beyond 3 bend towards it
+SKEWED = 0.75  # skewness above which "skewed" takes logarithms, as is usual with these data
+QUANTILES = 256  # that "quantile" keeps of each column
+TAIL = 1e-7  # probabilities closer to 0 or 1 are clipped, at 5.2 standard deviations, as in scikit-learn
+SMOOTH = 3.0  # the limit of "robust", towards which large values bend
 
 
 class RecipeOptions(TypedDict):
@@ -43,17 +43,17 @@ class Recipe:
 
     Args:
         columns: what each holds: "number", "category", or an ordinal's levels (see `tables.Kind`).
-        zeros: numbers that are 0 where missing, such as the area of a garage that is not there; elsewhere a missing
-            number is the training rows' median, and a further column says so.
-        derived: numbers made of others, row by row, such as {"name": "Age", "sum": {"YrSold": 1, "YearBuilt": -1}}, or
+        zeros: numbers that are 0 if missing, such as the area of a garage that does not exist; other missing numbers
+            become the median of the training rows, and a further column marks them.
+        derived: numbers computed from others, row by row, such as {"name": "Age", "sum": {"YrSold": 1, "Built": -1}} or
             {"name": "Unfinished", "product": ["SaleCondition=Partial", "Area"]}. `column=value` is 0 or 1.
-        left_out: columns that only others are derived from.
-        log1p: "skewed" takes log(1 + x) of numbers from 0 up whose training rows are skewed; "none".
+        left_out: columns that only serve to derive others.
+        log1p: "skewed" takes log(1 + x) of non-negative, skewed columns, judged by the training rows; "none".
         clip: quantiles of the training rows that numbers are clipped to; none if empty.
         scale: "standard": mean 0 and variance 1; "robust": median 0, quartiles 1 apart, bent smoothly to stay within 3
             (Holzmueller et al. 2024, RealMLP); "quantile": to a normal distribution by the quantiles.
-        rare: categories with fewer training rows share one place, which unseen ones get too. Where there are no rare
-            ones, an unseen category is zeros.
+        rare: categories with fewer training rows than this share one place, with unseen ones. If there are no rare
+            ones, an unseen category is all zeros.
     """
 
     columns: dict[str, Kind]
@@ -78,7 +78,7 @@ def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = 
     """The recipe's columns of a table, typed, with the derived ones.
 
     Args:
-        allowed: columns that the table may have besides.
+        allowed: further columns that the table may have.
 
     Raises:
         InputError: a column is missing or unknown, or a value is of the wrong type.
@@ -113,7 +113,7 @@ def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
 
 def _fit_number(name: str, values: np.ndarray, recipe: Recipe) -> dict[str, Any]:
     there = values[~np.isnan(values)]
-    if not len(there):  # none in these training rows: it says nothing
+    if not len(there):  # no value in these training rows, so it says nothing
         there = np.zeros(1)
     fitted: dict[str, Any] = {"name": name, "missing": len(there) < len(values), "fill": float(np.median(there))}
     fitted["log"] = recipe.log1p == "skewed" and bool(there.min() >= 0) and _skewness(there) > SKEWED
@@ -129,7 +129,7 @@ def _fit_scale(values: np.ndarray, scale: str) -> dict[str, Any]:
     if scale == "quantile":
         return {"quantiles": np.quantile(values, np.linspace(0, 1, min(QUANTILES, len(values)))).tolist()}
     low, quarter, centre, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
-    width = third - quarter or (high - low) / 2  # as RealMLP does where half of the rows are alike
+    width = third - quarter or (high - low) / 2  # as in RealMLP, if half of the rows are equal
     if scale == "standard":
         centre, width = values.mean(), values.std()
     if width <= 1e-12 * abs(centre):  # rounding errors of a constant
@@ -168,12 +168,12 @@ def _transform_number(values: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
 
 def _filled(values: np.ndarray, fitted: dict[str, Any]) -> np.ndarray:
     values = np.where(np.isnan(values), fitted["fill"], values)
-    # Below 0, where a new row may be though no training row was, the logarithm goes on as its mirror image.
+    # New rows may be below 0 although no training row was: there the logarithm continues as its mirror image.
     return np.sign(values) * np.log1p(np.abs(values)) if fitted["log"] else values
 
 
 def _to_normal(values: np.ndarray, quantiles: np.ndarray) -> np.ndarray:
-    """To a normal distribution. Where quantiles are equal, the middle of their probabilities, as in scikit-learn."""
+    """Maps to a normal distribution; equal quantiles get the middle of their probabilities, as in scikit-learn."""
     if quantiles[0] == quantiles[-1]:
         return np.zeros(len(values))
     probabilities = np.linspace(0, 1, len(quantiles))
@@ -191,7 +191,7 @@ def _skewness(values: np.ndarray) -> float:
 
 
 def feature_names(fitted: dict[str, Any]) -> list[str]:
-    """What each column of the matrix is."""
+    """The meaning of each column of the matrix."""
     return list(_names(fitted))
 
 

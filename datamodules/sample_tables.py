@@ -34,8 +34,8 @@ def wine() -> Table:
 def houses(num_train: int = 600, num_test: int = 200) -> tuple[Table, Table]:
     """A generated table with the columns of house-prices, to train on with prices and to predict without.
 
-    The price follows from area, quality, age, condition, neighbourhood and garage (see `_price`), with 8 % noise;
-    values are missing and categories rare as in the real table.
+    The price follows from area, quality, age, condition, neighbourhood and garage (see `_price`), with 8 % noise.
+    Values are missing, and categories rare, as in the real table.
     """
     rng = np.random.default_rng(SEED)
     frame = _houses(num_train + num_test, rng)
@@ -63,7 +63,7 @@ AREAS = {  # lowest and highest, in square feet; the share of houses that have n
     "PoolArea": (400, 800, 0.99),
     "MiscVal": (300, 3000, 0.96),
 }
-CHOICES = {  # with the share of the first; the others share the rest, each with half of what is left
+CHOICES = {  # with the share of the first; each further one has half of what is left
     "MSSubClass": ("20 60 50 120 30 160 70 80 90 190", 0.4),
     "MSZoning": ("RL RM FV RH C_(all)", 0.8),
     "Street": ("Pave Grvl", 0.99),
@@ -139,14 +139,14 @@ def _houses(count: int, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def _choose(words: list[str], first: float, count: int, rng: np.random.Generator) -> np.ndarray:
-    """Words at random, the first with that share, each further one with half of what is left, the last with all."""
+    """Random words: the first with this share, each further one with half of what is left, the last with the rest."""
     left = (1 - first) * 0.5 ** np.arange(len(words) - 1)
     shares = [first, *(left[:-1] / 2), left[-1]]
     return rng.choice([word.replace("_", " ") for word in words], count, p=shares)
 
 
 def _price(frame: pd.DataFrame) -> np.ndarray:
-    """The formula, in dollars: elasticity 0.7 of the area, 9 % a point of quality, half a percent off a year."""
+    """The formula, in dollars: elasticity 0.7 in area, 9 % per point of quality, half a percent off per year."""
     area = frame["TotalBsmtSF"] + frame["GrLivArea"]
     log_price = 11.4 + 0.7 * np.log(area / 2000) + 0.09 * (frame["OverallQual"] - 6) + 0.03 * frame["OverallCond"]
     log_price -= 0.005 * (frame["YrSold"] - frame["YearBuilt"]).clip(0)
@@ -155,7 +155,7 @@ def _price(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _with_gaps(frame: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Values are missing as in the real table: some at random, some where there is no garage."""
+    """Removes values as they are missing in the real table: some at random, some for lack of a garage."""
     for name, share in {"LotFrontage": 0.18, "MasVnrArea": 0.01, "Electrical": 0.002, "MSZoning": 0.002}.items():
         frame.loc[rng.random(len(frame)) < share, name] = "NA"
     frame.loc[frame["GarageCars"] == "0", ["GarageYrBlt", "GarageFinish", "GarageQual", "GarageType"]] = "NA"

@@ -48,7 +48,7 @@ def shapes(num_train: int = 2000, num_test: int = 500) -> ImageArrays:
 
 
 def shapes_by_hue(num_train: int = 5000, num_test: int = 1000) -> ImageArrays:
-    """The same in ten hues each, which makes 100 classes: 10 * shape + hue."""
+    """The same in ten hues each, which makes 100 classes, 10 * shape + hue."""
     images, kinds, hues = _draw(num_train + num_test)
     return _split(images, 10 * kinds + hues, num_test)
 
@@ -69,7 +69,7 @@ def _draw(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _masks(shape: str, count: int, rng: np.random.Generator) -> np.ndarray:
-    """`count` such shapes of any size and place, (count, 32, 32) booleans."""
+    """`count` such shapes of any size and position, (count, 32, 32) booleans."""
     centre_x, centre_y, radius = rng.uniform([[11], [11], [6]], [[21], [21], [10]], (3, count)).astype(np.float32)[
         ..., None, None
     ]

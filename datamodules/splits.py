@@ -1,38 +1,38 @@
 """Splits of a classification: each class has its share in every part.
 
-The rule: of `count` samples to hold out a class gives its share, by largest remainder; a class of two or more gives at
-least one and keeps at least one, and a class of one keeps it. So, where a test and then a validation split are held
-out, each class of three or more is in all parts.
+The rule: each class gives its share of the `count` samples to hold out, rounded by largest remainder. A class of two or
+more gives at least one and keeps at least one, and a class of one keeps it. So if a test and then a validation split
+are held out, every class of three or more is in all parts.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-NAMED = 5  # classes in a message
+NAMED = 5  # classes in a message at most
 
 
 class TooFewError(ValueError):
-    """So many are to be held out that a class would keep none."""
+    """So many samples are to be held out that a class would keep none."""
 
 
 def hold_out(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Which of the samples, whose `labels` these are, are held out, and which are kept; both sorted.
+    """Which of the samples with these `labels` are held out, and which are kept; both sorted.
 
-    More than `count` are held out only where there are more classes of two or more than that.
+    More than `count` are held out only if more classes than that have two or more samples.
 
     Raises:
         TooFewError: so many are wanted that a class would keep none.
     """
     taken = _taken(np.bincount(labels), count)
     order = rng.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]  # class by class, in each as the generator has it
+    order = order[np.argsort(labels[order], kind="stable")]  # class by class, in the generator's order
     held = _places(labels[order]) < taken[labels[order]]
     return np.sort(order[held]), np.sort(order[~held])
 
 
 def fold_of_classes(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold that each sample is held out in, (N,); of folds and of a class's share in them, sizes differ by one."""
+    """The fold that holds out each sample, (N,); folds, and a class's parts in them, differ in size by at most 1."""
     order = rng.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     number = np.empty(len(labels), np.int64)
@@ -44,7 +44,7 @@ def lacking(parts: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
     """A line on the classes that are too small for each part to have them; "" if there are none.
 
     Args:
-        parts: the labels of the samples in each part that was cut, by its name.
+        parts: the labels of the samples in each part, by its name.
     """
     counts = {name: np.bincount(labels, minlength=len(classes)) for name, labels in parts.items() if len(labels)}
     sizes = np.sum(list(counts.values()), axis=0)
@@ -64,7 +64,7 @@ def _taken(sizes: np.ndarray, count: int) -> np.ndarray:
     if count > most.sum():
         raise TooFewError(f"takes {count:,} of {sizes.sum():,}; each class has to keep one, so at most {most.sum():,}")
     low, high = 0.0, 1.0
-    for _ in range(60):  # the share at which what the classes give adds up to `count`, to a float's precision
+    for _ in range(60):  # bisects for the share at which the classes give `count` in all, to a float's precision
         share = (low + high) / 2
         below = np.clip(share * sizes, least, most).sum() < count
         low, high = (share, high) if below else (low, share)
@@ -76,6 +76,6 @@ def _taken(sizes: np.ndarray, count: int) -> np.ndarray:
 
 
 def _places(sorted_labels: np.ndarray) -> np.ndarray:
-    """The place of each sample among those of its class, from 0."""
+    """The position of each sample among those of its class, from 0."""
     sizes = np.bincount(sorted_labels)
     return np.arange(len(sorted_labels)) - (np.cumsum(sizes) - sizes)[sorted_labels]

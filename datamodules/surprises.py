@@ -1,4 +1,4 @@
-"""New rows that are unlike those of the training: what is missing or unseen in them, where no training row had that."""
+"""How new rows are unlike the training rows: values that are missing or unseen though no training row had that."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,15 +10,15 @@ from datamodules.tables import MISSING, Table
 
 
 def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str]:
-    """A line for each column and kind of surprise, with how many rows have it, and the first of them.
+    """A line for each column and kind of surprise, with the number of rows that have it and the first of them.
 
     Args:
-        fitted: by `preprocessing.fit`.
+        fitted: the result of `preprocessing.fit`.
     """
     columns = fitted["recipe"]["columns"]
     lines: dict[tuple[str, str], str] = {}
     for number in fitted["numbers"]:
-        if number["name"] in columns:  # and is not derived from others
+        if number["name"] in columns:  # and not derived from others
             lines |= _named(table, number["name"], _of_number(table, number, fitted["recipe"]))
     for category in fitted["categories"]:
         lines |= _named(table, category["name"], _of_category(table, category, fitted.get("rare")))
@@ -27,7 +27,7 @@ def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str
     return lines
 
 
-Surprise = tuple[str, pd.Series, str]  # its kind, the rows' values, and what becomes of them
+Surprise = tuple[str, pd.Series, str]  # its kind, the rows' values, and what they are taken for
 
 
 def _named(table: Table, name: str, found: Iterator[Surprise]) -> dict[tuple[str, str], str]:
@@ -54,7 +54,7 @@ def _of_number(table: Table, number: dict[str, Any], recipe: dict[str, Any]) -> 
 
 
 def _of_category(table: Table, category: dict[str, Any], rare: dict[str, list[str]] | None) -> Iterator[Surprise]:
-    """Of an older checkpoint it is not known which categories were rare."""
+    """`rare` is None for older checkpoints, which do not know which categories were rare."""
     cells = table.cells[category["name"]]
     missing, known = cells.isin(MISSING), [*category["values"], *(rare or {}).get(category["name"], [])]
     becomes = "taken as one of the rare categories" if category["rest"] else "taken as none of the categories"

@@ -17,7 +17,7 @@ from datamodules.splits import TooFewError, fold_of_classes, hold_out, lacking
 from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
 
 EVAL_BATCH_SIZE = 4096  # per device
-HELD_OUT = 10  # without folds, the test rows are the first of that many
+HELD_OUT = 10  # without folds, the test rows are the first of this many folds
 
 
 class Fold(NamedTuple):
@@ -31,7 +31,7 @@ class Fold(NamedTuple):
 class TableData(BatchModule, ABC):
     """One table with a target. A subclass reads it and has a `Recipe` for it.
 
-    The test rows are the held-out fold; without folds a tenth of the table, the same for every `seed`. Of a
+    The test rows are the held-out fold, or without folds a tenth of the table, the same for every `seed`. In a
     classification each part has its share of each class (see `splits.py`). After `setup`, `preprocessing` is all that
     new rows need, as plain data.
 
@@ -67,11 +67,11 @@ class TableData(BatchModule, ABC):
 
     @abstractmethod
     def recipe(self, table: Table) -> Recipe:
-        """What becomes of its columns."""
+        """What is done with its columns."""
 
     @property
     def besides(self) -> tuple[str, ...]:
-        """Columns that are no features."""
+        """Columns that are not features."""
         return (self.target, self.id_column) if self.id_column else (self.target,)
 
     def setup(self, stage: str | None = None) -> None:
@@ -103,7 +103,7 @@ class TableData(BatchModule, ABC):
         return number_target(table, self.target, positive=self.log_target)
 
     def _split(self, count: int, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Which rows are for the test, for validation and for training."""
+        """Which rows are for testing, for validation and for training."""
         fold = self.fold or Fold(0, HELD_OUT)
         if count < 2 * fold.folds:
             what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
@@ -152,16 +152,16 @@ class TableData(BatchModule, ABC):
         return len(self.preprocessing["numbers"])
 
     def bins(self, count: int) -> list[list[float]]:
-        """Edges of up to `count` bins for each number: quantiles of its training rows, each once."""
+        """Edges of up to `count` bins for each number: distinct quantiles of its training rows."""
         numbers = self.rows[self.train_indices, : self.num_numbers]
         edges = np.quantile(numbers, np.linspace(0, 1, count + 1), axis=0).T  # (numbers, count + 1)
         return [np.unique(row).tolist() for row in edges.astype(np.float32)]
 
     def target_mean_std(self) -> tuple[float, float]:
-        """Of the training rows' targets, or of their logarithms where these are learned."""
+        """Mean and standard deviation of the training rows' targets, or of their logarithms if these are learned."""
         targets = self.targets[self.train_indices]
         targets = np.log(targets) if self.log_target else targets
-        alike = targets.min() == targets.max()  # rounding may give these a deviation above 0
+        alike = targets.min() == targets.max()  # rounding may give equal targets a deviation above 0
         return float(targets.mean()), 1.0 if alike else float(targets.std())
 
     def describe(self) -> str:
@@ -175,7 +175,7 @@ class TableData(BatchModule, ABC):
         ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
 
     def _describe_classes(self) -> list[str]:
-        """What came of small classes when the rows were split."""
+        """What happened to small classes when the rows were split."""
         if not self.classification:
             return []
         parts = {"training": self.train_indices, "validation": self.val_indices, "test": self.test_indices}

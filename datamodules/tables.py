@@ -1,4 +1,4 @@
-"""CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is passed over.
+"""CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is let through.
 
 A byte-order mark, CRLF line ends, blanks around values and blank lines at the end are accepted. Every other departure
 from a table of equally long rows is an InputError that names the file, the line, the column and the value.
@@ -20,8 +20,8 @@ from basics.errors import InputError, reading
 from datamodules.written_numbers import form_of, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
-LARGEST = 1e30  # of a number; sums of squares stay finite, and so does float32
-MOSTLY = 0.5  # share of numbers from which on a column is numeric, and its other values are mistakes
+LARGEST = 1e30  # number; sums of squares stay finite, and so does float32
+MOSTLY = 0.5  # share of numbers above which a column is numeric, and its other values are mistakes
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes "1_000" and "nan" too
 
 # What a column holds: "number", or another form of numbers (see `written_numbers`), "category", or an ordinal's
@@ -117,7 +117,7 @@ def _check_names(source: str, header: Sequence[str]) -> None:
 def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Raises InputError where the names are a row of data: numbers, or texts that are among their columns' values."""
     numbers = [bool(NUMBER.fullmatch(name)) for name in header]
-    numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # by pandas and numpy
+    numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # as pandas and numpy do
     seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
     alike = [number or name in values for number, name, values in zip(numbers, header, seen, strict=True)]
     fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
@@ -149,7 +149,7 @@ def check_columns(table: Table, needed: Collection[str], allowed: Collection[str
 
 
 def _nearest(name: str, others: Sequence[str]) -> str | None:
-    """The one that `name` may be another spelling of."""
+    """The one of which `name` may be another spelling."""
     spellings = {other.casefold(): other for other in others}
     near = get_close_matches(name.casefold(), spellings, n=1, cutoff=0.7)  # at 0.5, "age" is near "name"
     return spellings[near[0]] if near else None
@@ -183,9 +183,9 @@ def check_unique(table: Table, column: str) -> None:
 
 
 def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """The columns as float64, NaN where missing, and categories as text, "" where missing.
+    """The columns as float64, NaN if missing, and categories as text, "" if missing.
 
-    An ordinal becomes the number of its level, NaN for one that is not among them.
+    An ordinal becomes the number of its level, or NaN for a value that is not among them.
 
     Raises:
         InputError: a value of a numeric column is no number.
@@ -205,7 +205,7 @@ def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
 
 
 def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
-    """The column as float64, NaN where missing.
+    """The column as float64, NaN if missing.
 
     Args:
         form: number, or one of `written_numbers`.
@@ -258,7 +258,7 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
     """The target of a regression, float64.
 
     Args:
-        positive: its logarithm is wanted.
+        positive: it must be, because its logarithm is wanted.
 
     Raises:
         InputError: a value is missing, no number, or not `positive`, or all are the same.
@@ -280,8 +280,8 @@ def class_target(table: Table, column: str, similar_labels: str = "refuse") -> t
     Labels are text: `1` and `01` are two classes.
 
     Args:
-        similar_labels: what becomes of labels that differ in case, outer dots or blanks only: refuse; merge, into the
-            most frequent spelling; or keep, as classes of their own.
+        similar_labels: what to do with labels that differ only in case, outer dots or spaces: refuse them; merge them
+            into the most frequent spelling; or keep them as classes of their own.
 
     Raises:
         InputError: a value is missing, labels are similar, or all are the same.
@@ -303,7 +303,7 @@ def class_target(table: Table, column: str, similar_labels: str = "refuse") -> t
 
 
 def similar(cells: pd.Series) -> list[list[str]]:
-    """Groups of values that differ in case, outer dots or blanks only, the most frequent of each group first."""
+    """Groups of values that differ only in case, outer dots or spaces, the most frequent of each group first."""
     groups: dict[str, list[str]] = {}
     for text in cells.value_counts().index:
         key = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip(" .").casefold()

@@ -1,7 +1,7 @@
 """Numbers as people write them: `40%`, `$10,000`, `1,010`; and what only looks like numbers: dates, and units.
 
-The form of a column is "percent", "thousands" (commas between them) or "currency $" with its sign. No form is read
-that can be read in two ways, such as `1.200 €`, which is 1200 in some countries.
+The form of a column is "percent", "thousands" (separated by commas) or "currency $", with its sign. Forms that can be
+read in two ways are not read, such as `1.200 €`, which is 1200 in some countries.
 """
 
 import re
@@ -24,7 +24,7 @@ DATE = re.compile(
 
 
 def form_of(text: str) -> str:
-    """The form of a number that is not plain; "" of anything else."""
+    """The form of a number that is not plain; "" for anything else."""
     if PERCENT.fullmatch(text):
         return "percent"
     if THOUSANDS.fullmatch(text):
@@ -36,7 +36,7 @@ def form_of(text: str) -> str:
 
 
 def plain(text: str, form: str) -> str:
-    """A number of that form as a plain one; other text as it is, which is no number to "percent" either way."""
+    """A number of this form as a plain one; other text as it is, which for "percent" is not a number in any case."""
     if form == "percent":
         percent = PERCENT.fullmatch(text)
         return percent[1] if percent else f"{text} without %"
@@ -46,6 +46,6 @@ def plain(text: str, form: str) -> str:
 
 
 def unit_of(text: str) -> str:
-    """The unit after a number, such as kg; "" where there is none."""
+    """The unit after a number, such as kg; "" if there is none."""
     found = UNIT.fullmatch(text)
     return found[1] if found else ""

@@ -1,11 +1,11 @@
 #!/bin/bash
-# A run on two machines of four GPUs under SLURM, which goes on by itself after a time limit or a preemption:
+# A run on two machines of four GPUs under SLURM, which continues by itself after a time limit or a preemption:
 #
 #     sbatch docs/slurm.sh experiments/cifar10.py --net resnet18
 #
-# Two minutes before the time limit, and at a preemption, every rank gets SIGTERM: the run ends after its step with
-# checkpoints/last.ckpt and status 143, and the job is queued again. `--resume auto` then finds the run by its flags.
-# Data and runs must lie where all machines see them.
+# Two minutes before the time limit, and at a preemption, every rank gets SIGTERM: the run ends after its current step,
+# saves checkpoints/last.ckpt and exits with status 143, and the job is queued again. `--resume auto` then finds the run
+# by its flags. Data and runs must be where all machines see them.
 #
 #SBATCH --job-name=experiment
 #SBATCH --nodes=2

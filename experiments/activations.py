@@ -4,18 +4,19 @@
     python experiments/activations.py --activation sigmoid,relu --depth 30
     python experiments/activations.py --sample false               on the whole of MNIST
 
-The network is an MLP of 24 hidden layers of 64 units, on handwritten digits. Drawn are the norms of its gradients,
-layer by layer, at initialisation and after 100 steps of plain gradient descent, with torch's own initial weights, with
-Xavier's, He's and LeCun's, and with torch's own plus BatchNorm, residual connections, or both.
+The network is an MLP of 24 hidden layers of 64 units, on handwritten digits. Figures show the norms of its gradients,
+layer by layer, at initialisation and after 100 steps of plain gradient descent. The initial weights are torch's own,
+Xavier's, He's, LeCun's, or torch's own together with BatchNorm, residual connections, or both.
 
-With the first line
+The first command shows that
 
-- sigmoid's gradient shrinks to a seventh at each layer of torch's own weights: 2e-20 is left for the first. No initial
-  weights help it; BatchNorm and residual connections do.
+- with torch's own weights, sigmoid's gradient shrinks to a seventh at each layer, so that 2e-20 of it reaches the
+  first one. No initial weights help; BatchNorm and residual connections do.
 - He's weights keep relu's gradient, Xavier's tanh's and LeCun's selu's, within a factor of ten from layer to layer.
-- Residual connections alone let relu's explode: each layer adds to the last one's outputs. With BatchNorm they do not.
-- After the 100 steps no activation has learned anything with torch's own weights (9 to 10 % of the validation split),
-  and all have with BatchNorm and residual connections (81 to 97 %).
+- Residual connections alone let relu's gradient explode, because each layer adds to the outputs of the one before.
+  Together with BatchNorm they do not.
+- After 100 steps, no activation has learned anything with torch's own weights (9 to 10 % on the validation split), and
+  all of them have with BatchNorm and residual connections (81 to 97 %).
 """
 
 import math
@@ -49,14 +50,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": dict(init="default", norm="batch", residual=True),
 }
 
-# A layer's weights, 64 x 64, begin with a norm of 5 to 11. At the rate 0.02, a gradient whose norm is below the first
-# of these moves them by less than 4 % in a thousand steps, all in one direction: the layer stays what chance made it.
-# Above the second, one step moves them by 9 % or more: what it has learned is gone.
+# The 64 x 64 weights of a layer start with a norm of 5 to 11. At a rate of 0.02, a gradient whose norm is below the
+# first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
+# chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
 
 
 class Norms(NamedTuple):
-    """Of one network: the gradient norm of each of its linear layers, the output's the last, and what it learned."""
+    """The gradient norm of each linear layer of one network, the output layer last, and what the network learned."""
 
     initial: list[float]
     trained: list[float]
@@ -72,7 +73,7 @@ class Norms(NamedTuple):
 
 
 def value_and_slope(activation: str, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The activation called so at x, (N,), and its derivative there, (N,)."""
+    """The value and the derivative, both (N,), of the activation with this name at x, (N,)."""
     x = x.clone().requires_grad_()
     kind, _ = ACTIVATIONS[activation]
     value = kind()(x)
@@ -92,7 +93,7 @@ def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float
 def study_network(
     data: MNIST, batch: tuple[Tensor, Tensor], options: dict[str, Any], lr: float, steps: int, seed: int
 ) -> Norms:
-    """Trains an MLP with these options, and measures its gradients on the batch, before and after."""
+    """Trains an MLP with these options, and measures its gradients on the batch before and after."""
     seed_everything(seed, verbose=False)
     model = Classifier(
         "mlp", data.input_shape, data.num_classes, data.mean, data.std, options, lr=lr, momentum=0.0, nesterov=False
@@ -110,13 +111,13 @@ class ActivationFlags(StudyFlags):
     """Which activations, in which networks, and how these are trained.
 
     Args:
-        activation: names, with commas between them, such as relu,tanh; any that the MLP knows.
+        activation: names, separated by commas, such as relu,tanh; any that the MLP knows.
         depth: hidden layers.
-        width: units of each.
+        width: units in each hidden layer.
         lr: learning rate of the short training, which is plain gradient descent.
         batch_size: images per step.
-        steps: of the training.
-        sample: on scikit-learn's digits, which need no download; false: on MNIST.
+        steps: length of the training.
+        sample: use scikit-learn's digits, which need no download; false: MNIST.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         seed: of the validation split, the initial weights and the order of batches.
     """
@@ -146,7 +147,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data.setup()
     study = Study("activations", flags, label=f"depth{flags.depth}")
     print(f"{data.describe()}\n\n{_reason()}")
-    batch = next(iter(data.train_dataloader()))  # the first one of the training
+    batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
     for name in names:
         for variant, options in VARIANTS.items():
@@ -180,7 +181,7 @@ def _reason() -> str:
 
 
 def unhealthy(norms: list[float]) -> dict[str, list[int]]:
-    """The layers, counted from 1 at the input, whose norm is below and above `HEALTHY`; nan is above."""
+    """The layers whose norm is below or above `HEALTHY`, counted from 1 at the input; nan counts as above."""
     low, high = HEALTHY
     below = [number for number, norm in enumerate(norms, start=1) if norm < low]
     above = [number for number, norm in enumerate(norms, start=1) if not norm <= high]
@@ -188,7 +189,7 @@ def unhealthy(norms: list[float]) -> dict[str, list[int]]:
 
 
 def _warn(name: str, result: Norms) -> None:
-    """One line where layers are out of the healthy range, at initialisation or after the training."""
+    """Prints a line if any layers are out of the healthy range, at initialisation or after the training."""
     parts = []
     for state, norms in (("at first", result.initial), ("after training", result.trained)):
         for side, layers in unhealthy(norms).items():
@@ -200,7 +201,7 @@ def _warn(name: str, result: Norms) -> None:
 
 
 def spans(numbers: list[int]) -> str:
-    """Rising numbers as "1-3, 7"."""
+    """Increasing numbers written as "1-3, 7"."""
     groups = [[n for _, n in group] for _, group in groupby(enumerate(numbers), key=lambda pair: pair[1] - pair[0])]
     return ", ".join(f"{group[0]}-{group[-1]}" if len(group) > 1 else str(group[0]) for group in groups)
 

@@ -4,7 +4,7 @@
     python experiments/cifar10.py --net resnet18      on an accelerator
     python experiments/cifar10.py --sample            on generated shapes; no download
 
-On a copy of CIFAR-10 coded as JPEG of quality 75, on two cores of an AMD EPYC (AVX512-BF16), torch 2.15:
+On a copy of CIFAR-10 compressed as JPEG of quality 75, on two cores of an AMD EPYC (AVX512-BF16), torch 2.15:
 
     --net speednet      89.90 %  (89.86, 89.76, 90.07; seeds 0-2)   10 epochs   684 to 715 s
 
@@ -61,17 +61,17 @@ ON_A_CARD = ImageFlags(
     net="speednet",
     net_args={"widths": [[64, 64], [256, 256], [256, 256]], "norm_momentum": 0.4, "whitening_eps": 5e-4},
     lr=0.03,
-    # A 39th of the 49,998 images: every batch is of one size, and one graph does for all.
+    # A 39th of the 49,998 images: all batches have the same size, so one CUDA graph serves them all.
     batch_size=1282,
     max_epochs=10,
     optimizer="muon",
     momentum=0.6,
     lr_decay="linear",
-    weight_decay=1.0,  # with this rate, an update turns each layer by a quarter of its length at first
+    weight_decay=1.0,  # at this rate, the first updates turn each layer by a quarter of its length
     label_smoothing=0.2,
     augment="altflip,shift:2,brightness:0.1,contrast:0.1",
     test_flip=True,
-    val_size=2,  # the fewest there can be; the last epoch is the model
+    val_size=2,  # the fewest possible; the model is that of the last epoch
     monitor=None,
     limit_val_batches=0,
     num_sanity_val_steps=0,

@@ -1,17 +1,17 @@
-"""Runs beside each other: for each script and its data a table, best configuration first, and validation curves.
+"""Runs side by side: a table for each script and its data, best configuration first, and validation curves.
 
     python experiments/compare.py runs                                   all runs
-    python experiments/compare.py runs/mnist --by val/loss               of one script, by another metric
+    python experiments/compare.py runs/mnist --by val/loss               those of one script, by another metric
     python experiments/compare.py runs/mnist runs/cifar10 --format csv --output runs.csv
 
-Runs that differ in nothing but the seed are one line: n, mean and standard deviation. What differs are the columns.
-The order is by the validation metric that chose the epochs, never by a test figure, which stands beside it. Runs of the
-embedded sample have a table of their own. Those that run now, can be resumed or are broken are listed at the end. The
-figure, compare.png in the first directory, has the mean curves of the best configurations, with a band of one standard
-deviation over the seeds.
+Runs that differ only in the seed share a line with their number, mean and standard deviation. The flags in which lines
+differ are the columns. Lines are ordered by the validation metric that chose the epochs, never by a test figure, which
+is only shown. Runs of the embedded sample have a table of their own. Runs that are still going, can be resumed or are
+broken are listed at the end. The figure, compare.png in the first directory, shows the mean curves of the best
+configurations, with a band of one standard deviation over the seeds.
 
-Reads only metrics.json, config.yaml and event files: 200 runs with their curves in 2 s and 91 MB, on two cores of an
-AMD EPYC that have other work too.
+Only metrics.json, config.yaml and event files are read: 200 runs with their curves take 2 s and 91 MB, on two busy
+cores of an AMD EPYC.
 """
 
 import sys
@@ -39,14 +39,14 @@ def main(
     figure: str | None = None,
     force: bool = False,
 ) -> list[Group]:
-    """Compares runs, in tables and a figure.
+    """Compares runs in tables and a figure.
 
     Args:
-        folders: run directories, or directories with runs somewhere below them.
-        by: validation figure in metrics.json that tables are ordered by; null: the one that chose the epochs.
+        folders: run directories, or directories with runs anywhere below them.
+        by: the validation figure in metrics.json to order the tables by; null: the one that chose the epochs.
         format: of the tables: table, csv, markdown or json.
         output: file for the tables; null prints them.
-        figure: PNG file for the curves; null: compare.png in the first of the folders, over that of an earlier call.
+        figure: PNG file for the curves; null: compare.png in the first folder, replacing that of an earlier call.
         force: overwrite what `output` and `figure` name.
     """
     for path in filter(None, (output, figure)):

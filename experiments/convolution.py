@@ -6,7 +6,7 @@
 
 LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28 x 28: its first linear layer has
 78 % of the parameters, and 12 % of the multiply-adds. GoogLeNet has 6,158,346, and takes 1,521,756,160 at
-32 x 32. Each output size in the table is that of the real layer, and equals the formula's.
+32 x 32. Each output size in the table is that of a real layer, and agrees with the formula.
 """
 
 from dataclasses import dataclass, field
@@ -38,8 +38,8 @@ class ConvolutionFlags(StudyFlags):
 
     Args:
         image: image file to filter; null: scikit-learn's photograph of a temple.
-        image_size: pixels of a side, to which the middle of the image is resized.
-        kernels: which to show.
+        image_size: side in pixels, to which the central square of the image is resized.
+        kernels: the ones to show.
         net: name of the network, one of lit_modules/nets.
         input_shape: channels, height and width of what the network gets.
         num_outputs: of the network.
@@ -72,7 +72,7 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
     totals = {
         "parameters": sum(layer.parameters for layer in layers),
         "multiply_adds": sum(layer.multiply_adds for layer in layers),
-        "multiply_adds_by_torch": by_torch,  # more, where operations outside of layers multiply too
+        "multiply_adds_by_torch": by_torch,  # higher if operations outside of layers multiply too
     }
     figures = {
         "kernels": _draw_kernels(photograph, flags.kernels),
@@ -84,7 +84,7 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
 
 
 def read_image(path: Path, size: int) -> Tensor:
-    """The middle square of an image file, (3, size, size), floats in 0..1."""
+    """The central square of an image file, (3, size, size), floats in 0..1."""
     if size < 8:
         raise InputError(f"image_size {size}: must be at least 8 pixels")
     images, bad, _ = decode_files([path], size)
@@ -98,7 +98,7 @@ def _sample_image() -> Path:
 
 
 def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:
-    """Its layers, and the multiply-adds that torch counts."""
+    """The layers of the network, and the multiply-adds that torch counts."""
     if len(input_shape) != 3 or min(*input_shape, num_outputs) < 1:
         raise InputError(
             f"input_shape {input_shape}, num_outputs {num_outputs}: need [channels, height, width], above 0"

@@ -1,19 +1,19 @@
-"""What may be wrong with a run, before it: data, network, learning rate, time and memory, in a minute or a few.
+"""What may be wrong with a run before it starts: data, network, learning rate, time and memory, in a few minutes.
 
     python experiments/doctor.py cifar10.py --net resnet18
     python experiments/doctor.py mnist.py --sample --lr 30       any script, with its flags after it
 
-Nothing is trained or written. It prints a line for each thing looked at: `ok` or `look here`, what was found, and what
-is usual. The exit status is 0 where all is ok, 1 where something wants a look, and 2 for a wrong flag. `--doctor` among
-a script's own flags does the same.
+Nothing is trained or written. Each check prints a line: `ok` or `look here`, what was found, and what is usual. The
+exit status is 0 if everything is ok, 1 if something needs a look, and 2 for a wrong flag. The flag `--doctor` of a
+script does the same.
 
     ok         initial loss         2.31; expected 1.15 to 3.80; chance has ln 10
     look here  learning rate        30; in a range test the loss falls fastest at 0.069 and diverges at 0.63; ...
 
-It looks at labels and classes of each split, class balance, images that are in two splits or have two labels, the range
-of augmented images, mean and standard deviation of what the network gets, the loss before training, units of ReLUs that
-are never active, gradients, whether a small batch can be learnt by heart, the learning rate, time and memory. Tables
-(house_prices.py with `--folds 0`) and metric_learning.py get those of it that apply to them.
+It checks the labels and classes of each split, class balance, images that are in two splits or have two labels, the
+range of augmented images, mean and standard deviation of the network's input, the loss before training, ReLUs that are
+never active, gradients, whether a small batch can be learnt by heart, the learning rate, time and memory. Tables
+(house_prices.py with `--folds 0`) and metric_learning.py get the checks that apply to them.
 """
 
 import runpy
@@ -25,7 +25,7 @@ USAGE = "usage: python experiments/doctor.py SCRIPT.py [flags of the script]"
 
 
 def main(args: Sequence[str]) -> None:
-    """Runs the script, with its flags and `--doctor`, as the command line does."""
+    """Runs the script with its flags and `--doctor`, as the command line does."""
     script = Path(args[0] if args else "")
     path = script if script.is_file() else Path(__file__).parent / f"{script.stem}.py"
     if not script.name or script.name.startswith("-"):

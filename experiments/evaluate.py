@@ -1,13 +1,13 @@
-"""Validation and test figures of a trained model once more, on any number of devices.
+"""The validation and test figures of a trained model again, on any number of devices.
 
     python experiments/evaluate.py runs/mnist/<run>
     python experiments/evaluate.py runs/cifar10/<run>/checkpoints/last.ckpt --devices 2 --accelerator cpu
-    python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another set of such images
+    python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another data set of such images
     python experiments/evaluate.py runs/own_images/<run> --data_dir elsewhere
 
-The checkpoint has the network, the data set with its splits, and the precision, so that the figures are those of
-metrics.json. It takes images, tables (of a cross-validated run each fold: runs/house_prices/<run>/fold0) and
-embeddings. Nothing is written.
+The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
+metrics.json. Images, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
+(runs/house_prices/<run>/fold0). Nothing is written.
 """
 
 from dataclasses import dataclass, replace

@@ -2,20 +2,20 @@
 
     python experiments/export.py runs/mnist/<run>                               its best.ckpt becomes best.onnx
     python experiments/export.py runs/cifar10/<run> --format torch              best.pt2
-    python experiments/export.py model.ckpt --output model.onnx --force         over the one that is there
+    python experiments/export.py model.ckpt --output model.onnx --force         replaces an existing file
 
     session = onnxruntime.InferenceSession("best.onnx")
     probabilities, logits = session.run(None, {"images": images})     # torch.export.load("best.pt2").module()(images)
 
 The file takes any number of images as they are decoded, uint8: (B, H, W) grey or (B, H, W, 3) RGB, of the size the
 network was trained for. Scaling and normalisation are inside, and the mean over mirror images of `--test_flip`. It
-gives `probabilities` and `logits`, (B, classes), in float32; of metric_learning.py, `embeddings`, (B, size). Class
+gives `probabilities` and `logits`, (B, classes), in float32, or for metric_learning.py `embeddings`, (B, size). Class
 names, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or metadata.json in the .pt2.
 
-Before it gets its name the file is loaded again and compared with the checkpoint on real images, in batches of several
-sizes: those of the run's test set where its data are at hand, else of the embedded sample. Where logits or embeddings
-differ by more than 1e-4 of the largest of them, or probabilities from the softmax of the file's logits by as much, the
-export is refused and no file is left.
+Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
+sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
+embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from the softmax of the
+file's logits, the export is refused and no file is left.
 """
 
 import io
@@ -45,12 +45,12 @@ TOLERANCE = 1e-4  # of the largest value of each output; float32 rounds large on
 OPSET = 20  # the newest that torch's exporter writes without converting
 BATCH = 64  # images to compare at a time, after batches of 1, 2 and 7
 
-logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of nets that cannot be traced
+logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERROR)  # of untraceable networks
 Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
 
 
 class FromBytes(nn.Module):
-    """A model behind what scales images, uint8, (B, H, W) or (B, H, W, 3), and before the softmax."""
+    """A model between the scaling of images, uint8, (B, H, W) or (B, H, W, 3), and the softmax."""
 
     def __init__(self, model: Stages) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         checkpoint: run directory, or checkpoint file.
         format: onnx, or torch for torch.export.
         output: the file to write; empty: beside the checkpoint, as .onnx or .pt2.
-        force: write over a file that is there.
+        force: replace an existing file.
         images: how many to compare the outputs on.
     """
     suffix, write, load = choose("format", format, FORMATS)
@@ -85,12 +85,12 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
     metadata = _metadata(module, source)
 
-    unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save wants to see .pt2
+    unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save insists on .pt2
     try:
         write(_trace(module, examples), module.outputs, metadata, unfinished)
         differences, same = compare(module, load(unfinished), examples)
         for name, apart in differences.items():
-            if not apart.absolute <= TOLERANCE * apart.largest:  # nor where it is NaN
+            if not apart.absolute <= TOLERANCE * apart.largest:  # NaN must not pass either
                 limit = f"more than {TOLERANCE:g} of it; no file is left"
                 raise InputError(f"{target}: {name} differ from the checkpoint's by up to {apart}, {limit}")
         with writing(target):
@@ -146,9 +146,9 @@ def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
 
 def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
     """The computation as a graph, for any number of images."""
-    two = images[[0, -1]]  # of one, torch would take the number for a constant
+    two = images[[0, -1]]  # with one image, torch would take the batch size for a constant
     try:
-        with redirect_stderr(io.StringIO()):  # where it fails, it prints the graph so far
+        with redirect_stderr(io.StringIO()):  # a failed export prints the graph so far
             return torch.export.export(module, (two,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[0]
@@ -159,7 +159,7 @@ def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
 
 def _write_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of onnxscript, about itself
+        warnings.simplefilter("ignore")  # onnxscript's, about itself
         exported = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=({0: "batch"},),
             input_names=["images"], output_names=list(outputs),
@@ -178,7 +178,7 @@ def _load_onnx(path: Path) -> Predict:
 
 def _write_torch(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "No complete tensor found")  # of tensors that are views
+        warnings.filterwarnings("ignore", "No complete tensor found")  # said of tensors that are views
         torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata)})
 
 
@@ -203,10 +203,10 @@ class Difference(NamedTuple):
 
 @torch.no_grad()
 def compare(module: FromBytes, exported: Predict, images: Tensor) -> tuple[dict[str, Difference], int]:
-    """The largest difference of each output, and for how many images the same one of the outputs is largest.
+    """The largest difference of each output, and the number of images for which both have the same largest output.
 
-    Probabilities are compared with the softmax of the file's own logits: where those are large, and two of them close,
-    their rounding alone makes other probabilities.
+    Probabilities are compared with the softmax of the file's own logits: if these are large and two of them close,
+    their rounding alone changes the probabilities.
     """
     differences, largest, same = np.zeros(len(module.outputs)), np.zeros(len(module.outputs)), 0
     edges = [1, 3, 10, *range(10 + BATCH, len(images), BATCH)]
@@ -216,7 +216,7 @@ def compare(module: FromBytes, exported: Predict, images: Tensor) -> tuple[dict[
         if len(ours) == 2:
             ours[0] = theirs[1].softmax(1)
         apart = [float((our - their).abs().max()) for our, their in zip(ours, theirs, strict=True)]
-        differences = np.maximum(differences, apart)  # of NaN and a number, NaN
+        differences = np.maximum(differences, apart)  # NaN wins over a number
         largest = np.maximum(largest, [float(our.abs().max()) for our in ours])
     return dict(zip(module.outputs, map(Difference, differences, largest), strict=True)), same
 

@@ -1,11 +1,11 @@
-"""Fine-tuning: a trained network goes on to another data set, with a new head.
+"""Fine-tuning: a trained network learns another data set, with a new output layer, the head.
 
     python experiments/finetune.py runs/cifar100/<run> --data cifar10
     python experiments/finetune.py runs/mnist/<run> --data fashion_mnist --freeze_epochs 1 --backbone_lr 0.005
     python experiments/finetune.py torchvision:resnet18 --data own_images --data_dir photos/
 
 It starts from the run's best checkpoint, or from a checkpoint file, and prints which weights were loaded and which
-were not. `--backbone_lr` is for all layers but the head; `--freeze_epochs` lets the head settle first.
+were not. `--backbone_lr` is the rate of all other layers; `--freeze_epochs` lets the head settle first.
 """
 
 from collections.abc import Callable
@@ -32,9 +32,9 @@ class FineTuneFlags(ImageFlags):
     Args:
         data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100 or own_images.
         lr: highest learning rate of the head.
-        backbone_lr: of all other layers; null: that of the head.
-        image_size: of own_images, see own_images.py.
-        skip_bad: of own_images, see own_images.py.
+        backbone_lr: highest learning rate of all other layers; null: that of the head.
+        image_size: for own_images, see own_images.py.
+        skip_bad: for own_images, see own_images.py.
     """
 
     data: str = "cifar10"

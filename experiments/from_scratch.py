@@ -2,12 +2,12 @@
 
     python experiments/from_scratch.py                          1,797 real digits that scikit-learn ships; no download
     python experiments/from_scratch.py --sample false --batch_size 128 --max_epochs 10          MNIST
-    python experiments/from_scratch.py --pickle mnist.pkl.gz    a pickle of numpy arrays, of which nothing is run
+    python experiments/from_scratch.py --pickle mnist.pkl.gz    a pickle of numpy arrays; none of its code is run
 
-Weights, biases and losses of the two differ by less than 1e-6 at each of the 1,230 steps, the rounding of float32. Test
-accuracy is 96.4, 96.9 and 96.7 % with seeds 0, 1 and 2, and 92.0 % on MNIST (seed 0).
-The weights are pictures of the digits. At logits beyond 88.7 the softmax as books write it is not a number; with the
-largest logit taken off first it is right at any.
+At each of the 1,230 steps, weights, biases and losses of the two differ by less than 1e-6, the rounding of float32.
+Test accuracy is 96.4, 96.9 and 96.7 % with seeds 0, 1 and 2, and 92.0 % on MNIST (seed 0). The weights look like the
+digits. Beyond logits of 88.7 the softmax as books write it is not a number; with the largest logit subtracted first, it
+is right for any logits.
 """
 
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class Split(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What the two trainings, side by side, come to."""
+    """The result of the two trainings, side by side."""
 
     weight: Tensor  # by hand, (10, 784)
     bias: Tensor  # by hand, (10,)

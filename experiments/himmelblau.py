@@ -5,10 +5,10 @@
     python experiments/himmelblau.py --optimizer adam --lr 0.03 --steps 2000
 
 f(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2 (Himmelblau 1972, "Applied nonlinear programming") is 0 at (3, 2),
-(-2.805118, 3.131312), (-3.779310, -3.283186) and (3.584428, -1.848126). All starts are one tensor, (N, 2), and their
-loss is the sum of f, whose gradient is for each start its own. Five of them are drawn as trajectories.
+(-2.805118, 3.131312), (-3.779310, -3.283186) and (3.584428, -1.848126). All starts are one tensor, (N, 2). Their loss
+is the sum of f, whose gradient at each start depends on that start alone. Five of them are drawn as trajectories.
 
-With the first line a minimum is within 1e-4 for good after, at the median and at most, of the starts that get there
+With the first command, starts come within 1e-4 of a minimum for good after so many steps, at the median and at most:
 
     sgd          21 and  87 steps    6,566 starts of 6,566
     momentum    190 and 238          6,566
@@ -17,10 +17,10 @@ With the first line a minimum is within 1e-4 for good after, at the median and a
     rmsprop     121 and 500          4,763
     adam        189 and 490          6,546
 
-Plain descent does well, for the valleys are round. The heavy ball needs 190 steps with any rate: each brings it nearer
-by sqrt(0.9). RMSprop's steps do not shrink with the gradient: the other starts still hover about a minimum. With rates
-that fall, as in the second line, all of them settle. sgd brings 90 % of the starts to the minimum nearest to them,
-momentum, which carries many past it, 63 %: the map of its basins is the most torn.
+Plain descent does well, because the valleys are round. The heavy ball needs 190 steps at any rate, since each step
+brings it closer by a factor of sqrt(0.9). RMSprop's steps do not shrink with the gradient, so the other starts still
+hover around a minimum; when rates fall, as with the second command, all of them settle. sgd brings 90 % of the starts
+to their nearest minimum; momentum, which carries many past it, only 63 %, and the map of its basins is the most torn.
 """
 
 import math
@@ -46,9 +46,9 @@ TOLERANCE = 1e-4  # distance at which a minimum counts as reached
 SPAN = 6.0  # the square of starts is [-SPAN, SPAN]^2
 NAMED = ((-0.2, -0.8), (-5.5, 5.0), (5.5, 5.5), (-5.5, -5.0), (5.5, -5.5))  # beside the hilltop, and the corners
 
-# Of 0.001, 0.003, 0.01, ... 10 the rate with which most of 446 starts come to a minimum in 500 steps, and of equally
-# good ones the fastest (`--side 21 --lr ...`). For rmsprop of those below 3, which throws each start 30 units away: its
-# first step is ten times its rate.
+# Of the rates 0.001, 0.003, 0.01, ... 10, the one with which most of 446 starts reach a minimum in 500 steps, and
+# among equally good ones the fastest (`--side 21 --lr ...`). For rmsprop only rates below 3 were considered: its first
+# step is ten times its rate, so 3 throws every start 30 units away.
 RATES: dict[str, dict[str, float]] = {
     "sgd": dict(lr=0.01, momentum=0.0),
     "momentum": dict(lr=0.003),
@@ -57,7 +57,7 @@ RATES: dict[str, dict[str, float]] = {
     "rmsprop": dict(lr=0.03, momentum=0.0),
     "adadelta": dict(lr=1.0),
     "adam": dict(lr=0.3),
-    "adamw": dict(lr=0.3),  # Adam, for there is no weight decay here
+    "adamw": dict(lr=0.3),  # the same as Adam, as there is no weight decay here
 }
 
 
@@ -68,10 +68,10 @@ def himmelblau(points: Tensor) -> Tensor:
 
 
 class Descent(LightningModule):
-    """Moves all points, (N, 2), downhill at once, and keeps when each came to a minimum and stayed.
+    """Moves all points, (N, 2), downhill at once, and notes when each of them reached a minimum to stay.
 
-    `path` has the `NAMED` points, the first ones, after each step; `outside` the last step, counted from 0 for the
-    start, after which a point was farther than `TOLERANCE` from all minima, -1 for never.
+    `path` has the `NAMED` points, which come first, after each step. `outside` has, for each point, the last step after
+    which it was farther than `TOLERANCE` from all minima, where 0 is the start and -1 means never.
     """
 
     def __init__(self, starts: Tensor, optimizer: str, lr: float, momentum: float = 0.9) -> None:
@@ -80,7 +80,7 @@ class Descent(LightningModule):
         self.options: dict[str, Any] = {"name": optimizer, "lr": lr, "momentum": momentum}
         self.path = [starts[: len(NAMED)].clone()]
         self.outside = torch.where(nearest(starts)[1] <= TOLERANCE, -1, 0)
-        self.configure_optimizers()  # so that a wrong option is refused now
+        self.configure_optimizers()  # refuses a wrong option now
 
     def training_step(self, batch: int, batch_idx: int) -> Tensor:
         return himmelblau(self.points).sum()
@@ -99,14 +99,14 @@ class Outcome(NamedTuple):
     """Where the N starts ended after S steps."""
 
     path: Tensor  # of the named starts, (S + 1, len(NAMED), 2)
-    minimum: Tensor  # the nearest at the end, (N,)
-    distance: Tensor  # from it, (N,); nan or inf where the point flew off
-    steps: Tensor  # until the minimum was reached for good, (N,); meaningless where it was not
+    minimum: Tensor  # the nearest one at the end, (N,)
+    distance: Tensor  # from that minimum, (N,); nan or inf if the point flew off
+    steps: Tensor  # until the minimum was reached for good, (N,); meaningless if it was not
     arrived: Tensor  # whether it was, (N,)
 
 
 def nearest(points: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of the points, (N, 2), the number of the nearest minimum and the distance from it, both (N,)."""
+    """The number of the minimum nearest to each point, (N, 2), and the distance from it, both (N,)."""
     distances = (points[:, None] - MINIMA).square().sum(-1).sqrt()  # (N, 4)
     distance, minimum = distances.min(1)
     return minimum, distance
@@ -134,9 +134,9 @@ class HimmelblauFlags(StudyFlags):
     """The descents.
 
     Args:
-        optimizer: names, with commas between them: sgd (plain), momentum, nesterov, adagrad, rmsprop, adadelta, adam,
+        optimizer: names, separated by commas: sgd (plain), momentum, nesterov, adagrad, rmsprop, adadelta, adam,
             adamw.
-        lr: initial learning rate; null: for each optimizer its own, which the script has in a table.
+        lr: initial learning rate; null: each optimizer's own, from a table in the script.
         lr_decay: constant, step, linear, cosine or onecycle.
         steps: of each optimizer.
         side: of the grid of starts, with one start at random in each of its cells.
@@ -193,7 +193,7 @@ def _check(lr: float | None, lr_decay: str, steps: int, side: int) -> None:
 
 
 def summarise(outcome: Outcome) -> dict[str, Any]:
-    """How many starts came to each minimum, how many to none, and the steps that it took."""
+    """How many starts reached each minimum, how many none, and the steps that it took."""
     arrived, steps = outcome.arrived, outcome.steps[outcome.arrived].double()
     lost = ~outcome.distance.isfinite()
     return {

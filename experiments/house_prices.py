@@ -1,7 +1,7 @@
-"""House prices: networks on Kaggle's table, by k-fold cross-validation, up to a submission.
+"""House prices: networks on Kaggle's table, from k-fold cross-validation to a submission.
 
     python experiments/house_prices.py --folds 5            each row predicted by a model that has not seen it
-    python experiments/house_prices.py --net linear         the simplest: one-hot and standardised, one linear layer
+    python experiments/house_prices.py --net linear         one linear layer on one-hot and standardised columns
     python experiments/house_prices.py --folds 0            one training with a validation split
     python experiments/house_prices.py --sample             on a generated table; no download
 
@@ -66,7 +66,7 @@ RECIPES = by_net(
         weight_decay=0.1,
         loss="huber",
         scale="robust",
-        # The few houses of extreme size are to stay so: robust scaling bounds them, and clipping would level them.
+        # The few houses of extreme size should stay so: robust scaling bounds them, clipping would level them.
         log1p="none",
         clip=[],
         net_args={"linear_path": True, "widths": [128, 128], "size": 16, "dropout": 0.05},

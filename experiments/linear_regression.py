@@ -1,15 +1,15 @@
-"""Linear regression: y = 3 x + 0.8 and noise, by trying lines and by descent in batches of every size.
+"""Linear regression: y = 3 x + 0.8 plus noise, fitted by trying lines and by descent in batches of every size.
 
     python experiments/linear_regression.py                            batch, mini-batch and stochastic descent
-    python experiments/linear_regression.py --method search            the loss of every line of a grid, as a surface
+    python experiments/linear_regression.py --method search            the loss of every line on a grid, as a surface
     python experiments/linear_regression.py --method module --noise 0  a LightningModule; w = 3, b = 0.8
     python experiments/linear_regression.py --method autograd --batch 8
     python experiments/linear_regression.py --csv my.csv --x area --y price
 
-The figures show the points with the fitted lines, the way of (w, b) over the contours of the loss, and the loss as it
-is and smoothed. Full batches go straight to the least-squares line. Single points come near it within the first epoch,
-and then dance around it, since each pulls towards lines of its own; mini-batches are in between. Without noise all
-points agree, the dance dies out, and every method ends within 0.001 of w = 3 and b = 0.8. With the defaults:
+The figures show the points with the fitted lines, the path of (w, b) across the contours of the loss, and the loss, raw
+and smoothed. Full batches go straight to the least-squares line. Single points get close to it within the first epoch,
+and then dance around it, since each point pulls towards lines of its own; mini-batches are in between. Without noise
+all points agree, the dance dies out, and every method ends within 0.001 of w = 3 and b = 0.8. With the defaults:
 
     least squares        w = 2.984  b = 0.760
     full batches         w = 2.984  b = 0.760
@@ -43,7 +43,7 @@ from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
-MINI_BATCH = 16  # points, where `--batch compare` chooses
+MINI_BATCH = 16  # points, as `--batch compare` chooses
 FEWEST = 3  # points; a line goes through any two
 
 
@@ -52,16 +52,16 @@ class LineFlags(StudyFlags):
     """The points, and how a line is fitted to them.
 
     Args:
-        method: search tries all lines of ever finer grids; manual descends by gradients written by hand, checked by
-            central differences; autograd by torch's; module is a LightningModule in a Trainer.
-        batch: points to a step: full, or a number; compare sets full, mini-batch and single points beside each other.
-        csv: a file with two columns of numbers, in place of generated points.
+        method: search tries all lines of ever finer grids; manual descends along gradients written by hand, which
+            central differences check; autograd along torch's; module is a LightningModule in a Trainer.
+        batch: points per step: full, or a number; compare shows full batches, mini-batches and single points together.
+        csv: a file with two columns of numbers, instead of generated points.
         x: the column of the file to predict from.
         y: the column of the file to predict.
-        points: number of generated ones.
+        points: how many to generate.
         noise: standard deviation of the generated y around 3 x + 0.8.
-        lr: rate of descent on standardised x, on which full-batch descent diverges from 1 on; by default 0.1, or less
-            where points far out demand it.
+        lr: learning rate on standardised x, for which full-batch descent diverges at 1 and above; by default 0.1, or
+            less if points far out demand it.
         epochs: passes over the points.
         seed: of the generated points and the order of batches.
     """
@@ -137,7 +137,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
     Raises:
         InputError: a column or a value is missing or no number, there are too few rows, or x is always the same.
     """
-    from datamodules.tables import check_columns, complete_numbers, read_csv  # here, for pandas takes half a second
+    from datamodules.tables import check_columns, complete_numbers, read_csv  # here, because pandas takes half a second
 
     if x == y:
         raise InputError(f"--x {x}: is --y too; a column says all of itself")
@@ -152,7 +152,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
 
 
 def _sizes(batch: str | int, count: int) -> dict[str, int]:
-    """Points to a step, by the name of the descent."""
+    """Points per step, by the name of the descent."""
     if batch == "compare":
         mini = min(MINI_BATCH, (count + 1) // 2)
         return {"full": count, f"batch{mini}": mini, "batch1": 1}
@@ -180,7 +180,7 @@ def _descend(method: str, data: Points, batch: int, lr: float | None, epochs: in
 
 
 def _compare(data: Points, results: dict[str, np.ndarray], best: np.ndarray) -> dict[str, Any]:
-    """w and b of each result, of the least-squares line, and how far they are apart."""
+    """w and b of each result and of the least-squares line, and how far apart they are."""
     target = data.lines(best)
     metrics = {"points": len(data.x), "least_squares/w": float(target[0]), "least_squares/b": float(target[1])}
     for name, weights in results.items():

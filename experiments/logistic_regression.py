@@ -7,19 +7,20 @@
     python experiments/logistic_regression.py --csv my.csv --target bought
 
 blobs: two normal clouds, whose best boundary is known: w = (2, 1.5), b = -3.125. A sigmoid with binary cross-entropy
-and a softmax over two outputs with cross-entropy start alike and predict alike at each step, to 14 digits, if the
-softmax has half the learning rate: of its logits only the difference counts, and a step moves both, in opposite ways.
+and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 digits, if the
+softmax has half the learning rate: only the difference of its logits counts, and a step moves both, in opposite
+directions.
 
-xor: a single layer, whose boundary is a straight line, gets about half of the points right; with 8 hidden units it is
-over 99 %.
+xor: a single layer, whose boundary is a straight line, gets about half of the points right; a network with 8 hidden
+units over 99 %.
 
 table: the area under the ROC curve is 0.89 on the test rows (seed 0). The weights are those of scikit-learn's
 LogisticRegression without a penalty. The diabetes data were chosen over the breast-cancer data, which scikit-learn
-ships too, because the latter are nearly separable: their curves lie in the corner, any threshold does, and weights
-without a penalty have no limit.
+ships too, because the latter are nearly separable: their curves lie in the corner, almost any threshold will do, and
+weights without a penalty grow without limit.
 
-A CSV file is read as by table.py: numbers are standardised by the training rows, categories become columns of 0 and 1.
-A fifth of the rows is the test set, a fifth chooses the threshold. Class 1 is the last of the two by alphabet.
+A CSV file is read as in table.py: numbers are standardised by the training rows, categories become columns of 0 and 1.
+A fifth of the rows is the test set, and a fifth chooses the threshold. Class 1 is the second one in alphabetical order.
 """
 
 from collections.abc import Callable
@@ -54,10 +55,10 @@ class TwoClassFlags(StudyFlags):
 
     Args:
         problem: blobs, two clouds; xor, four clouds at the corners of a square; table, a file or the diabetes data.
-        csv: a file in place of the diabetes data; the problem is then table.
+        csv: a file to use instead of the diabetes data; the problem is then table.
         target: the column of the file with the two classes.
-        points: generated ones of blobs and xor each; three fifths are to train on.
-        hidden: units between the two layers that solve xor.
+        points: how many to generate for blobs and for xor; three fifths are for training.
+        hidden: units between the two layers of the network that solves xor.
         lr: rate of gradient descent on the blobs; by default the inverse of the largest curvature of the loss.
         steps: of gradient descent on the blobs.
         seed: of generated points, the validation rows of a table, and initial weights.
@@ -121,13 +122,13 @@ def _check(problem: str, csv: str, target: str, least: dict[str, tuple[int, int]
 
 
 def solve_blobs(problem: Problem, lr: float | None, steps: int) -> Result:
-    """One output beside two, from equal starts; the boundary beside the best possible one."""
+    """One output beside two, from the same start, and the boundary beside the best possible one."""
     rate = lr or 1 / smoothness(problem.train.features)
     one, two = linear_pair(2)
     _, same_rate = linear_pair(2)
     same_rate.load_state_dict(two.state_dict())
-    # Of softmax's logits only the difference counts. Its gradient moves both, by equal and opposite amounts, so that
-    # the difference moves twice as far as sigmoid's one logit, unless the rate is half.
+    # Only the difference of softmax's logits counts. A step moves both by equal and opposite amounts, so the difference
+    # would move twice as far as sigmoid's one logit, if the rate were not halved.
     models = {
         "sigmoid": train(one, partial(torch.optim.SGD, lr=rate), problem.train, steps),
         "softmax, half the rate": train(two, partial(torch.optim.SGD, lr=rate / 2), problem.train, steps),
@@ -141,7 +142,7 @@ def solve_blobs(problem: Problem, lr: float | None, steps: int) -> Result:
     best = (
         CENTRES[1] - CENTRES[0],
         (CENTRES[0] @ CENTRES[0] - CENTRES[1] @ CENTRES[1]) / 2,
-    )  # of normal clouds, by Bayes
+    )  # the best boundary between normal clouds, by Bayes
     figures = {
         "blobs_equality": draw_equality({name: torch.stack(m.losses).numpy() for name, m in models.items()}, gaps),
         "blobs_boundary": draw_boundaries({"one neuron": model}, problem, metrics["blobs/threshold"], best),
@@ -151,7 +152,7 @@ def solve_blobs(problem: Problem, lr: float | None, steps: int) -> Result:
 
 
 def _largest_gaps(some: list[torch.Tensor], others: list[torch.Tensor]) -> np.ndarray:
-    """By step, over the training rows."""
+    """The largest difference at each step, over the training rows."""
     return (torch.stack(some) - torch.stack(others)).abs().amax(1).numpy()
 
 

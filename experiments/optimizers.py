@@ -4,12 +4,13 @@
     python experiments/optimizers.py --optimizer sgd,adam --max_epochs 30
     python experiments/optimizers.py --sweep --seed 1              how the learning rates below were chosen
 
-An MLP of 128 and 64 rectifiers learns scikit-learn's handwritten digits from the same initial weights, in the same
-order; a checksum of all that a run saw shows it. "sgd" is plain here, without momentum, as is "rmsprop".
+An MLP with layers of 128 and 64 ReLUs learns scikit-learn's handwritten digits, from the same initial weights and in
+the same order each time; a checksum of everything that a run saw proves it. "sgd" is plain here, without momentum, and
+so is "rmsprop".
 
-With the first line, and rates as good as a sweep finds them, the nine differ in training: after 15 epochs the loss is
-0.0001 with muon, 0.001 with momentum, nesterov and adamw, 0.02 with rmsprop. On the 144 digits of the validation split
-they hardly do: 94 to 97 %, which is three images. Nor do the six schedules: 95 to 96 %.
+With the first command, and rates as good as a sweep finds them, the nine differ in training: after 15 epochs the loss
+is 0.0001 with muon, 0.001 with momentum, nesterov and adamw, and 0.02 with rmsprop. They hardly differ on the 144
+digits of the validation split: 94 to 97 %, which is three images. Nor do the six schedules: 95 to 96 %.
 """
 
 import math
@@ -45,15 +46,15 @@ RATES: dict[str, dict[str, Any]] = {
     "adamw": dict(lr=0.003, weight_decay=0.01),  # torch's own default
     "muon": dict(lr=0.001, momentum=0.95),  # Jordan's
 }
-SWEPT = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rate above
+SWEPT = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rates above
 SCHEDULED = "momentum"  # the optimizer whose rate the schedules change
-PATIENCE = 1  # of plateau: runs are short
+PATIENCE = 1  # of plateau, as runs are short
 
 
 def train(
     data: MNIST, optimizer: str, max_epochs: int, seed: int, lr_decay: str = "constant", **options: Any
 ) -> Curves:
-    """Trains the network with an optimizer and its options, by a schedule, and returns what it saw and gave."""
+    """Trains the network with an optimizer, its options and a schedule, and returns the curves of the training."""
     seed_everything(seed, verbose=False)
     model = Classifier(
         **NET,
@@ -76,11 +77,11 @@ class ComparisonFlags(StudyFlags):
     """Which optimizers, and the training that they are compared by.
 
     Args:
-        optimizer: names, with commas between them; of those in lit_modules/optimizers.py.
-        lr: initial learning rate of all; null: for each optimizer its own, which the script has in a table.
+        optimizer: names, separated by commas, of those in lit_modules/optimizers.py.
+        lr: initial learning rate of all; null: each optimizer's own, from a table in the script.
         batch_size: images per step.
-        max_epochs: passes over the training split, of each training.
-        sweep: instead, train with each of many learning rates, and say which gives the lowest validation loss.
+        max_epochs: passes over the training split in each training.
+        sweep: instead, train with many learning rates, and say which gives the lowest validation loss.
         seed: of the validation split, the initial weights and the order of batches.
     """
 
@@ -145,7 +146,7 @@ def _sweep(study: Study, data: MNIST, options: dict[str, dict[str, Any]], max_ep
 
 
 def lowest(losses: dict[float, float]) -> float:
-    """The rate with the lowest loss; nan is none."""
+    """The rate with the lowest loss; nan never is."""
     return min(losses, key=lambda lr: (math.isnan(losses[lr]), losses[lr]))
 
 

@@ -6,7 +6,7 @@
                                                           0.03, and 73.2 % of the test images
     tensorboard --logdir runs/overfitting/<run>           the curves of all variants on one chart
 
-45 s of one core, 80 s with the folds. Means of seeds 0, 1 and 2; the gap is between training and test images:
+45 s on one core, 80 s with the folds. Means of seeds 0, 1 and 2; the gap is between training and test images:
 
                      test accuracy    gap in points    gap in loss
     baseline             65.7 %            34.3            1.87
@@ -19,9 +19,9 @@
     batch_norm           54.9 %            45.1            1.55
     label_smoothing      62.3 %            37.7            1.15
 
-The baseline learns its images by heart. L1, L2, dropout and, far more, augmentation lessen the gap with each seed, in
-accuracy and in loss. Early stopping, batch norm and label smoothing lessen it with each seed in loss, which punishes
-being sure of what is wrong, but not in accuracy. A smaller net is no remedy: its gap is larger.
+The baseline learns its images by heart. L1, L2, dropout and, far more, augmentation narrow the gap with every seed, in
+accuracy and in loss. Early stopping, batch norm and label smoothing narrow it with every seed in loss, which punishes
+being wrong with confidence, but not in accuracy. A smaller network is no remedy: its gap is larger.
 """
 
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ from harness.tasks.study import Study, StudyFlags
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What each changes about the baseline.
+# What each of them changes in the baseline.
 VARIANTS: dict[str, dict[str, Any]] = {
     "baseline": {},
     "l1": dict(l1=1e-3),
@@ -60,15 +60,15 @@ class OverfittingFlags(StudyFlags):
     """The images, and what is tried against learning them by heart.
 
     Args:
-        images: to train on.
-        variants: which to train, each in a directory of its own below the run's, which TensorBoard shows on one chart.
+        images: how many to train on.
+        variants: which to train; each has a directory of its own below the run's, and TensorBoard shows them together.
         folds: parts of the images that are held out in turn to choose the weight decay; 0: train the variants instead.
-        weight_decays: to choose from.
+        weight_decays: those to choose from.
         max_epochs: passes over the images.
         lr: learning rate.
         batch_size: images per step.
         seed: of the choice of images, the initial weights, the order of batches and all random draws.
-        jobs: trainings at a time, each in a process; 0: as many as there are cores.
+        jobs: trainings to run at a time, each in a process; 0: as many as there are cores.
         sample: use the embedded shapes; false: CIFAR-10.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
     """
@@ -151,7 +151,7 @@ def _print_table(results: dict[str, dict[str, float]]) -> None:
 
 
 def _draw_curves(curves: dict[str, dict[str, list[float]]], metric: str) -> "Figure":
-    """Training and validation of each variant, before the baseline's validation in grey."""
+    """Training and validation of each variant, with the baseline's validation in grey behind them."""
     rows, columns = -(-len(curves) // 3), min(3, len(curves))
     figure, axes = new_figure(rows, columns, (3 * columns, 2.2 * rows + 1), squeeze=False, sharex=True, sharey=True)
     for place in axes.flat[len(curves) :]:
@@ -182,7 +182,7 @@ def _epochs(values: list[float]) -> range:
 
 
 def _draw_gaps(results: dict[str, dict[str, float]]) -> "Figure":
-    """Training and test of each variant, joined by a line as long as the gap."""
+    """Training and test figures of each variant, joined by a line as long as the gap."""
     figure, axes = new_figure(1, 2, (9, 0.4 * len(results) + 1.6), sharey=True)
     heights = range(len(results), 0, -1)
     for metric, place in zip(("acc", "loss"), axes, strict=True):

@@ -3,7 +3,7 @@
     python experiments/own_images.py --data_dir photos
     python experiments/own_images.py --sample           on generated shapes; no files
 
-The images lie in photos/train/<class>/; photos/val/ and photos/test/ may be beside it, and are held out of it if not.
+The images are in photos/train/<class>/. If there is no photos/val/ or photos/test/, they are held out of train/.
 
 No figure has been measured here yet.
 """
@@ -23,8 +23,8 @@ class OwnImageFlags(ImageFlags):
 
     Args:
         data_dir: folder that holds train/<class>/, and val/ and test/ if there are any.
-        image_size: side of the images in pixels; they are resized, and cut to their middle square.
-        skip_bad: leave out files that cannot be read as images, in place of refusing them.
+        image_size: side of the images in pixels; they are resized, and cropped to their central square.
+        skip_bad: skip files that cannot be read as images, instead of ending with an error.
     """
 
     net: str = "resnet18"

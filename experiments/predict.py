@@ -5,10 +5,10 @@
     python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
 
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them.
-The files may be of any size and kind that own_images.py takes, and become input as they do there. For a network of
-grey images, those with another ground than its training images are inverted; for one trained on MNIST each digit is
-brought to MNIST's size and place, or, of `--sample`, to the size of the sample's (datamodules/handwriting.py has the
-rules, and what they are worth).
+Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
+images, those whose background is dark where that of its training images was light, or the other way round, are
+inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with
+`--sample`, resized like the sample's (datamodules/handwriting.py has the rules, and what they achieve).
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 
 BATCH = 256  # files at a time
-PRINTED = 10  # of the rows
+PRINTED = 10  # rows at most
 SWITCH = {"auto": None, "yes": True, "no": False}
 
 
@@ -44,7 +44,7 @@ class Predictions(NamedTuple):
 
     paths: list[Path]
     probabilities: np.ndarray  # (N, C)
-    shown: dict[int, Image.Image]  # some of the images as the network sees them, by their row
+    shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
     bad: dict[str, str]  # the other files, and why
 
 
@@ -57,17 +57,17 @@ def main(
     skip_bad: bool = False,
     force: bool = False,
 ) -> None:
-    """Writes a CSV file with the label and the classes' probabilities of each image, and a sheet of images.
+    """Writes a CSV file with the label and the class probabilities of each image, and a sheet of images.
 
     Args:
         checkpoint: run directory, or checkpoint file.
-        files: image files, and folders, whose files are taken to any depth.
-        output: the CSV file; the sheet is beside it, and ends in .png.
-        invert: exchange light and dark: yes, no, or auto: of grey images whose ground is not that of the training.
-        centred: bring the ink of grey images to MNIST's size and place: yes, no, or auto: if MNIST or its sample was
-            the training; for the sample, to the size of its digits.
-        skip_bad: leave out files that cannot be read as images, in place of refusing them.
-        force: write over the files of an earlier call.
+        files: image files, and folders, which are searched to any depth.
+        output: the CSV file; the sheet is written beside it, as .png.
+        invert: exchange light and dark: yes, no, or auto: grey images whose background is not like that in training.
+        centred: resize and centre the ink of grey images like MNIST's: yes, no, or auto: if the network was trained on
+            MNIST or its sample; for the sample, like its own digits.
+        skip_bad: skip files that cannot be read as images, instead of ending with an error.
+        force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
     table = Path(output)
@@ -112,7 +112,7 @@ def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
 
 
 def _find(name: str) -> list[Path]:
-    """The file of that name, or those in the folder.
+    """The file with that name, or the files in the folder.
 
     Raises:
         MissingFileError: there is none.
@@ -141,7 +141,7 @@ def _read(path: Path, model: Classifier, invert: bool | None, share: float | Non
 def _predict(
     model: Classifier, paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
 ) -> Predictions:
-    """Reads and classifies a batch of files after the other.
+    """Reads and classifies files batch by batch.
 
     Raises:
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
@@ -171,7 +171,7 @@ def _predict(
 
 @torch.inference_mode()
 def _probabilities(model: Classifier, images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """Of the classes, (B, C)."""
+    """The probability of each class, (B, C)."""
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
     return model(pixels.float() / 255).double().softmax(1).cpu().numpy()
@@ -188,7 +188,7 @@ def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predicti
 
 
 def _printable(path: Path) -> str:
-    """The file's name, with what is no UTF-8 in it as an escape."""
+    """The file's name, with an escape for whatever is not UTF-8."""
     return str(path).encode(errors="backslashreplace").decode()
 
 

@@ -3,13 +3,13 @@
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
 
-The rows go through the checks of the training table; the target may be missing. A warning names each column in which
-values are missing or unseen though no training row had that. A cross-validated run predicts by the mean of its folds:
-of log-prices, or of classes' probabilities.
+The rows go through the same checks as the training table; the target may be missing. A warning names each column with
+missing values, if no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its
+folds: of their log-prices, or of their class probabilities.
 
-The file has a row's id, or its line where there is none, and the prediction in a column of the target's name. Of
-classes there are further columns: `probability` of the predicted one, and `p(NAME)` of each. A name that is taken gets
-a `_` at its end.
+The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
+classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. A name that is taken
+gets a `_` at its end.
 """
 
 import sys
@@ -38,14 +38,14 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
         checkpoint: run directory, or checkpoint file.
         rows: CSV file with the columns of the training table.
         output: the file to write.
-        force: write over the file of an earlier call.
+        force: replace the file of an earlier call.
     """
     _check_output(Path(output), force)
     folds = [str(fold) for fold in sorted(Path(checkpoint).glob("fold*"))]
     paths = [find_checkpoint(fold) for fold in folds or [checkpoint]]
     said = [_predict(path, Path(rows)) for path in paths]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
-    for line in warnings.values():  # one for each place, though every fold has its own training rows
+    for line in warnings.values():  # one for each place, although every fold has its own training rows
         print(f"warning: {line}", file=sys.stderr)
     first, values = said[0], np.mean([predicted.values for predicted in said], axis=0)
     columns = _distinct([(first.id_column, first.ids), *_columns(first.fitted, values)])
@@ -67,7 +67,7 @@ class Predicted(NamedTuple):
     """What one model says of the rows."""
 
     fitted: dict[str, Any]  # the preprocessing in its checkpoint
-    id_column: str  # of the rows
+    id_column: str  # the column of the rows' ids
     ids: np.ndarray  # (N,)
     values: np.ndarray  # what to average: logarithms, targets, (N,), or probabilities, (N, C)
     warnings: dict[tuple[str, str], str]
@@ -91,7 +91,7 @@ def _predict(path: Path, rows: Path) -> Predicted:
 
 
 def _columns(fitted: dict[str, Any], values: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """The columns of the file but the ids, with their names."""
+    """The columns of the file other than the ids, with their names."""
     if not fitted["classes"]:
         yield fitted["target"], np.exp(values) if fitted["log_target"] else values
         return
@@ -102,7 +102,7 @@ def _columns(fitted: dict[str, Any], values: np.ndarray) -> Iterable[tuple[str, 
 
 
 def _distinct(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The columns by names that are each there once."""
+    """The columns by name, each name made unique."""
     named: dict[str, np.ndarray] = {}
     for name, values in columns:
         while name in named:

@@ -1,16 +1,16 @@
-"""One run over several seeds, and what comes out of it on average.
+"""One run repeated with several seeds, and the mean of the results.
 
     python experiments/repeat.py --seeds 5 mnist.py --net lenet5
     python experiments/repeat.py --seeds 3 --jobs 2 cifar10.py --sample     two at a time, which share the cores
 
-What stands before the script's name are the flags of this tool, what follows is passed on. Each seed is a run directory
-as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, beside log.txt with what it said; TensorBoard shows them as
+Flags before the script's name are those of this tool; everything after it is passed on. Each seed has a run directory
+as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt with its output. In TensorBoard:
 
     tensorboard --logdir runs/repeat/<script>_<flags>_<code>
 
-The same command again goes on where it was interrupted: seeds that have finished are not run again, one with a
-checkpoint is resumed, and more --seeds are added. It ends with the table and the figure of compare.py. Where a run has
-failed the others go on; its last line is shown at the end, and the exit status is 1.
+The same command again continues where it was interrupted: seeds that have finished are not run again, one with a
+checkpoint is resumed, and a higher --seeds adds more. It ends with the table and the figure of compare.py. If a run
+fails the others continue; its last line is shown at the end, and the exit status is 1.
 """
 
 import sys
@@ -51,12 +51,12 @@ def main(
     """Runs a script with several seeds, each in a process of its own, and compares the runs.
 
     Args:
-        script: such as mnist.py.
+        script: the script to run, such as mnist.py.
         seeds: how many.
-        first_seed: the first of them, which the others follow.
+        first_seed: the first seed; the others count up from it.
         jobs: runs at a time, which share cores and accelerators.
         run_dir: where runs are kept.
-        arguments: of the script; they are what follows its name.
+        arguments: those of the script, after its name.
     """
     for name, value in {"seeds": seeds, "jobs": jobs}.items():
         if value < 1:
@@ -89,7 +89,7 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
         print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
     if waiting:
         print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
-    running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among those that share the machine
+    running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among the runs that share the machine
     failed = []
     try:
         while waiting or running:
@@ -108,8 +108,8 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
 
 
 def _ended(seed: int, process: BaseProcess, folder: Path) -> bool:
-    """Says how the run went; whether it has finished."""
-    stop(process, 0)  # what it may have left behind
+    """Prints how the run went, and returns whether it has finished."""
+    stop(process, 0)  # and any processes that it left behind
     run = finished(folder)
     print(f"seed {seed}: {run}" if run else f"seed {seed}: failed, see {folder / 'log.txt'}", flush=True)
     return run is not None

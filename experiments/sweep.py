@@ -2,19 +2,19 @@
 
     python experiments/sweep.py cifar10.py --net speednet --vary lr=1e-3..1e-1:log batch_size=128,256,512 --trials 30
     python experiments/sweep.py --jobs 2 mnist.py --sample --net lenet5 --vary lr=0.001..1:log --trials 20
-    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on as many machines as there are
+    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on any number of machines
 
-What is not a flag of this tool is passed on to the script. `--vary` (sweep_space.py) says which values a flag may have.
-Where all are finite choices, the sweep is a grid: each cell once, in a random order, up to --trials of them. Else the
-sampler is TPE (Bergstra et al. 2011), and a configuration that has been tried is not tried again. A run that is worse
-after some epochs than the median of the others is ended. What is optimised is a validation figure of each run's best
-epoch; the test set decides nothing.
+Flags that are not those of this tool are passed on to the script. `--vary` (sweep_space.py) says which values a flag
+may have. If all of them are finite choices, the sweep is a grid: each cell once, in random order, up to --trials of
+them. Otherwise the sampler is TPE (Bergstra et al. 2011), and no configuration is tried twice. A run that after some
+epochs is worse than the median of the others is ended. The score is a validation figure of each run's best epoch; the
+test set decides nothing.
 
-All is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and log.txt;
-in the end trials.csv and sweep.png. Each trial is a line when it ends; the last lines are the best one's run directory
-and the command that repeats it. The same command again, also at the same time, is one more worker of the study.
-Workers may be killed and started again: a trial of a dead one is finished by another, from its checkpoint. A trial
-whose script fails is one of the --trials, and stops nothing; --retry_failed tries it again.
+Everything is in runs/sweep/<script>_<flags>_<code>/: study.db; trial0000/ and so on, each with a run directory and
+log.txt; at the end trials.csv and sweep.png. Each trial prints a line when it ends; the last lines are the best trial's
+run directory and the command that repeats it. The same command again, even at the same time, adds a worker to the
+study. Workers may be killed and started again: the trial of a dead worker is finished by another, from its checkpoint.
+A trial whose script fails counts as one of the --trials and stops nothing; --retry_failed tries it again.
 """
 
 import json
@@ -45,7 +45,7 @@ OWN = (
     "--prune",
     "--heartbeat",
     "--retry_failed",
-)  # after the script's name too
+)  # flags of this tool that may follow the script's name too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +60,10 @@ class SweepFlags:
         prune: end runs that fall behind.
         storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
         jobs: trials at a time in this process, which share cores and accelerators.
-        heartbeat: seconds from one sign of life to the next; a worker that gives none for six times as long is dead.
-        retry_failed: try those again first whose script has failed.
+        heartbeat: seconds between two signs of life; a worker that gives none for six times as long counts as dead.
+        retry_failed: first try those trials again whose script has failed.
         run_dir: where runs are kept.
-        arguments: of the script; they are what follows its name.
+        arguments: those of the script, after its name.
     """
 
     vary: list[str] = field(default_factory=list)
@@ -135,7 +135,7 @@ def _work(sweep: Sweep, jobs: int) -> None:
 
 
 def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:
-    """The script's flags, which has been shown each choice and both ends of each range.
+    """The flags of the script, which has been shown each choice and both ends of each range.
 
     Raises:
         InputError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.

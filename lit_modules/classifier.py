@@ -56,8 +56,8 @@ class Classifier(Stages):
     """Trains a network by cross-entropy. All arguments are plain data, kept in each checkpoint.
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
-    Logs `loss` and `acc` of each stage, exact means over its samples; `train/loss` includes the
-    label smoothing, and none includes the L1 penalty. Of a mixed image `train/acc` counts both labels, by their shares.
+    Logs `loss` and `acc` of each stage, exact means over its samples; `train/loss` includes label
+    smoothing, and no loss includes the L1 penalty. For a mixed image `train/acc` counts both labels by their shares.
 
     Args:
         net: a name from `lit_modules.nets`.
@@ -111,7 +111,7 @@ class Classifier(Stages):
         return precise(self.net(images))
 
     def draw(self, batch: Batch) -> tuple[Tensor, ...]:
-        """Training images and labels; of images mixed by mixup or CutMix, the share of each one's own label too."""
+        """Training images and labels; after mixup or CutMix, also the share of each image's own label."""
         if not self.mixes:
             return batch
         images, labels = batch
@@ -135,12 +135,12 @@ class Classifier(Stages):
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
-        # The sum, unlike the mean, is right for a batch of none, which a rank may get at the end.
+        # The sum, unlike the mean, is right for an empty batch, which a rank may get at the end.
         loss = F.cross_entropy(logits, labels, reduction="sum")
         self.means[stage].add(len(labels), loss=loss, acc=num_correct(logits, labels))
         return logits
 
-    # In a resume within an epoch, training starts without an epoch's start.
+    # A resume within an epoch starts training without the start of an epoch.
     def on_train_start(self) -> None:
         self._freeze()
 
@@ -153,13 +153,13 @@ class Classifier(Stages):
         self.frozen = self.current_epoch < self.hparams["freeze_epochs"]
         self.net.train(not self.frozen)  # BatchNorm keeps its statistics too
         for parameter in self._backbone():
-            # DistributedDataParallel waits for all gradients, so there they are computed, and dropped below.
+            # DistributedDataParallel waits for all gradients, so they are computed there, and dropped below.
             parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.frozen:
             for parameter in self._backbone():
-                parameter.grad = None  # the optimizer passes over it, its momentum included
+                parameter.grad = None  # so that the optimizer skips it, its momentum included
 
     def _backbone(self) -> list[Tensor]:
         head = set(head_of(self.net).parameters())
@@ -173,7 +173,7 @@ class Classifier(Stages):
 
 
 def _weighted(share: Tensor, own: Tensor, others: Tensor) -> Tensor:
-    """The mean of two numbers, of which the first counts for `share`, which is of the widest type."""
+    """The mean of two numbers, the first with the weight `share`, which has the widest type."""
     return share.to(own.dtype) * own + (1 - share).to(own.dtype) * others
 
 

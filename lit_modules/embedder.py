@@ -1,6 +1,6 @@
 """Embedding images so that cosine distance tells classes apart: any network under any of `lit_modules.losses`.
 
-Imported from here and not from the package: the losses' library takes a second.
+Import it from here, not from the package, because the losses' library takes a second to import.
 """
 
 from collections.abc import Iterable, Sequence
@@ -57,7 +57,7 @@ class Embedder(Stages):
     """Trains a network's outputs to be an embedding. All arguments are plain data, kept in each checkpoint.
 
     Validation logs `precision_at_1`, `map` and `map_at_r` (see `retrieval.py`) of each image among the others of the
-    split: exact, and next to free. It logs no loss, since that of pairs depends on how the split is cut into batches.
+    split, which are exact and next to free. It logs no loss, because that of pairs depends on how the split is batched.
     The test compares the test images with the data module's `gallery_dataloader`, and logs `recall_at_k` too, and
     `acc`, the accuracy of the nearest class mean. `embeddings` then has what was compared, in the data's order.
 
@@ -96,11 +96,11 @@ class Embedder(Stages):
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
         self.embeddings: dict[str, Batch] = {}  # and labels, of "val", "test" and "gallery"; on the CPU
-        self.seen: list[Batch] = []  # of the running evaluation, this rank's part
-        self.configure_optimizers()  # so that a wrong option is refused now
+        self.seen: list[Batch] = []  # this rank's part of the current evaluation
+        self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, images: Tensor) -> Tensor:
-        """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); of any length."""
+        """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); not normalised."""
         return precise(self.net(self.normalise(images)))
 
     def _param_groups(self) -> list[Any]:
@@ -152,7 +152,7 @@ class Embedder(Stages):
         world_size = self.trainer.world_size
         if world_size > 1:
             total = int(self._sum_over_ranks(torch.tensor(len(labels), device=self.device)))
-            missing = -(-total // world_size) - len(labels)  # one, on the last ranks, where it does not divide
+            missing = -(-total // world_size) - len(labels)  # one, on the last ranks, if the total is not a multiple
             embeddings, labels = F.pad(embeddings, (0, 0, 0, missing)), F.pad(labels, (0, missing))
             # Rank r has each world_size-th image from r on: (world_size, n, D) -> (n, world_size, D) -> (N, D)
             embeddings, labels = (

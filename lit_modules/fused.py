@@ -1,7 +1,7 @@
-"""Fused forms of torch's optimizers, which take the step of all parameters in one kernel, and what these want.
+"""Fused forms of torch's optimizers, which take the step of all parameters in one kernel, and what these need.
 
-The state of an optimizer says in which form it was saved. A run that goes on on another kind of device has the form
-that suits this one.
+The state of an optimizer says in which form it was saved. A run that continues on another kind of device uses the form
+that suits that one.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ FORMS = "foreach", "fused"
 
 
 def keep_form(optimizer: Optimizer) -> None:
-    """Lets the optimizer take the state of one in another form, and stay in its own."""
+    """Lets the optimizer load the state of one in the other form, and keep its own form."""
     optimizer.register_load_state_dict_pre_hook(_in_own_form)
     if optimizer.defaults.get("fused"):
         take_unscaled_gradients(optimizer)  # which is what they are before the step: callbacks look at them
@@ -35,18 +35,18 @@ def _in_own_form(optimizer: Optimizer, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fit(optimizer: Optimizer) -> None:
-    """Gives the state what the kernels take for granted."""
+    """Adds to the state what the kernels take for granted."""
     for group in optimizer.param_groups:
         for param in group["params"]:
             if group.get("momentum"):
-                # sgd makes them at its first step, when all parameters have to have a gradient; some may be frozen.
+                # sgd creates them in its first step, when all parameters must have a gradient; but some may be frozen.
                 optimizer.state[param].setdefault("momentum_buffer", torch.zeros_like(param))
             if state := optimizer.state.get(param):
                 state.update(list(_in_order_of(param, state)))
 
 
 def _in_order_of(param: Tensor, state: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """Tensors of a run without --channels_last, say, in the order that the parameter has in memory."""
+    """Tensors, such as those of a run without --channels_last, in the parameter's order in memory."""
     for name, value in state.items():
         if isinstance(value, Tensor) and value.shape == param.shape and value.stride() != param.stride():
             yield name, torch.empty_like(param, dtype=value.dtype).copy_(value)

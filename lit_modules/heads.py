@@ -1,8 +1,8 @@
 """Which layer of a network makes its outputs, and which of its weights are matrices between hidden layers.
 
 A network names its head: `head` is the name of its output layer, as in `named_modules`, the names of all layers and
-parameters that the outputs are made with, or the output layer itself. One that names none has the last linear layer or
-convolution of as many outputs as the network; `build_net` looks for it.
+parameters that make the outputs, or the output layer itself. If it names none, the head is the last linear layer or
+convolution with as many outputs as the network, which `build_net` looks for.
 """
 
 from operator import attrgetter
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from basics.errors import InputError
 from basics.torch_internals import Convolution
 
-# Their weights may have two dimensions, and map nothing to anything.
+# Their weights may have two dimensions, but are not maps from inputs to outputs.
 NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 
@@ -46,7 +46,7 @@ def head_of(net: nn.Module) -> nn.Module:
 
 def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
     if not name:
-        return net  # which is itself a linear layer, say
+        return net  # such as a network that is itself a linear layer
     try:
         return attrgetter(name)(net)
     except AttributeError as error:
@@ -54,9 +54,9 @@ def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
 
 
 def hidden_matrices(net: nn.Module) -> list[Tensor]:
-    """The weights of linear layers, (outputs, inputs), and of convolutions, (outputs, inputs, ...), but the head's.
+    """The weights of linear layers, (outputs, inputs), and of convolutions, (outputs, inputs, ...), except the head's.
 
-    Whatever is called a weight and has two dimensions counts, since layers may be of a network's own.
+    Anything that is called a weight and has two dimensions counts, since a network may have layers of its own.
 
     Raises:
         InputError: the network names no head.

@@ -1,4 +1,4 @@
-"""Means over samples that are exact on any batch sizes and any number of devices."""
+"""Means over samples that are exact for any batch sizes and any number of devices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,20 +10,20 @@ from torch import Tensor
 class Means:
     """Sums per sample, and their number, kept on the device until `compute` reads them.
 
-    A mean of batch means, or of rank means, is wrong where these differ in size; a sum and a count
-    are not. Adding costs one small operation a metric and does not wait for the device.
+    A mean of batch means, or of rank means, is wrong if these differ in size; a sum and a count
+    are not. Adding costs one small operation per metric and does not wait for the device.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.sums: dict[str, Tensor] = {}
-        self._last: tuple[int, dict[str, Tensor]] = (0, {})  # what was added last, which may yet be forgotten
-        self._carried: dict[str, float] = {}  # from a checkpoint; joins the sums, whose device is not known before
+        self._last: tuple[int, dict[str, Tensor]] = (0, {})  # what was added last, which can still be forgotten
+        self._carried: dict[str, float] = {}  # from a checkpoint; joins the sums once their device is known
 
     def add(self, count: int, **sums: Tensor) -> None:
-        """Adds the sums over `count` samples, each a tensor of one value, without a gradient, that does not change.
+        """Adds the sums over `count` samples, each a tensor of one value, without a gradient.
 
-        Until `settle` is called, that is.
+        The tensors must not change until `settle` is called.
         """
         self.settle()
         self._last = count, sums
@@ -33,7 +33,7 @@ class Means:
         self._last = 0, {}
 
     def settle(self) -> None:
-        """Makes what was added last part of the sums: it cannot be forgotten any more, and its tensors may change."""
+        """Makes what was added last part of the sums: it can no longer be forgotten, and its tensors may change."""
         count, sums = self._last
         self.forget()
         self.count += count
@@ -45,7 +45,7 @@ class Means:
             self.sums[name] = value.to(widest(value.device)) + so_far
 
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
-        """Returns the means by name and the number of samples over all ranks, and starts anew.
+        """Returns the means by name and the number of samples over all ranks, and starts again from 0.
 
         Args:
             sum_over_ranks: adds a tensor up over the ranks of a distributed run.
@@ -55,7 +55,7 @@ class Means:
         return {name: value / state["count"] for name, value in state["sums"].items()}, state["count"]
 
     def state_dict(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Any]:
-        """The sums and the count over all ranks, as plain numbers; one rank is to load them."""
+        """The sums and the count over all ranks, as plain numbers; a single rank should load them."""
         self.settle()
         if not self.sums:
             return {"count": self.count, "sums": dict(self._carried)}
@@ -70,7 +70,7 @@ class Means:
 
 @torch.no_grad()
 def total(mean: Tensor, batch: Tensor) -> Tensor:
-    """The sum over a batch, without a gradient, of what has this mean."""
+    """The sum over a batch, without a gradient, of a quantity with this mean."""
     return mean * len(batch)
 
 
@@ -80,5 +80,5 @@ def widest(device: torch.device) -> torch.dtype:
 
 
 def precise(outputs: Tensor) -> Tensor:
-    """A network's outputs as float32, or float64 where they are: losses and metrics are never of less precision."""
+    """A network's outputs as float32, or as float64 if they are that: losses and metrics never have less precision."""
     return outputs if outputs.dtype == torch.float64 else outputs.float()

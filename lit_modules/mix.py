@@ -1,6 +1,6 @@
 """Mixing each image of a batch with another: the last image with the first, and so on.
 
-Both return the mixed images and the share of its own label that each image keeps; the rest is its partner's.
+Both return the mixed images, and the share that each image keeps of its own label; the rest is its partner's.
 """
 
 import torch
@@ -40,5 +40,5 @@ def cutmix(images: Tensor, alpha: float) -> tuple[Tensor, float]:
 
 
 def _beta(alpha: float) -> float:
-    # From the CPU's generator on any device: nothing waits for an accelerator.
+    # Always from the CPU's generator, so that nothing waits for an accelerator.
     return float(torch.distributions.Beta(alpha, alpha).sample())

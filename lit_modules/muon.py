@@ -3,9 +3,9 @@
 Jordan et al. 2024, "Muon: an optimizer for hidden layers in neural networks"; the scale of the update is that of
 Liu et al. 2025, "Muon is scalable for LLM training", so that one learning rate serves all parameters.
 
-A step on a GPU takes as long as it takes to launch its kernels, so there are few: all matrices of one shape, or nearly
-one, are multiplied together, and what goes element by element is done for all tensors by one of torch's `_foreach`
-functions, of which its own optimizers are made.
+A step on a GPU takes as long as launching its kernels, so there are few of them: all matrices of the same shape, or
+nearly the same, are multiplied together, and elementwise operations are done for all tensors at once by torch's
+`_foreach` functions, of which its own optimizers are made.
 """
 
 import math
@@ -22,20 +22,20 @@ from basics.errors import InputError
 
 COEFFICIENTS = 3.4445, -4.7750, 2.0315  # Jordan's quintic: drives singular values to 0.7..1.2 in five steps
 BETAS, EPS = (0.9, 0.95), 1e-8  # of Adam
-PADDING = 0.05  # multiplications by zeros, as a share of the others, that fewer kernels are worth
+PADDING = 0.05  # multiplications by zeros, as a share of the others, worth paying for fewer kernels
 # The same as a number: a small GPU takes 0.1 ms for these, as long as a host for the 15 launches of a stack.
 ON_GPU = 2e9
 
 
 class Muon(Optimizer):
-    """Orthogonalised Nesterov momentum with decoupled weight decay for hidden weights, Adam for all else.
+    """Orthogonalised Nesterov momentum with decoupled weight decay for hidden weights, Adam for everything else.
 
     A convolution's filters, (O, I, H, W), count as a matrix of (O, I * H * W).
 
     Args:
         hidden: which of the parameters are matrices between hidden layers, see `heads.hidden_matrices`.
-        lr: of both; the root mean square of an update is 0.2 lr, as is usual for Adam.
-        momentum: of the hidden weights.
+        lr: learning rate of both; the root mean square of an update is 0.2 lr, as is usual for Adam.
+        momentum: for the hidden weights.
         weight_decay: a hidden weight loses lr * weight_decay of itself at each step.
 
     Raises:
@@ -75,7 +75,7 @@ class Muon(Optimizer):
         grads = _gradients(params)
         momenta = self._averages("momentum", params)
         torch._foreach_lerp_(momenta, grads, 1 - momentum)
-        # Nesterov's (1 - momentum) of the gradient and `momentum` of the average, but for a factor that is divided out.
+        # Nesterov's (1 - momentum) of the gradient and `momentum` of the average, up to a factor that is divided out.
         updates = torch._foreach_add(grads, momenta, alpha=momentum / (1 - momentum))
         orthogonalize_(updates)
         torch._foreach_mul_(updates, [0.2 * max(matrix_shape(param)) ** 0.5 for param in params])
@@ -89,7 +89,7 @@ class Muon(Optimizer):
         torch._foreach_lerp_(means, grads, 1 - BETAS[0])
         torch._foreach_mul_(squares, BETAS[1])
         torch._foreach_addcmul_(squares, grads, grads, 1 - BETAS[1])
-        # Both averages began at 0, and are too small by as much as they still have of that.
+        # Both averages started at 0, and are still too small by the weight of that start.
         roots = torch._foreach_sqrt(squares)
         torch._foreach_div_(roots, [(1 - BETAS[1] ** step) ** 0.5 for step in steps])
         torch._foreach_add_(roots, EPS)
@@ -97,7 +97,7 @@ class Muon(Optimizer):
 
     def _averages(self, name: str, params: list[Tensor]) -> list[Tensor]:
         for param in params:
-            if name not in self.state[param]:  # a run of before may have counted it among the others
+            if name not in self.state[param]:  # an earlier run may have counted it among the others
                 self.state[param][name] = torch.zeros_like(param)
         return [self.state[param][name] for param in params]
 
@@ -119,7 +119,7 @@ def matrix_shape(tensor: Tensor) -> tuple[int, int]:
 class Stack(NamedTuple):
     """Matrices that are multiplied together; smaller ones have zeros at their ends."""
 
-    rows: int  # no more than the columns: the product of a matrix with itself turned is then the smaller
+    rows: int  # at most as many as columns, so that the product with its own transpose is the smaller one
     columns: int
     members: tuple[int, ...]
 
@@ -134,7 +134,7 @@ class Stack(NamedTuple):
 
 @cache
 def stacks(shapes: tuple[tuple[int, int], ...], least_budget: float = 0.0) -> tuple[Stack, ...]:
-    """Puts matrices of one shape, turned or not, into one stack, then joins those that cost the fewest zeros.
+    """Puts matrices of the same shape, transposed or not, in one stack, then joins stacks that cost the fewest zeros.
 
     Args:
         least_budget: multiplications by zeros that are allowed in any case.
@@ -170,23 +170,23 @@ def orthogonalize_(tensors: Sequence[Tensor]) -> None:
 
 def orthogonalize_parts_(tensors: Sequence[Any]) -> None:
     """The same for torch's DTensors, whose rows are spread over devices: each device computes the whole matrices."""
-    from torch.distributed.tensor import distribute_tensor  # only here, for it takes time
+    from torch.distributed.tensor import distribute_tensor  # here, because its import takes time
 
     whole = [tensor.full_tensor() for tensor in tensors]
     orthogonalize_(whole)
     for tensor, result in zip(tensors, whole, strict=True):
-        # Without a source no device sends anything: all have the same.
+        # Without a source rank no device sends anything; all have the same values.
         tensor.copy_(distribute_tensor(result, tensor.device_mesh, tensor.placements, src_data_rank=None))
 
 
 def windows(stacked: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
-    """For each tensor, the part of the stacks that it has, seen in its own shape."""
+    """For each tensor, its part of the stacks, viewed in its own shape."""
     places = [(x, offset) for x in stacked for offset in range(0, x.numel(), x.stride(0))]
     return [window(x, offset, tensor) for (x, offset), tensor in zip(places, tensors, strict=True)]
 
 
 def window(x: Tensor, offset: int, tensor: Tensor) -> Tensor:
-    """One view in place of four: of one matrix, of its part without the padding, turned if need be, unflattened."""
+    """One view instead of four: selects the matrix, cuts off padding, transposes if need be, and unflattens."""
     rows, columns = matrix_shape(tensor)
     row, column = (1, x.stride(1)) if rows > columns else (x.stride(1), 1)
     inner = [column * math.prod(tensor.shape[dim + 1 :]) for dim in range(1, tensor.ndim)]
@@ -194,9 +194,9 @@ def window(x: Tensor, offset: int, tensor: Tensor) -> Tensor:
 
 
 def newton_schulz(x: Tensor, steps: int = 5) -> Tensor:
-    """Orthogonalises each of the matrices, (k, m, n) with m <= n; what it is given is not kept.
+    """Orthogonalises each of the matrices, (k, m, n) with m <= n; its argument is overwritten.
 
-    Rows and columns of zeros stay zero, and change nothing else: they add nothing to the norm, nor to a product.
+    Rows and columns of zeros stay zero and change nothing else, since they add nothing to the norm or to a product.
     """
     a, b, c = COEFFICIENTS
     x.div_(torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).add_(1e-7))

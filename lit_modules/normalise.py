@@ -1,4 +1,4 @@
-"""The normalisation of a network's input, which belongs to the module: so a checkpoint is all it takes to use it."""
+"""The normalisation of a network's input. It belongs to the module, so a checkpoint is all that prediction needs."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 class Normalise(nn.Module):
     """Subtracts the mean and divides by the standard deviation, per channel.
 
-    Both are hyperparameters of the module that has it, so that no checkpoint holds them twice.
+    Both are hyperparameters of the module that uses it, so they are not saved a second time in checkpoints.
     """
 
     mean: Tensor

@@ -1,7 +1,7 @@
 """Normalisation layers for images, by name. All have a learned scale and shift for each channel.
 
     batch     over the batch and the image, per channel. Ioffe and Szegedy 2015
-    layer     over all channels of one image. Ba et al. 2016; for images, group norm of one group
+    layer     over all channels of one image. Ba et al. 2016; for images, group norm with one group
     instance  over one channel of one image. Ulyanov et al. 2016
     group     over channels in at most 32 groups. Wu and He 2018, who take 32
 
@@ -27,7 +27,7 @@ def instance_norm(channels: int) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.Module:
-    return nn.GroupNorm(math.gcd(32, channels), channels)  # gcd: groups must be of one size
+    return nn.GroupNorm(math.gcd(32, channels), channels)  # gcd, because groups must be of equal size
 
 
 NORMS: dict[str, Norm] = {

@@ -6,7 +6,7 @@ nesterov   the same, with the gradient looked up ahead (Nesterov 1983; Sutskever
 adagrad    each step divided by the root of the sum of squared gradients so far (Duchi et al. 2011)
 rmsprop    by the root of their moving average instead (Tieleman and Hinton 2012)
 adadelta   that, times the root of the moving average of squared steps; its rate is about 1 (Zeiler 2012)
-adam       rmsprop's steps along a moving average of gradients, both without bias (Kingma and Ba 2015)
+adam       rmsprop's steps along a moving average of gradients, both bias-corrected (Kingma and Ba 2015)
 adamw      adam, whose weight decay bypasses the division (Loshchilov and Hutter 2019)
 muon       see muon.py
 """
@@ -68,12 +68,12 @@ def build_optimizer(
 
     Args:
         params: tensors, or groups of them with options of their own, as torch's optimizers take them.
-        momentum: of sgd, momentum, nesterov, rmsprop and muon; the others ignore it.
-        nesterov: of sgd, where there is momentum.
+        momentum: for sgd, momentum, nesterov, rmsprop and muon; the others ignore it.
+        nesterov: for sgd with momentum.
         weight_decay: the factor of the L2 penalty's gradient; adamw and muon apply it apart from the gradient.
-        hidden: of muon, the matrices between hidden layers.
-        fused: of sgd, momentum, nesterov, adam and adamw: one kernel takes the whole step, which is for GPUs. The
-            others are made of few kernels there anyway, each for all parameters.
+        hidden: for muon, the matrices between hidden layers.
+        fused: for sgd, momentum, nesterov, adam and adamw: one kernel takes the whole step, on GPUs. The others need
+            only a few kernels there anyway, each for all parameters.
 
     Raises:
         InputError: there is no such optimizer, or a number is out of its range.
@@ -85,7 +85,7 @@ def build_optimizer(
     if kind is Muon:
         options["hidden"] = hidden
     if kind is optim.SGD:
-        # Plain sgd has nothing to look ahead of; asked for by name, torch refuses nesterov without momentum.
+        # Plain sgd has nothing to look ahead to, and torch refuses nesterov without momentum if it is asked for.
         options["nesterov"] = {"momentum": False, "nesterov": True}.get(name, nesterov and momentum > 0)
     if fused and kind in FUSED:
         options["fused"] = True

@@ -1,4 +1,4 @@
-"""Options of a network or loss, checked against its annotations before torch meets a text in place of a number."""
+"""Options of a network or loss, checked against its annotations before torch meets a string instead of a number."""
 
 import inspect
 import math
@@ -10,14 +10,14 @@ from typing import Any, Literal, Union, get_args, get_origin
 from basics.errors import InputError
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", NoneType: "null"}
-LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of an option of that name, wherever it is
+LEAST = {"widths": 1, "size": 1, "embedding_size": 1, "numbers": 0}  # of any option with this name
 
 
 def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapping[str, Any]) -> None:
-    """Checks the options of the network or loss called `name` by what `maker` says of its third and later parameters.
+    """Checks the options of the network or loss called `name` against `maker`'s third and later parameters.
 
     Args:
-        flag: that they come from, such as net_args.
+        flag: the flag that they come from, such as net_args.
 
     Raises:
         InputError: an option that it does not have, or a value of another type or out of its range.
@@ -39,12 +39,12 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
 def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(maker, eval_str=True).parameters
-    except NameError:  # of a name that is imported for type checkers only
+    except NameError:  # an annotation is imported for type checkers only
         return inspect.signature(maker).parameters
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether the value is of the annotated kind, as far as that is plain data; of another kind anything is."""
+    """Whether the value is of the annotated kind, as far as that is plain data; anything fits other kinds."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin in (Union, UnionType):
         return any(_fits(value, part) for part in parts)
@@ -59,7 +59,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _all_fit(values: Sequence[Any], origin: type, parts: tuple[Any, ...]) -> bool:
-    """Whether the elements are those of `Sequence[int]`, or one for one of `tuple[int, int]`."""
+    """Whether the elements fit `Sequence[int]`, or one by one `tuple[int, int]`."""
     if origin is tuple and parts[-1] is not Ellipsis:
         return len(values) == len(parts) and all(map(_fits, values, parts))
     return all(_fits(value, parts[0]) for value in values)
@@ -76,7 +76,7 @@ def _words(kind: Any) -> str:
 
 
 def _numbers(value: Any) -> list[Any]:
-    """The numbers in a value, which may be a list, or lists in one."""
+    """The numbers in a value, which may be a list or a list of lists."""
     if isinstance(value, list | tuple):
         return [number for part in value for number in _numbers(part)]
     return [value] if isinstance(value, Real) else []

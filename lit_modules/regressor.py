@@ -56,11 +56,11 @@ class Regressor(Stages):
 
     Args:
         net: a name from `lit_modules.nets`.
-        input_shape: of one row, (F,).
+        input_shape: shape of one row, (F,).
         mean: of the training targets, or of their logarithms.
-        std: the same.
+        std: their standard deviation.
         log_target: learn the logarithm.
-        preprocessing: how rows became input, as plain data; kept for predictions.
+        preprocessing: how rows become input, as plain data; kept for predictions.
         net_args: options of the network.
         options: those of `RegressorOptions`.
 
@@ -88,14 +88,14 @@ class Regressor(Stages):
         self.metrics = ("loss", "log_rmse", "rmse", "mae", "r2") if log_target else ("loss", "rmse", "mae", "r2")
         self.net = build_net(net, input_shape, 1, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.configure_optimizers()  # so that a wrong option is refused now
+        self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:
-        """Predicted targets, (B,), float64 where the device has it, of preprocessed rows, (B, F)."""
+        """Predicted targets, (B,), float64 if the device has it, of preprocessed rows, (B, F)."""
         outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)
         return self._unscale(outputs.to(widest(outputs.device)))
 
-    # Targets such as times in seconds differ by less than float32 tells apart: it has steps of 128 at 1.7e9.
+    # Targets such as times in seconds differ by less than float32 resolves: at 1.7e9 its steps are 128.
     def _scale(self, targets: Tensor) -> Tensor:
         targets = targets.to(widest(targets.device))
         targets = targets.log() if self.hparams["log_target"] else targets
@@ -123,7 +123,7 @@ class Regressor(Stages):
         self.means[stage].add(len(targets), **self._sums(outputs, targets, loss))
 
     def _sums(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> dict[str, Tensor]:
-        """What `summarise` makes metrics of; targets about their training mean, for precision."""
+        """The sums from which `summarise` makes metrics; targets are relative to their training mean, for precision."""
         outputs, targets = outputs.to(widest(outputs.device)), targets.to(widest(targets.device))
         errors = self._unscale(outputs) - targets
         centred = targets - self._unscale(torch.zeros_like(targets))
@@ -138,6 +138,6 @@ class Regressor(Stages):
             "loss": means["loss"],
             "rmse": means["square"] ** 0.5,
             "mae": means["mae"],
-            "r2": 1 - means["square"] / variance if variance > 0 else float("nan"),  # a single row has none
+            "r2": 1 - means["square"] / variance if variance > 0 else float("nan"),  # a single row has no variance
         }
         return metrics | ({"log_rmse": means["log_square"] ** 0.5} if self.hparams["log_target"] else {})

@@ -1,9 +1,9 @@
 """Retrieval by cosine distance: exact, for any number of images, without their matrix of distances.
 
-Embeddings are brought to length 1 and rounded to multiples of 2^-26. In float64 their products and sums are then
-exact (|x||y| <= 1, so that every partial sum is a whole number of 2^-52, below 2^53 of them): similarities, and all
-that follows, are the same bit for bit in chunks of any size, on any number of threads, devices and processes.
-What is equally near counts as wrong first: no figure depends on the order of the gallery.
+Embeddings are scaled to length 1 and rounded to multiples of 2^-26. In float64 their products and sums are then exact
+(|x||y| <= 1, so every partial sum is a multiple of 2^-52, and fewer than 2^53 of these). Similarities, and all that
+follows, are therefore the same, bit for bit, for chunks of any size and any number of threads, devices and processes.
+Among equally near images, wrong ones come first, so no figure depends on the order of the gallery.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +18,7 @@ from torch import Tensor
 from basics.errors import InputError
 
 CHUNK = 128  # queries at a time: 12 bytes for each pair with the gallery and thread; 92 MB at 60,000
-FARTHEST = 2**31 - 2  # the last key of a ranking, of another class
+FARTHEST = 2**31 - 2  # the last key of a ranking, for an image of another class
 STEPS = 2.0**29  # similarities are ranked to 2e-9, finer than float32 tells them apart
 
 
@@ -51,8 +51,8 @@ def retrieve(
     """Ranks the whole gallery, (G, D), for each query, (Q, D), by cosine distance.
 
     Args:
-        itself: where queries are of the gallery, the row of each, (Q,), which is left out. One that is alone with its
-            class finds nothing: its precision is 0.
+        itself: if the queries are in the gallery, the row of each, (Q,), which is left out. A query that is alone in
+            its class finds nothing, and its precision is 0.
 
     Raises:
         InputError: a query's class is not in the gallery, or an embedding is not finite.
@@ -85,7 +85,7 @@ def check_labels(labels: np.ndarray, gallery_labels: np.ndarray) -> None:
 
 
 def nearest(queries: Tensor, gallery: Tensor, k: int, chunk: int = CHUNK) -> Tensor:
-    """Rows of the k nearest in the gallery, (Q, k), the nearest first; of equals, the lower row first.
+    """Rows of the k nearest in the gallery, (Q, k), the nearest first; among equals, the lower row first.
 
     Raises:
         InputError: k is not from 1 to the size of the gallery, or an embedding is not finite.
@@ -143,6 +143,6 @@ def _score(right: np.ndarray) -> Retrieval:
 
 
 def _in_chunks(function: Callable[[slice], object], count: int, chunk: int) -> Iterator:
-    """What `function` makes of each part of `count` rows, in order; parts are computed in parallel."""
+    """The result of `function` for each part of `count` rows, in order; parts are computed in parallel."""
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy lets other threads run
         yield from pool.map(function, (slice(start, start + chunk) for start in range(0, count, chunk)))

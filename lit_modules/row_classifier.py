@@ -41,7 +41,7 @@ class RowClassifier(Stages):
         self.hparams.update(asdict(RowOptions(**options)))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.configure_optimizers()  # so that a wrong option is refused now
+        self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logarithms of the classes' probabilities, (B, num_classes), of preprocessed rows, (B, F)."""

@@ -45,8 +45,8 @@ class Stages(LightningModule, ABC):
         self.captured: Callable[..., Learnt] | None = None
 
     def __setattr__(self, name: str, value: Any) -> None:
-        # Lightning notes the hook it is in some forty times a step, and nn.Module looks for parameters and
-        # modules at each assignment; a string or None in a plain attribute is neither.
+        # Lightning assigns the current hook's name some forty times a step, and nn.Module looks for parameters and
+        # modules in every assignment; a string or None, in a plain attribute, needs no such search.
         if name in self.__dict__ and (value is None or type(value) is str):
             self.__dict__[name] = value
         else:
@@ -73,7 +73,7 @@ class Stages(LightningModule, ABC):
     def learn(self, *inputs: Any, **more: Any) -> Learnt:
         """The loss of a batch as `draw` returns it, and sums over its samples for the epoch's means.
 
-        Of tensors only, and without a look at their values: its operations are recorded once and replayed for other
+        It must use tensors only, and not look at their values: its operations are recorded once and replayed for other
         batches of the same shape (see callbacks/captured_step.py).
         """
 
@@ -89,20 +89,20 @@ class Stages(LightningModule, ABC):
         name = self.hparams["optimizer"]
         options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
         hidden = hidden_matrices(self.net) if name == "muon" else []
-        # A fused step is for GPUs; weights in parts, as of --strategy fsdp, have none with sgd.
+        # Fused steps are for GPUs; sharded weights, as with --strategy fsdp, have none with sgd.
         fused = self.device.type == "cuda" and not any(hasattr(p, "full_tensor") for p in self.net.parameters())
         return build_optimizer(name, self._param_groups(), **options, hidden=hidden, fused=fused)
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:
-        """The metrics, from the means of what was added."""
+        """The metrics, computed from the means of what was added."""
         return means
 
     def draw(self, batch: Batch) -> tuple[Tensor, ...]:
-        """The inputs of `learn`: a batch, and what is drawn or decided for it on the host."""
+        """The inputs of `learn`: a batch, and whatever is drawn or decided for it on the host."""
         return batch
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        self.means["train"].settle()  # a replayed step writes its sums where the last one's were
+        self.means["train"].settle()  # a replayed step overwrites the sums of the last one
         loss, sums = (self.captured or self.learn)(*self.draw(batch))
         self.means["train"].add(len(batch[-1]), **sums)
         return loss
@@ -114,21 +114,21 @@ class Stages(LightningModule, ABC):
         return self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
-        """What `forward` makes of a batch, with or without targets."""
+        """The output of `forward` for a batch, with or without targets."""
         return self(batch if isinstance(batch, Tensor) else batch[0])
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Lightning's, for a step whose gradient is the mean over its batches, be they fewer than the others'.
+        """Lightning's, but the gradient of a step is the mean over its batches even if these are fewer than usual.
 
-        Each batch counts the same, whatever its size. Lightning has divided the loss by `accumulate_grad_batches`, of
-        which the last step of an epoch may have fewer.
+        Each batch counts the same, whatever its size. Lightning has divided the loss by `accumulate_grad_batches`, but
+        the last step of an epoch may have fewer batches.
         """
         if self.trainer.accumulate_grad_batches > 1:
             loss = loss * self._missing_share()
         super().backward(loss, *args, **kwargs)
 
     def _missing_share(self) -> float:
-        """By what the gradients of this batch are too small: 1 but in a step of fewer batches than the others."""
+        """The factor by which the gradients of this batch are too small: 1, except in a step of fewer batches."""
         usual, batches = self.trainer.accumulate_grad_batches, self.trainer.num_training_batches
         left = batches % usual
         return usual / left if batch_in_epoch(self.trainer) >= batches - left else 1.0
@@ -137,7 +137,7 @@ class Stages(LightningModule, ABC):
         means, _ = self.means["train"].compute(self._sum_over_ranks)
         metrics = {f"train/{name}": value for name, value in self.summarise(means).items()}
         self.log_dict(metrics, logger=False)
-        for logger in self.loggers:  # now: Lightning would after the epoch's checkpoint, and a kill may come between
+        for logger in self.loggers:  # now: Lightning does it after the epoch's checkpoint, and a kill may come first
             logger.log_metrics({**metrics, "epoch": self.current_epoch}, step=self.global_step - 1)
 
     def on_validation_epoch_end(self) -> None:
@@ -155,14 +155,14 @@ class Stages(LightningModule, ABC):
         return self.trainer.strategy.reduce(total, reduce_op="sum")
 
     def forget_batch(self) -> None:
-        """Takes the last batch out of the training's means."""
+        """Removes the last batch from the means of the training."""
         self.means["train"].forget()
 
-    # A checkpoint within an epoch keeps the sums so far; rank zero goes on with those of all ranks.
+    # A checkpoint within an epoch keeps the sums so far; rank zero continues with those of all ranks.
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_means"] = self.means["train"].state_dict(self._sum_over_ranks)
-        with suppress(RuntimeError):  # of a module that no Trainer has
-            checkpoint["precision"] = self.trainer.precision  # in which the figures are to be computed again
+        with suppress(RuntimeError):  # raised by a module without a Trainer
+            checkpoint["precision"] = self.trainer.precision  # in which the figures can be computed again
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.global_rank == 0:

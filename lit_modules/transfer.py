@@ -10,7 +10,7 @@ from lit_modules.heads import head_of
 
 
 class Transfer(NamedTuple):
-    """Names of the tensors that were taken over, of those that stay as initialised, and of those that had no use."""
+    """Names of the tensors that were loaded, of those that stay as initialised, and of those that were not used."""
 
     loaded: list[str]
     new: list[str]
@@ -18,7 +18,7 @@ class Transfer(NamedTuple):
 
 
 def load_backbone(net: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
-    """Copies to `net` what has its name and shape in `weights`; the head stays new.
+    """Copies to `net` all `weights` that fit by name and shape; the head stays new.
 
     Raises:
         InputError: nothing fits, so the weights are another network's, or the network names no head.

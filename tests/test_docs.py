@@ -1,4 +1,4 @@
-"""What the documents name is there: files, tests, targets of make."""
+"""What the documents name is there: files, tests, headings, modules, targets of make."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("benchmarks/*.md")])
 TEXTS = {document.name: document.read_text() for document in DOCUMENTS}
+
+
+def anchors(document):
+    """What a link to a heading of the document may end with, as GitHub makes it."""
+    headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+def test_documents_of_every_folder_are_looked_at():
+    assert {"README.md", "CONTRIBUTING.md", "architecture.md", "house_prices.md"} <= set(TEXTS)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -19,8 +29,10 @@ def test_tests_and_benchmarks_that_a_document_names_are_there(name):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=TEXTS)
 def test_links_lead_somewhere(document):
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", document.read_text()):
-        assert (document.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#?([\w-]*)\)", document.read_text()):
+        place = document.parent / target if target else document
+        assert place.exists(), target
+        assert not anchor or anchor in anchors(place), f"{target}#{anchor}"
 
 
 def test_targets_of_make_are_those_that_documents_name():
@@ -29,3 +41,12 @@ def test_targets_of_make_are_those_that_documents_name():
     assert named <= targets, named - targets
     assert {"test", "test-slow", "test-cuda", "torture", "bench"} <= named
     assert targets - named <= {"lint", "format", "clean"}  # for `make help` alone
+
+
+def test_modules_that_the_architecture_names_are_in_their_rooms():
+    rows = re.findall(r"^\| `([a-z_/]+)/` \| (.*) \|$", TEXTS["architecture.md"], re.MULTILINE)
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("harness/*/__init__.py")}
+    assert packages | {"basics", "callbacks", "datamodules", "experiments", "lit_modules"} <= {room for room, _ in rows}
+    for room, modules in rows:
+        for name in re.findall(r"`([a-z_]+)`", modules):
+            assert (ROOT / room / f"{name}.py").is_file(), f"{room}/{name}.py"

@@ -11,6 +11,7 @@ from torch.nn.utils import clip_grad_norm_, parameters_to_vector
 from lit_modules import Classifier
 from lit_modules.optimizers import OPTIMIZERS, build_optimizer
 
+ALL = slice(None)
 WITH_FUSED_FORM = ["sgd", "momentum", "nesterov", "adam", "adamw"]
 
 
@@ -23,7 +24,7 @@ def build(name, params, fused):
     return build_optimizer(name, params, lr=0.1, weight_decay=0.01, fused=fused)
 
 
-def descend(params, optimizer, steps, moving=slice(None)):
+def descend(params, optimizer, steps, moving=ALL):
     """Each step has its own gradients, the same for all who call this; what does not move has none."""
     for step in steps:
         draws = torch.Generator().manual_seed(step)

@@ -396,7 +396,8 @@ def test_pickled_predictions_of_a_resumed_fold_are_not_unpickled(place):
 def test_tensorboard_is_only_ever_bound_to_this_machine():
     recipe = [line for line in (ROOT / "Makefile").read_text().splitlines() if "tensorboard --" in line]
     assert recipe and all("--host localhost" in line for line in recipe)
-    texts = [path.read_text() for path in [ROOT / "README.md", ROOT / "Makefile", *ROOT.glob("*/*.py")]]
+    documents = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+    texts = [path.read_text() for path in [*documents, ROOT / "Makefile", *ROOT.glob("*/*.py")]]
     assert not [text for text in texts if "--bind" + "_all" in text or "0.0." + "0.0" in text]
 
 

@@ -1,1 +1,1 @@
-"""What the studies are made of, beside the scripts themselves: descents, problems and figures."""
+"""What the studies are made of besides the scripts themselves: descents, problems and figures."""

@@ -1,4 +1,4 @@
-"""Pictures of activations.py: the functions, gradient norms by layer, and accuracies."""
+"""The pictures of activations.py: the functions, gradient norms by layer, and accuracies."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ LINES = (  # colour, marker and style of each way to build the network
     (COLOURS[3], "", "-."),
     (COLOURS[5], "", ":"),
 )
-LOWEST, HIGHEST = 1e-20, 1e6  # of what is drawn; float32 ends at 1e-45
+LOWEST, HIGHEST = 1e-20, 1e6  # drawn; float32 ends at 1e-45
 
 
 def draw_functions(x: Tensor, curves: dict[str, tuple[Tensor, Tensor]]) -> "Figure":
@@ -43,7 +43,7 @@ def draw_norms(results: dict[str, dict[str, Any]], state: str, healthy: tuple[fl
 
     Args:
         state: initial or trained.
-        when: the same in words.
+        when: the same in words, for the title.
     """
     figure, panels = _panels(list(results), "layer, from the input", "gradient norm")
     for axes, variants in zip(panels, results.values(), strict=True):
@@ -63,7 +63,7 @@ def draw_norms(results: dict[str, dict[str, Any]], state: str, healthy: tuple[fl
 
 
 def draw_accuracies(results: dict[str, dict[str, Any]], steps: int) -> "Figure":
-    """The accuracy of each activation with each way to build the network, as a table in shades."""
+    """The accuracy of each activation with each way to build the network, as a shaded table."""
     shares = np.array([[norms.accuracy for norms in variants.values()] for variants in results.values()])
     columns = list(next(iter(results.values())))
     figure, axes = new_figure(size=(8, 1.6 + 0.42 * len(results)))
@@ -78,7 +78,7 @@ def draw_accuracies(results: dict[str, dict[str, Any]], steps: int) -> "Figure":
 
 
 def _panels(names: list[str], x_label: str, y_label: str) -> tuple["Figure", "list[Axes]"]:
-    """A figure with a panel for each name, at most four beside each other."""
+    """A figure with a panel for each name, at most four in a row."""
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     size = (max(7.0, 2.7 * columns), 2.7 * rows + 1)

@@ -53,7 +53,7 @@ class FewImages(CIFAR10):
     """A few of the training images, drawn by the seed, and `VAL_IMAGES` others for validation.
 
     Args:
-        fold: part of the few that is the validation split instead.
+        fold: the part of the few that is the validation split instead.
     """
 
     def __init__(self, settings: Settings, augment: str = "", fold: Fold | None = None) -> None:
@@ -79,7 +79,7 @@ class FewImages(CIFAR10):
 def prepare(
     settings: Settings, augment: str = "", fold: Fold | None = None, **options: Any
 ) -> tuple[FewImages, Classifier]:
-    """The data, set up, and a new model; `options` are those of Classifier in which it differs from the plain one."""
+    """The data, ready for use, and a new model; `options` of Classifier say how it differs from the plain one."""
     seed_everything(settings.seed, verbose=False)
     data = FewImages(settings, augment, fold)
     data.prepare_data()
@@ -89,7 +89,7 @@ def prepare(
 
 
 def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: Any) -> dict[str, float]:
-    """Trains in the directory `run`, whose log.txt gets what is said; returns loss and accuracy of each split.
+    """Trains in the directory `run`, with its output in log.txt, and returns loss and accuracy of each split.
 
     The model is that of the last epoch, or of the best one by validation loss with early stopping. All three splits are
     measured with dropout off, and with no augmentation or label smoothing.
@@ -121,7 +121,7 @@ def _measure_training(model: Classifier, data: FewImages) -> dict[str, float]:
 
 
 def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[float, float]:
-    """Loss and accuracy on the fold, after a training on the others; writes nothing."""
+    """Loss and accuracy on the fold after training on the others; writes nothing."""
     data, model = prepare(settings, fold=fold, weight_decay=weight_decay)
     epochs = settings.max_epochs
     trainer = quiet_trainer(max_epochs=epochs, check_val_every_n_epoch=epochs, num_sanity_val_steps=0)
@@ -130,7 +130,7 @@ def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[
 
 
 def train_all(call: Callable[..., T], tasks: Sequence[tuple], jobs: int) -> list[T]:
-    """The results of `call(*task)`, from `jobs` processes at a time; 0: as many as there are cores."""
+    """The results of `call(*task)`, computed by `jobs` processes at a time; 0: as many as there are cores."""
     workers = min(jobs or cores(), len(tasks))
     if workers == 1:
         return [call(*task) for task in tasks]

@@ -1,4 +1,4 @@
-"""Pictures of himmelblau.py: trajectories, basins of attraction, arrivals by step, and the surface."""
+"""The pictures of himmelblau.py: trajectories, basins of attraction, arrivals by step, and the surface."""
 
 import math
 from collections.abc import Callable
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Function = Callable[[Tensor], Tensor]  # from points (..., 2) to values (...)
-PALE = 0.35  # opacity of a start that came near a minimum but did not settle there
-NEAR = 0.5  # the distance that counts as near: less than a quarter of that between the two nearest minima
+PALE = 0.35  # opacity of a start that came close to a minimum but did not settle there
+NEAR = 0.5  # the distance that counts as close: less than a quarter of that between the two closest minima
 STYLES = ("-", "--", "-.", ":")
 
 
 def draw_trajectories(f: Function, minima: Tensor, span: float, outcomes: dict[str, Any]) -> "Figure":
-    """One panel for each optimizer: the way from each named start, on contours a factor of two apart."""
+    """One panel for each optimizer: the path from each named start, on contours a factor of two apart."""
     figure, panels = _panels(list(outcomes), span)
     x, y, values = _grid(f, span, 200)
     levels = 2.0 ** np.arange(-2, 13)
@@ -36,10 +36,11 @@ def draw_trajectories(f: Function, minima: Tensor, span: float, outcomes: dict[s
 
 
 def draw_basins(minima: Tensor, span: float, outcomes: dict[str, Any], side: int, skip: int) -> "Figure":
-    """One panel for each optimizer: in the colour of each cell the minimum that its start came to.
+    """One panel for each optimizer: the colour of a cell is that of the minimum its start reached.
 
     Args:
-        side: cells of the grid in each direction; their starts follow the first `skip` ones.
+        side: cells along each side of the grid.
+        skip: how many named starts come before those of the cells.
     """
     from matplotlib.colors import to_rgb
     from matplotlib.patches import Patch
@@ -51,7 +52,7 @@ def draw_basins(minima: Tensor, span: float, outcomes: dict[str, Any], side: int
             part[skip:].numpy() for part in (outcome.minimum, outcome.distance, outcome.arrived)
         )
         opacity = np.where(arrived, 1, PALE)[:, None]  # (side^2, 1)
-        image = opacity * palette[minimum] + (1 - opacity)  # on white
+        image = opacity * palette[minimum] + (1 - opacity)  # on a white ground
         image[~arrived & ~(distance < NEAR)] = 0.6
         image[~np.isfinite(distance)] = 0
         axes.imshow(image.reshape(side, side, 3), origin="lower", extent=(-span, span, -span, span))
@@ -66,7 +67,7 @@ def draw_basins(minima: Tensor, span: float, outcomes: dict[str, Any], side: int
 
 
 def draw_arrivals(outcomes: dict[str, Any], steps: int, tolerance: float) -> "Figure":
-    """For each optimizer the share of starts that have reached a minimum for good, by step."""
+    """The share of starts that have reached a minimum for good, by step, for each optimizer."""
     from matplotlib.ticker import PercentFormatter
 
     figure, axes = new_figure(size=(8, 4.5))
@@ -84,10 +85,10 @@ def draw_arrivals(outcomes: dict[str, Any], steps: int, tolerance: float) -> "Fi
 
 
 def draw_surface(f: Function, minima: Tensor, span: float, name: str, path: Tensor) -> "Figure":
-    """log10(1 + f) above the plane, with the ways of the named starts, (steps + 1, starts, 2)."""
+    """log10(1 + f) above the plane, with the paths of the named starts, (steps + 1, starts, 2)."""
     figure, axes = new_figure(size=(8, 6.5), subplot_kw={"projection": "3d", "computed_zorder": False})
     x, y, values = _grid(f, span, 120)
-    shades = dict(cmap="Greys", vmin=-0.5, vmax=6)  # light ones, on which the ways stand out
+    shades = dict(cmap="Greys", vmin=-0.5, vmax=6)  # light ones, on which the paths stand out
     axes.plot_surface(x, y, _height(values), rcount=120, ccount=120, antialiased=False, **shades)
     for way, colour in zip(path.unbind(1), COLOURS, strict=False):  # (steps + 1, 2)
         way = way[way.abs().amax(1) <= span]
@@ -102,7 +103,7 @@ def draw_surface(f: Function, minima: Tensor, span: float, name: str, path: Tens
 
 
 def _panels(names: list[str], span: float) -> tuple["Figure", "list[Axes]"]:
-    """A figure with a square panel for each name, at most three beside each other."""
+    """A figure with a square panel for each name, at most three in a row."""
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
     size = (max(8, 3.4 * columns), 3.3 * rows + 0.9) if columns > 1 else (8, 7)

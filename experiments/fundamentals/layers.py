@@ -1,4 +1,4 @@
-"""The layers of a network as an image goes through them: shapes, parameters, multiply-adds."""
+"""The layers of a network as an image passes through them: shapes, parameters, multiply-adds."""
 
 from collections.abc import Sequence
 from math import prod
@@ -20,7 +20,7 @@ class Layer(NamedTuple):
 
 
 def layers_of(net: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
-    """The layers in the order in which an image, (C, H, W), goes through them; a shared one's parameters count once."""
+    """The layers in the order in which an image, (C, H, W), passes them; shared parameters are counted once."""
     layers: list[Layer] = []
     counted: set[Tensor] = set()
 
@@ -46,14 +46,14 @@ def layers_of(net: nn.Module, input_shape: Sequence[int]) -> list[Layer]:
 
 
 def multiply_adds(module: nn.Module, output: Tensor) -> int:
-    """Products that a convolution or linear layer adds up, for a batch of one; 0 for all others, which cost little."""
+    """Products that a convolution or linear layer adds up for a batch of one; 0 for other layers, which cost little."""
     if isinstance(module, nn.Conv2d):
         return output.numel() * module.in_channels // module.groups * prod(module.kernel_size)
     return output.numel() * module.in_features if isinstance(module, nn.Linear) else 0
 
 
 def counted_by_torch(net: nn.Module, input_shape: Sequence[int]) -> int:
-    """The same total by torch's own counter, which sees the operations, and counts a multiply-add as two."""
+    """The same total by torch's own counter, which watches the operations and counts a multiply-add as two."""
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(_one_image(net, input_shape))
     return counter.get_total_flops() // 2

@@ -1,9 +1,9 @@
-"""A line through points, found four ways: by trying lines, and by descent with gradients from three sources.
+"""A line through points, found in four ways: by trying lines, and by descent with gradients from three sources.
 
 All work on z = (x - mean) / std, which has mean 0 and variance 1, and look for the slope w and the height c of
 y = w z + c. The mean squared error then has the Hessian 2 I: its contours are circles, and descent with a rate below 1
-goes straight to the minimum, whatever the unit and the origin of x. On x itself, years for instance, the contours are
-a valley thousands of times as long as wide, and a rate that its steep sides allow leaves descent standing on its floor.
+goes straight to the minimum, whatever the unit and the origin of x. On x itself, such as years, the contours form a
+valley thousands of times as long as it is wide, and a rate that its steep sides allow gets nowhere along its floor.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from harness.tasks.study import quiet_trainer
 
 CELLS, ROUNDS = 41, 4  # lines tried along each axis; each round is 20 times as fine as the one before
-DIFFERENCE = 1e-4  # of a weight, in central differences, which are exact on a parabola but for rounding
+DIFFERENCE = 1e-4  # of a weight, for central differences, which on a parabola are exact up to rounding
 
 
 class Points(NamedTuple):
@@ -33,7 +33,7 @@ class Points(NamedTuple):
         return (self.x - self.x.mean()) / self.x.std()
 
     def lines(self, weights: np.ndarray) -> np.ndarray:
-        """Slopes and intercepts on x, (..., 2), of slopes and heights on z, (..., 2)."""
+        """Slopes and intercepts on x, (..., 2), from slopes and heights on z, (..., 2)."""
         slopes = weights[..., 0] / self.x.std()
         return np.stack([slopes, weights[..., 1] - slopes * self.x.mean()], axis=-1)
 
@@ -41,7 +41,7 @@ class Points(NamedTuple):
 class Descent(NamedTuple):
     """Where a descent went; weights are the slope and the height on z."""
 
-    batch: int  # points to a step
+    batch: int  # points per step
     path: np.ndarray  # (steps + 1, 2): weights before the first step, and after each
     losses: np.ndarray  # (steps,): mean squared error on the batch, before its step
 
@@ -66,17 +66,17 @@ def least_squares(points: Points) -> np.ndarray:
 
 def losses_on_grid(points: Points, slopes: np.ndarray, heights: np.ndarray) -> np.ndarray:
     """The mean squared error of each line, (heights, slopes)."""
-    rests = [points.y - slope * points.z for slope in slopes]  # what the height is to meet
+    rests = [points.y - slope * points.z for slope in slopes]  # what is left for the height to fit
     return np.stack([rest.var() + (rest.mean() - heights) ** 2 for rest in rests], axis=1)
 
 
 def search(points: Points) -> list[Grid]:
-    """Tries all lines of a grid, then those of a finer one around the best, and so on.
+    """Tries all lines of a grid, then those of a finer grid around the best one, and so on.
 
-    Slope and height do not interact on z, so the best line of a grid is next to the best of all on either axis, and
-    narrowing the grid to its neighbours loses nothing.
+    Slope and height do not interact on z, so along either axis the best line of a grid is next to the best of all, and
+    narrowing the grid to the neighbouring cells loses nothing.
     """
-    # By Cauchy and Schwarz the best slope is at most the deviation of y; the best height is the mean of y.
+    # By Cauchy-Schwarz the best slope is at most the deviation of y; the best height is the mean of y.
     centre, reach = np.array([0.0, points.y.mean()]), np.full(2, 2 * points.y.std() or 1.0)
     grids = []
     for _ in range(ROUNDS):
@@ -84,7 +84,7 @@ def search(points: Points) -> list[Grid]:
             np.linspace(middle - far, middle + far, CELLS) for middle, far in zip(centre, reach, strict=True)
         )
         grids.append(Grid(slopes, heights, losses_on_grid(points, slopes, heights)))
-        centre, reach = grids[-1].best(), reach * 2 / (CELLS - 1)  # one cell to each side
+        centre, reach = grids[-1].best(), reach * 2 / (CELLS - 1)  # one cell on each side
     return grids
 
 
@@ -93,7 +93,7 @@ def mean_squared_error(weights: Tensor, z: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient_by_hand(weights: Tensor, z: Tensor, y: Tensor) -> Tensor:
-    """Of the mean of (w z + c - y)^2: the means of 2 (w z + c - y) z and of 2 (w z + c - y)."""
+    """The gradient of the mean of (w z + c - y)^2: the means of 2 (w z + c - y) z and of 2 (w z + c - y)."""
     errors = weights[0] * z + weights[1] - y
     return 2 * torch.stack([(errors * z).mean(), errors.mean()])
 
@@ -105,23 +105,23 @@ def gradient_by_autograd(weights: Tensor, z: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient_by_differences(weights: Tensor, z: Tensor, y: Tensor) -> Tensor:
-    """Central differences."""
+    """The same gradient by central differences."""
     steps = DIFFERENCE * torch.eye(2, dtype=weights.dtype)
     rises = [mean_squared_error(weights + s, z, y) - mean_squared_error(weights - s, z, y) for s in steps]
     return torch.stack(rises) / (2 * DIFFERENCE)
 
 
 def default_rate(points: Points, batch: int) -> float:
-    """0.1, a tenth of what makes full-batch descent diverge; less where a single point's Hessian forbids it.
+    """0.1, a tenth of what makes full-batch descent diverge, or less if the Hessian of a single point demands it.
 
-    That Hessian is 2 [[z^2, z], [z, 1]], its largest eigenvalue 2 (1 + z^2): from a rate of 1 / (1 + z^2) on, a step
-    on the point alone leaves a larger error than it found.
+    That Hessian is 2 [[z^2, z], [z, 1]], and its largest eigenvalue 2 (1 + z^2): at rates of 1 / (1 + z^2) and above, a
+    step on this point alone makes the error larger.
     """
     return 0.1 if batch == len(points.x) else min(0.1, 0.4 / float((1 + points.z**2).max()))
 
 
 class Shuffled(Sampler[int]):
-    """A new order of `count` points in each epoch. (torch's RandomSampler draws more where a loop reads to the end.)"""
+    """A new order of `count` points in each epoch. (torch's RandomSampler draws more if read to its end.)"""
 
     def __init__(self, count: int, seed: int) -> None:
         self.count, self.generator = count, torch.Generator().manual_seed(seed)
@@ -134,7 +134,7 @@ class Shuffled(Sampler[int]):
 
 
 def batches(points: Points, batch: int, seed: int) -> DataLoader:
-    """Batches of z and y, in the same order for each method."""
+    """Batches of z and y, in the same order for every method."""
     data = TensorDataset(torch.from_numpy(points.z), torch.from_numpy(points.y))
     return DataLoader(data, batch, sampler=Shuffled(len(data), seed))
 
@@ -154,7 +154,7 @@ def descend(
 
 
 class Line(LightningModule):
-    """y = w z + c, which notes each step."""
+    """y = w z + c, which records each step."""
 
     def __init__(self, lr: float) -> None:
         super().__init__()
@@ -187,9 +187,9 @@ def train_module(points: Points, batch: int, lr: float, epochs: int, seed: int) 
 
 
 def smoothed(losses: np.ndarray, beta: float) -> np.ndarray:
-    """The exponential moving average, divided by its weights' sum so far.
+    """The exponential moving average, divided by the sum of its weights so far.
 
-    Without the correction it would begin near 0 (Kingma and Ba 2015, "Adam", section 3).
+    Without this correction it would start near 0 (Kingma and Ba 2015, "Adam", section 3).
     """
     average, averages = 0.0, np.empty(len(losses))
     for step, loss in enumerate(losses):

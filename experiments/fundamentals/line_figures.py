@@ -1,4 +1,4 @@
-"""Pictures of a line's search and descent: points, the loss over slope and height, and the loss by points seen."""
+"""Pictures of linear_regression.py: points and lines, the loss over slope and height, and the loss by points seen."""
 
 from typing import TYPE_CHECKING
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 STYLES = ("-", "--", ":")  # of lines that colours tell apart already
 SMOOTHING = 0.9  # about 10 steps
-DRAWN = 4000  # points or steps at most; more cannot be told apart
-FLOOR = 1e-12  # of losses on a logarithmic axis, where there is no noise
+DRAWN = 4000  # points or steps at most; more would be indistinguishable
+FLOOR = 1e-12  # of losses on a logarithmic axis, which reach 0 without noise
 
 
 def draw_fit(points: Points, lines: dict[str, np.ndarray], truth: tuple[float, float] | None) -> "Figure":
@@ -44,14 +44,14 @@ def draw_fit(points: Points, lines: dict[str, np.ndarray], truth: tuple[float, f
 
 
 def draw_paths(points: Points, descents: dict[str, Descent]) -> "Figure":
-    """Each descent's way over the contours of the loss, as a whole and near the minimum."""
+    """The path of each descent across the contours of the loss, as a whole and near the minimum."""
     figure, rows = new_figure(2, len(descents), size=(1.5 + 3 * len(descents), 6.4), squeeze=False)
     best = _at_mean(points, least_squares(points))
     ways = {name: _at_mean(points, descent.path) for name, descent in descents.items()}
     everything = np.concatenate([*ways.values(), best[None]])
     ends = np.concatenate([way[-max(len(way) // 5, 1) :] for way in ways.values()])
     whole = 1.15 * abs(everything - best).max(axis=0)
-    whole = np.maximum(whole, 0.05 * whole.max() or 1.0)  # where the start has the right slope or height by chance
+    whole = np.maximum(whole, 0.05 * whole.max() or 1.0)  # in case the start has the right slope or height by chance
     near = np.maximum(1.3 * abs(ends - best).max(axis=0), 0.05 * whole)
     for column, (name, way) in enumerate(ways.items()):
         for axes, reach in zip(rows[:, column], (whole, near), strict=True):
@@ -80,7 +80,7 @@ def _contours(axes: "Axes", points: Points, best: np.ndarray, reach: np.ndarray)
     slopes, heights = (np.linspace(middle - far, middle + far, 80) for middle, far in zip(best, reach, strict=True))
     losses = losses_on_grid(points, slopes * points.x.std(), heights)
     lowest, highest = losses.min(), losses.max()
-    # Losses at equal steps of the distance from the minimum, which the loss is the square of.
+    # Equal steps of distance from the minimum; the loss grows with the square of the distance.
     levels = lowest + (highest - lowest) * np.linspace(0, 1, 11) ** 2
     axes.contourf(slopes, heights, losses, levels, cmap="Blues", alpha=0.6)
     axes.contour(slopes, heights, losses, levels, colors="white", linewidths=0.7)
@@ -88,7 +88,7 @@ def _contours(axes: "Axes", points: Points, best: np.ndarray, reach: np.ndarray)
 
 
 def draw_losses(points: Points, descents: dict[str, Descent]) -> "Figure":
-    """The loss on each batch, as it is and smoothed, by the number of points seen."""
+    """The loss on each batch, raw and smoothed, by the number of points seen."""
     figure, panels = new_figure(1, 2, size=(9, 4.4), sharex=True, sharey=True)
     smooth = {name: smoothed(descent.losses, SMOOTHING).clip(FLOOR) for name, descent in descents.items()}
     for number, (name, descent) in enumerate(descents.items()):
@@ -99,7 +99,7 @@ def draw_losses(points: Points, descents: dict[str, Descent]) -> "Figure":
     lowest = losses_on_grid(points, *least_squares(points)[:, None]).item()
     bottom = 0.1 * min(values.min() for values in smooth.values())
     panels[0].set(xscale="log", yscale="log", ylabel="mean squared error of the batch", title="each step's loss")
-    panels[0].set_ylim(bottom=bottom)  # single points hit the line by chance, and would stretch the axis far down
+    panels[0].set_ylim(bottom=bottom)  # some points lie on the line by chance, and would stretch the axis far down
     panels[1].set_title(f"smoothed over about {1 / (1 - SMOOTHING):.0f} steps, bias-corrected")
     for axes in panels:
         axes.axvline(len(points.x), color="0.5", linewidth=1, linestyle="-.", label="end of the first epoch")
@@ -112,7 +112,7 @@ def draw_losses(points: Points, descents: dict[str, Descent]) -> "Figure":
 
 
 def draw_gradients(by_hand: np.ndarray, by_differences: np.ndarray) -> "Figure":
-    """Both gradients, (S, 2), step by step, and how far they are apart."""
+    """Both gradients, (S, 2), step by step, and how far apart they are."""
     figure, (values, gaps) = new_figure(1, 2, size=(9, 3.8))
     for column, name in enumerate(("slope", "height")):
         values.plot(by_hand[:, column], color=COLOURS[column], linestyle=STYLES[column], label=f"{name}, by hand")
@@ -131,12 +131,12 @@ def draw_gradients(by_hand: np.ndarray, by_differences: np.ndarray) -> "Figure":
 
 
 def draw_search(points: Points, grids: list[Grid]) -> "Figure":
-    """The loss of each line of the first grid, with the place of the next, and as a surface."""
+    """The loss of each line of the first grid, with the position of the next grid, and as a surface."""
     figure, (plan, surface) = new_figure(1, 2, size=(10, 4.6))
     first, best = grids[0], _at_mean(points, grids[-1].best())
     slopes, heights = first.slopes / points.x.std(), first.heights
     mesh = plan.pcolormesh(slopes, heights, first.losses, cmap="viridis_r", norm="log", rasterized=True)
-    levels = first.losses.max() * np.linspace(0, 1, 11)[1:] ** 2  # evenly spaced, as the loss is a square
+    levels = first.losses.max() * np.linspace(0, 1, 11)[1:] ** 2  # evenly spaced contours, as the loss is quadratic
     plan.contour(slopes, heights, first.losses, levels, colors="white", linewidths=0.8)
     w, c = grids[1].slopes[[0, -1]] / points.x.std(), grids[1].heights[[0, -1]]
     plan.plot(w[[0, 1, 1, 0, 0]], c[[0, 0, 1, 1, 0]], color=COLOURS[1], linewidth=2, label="the next, finer grid")
@@ -156,7 +156,7 @@ def draw_search(points: Points, grids: list[Grid]) -> "Figure":
 
 
 def _at_mean(points: Points, weights: np.ndarray) -> np.ndarray:
-    """Slopes on x and heights at its mean, (..., 2): axes on which the contours lie straight for any x."""
+    """Slopes on x and heights at its mean, (..., 2): axes on which the contours are not tilted, for any x."""
     return weights / np.array([points.x.std(), 1.0])
 
 
@@ -171,6 +171,6 @@ def _equation(line: np.ndarray | tuple[float, float]) -> str:
 
 
 def _words(name: str) -> str:
-    """What the legend calls a result."""
+    """The name of a result in the legend."""
     size = name.removeprefix("batch")
     return {"full": "full batch", "search": "search", "batch1": "single points"}.get(name, f"mini-batches of {size}")

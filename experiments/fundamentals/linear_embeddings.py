@@ -1,4 +1,4 @@
-"""Linear maps of the pixels, to compare a network's embedding with: PCA, and neighbourhood components analysis."""
+"""Linear maps of the pixels to compare with a network's embedding: PCA and neighbourhood components analysis."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 from datamodules import ImageData
 
-NCA_IMAGES = 2000  # that NCA is fitted to: its time grows with their square
+NCA_IMAGES = 2000  # to fit NCA to: its time grows with the square of their number
 NCA_STEPS = 100  # of L-BFGS
 
 
 def fit_pca(images: ImageData, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The first `size` principal components of the gallery and the test images; of fewer pixels, all."""
+    """The first `size` principal components of the gallery and the test images, or all if there are fewer pixels."""
     from sklearn.decomposition import PCA
 
     train = _pixels(images.arrays.train_images[images.train_indices])
@@ -21,7 +21,7 @@ def fit_pca(images: ImageData, size: int, seed: int) -> tuple[Tensor, Tensor]:
 
 
 def fit_nca(images: ImageData, size: int, seed: int) -> tuple[Tensor, Tensor]:
-    """The same of the linear map of Goldberger et al. 2004, fitted to `NCA_IMAGES` training images; starts from PCA."""
+    """The same for the linear map of Goldberger et al. 2004, fitted to `NCA_IMAGES` training images, from PCA on."""
     from sklearn.neighbors import NeighborhoodComponentsAnalysis
 
     chosen = np.random.default_rng(seed).permutation(images.train_indices)[:NCA_IMAGES]

@@ -1,4 +1,4 @@
-"""Pictures of optimizers.py: curves of each optimizer and of each schedule, and the sweep of learning rates."""
+"""The pictures of optimizers.py: curves of each optimizer and of each schedule, and the sweep of learning rates."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = "o^sDv*XP<"  # one each, for there are more lines than colours
+MARKERS = "o^sDv*XP<"  # one for each, as there are more lines than colours
 
 
 def draw_optimizers(runs: dict[str, Curves], options: dict[str, dict[str, float]]) -> "Figure":
@@ -45,7 +45,7 @@ def draw_sweep(losses: dict[str, dict[float, float]]) -> "Figure":
     for number, (name, of_rate) in enumerate(losses.items()):
         axes.plot(*zip(*of_rate.items(), strict=True), marker=MARKERS[number], label=name, **_line(number))
     axes.set(xscale="log", yscale="log", xlabel="learning rate", ylabel="validation loss")
-    axes.set_ylim(None, 10)  # what comes after a divergence would flatten the rest
+    axes.set_ylim(None, 10)  # a diverging curve would flatten the rest
     axes.set_title("Validation loss of the last epoch, by learning rate")
     axes.legend(ncols=2)
     axes.grid(alpha=0.3)

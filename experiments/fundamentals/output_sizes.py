@@ -1,4 +1,4 @@
-"""Sizes that convolutions, poolings and upsamplings make of an image: by formula, by real layers, and drawn."""
+"""Output sizes of convolutions, poolings and upsamplings: by formula, by real layers, and drawn."""
 
 from copy import deepcopy
 from math import ceil, floor
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 def output_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, ceil_mode: bool = False
 ) -> int:
-    """Of a convolution or pooling along one axis. Dumoulin and Visin 2016, "A guide to convolution arithmetic"."""
+    """After a convolution or pooling along one axis: Dumoulin and Visin 2016, "A guide to convolution arithmetic"."""
     reach = dilation * (kernel - 1) + 1  # pixels from the kernel's first to its last
     places = (size + 2 * padding - reach) / stride
     if not ceil_mode:
         return floor(places) + 1
     rounded_up = ceil(places) + 1
-    # The last place must begin in the image or in its left padding, not wholly beyond.
+    # The last window must start in the image or in its left padding, not beyond.
     return rounded_up - ((rounded_up - 1) * stride >= size + padding)
 
 
 def transposed_size(
     size: int, kernel: int, stride: int = 1, padding: int = 0, dilation: int = 1, output_padding: int = 0
 ) -> int:
-    """Of a transposed convolution along one axis: the size that the convolution would make `size` of."""
+    """The output size of a transposed convolution along one axis: the size from which the convolution makes `size`."""
     return (size - 1) * stride - 2 * padding + dilation * (kernel - 1) + output_padding + 1
 
 
-CELLS = 8  # of the row that the operations below are shown on
+CELLS = 8  # in the row on which the operations below are shown
 
 
 class Operation(NamedTuple):
-    """A layer along one axis, and the size that the formula says it makes of `CELLS`."""
+    """A layer along one axis, and the size that it makes of `CELLS` by the formula."""
 
     name: str
     layer: nn.Module
@@ -75,12 +75,12 @@ def draw_sizes() -> "Figure":
 
 
 def _draw_operation(axes: "Axes", operation: Operation) -> None:
-    """Two rows of cells, with a line from each input to each output that it has a part in."""
+    """Two rows of cells, with a line from each input to every output that depends on it."""
     name, _, size, padding = operation
     reached, shown = taps(operation), size // 2
     cells = torch.arange(-padding, CELLS + padding)  # (inputs,)
-    places = cells.float() @ reached.float() / reached.sum(0)  # (outputs,): each below the middle of its inputs
-    if size > CELLS:  # those of one input would lie on each other
+    places = cells.float() @ reached.float() / reached.sum(0)  # (outputs,): each below the centre of its inputs
+    if size > CELLS:  # outputs of one input would lie on top of each other
         places = torch.linspace(-0.25, CELLS - 0.75, size)
     for output, place in enumerate(places.tolist()):
         colour, width = (COLOURS[1], 2.5) if output == shown else ("0.7", 1)
@@ -96,7 +96,7 @@ def _draw_operation(axes: "Axes", operation: Operation) -> None:
 
 
 def taps(operation: Operation) -> Tensor:
-    """Which inputs, the padding among them, have a part in which outputs, as the layer itself shows.
+    """Which outputs depend on which inputs, padding included, as the layer itself shows.
 
     Returns:
         Booleans, (inputs, outputs).

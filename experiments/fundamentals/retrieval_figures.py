@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 ON_MAP = 2000  # points that a picture of 800 pixels shows well
 NEIGHBOURS = 8
-PER_KIND = 4  # queries on the sheet that are drawn at random, and that are the hardest
+PER_KIND = 4  # queries on the sheet of each kind: random ones, and the hardest
 MARKERS = "os^Dv"
 
 
 class Embedded(NamedTuple):
-    """Images and their place in an embedding."""
+    """Images and their positions in an embedding."""
 
     embeddings: Tensor  # (N, D)
     labels: Tensor  # (N,)
@@ -33,7 +33,7 @@ class Embedded(NamedTuple):
 
 
 def draw_maps(embeddings: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> "Figure":
-    """A panel for each embedding, (N, D), by its title: as it is where D is 2, else its two principal components."""
+    """A panel for each embedding, (N, D), by its title: as it is if D is 2, else its first two principal components."""
     figure, panels = new_figure(1, len(embeddings), size=(3.2 * len(embeddings), 3.7), squeeze=False)
     for axes, (title, embedding) in zip(panels[0], embeddings.items(), strict=True):
         points, names = _plane(embedding[:ON_MAP])
@@ -70,7 +70,7 @@ def _scatter(axes: "Axes", points: np.ndarray, labels: np.ndarray, classes: Sequ
 
 
 def draw_recall(recalls: Mapping[str, Mapping[int, float]]) -> "Figure":
-    """The CMC curve of each method: recall by the number of neighbours looked at."""
+    """The CMC curve of each method: recall by the number of neighbours considered."""
     figure, axes = new_figure(size=(6, 4.2))
     for (name, curve), style, marker in zip(recalls.items(), ("-", "--", ":"), MARKERS, strict=False):
         axes.plot(list(curve), [100 * value for value in curve.values()], linestyle=style, marker=marker, label=name)
@@ -85,7 +85,7 @@ def draw_recall(recalls: Mapping[str, Mapping[int, float]]) -> "Figure":
 
 
 def draw_neighbours(queries: Embedded, gallery: Embedded, classes: Sequence[str], seed: int) -> "Figure":
-    """Queries in the left column and their nearest neighbours; a wrong one has a cross and a thick frame."""
+    """Queries in the left column, then their nearest neighbours; wrong ones have a cross and a thick frame."""
     labels, images = queries.labels[:ON_MAP], queries.images
     found = nearest(queries.embeddings[:ON_MAP], gallery.embeddings, min(NEIGHBOURS, len(gallery.labels)))  # (Q, 8)
     right = gallery.labels[found] == labels[:, None]
@@ -113,7 +113,7 @@ def _show(axes: "Axes", image: np.ndarray, name: str, colour: str, width: float)
 
 
 def write_projector(run: Path, test: Embedded, classes: Sequence[str], figures: Mapping[str, "Figure"]) -> None:
-    """Shows the figures in TensorBoard, and the test images in its projector tab, by their embedding."""
+    """Shows the figures in TensorBoard, and the embedded test images in its projector."""
     logger = RunLogger(run, name="", version="")
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)

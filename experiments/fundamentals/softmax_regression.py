@@ -1,7 +1,7 @@
 """Softmax regression in raw tensors: the formulas, their gradient by hand, and a step of gradient descent.
 
-Rows are (B, F), logits and probabilities (B, C), labels (B,). The `naive` ones are the formulas as books have them,
-right on paper and wrong beyond what a float's exponential can hold: in float32 beyond exp(88.7).
+Rows are (B, F), logits and probabilities (B, C), labels (B,). The `naive` functions are the formulas as books have
+them, right on paper and wrong where the exponential overflows: in float32 beyond exp(88.7).
 """
 
 import torch
@@ -20,18 +20,18 @@ def naive_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax(logits: Tensor) -> Tensor:
-    """The same with the largest logit taken off first, which cancels in the fraction: no power is above 1."""
+    """The same with the largest logit subtracted first, which cancels in the fraction: no exponential is above 1."""
     return naive_softmax(logits - logits.amax(1, keepdim=True))
 
 
 def log_softmax(logits: Tensor) -> Tensor:
-    """The logarithm of the softmax, without taking the logarithm of a probability that is rounded to 0."""
+    """The logarithm of the softmax, without taking that of a probability that was rounded to 0."""
     logits = logits - logits.amax(1, keepdim=True)
     return logits - logits.exp().sum(1, keepdim=True).log()  # the sum is at least 1
 
 
 def nll(log_probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood: the mean of what the labels' log-probabilities lack to 0."""
+    """Negative log-likelihood: minus the mean of the labels' log-probabilities."""
     return -log_probabilities[torch.arange(len(labels)), labels].mean()
 
 
@@ -40,9 +40,9 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def gradients(logits: Tensor, rows: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the mean cross-entropy, with respect to weight and bias, (C, F) and (C,).
+    """The gradients of the mean cross-entropy with respect to weight and bias, (C, F) and (C,).
 
-    With p the softmax and y the label as a one-hot vector, the loss of a row has the gradient p - y at its logits.
+    If p is the softmax and y the label as a one-hot vector, the loss of a row has the gradient p - y at its logits.
     """
     slopes = softmax(logits)  # (B, C)
     slopes[torch.arange(len(labels)), labels] -= 1

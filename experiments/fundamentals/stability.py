@@ -1,4 +1,4 @@
-"""Softmax and cross-entropy at logits that a float's exponential can and cannot hold: a table and a figure."""
+"""Softmax and cross-entropy at logits whose exponential a float can and cannot hold: a table and a figure."""
 
 import math
 from typing import TYPE_CHECKING, Any
@@ -18,7 +18,7 @@ EXTREMES = ([1.0, 0.0], [1000.0, 1000.0], [-1000.0, -1000.0], [1000.0, -1000.0],
 
 
 def print_extremes() -> None:
-    """The loss of class 0, and its probability, at logits that a float's exponential can and cannot hold."""
+    """Prints the loss and the probability of class 0 at logits whose exponential a float can and cannot hold."""
     print(f"{'logits':>16}{'softmax':>10}{'naive':>10}{'cross-entropy':>16}{'naive':>10}")
     label = torch.tensor([0])
     for pair in EXTREMES:

@@ -1,4 +1,4 @@
-"""What a training saw and gave, kept in memory, to compare it with another's."""
+"""The curves of a training, kept in memory to compare them with another's."""
 
 import hashlib
 from typing import Any
@@ -11,7 +11,7 @@ class Curves(Callback):
 
     def __init__(self) -> None:
         self.rates: list[float] = []  # by step
-        self.losses: list[float] = []  # by epoch, as are those below
+        self.losses: list[float] = []  # by epoch, like those below
         self.val_losses: list[float] = []
         self.accuracies: list[float] = []
         self._seen = hashlib.sha256()
@@ -36,7 +36,7 @@ class Curves(Callback):
         self.accuracies.append(float(metrics["val/acc"]))
 
     def checksum(self) -> str:
-        """Of the images and labels of all steps, in their order."""
+        """The checksum of the images and labels of all steps, in order."""
         return self._seen.hexdigest()[:16]
 
     def as_data(self) -> dict[str, Any]:

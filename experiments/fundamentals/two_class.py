@@ -25,7 +25,7 @@ from harness.tasks.study import quiet_trainer
 
 MakeOptimizer = Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 
-# A convex problem's minimum to many digits, in one step of up to 500 iterations over all rows.
+# Finds the minimum of a convex problem to many digits, in one step of up to 500 iterations over all rows.
 to_the_minimum: MakeOptimizer = partial(
     torch.optim.LBFGS, max_iter=500, tolerance_grad=1e-9, tolerance_change=1e-15, line_search_fn="strong_wolfe"
 )
@@ -51,7 +51,7 @@ class Problem(NamedTuple):
 class TwoClass(LightningModule):
     """The probability of class 1: the sigmoid of a net's one output, or the softmax of its two.
 
-    Trained by the cross-entropy over all rows; notes the losses and the training rows' probabilities before each step.
+    Trained with the cross-entropy over all rows; records the loss and the training rows' probabilities at each step.
     """
 
     def __init__(self, net: nn.Module, make_optimizer: MakeOptimizer) -> None:
@@ -79,14 +79,14 @@ class TwoClass(LightningModule):
 
 
 def _probability(logits: Tensor) -> Tensor:
-    """Of class 1, (N,)."""
+    """The probability of class 1, (N,)."""
     return logits[:, 0].sigmoid() if logits.shape[1] == 1 else logits.softmax(1)[:, 1]
 
 
 def train(net: nn.Module, make_optimizer: MakeOptimizer, rows: Rows, steps: int) -> TwoClass:
-    """Trains a net by `steps` steps, each over all rows."""
+    """Trains a network for `steps` steps, each over all rows."""
     model = TwoClass(net, make_optimizer)
-    everything = [slice(None)]  # each batch is all rows, sliced at once and not gathered row by row
+    everything = [slice(None)]  # each batch is all rows, taken as a slice and not gathered row by row
     quiet_trainer(max_epochs=1).fit(
         model, DataLoader(TensorDataset(*rows), batch_size=None, sampler=everything * steps)
     )
@@ -106,7 +106,7 @@ def linear_pair(inputs: int) -> tuple[nn.Linear, nn.Linear]:
 
 
 def smoothness(features: Tensor) -> float:
-    """A bound of the eigenvalues of the cross-entropy's Hessian by weights and bias.
+    """An upper bound on the eigenvalues of the cross-entropy's Hessian in weights and bias.
 
     The Hessian is the mean of p (1 - p) x x^T, with a 1 appended to x, and p (1 - p) is at most 1/4.
     """
@@ -121,14 +121,14 @@ def predict(model: TwoClass, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 
 def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The one with the highest F1, the harmonic mean of precision and recall; rows at the threshold are class 1."""
+    """The threshold with the highest F1, the harmonic mean of precision and recall; rows at it count as class 1."""
     precision, recall, thresholds = precision_recall_curve(labels, probabilities)
     precision, recall = precision[:-1], recall[:-1]  # the last point belongs to no threshold
     return float(thresholds[np.argmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))])
 
 
 def score(model: TwoClass, problem: Problem) -> dict[str, float]:
-    """Scores of the test rows, at threshold 0.5 and at the one that the validation rows choose."""
+    """Scores on the test rows, at threshold 0.5 and at the one that the validation rows choose."""
     threshold = best_threshold(*predict(model, problem.val))
     labels, probabilities = predict(model, problem.test)
     scores = {

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.image import AxesImage
 
 STYLES = ("-", "--", ":")  # of lines that colours tell apart already
-MOST = 20  # weights shown, the largest ones
+MOST = 20  # weights shown at most, the largest ones
 
 
 def draw_boundaries(
@@ -23,11 +23,11 @@ def draw_boundaries(
     threshold: float | None = None,
     best: tuple[np.ndarray, float] | None = None,
 ) -> "Figure":
-    """Test points over the probability of class 1.
+    """Test points on the probability of class 1.
 
     Args:
-        threshold: drawn beside that of 0.5.
-        best: weights, (2,), and bias of the boundary that no other beats.
+        threshold: drawn in addition to 0.5.
+        best: weights, (2,), and bias of the best possible boundary.
     """
     size = (6.4, 5.4) if len(models) == 1 else (9, 4.8)
     figure, panels = new_figure(1, len(models), size=size, squeeze=False, sharex=True, sharey=True)
@@ -50,7 +50,7 @@ def draw_boundaries(
 
 
 def _probabilities(axes: "Axes", model: TwoClass, problem: Problem, threshold: float | None) -> "AxesImage":
-    """Shades of the probability, and its lines at the thresholds."""
+    """The probability as shades, and as lines at the thresholds."""
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.lines import Line2D
 
@@ -81,7 +81,7 @@ def _points(axes: "Axes", rows: Rows) -> None:
 
 
 def draw_curves(model: TwoClass, problem: Problem, threshold: float) -> "Figure":
-    """ROC and precision-recall curve of the test rows, and what the validation rows say of each threshold."""
+    """ROC and precision-recall curves of the test rows, and the scores of all thresholds on the validation rows."""
     from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
 
     figure, (roc, pr, choice) = new_figure(1, 3, size=(10, 4))
@@ -115,7 +115,7 @@ def _thresholds(axes: "Axes", labels: np.ndarray, probabilities: np.ndarray, thr
     precision, recall = precision[:-1], recall[:-1]  # the last point belongs to no threshold
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     curves = {"precision": precision, "recall": recall, "F1": f1}
-    colours = (COLOURS[0], COLOURS[2], COLOURS[3])  # the second one is the threshold's
+    colours = (COLOURS[0], COLOURS[2], COLOURS[3])  # the colour between them is the threshold's
     for (name, values), colour, style in zip(curves.items(), colours, STYLES, strict=True):
         axes.plot(limits, values, label=name, color=colour, linestyle=style, linewidth=2)
     axes.axvline(0.5, color="black", linewidth=1)
@@ -124,7 +124,7 @@ def _thresholds(axes: "Axes", labels: np.ndarray, probabilities: np.ndarray, thr
 
 
 def draw_equality(losses: dict[str, np.ndarray], gaps: dict[str, np.ndarray]) -> "Figure":
-    """Losses by step, and how far predictions are from those of the first model at most."""
+    """Losses by step, and the largest distance of predictions from those of the first model."""
     figure, (left, right) = new_figure(1, 2, size=(9, 4))
     widths = (5, 2, 2)
     for (name, values), colour, style, width in zip(losses.items(), COLOURS, STYLES, widths, strict=False):
@@ -144,7 +144,7 @@ def draw_equality(losses: dict[str, np.ndarray], gaps: dict[str, np.ndarray]) ->
 
 
 def draw_weights(features: list[str], weights: np.ndarray, positive: str) -> "Figure":
-    """The largest weights of standardised features, which say how much one deviation adds to the log-odds."""
+    """The largest weights of standardised features: how much one standard deviation adds to the log-odds."""
     order = np.argsort(abs(weights))[-MOST:]
     figure, axes = new_figure(size=(7, 1.4 + 0.28 * len(order)))
     colours = [COLOURS[1] if weight > 0 else COLOURS[0] for weight in weights[order]]

@@ -13,7 +13,7 @@ from datamodules.table_data import Fold
 from datamodules.tables import Table, class_target
 from experiments.fundamentals.two_class import Problem, Rows
 
-CENTRES = np.array([[0.0, 0.0], [2.0, 1.5]])  # of the clouds, whose deviation is 1
+CENTRES = np.array([[0.0, 0.0], [2.0, 1.5]])  # of the clouds, whose standard deviation is 1
 CORNERS = np.array([[-1.0, -1.0], [1.0, 1.0], [-1.0, 1.0], [1.0, -1.0]])  # of XOR; the last two are class 1
 
 
@@ -24,7 +24,7 @@ def blobs(count: int, seed: int) -> Problem:
 
 
 def xor(count: int, seed: int) -> Problem:
-    """Four small clouds; those at opposite corners are of one class."""
+    """Four small clouds; those at opposite corners are of the same class."""
     rng, corners = np.random.default_rng(seed), np.arange(count) % 4
     return _split("xor", CORNERS[corners] + 0.3 * rng.standard_normal((count, 2)), corners // 2)
 
@@ -50,7 +50,7 @@ class Diabetes(CsvTable):
 
 
 def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
-    """A file, or the diabetes data, with the names of its features; numbers are standardised by the training rows.
+    """A file or the diabetes data, with the names of the features; numbers are standardised by the training rows.
 
     Raises:
         InputError: the file is no such table, its target has not two classes, or a split lacks one of them.

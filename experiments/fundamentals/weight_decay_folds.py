@@ -28,9 +28,10 @@ def check_folds(settings: Settings, folds: int, weight_decays: list[float]) -> N
 def choose_weight_decay(
     study: Study, settings: Settings, folds: int, weight_decays: list[float], jobs: int
 ) -> dict[str, Any]:
-    """Trains with each weight decay on all folds but one in turn; with the one of the lowest mean loss on all images.
+    """Trains with each weight decay on all folds but one, in turn, and with the best of them on all images.
 
-    Each fold is the validation split of its own trainings. The test images are used once, at the end.
+    The best has the lowest mean loss. Each fold is the validation split of its own trainings. The test images are used
+    once, at the end.
     """
     weight_decays = sorted(weight_decays)
     tasks = [(value, Fold(number, folds, settings.seed)) for value in weight_decays for number in range(folds)]
@@ -60,7 +61,7 @@ def _print_scores(weight_decays: list[float], means: np.ndarray, errors: np.ndar
 
 def _draw(weight_decays: list[float], means: np.ndarray, errors: np.ndarray, chosen: float, folds: int) -> "Figure":
     figure, axes = new_figure(1, 2, size=(9, 4))
-    places = range(len(weight_decays))  # evenly: 0 has no place on a logarithmic axis
+    places = range(len(weight_decays))  # evenly spaced, since 0 has no place on a logarithmic axis
     for column, (name, axis) in enumerate(zip(("cross-entropy", "accuracy"), axes, strict=True)):
         axis.errorbar(places, means[:, column], errors[:, column], marker="o", capsize=4)
         axis.axvline(weight_decays.index(chosen), color=COLOURS[1], linestyle="--", label=f"chosen: {chosen:g}")

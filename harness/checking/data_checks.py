@@ -1,4 +1,4 @@
-"""What may be wrong with labelled data before any network sees them: labels, classes, and what is there twice."""
+"""What may be wrong with labelled data before any network sees them: labels, classes, and duplicates."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -12,13 +12,13 @@ from datamodules.batch_module import BatchModule
 from datamodules.table_data import TableData
 from harness.checking.findings import Finding
 
-BALANCE = 3  # the commonest class for each sample of the rarest, from which on accuracy says little of the latter
-MISSED = 10  # expected samples of a class that cannot all be missing by chance: e^-10
-CHANCE = 4  # times the distance between the shares of classes that chance makes
+BALANCE = 3  # commonest to rarest class, above which accuracy says little about the rarest
+MISSED = 10  # expected samples of a class that cannot all be missing by chance (e^-10)
+CHANCE = 4  # times the distance between class shares that chance explains
 
 
 class Split(NamedTuple):
-    """The samples of a split, each by a fingerprint of its input, and their labels or targets."""
+    """The samples of a split, as fingerprints of their inputs, and their labels or targets."""
 
     keys: np.ndarray  # uint64, (N,)
     labels: np.ndarray  # (N,)
@@ -45,9 +45,9 @@ def fingerprints(samples: np.ndarray) -> np.ndarray:
 
 
 def check_data(data: BatchModule, classes: Sequence[str]) -> Iterator[Finding]:
-    """Findings of the whole data set; `classes` is empty where targets are numbers.
+    """Findings about the whole data set; `classes` is empty if targets are numbers.
 
-    Where labels are none of the classes it ends there, for nothing can be computed with them.
+    It ends early if there are labels outside the classes, because nothing can be computed with them.
     """
     splits = splits_of(data)
     if classes:
@@ -71,7 +71,7 @@ def check_labels(splits: dict[str, Split], num_classes: int) -> Finding:
 
 
 def check_classes(splits: dict[str, Split], classes: Sequence[str]) -> Finding:
-    """Whether a split lacks a class that others have, but for rare ones that chance leaves out of a small split."""
+    """Whether a split lacks a class that others have, except rare ones that a small split lacks by chance."""
     shares = _shares(splits["training"].labels, len(classes))
     lacks = []
     for name, split in splits.items():
@@ -83,13 +83,13 @@ def check_classes(splits: dict[str, Split], classes: Sequence[str]) -> Finding:
 
 
 def check_shares(splits: dict[str, Split], num_classes: int) -> Finding:
-    """Whether validation and test have the classes as often as training, by the distance in total variation."""
+    """Whether validation and test have the class shares of training, by total variation distance."""
     shares = _shares(splits["training"].labels, num_classes)
     apart, limits = {}, {}
     for name in ("validation", "test"):
         labels = splits[name].labels
         apart[name] = abs(_shares(labels, num_classes) - shares).sum() / 2
-        deviations = np.sqrt(2 / math.pi * shares * (1 - shares) / len(labels))  # mean absolute ones of a sample
+        deviations = np.sqrt(2 / math.pi * shares * (1 - shares) / len(labels))  # mean absolute deviations of a sample
         limits[name] = CHANCE * deviations.sum() / 2
     found = ", ".join(f"{value:.1%} in {name}" for name, value in apart.items())
     expected = "at most " + ", ".join(f"{limit:.1%}" for limit in limits.values())
@@ -126,7 +126,7 @@ def check_contradictions(splits: dict[str, Split], samples: str) -> Finding:
 
 
 def _isin(keys: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """By sorting: numpy 2.0's other way, for a narrow range, fails at whole numbers of 64 bits without a sign."""
+    """np.isin by sorting: the other method of numpy 2.0, for narrow ranges, fails for unsigned 64-bit integers."""
     return np.isin(keys, others, kind="sort")
 
 

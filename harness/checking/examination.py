@@ -1,7 +1,7 @@
-"""`--doctor`: data, network and learning rate looked at before a long run; nothing is trained or written.
+"""`--doctor`: checks data, network and learning rate before a long run; nothing is trained or written.
 
-What to look at follows Karpathy 2019, "A recipe for training neural networks". Each line has what was found and what is
-usual; the limits are wide, so that a healthy run passes and a line that says `look here` is worth the look.
+The checks follow Karpathy 2019, "A recipe for training neural networks". Each line has what was found and what is
+usual. The limits are wide, so that a healthy run passes, and a line that says `look here` is worth the look.
 """
 
 import os
@@ -41,10 +41,10 @@ from lit_modules import Regressor
 from lit_modules.stages import Batch, Stages
 from lit_modules.usual import FAMILIES
 
-SAMPLES = 512  # to look at, at least; a unit that none of so many activates is dead
-LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: about that long at most, but that many steps
-LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest: schedules and warm-up leave as much room below
-# Times the first loss. Adaptive optimizers bound each step: their loss comes to 1.5 long after they stop learning.
+SAMPLES = 512  # to look at, at least; a unit that none of them activates is dead
+LR_SECONDS, LR_STEPS = 120.0, 40  # of the range test: at most about so long, but at least so many steps
+LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest, as schedules and warm-up leave so much room below
+# Times the first loss. Adaptive optimizers bound each step, so their loss reaches 1.5 long after they stop learning.
 DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
@@ -74,18 +74,18 @@ def _trainer(folder: Path, flags: FitFlags) -> Trainer:
         enable_checkpointing=False,
         enable_progress_bar=False,
         num_sanity_val_steps=0,
-        check_val_every_n_epoch=10**6,  # the range test is about training
+        check_val_every_n_epoch=10**6,  # the range test only trains
     )
     return build_trainer(alone, flags.max_epochs, folder)
 
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
-    """First what the data say, then the network, then the learning rate and what the run costs."""
+    """First the data, then the network, then the learning rate and the cost of the run."""
     for finding in check_data(data, [] if isinstance(model, Regressor) else data.classes):
         yield finding
         if finding.what == "labels" and not finding.ok:
             return  # no loss can be computed with them
-    data.trainer = trainer  # tells the data module the device, and how long the run is
+    data.trainer = trainer  # tells the data module the device and the length of the run
     model.to(trainer.strategy.root_device)
     if channels_last:
         model.to(memory_format=torch.channels_last)
@@ -96,7 +96,7 @@ def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last:
 
 
 def _batches(data: BatchModule) -> list[Batch]:
-    """Training batches, augmented, of `SAMPLES` together or the whole split."""
+    """Augmented training batches, `SAMPLES` in all or the whole split."""
     batches: list[Batch] = []
     for batch in data.train_dataloader():
         batches.append(batch)
@@ -119,7 +119,7 @@ def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iter
 
 
 def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch) -> Iterator[Finding]:
-    """The learning rate beside that of a range test, and the time of the whole run, by that of the test's steps."""
+    """The learning rate compared with a range test, and the time of the whole run, from that of the test's steps."""
     started = time.perf_counter()
     twin_of(model).training_step(batch, 0).backward()
     steps = round(min(STEPS, max(LR_STEPS, LR_SECONDS / (time.perf_counter() - started))))
@@ -135,10 +135,10 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
 
 
 def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray, diverged: float = DIVERGED) -> Finding:
-    """The run's learning rate beside that at which the loss falls fastest, and that at which it diverges.
+    """The run's learning rate compared with the rates at which the loss falls fastest and at which it diverges.
 
-    It diverges where it gets above `diverged` times the first loss and stays there. Nets with BatchNorm come back from
-    as much at a tenth of the rates that they learn with.
+    The loss diverges if it rises above `diverged` times the first one and stays there. Networks with BatchNorm recover
+    from such a rise at a tenth of the rates that they can learn with.
     """
     if not np.isfinite(losses).all():
         return Finding("learning rate", False, f"{lr:g}; in a range test the first loss is no number", "a number")
@@ -153,7 +153,7 @@ def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray, diverged: float
 
 
 def check_memory(device: torch.device) -> Finding:
-    """The most that the checks took, and so nearly the run: of the accelerator's memory, or of the machine's."""
+    """The peak of the checks, which is nearly that of the run: of the accelerator's memory, or of the machine's."""
     if device.type == "cuda":
         used, total = torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[1]
     else:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """`ok` says whether `found` is as `expected`, both being words with numbers in them."""
+    """`ok` says whether `found` is as `expected`; both are phrases with numbers in them."""
 
     what: str
     ok: bool

@@ -16,9 +16,9 @@ from lit_modules.stages import Batch, Stages
 
 # Of the network's input; initial weights are made for 0 and 1. Columns of a table are often 0 in most rows.
 MEAN, STD = 0.5, {"images": (0.5, 2.0), "rows": (0.2, 3.0)}
-LOSS = 1.5  # beyond ln C; logits of standard deviation s, instead of 0, make it s^2 / 2 larger
+LOSS = 1.5  # above ln C; logits of standard deviation s instead of 0 raise it by s^2 / 2
 ERROR = 10.0  # squared, in variances of the target
-LOSSES_OF = (Classifier, RowClassifier, Regressor)  # whose loss has a usual start, and can come to 0
+LOSSES_OF = (Classifier, RowClassifier, Regressor)  # whose loss has a usual start, and can reach 0
 DEAD = 0.2  # share of units
 RECTIFIERS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -26,8 +26,8 @@ DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropou
 # What is learnt by heart: images or rows, of which a linear function of few columns can fit only few, and Adam's rate.
 SMALL = {"images": (32, 1e-3), "rows": (8, 1e-2)}
 STEPS = 100  # at most
-LEARNT_ACC, LEARNT_LOSS = 0.95, 0.1  # accuracy, or share of the initial loss where there is none
-FIRST = 3  # steps in which each parameter is to get a gradient; what starts at 0 may hold back others in the first
+LEARNT_ACC, LEARNT_LOSS = 0.95, 0.1  # accuracy, or share of the initial loss if there is no accuracy
+FIRST = 3  # steps in which every parameter must get a gradient; one that starts at 0 may block others in the first
 
 
 def _kind(inputs: Tensor) -> str:
@@ -43,7 +43,7 @@ def check_range(batch: Batch) -> Finding:
 
 @torch.no_grad()
 def check_input(model: Stages, inputs: Tensor, columns: slice) -> Finding:
-    """Mean and standard deviation of what the network itself gets: of each channel, or of a table's `columns`."""
+    """Mean and standard deviation of the network's actual input: of each channel, or of a table's `columns`."""
     seen = [inputs]
     twin = twin_of(model).eval()
     with twin.net.register_forward_pre_hook(lambda module, args: seen.append(args[0])):
@@ -59,7 +59,7 @@ def check_input(model: Stages, inputs: Tensor, columns: slice) -> Finding:
 
 
 def check_initial_loss(model: Stages, batch: Batch) -> Finding:
-    """The loss before any step beside that of knowing nothing: ln C, or the variance of standardised targets."""
+    """The loss before any step, compared with that of knowing nothing: ln C, or the variance of the targets."""
     loss = _loss_and_acc(twin_of(model), batch)[1]
     if isinstance(model, Regressor):
         return Finding("initial loss", loss <= ERROR, f"{loss:.2f}", f"at most {ERROR:g}; always the mean has 1")
@@ -95,7 +95,7 @@ def _peaks(model: Stages, inputs: list[Tensor]) -> list[Tensor]:
 
 
 class _Rectifiers(TorchFunctionMode):
-    """Notes the largest value of each unit of every ReLU, a module or not, that is called in its context."""
+    """Records the largest value of each unit of every ReLU, module or function, that is called in its context."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,16 +110,16 @@ class _Rectifiers(TorchFunctionMode):
 
 
 class Lesson(NamedTuple):
-    """What came of learning a batch by heart."""
+    """The result of learning a batch by heart."""
 
     losses: list[float]
-    acc: float | None  # at the end, where the task has one
+    acc: float | None  # at the end, if the task has one
     missing: list[str]  # parameters without a gradient
     broken: list[str]  # parameters with one that is not finite
 
 
 def check_learning(model: Stages, batch: Batch) -> Iterator[Finding]:
-    """Whether gradients come through, and one small batch can be learnt by heart, without regularisation, by Adam."""
+    """Whether gradients get through, and Adam can learn one small batch by heart without regularisation."""
     count, lr = SMALL[_kind(batch[0])]
     losses, acc, missing, broken = _learn(twin_of(model), (batch[0][:count], batch[1][:count]), lr)
     faults = {"none": missing, "not finite": broken}
@@ -158,7 +158,7 @@ def _is_learnt(losses: list[float], acc: float | None) -> bool:
 
 
 def twin_of(model: Stages) -> Stages:
-    """A copy in training mode, but for dropout and the mixing of images, to be spoilt."""
+    """A copy to experiment on, in training mode except for dropout and the mixing of images."""
     twin = copy.deepcopy(model).train()
     twin.mixes = []
     for module in twin.modules():
@@ -168,7 +168,7 @@ def twin_of(model: Stages) -> Stages:
 
 
 def _loss_and_acc(twin: Stages, batch: Batch) -> tuple[Tensor, float, float | None]:
-    """What a training step minimises, the loss that it logs, and the accuracy, where it logs one."""
+    """What a training step minimises, the loss that it logs, and the accuracy, if it logs one."""
     objective = twin.training_step(batch, 0)
     means, _ = twin.means["train"].compute()
     return objective, means["loss"], means.get("acc")

@@ -1,7 +1,7 @@
-"""Runs in tables of what can be compared, grouped by configuration: means and standard deviations over seeds.
+"""Runs in tables, grouped by configuration, with means and standard deviations over seeds.
 
-A table has the runs of one script on the same data. Its order is by the validation figure that chose their epochs; the
-test figures stand beside it and order nothing.
+A table has the runs of one script on the same data. It is ordered by the validation figure that chose their epochs;
+test figures are shown, but order nothing.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple, cast
 
 from harness.comparing.run_files import Run, mode_of, number
 
-# Flags that make no configuration: the seed, and what changes neither weights nor metrics. `FREE` of resume.py is not
-# the same: a run is resumed only with the checkpoints and pictures that were asked for.
+# Flags that are not part of a configuration: the seed, and what changes neither weights nor metrics. `MAY_CHANGE` of
+# kept_flags.py is not the same: it is about one run, and has what a configuration consists of, such as max_epochs.
 ASIDE = {
     "seed", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
     "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps",
@@ -26,7 +26,7 @@ MOST_METRICS = 3  # columns of a table that has no validation figure
 class Group(NamedTuple):
     """The finished runs of one configuration."""
 
-    flags: dict[str, str]  # those in which the groups of a table differ, as text; without those that it lacks
+    flags: dict[str, str]  # those in which the groups of a table differ, as text, as far as this one has them
     runs: list[Run]
 
     def values(self, metric: str) -> list[float]:
@@ -39,7 +39,7 @@ class Group(NamedTuple):
         return statistics.fmean(values) if values else None
 
     def std(self, metric: str) -> float | None:
-        """Of the sample, with n - 1; None of a single run."""
+        """The standard deviation of the sample, with n - 1; None for a single run."""
         values = self.values(metric)
         return statistics.stdev(values) if len(values) > 1 else None
 
@@ -48,8 +48,8 @@ class Kind(NamedTuple):
     """What runs must have in common to be compared."""
 
     script: str  # the name of its runs' folder
-    data: str  # such as "embedded sample"; empty where the script says it
-    known: bool  # whether its flags are; a run that was started from Python may have kept none
+    data: str  # such as "embedded sample"; empty if the script's name says it
+    known: bool  # whether its flags are known; a run started from Python may have kept none
 
     @property
     def title(self) -> str:
@@ -60,7 +60,7 @@ class Table(NamedTuple):
     """Groups that can be compared, in the order of `by`, the best first."""
 
     kind: Kind
-    by: str | None  # None: there is nothing to order them by
+    by: str | None  # None: there is nothing to order by
     mode: str | None  # max or min
     metrics: list[str]  # the columns
     groups: list[Group]
@@ -69,7 +69,7 @@ class Table(NamedTuple):
     def columns(self) -> list[str]:
         """The flags in which the groups differ."""
         names = dict.fromkeys(name for group in self.groups for name in group.flags)
-        return sorted(names, key=lambda name: name != "net")  # that first
+        return sorted(names, key=lambda name: name != "net")  # the net first
 
 
 def kind_of(run: Run) -> Kind:
@@ -90,10 +90,10 @@ def _is_own_images(run: Run) -> bool:
 
 
 def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[tuple[Run, str]]]:
-    """The runs that have figures in tables, and the others with what is wrong with them.
+    """Tables of the runs that have figures, and the other runs with what is wrong with them.
 
     Args:
-        by: the metric to order by; None: what chose the epochs of most of a table's runs.
+        by: the metric to order by; None: the one that chose the epochs of most of a table's runs.
     """
     kinds: defaultdict[Kind, list[Run]] = defaultdict(list)
     left_out = [(run, run.problem) for run in runs if run.problem]
@@ -112,7 +112,7 @@ def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[
 
 def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
     modes = {mode for run in runs if (mode := mode_of(by or "", run.flags))}
-    mode = modes.pop() if len(modes) == 1 and kind.known else None  # of unknown runs, who knows the data
+    mode = modes.pop() if len(modes) == 1 and kind.known else None  # the data of unknown runs are unknown too
     groups = group_runs(runs, by if mode else None, mode)
     columns = [by, by.replace("val/", "test/", 1), "seconds"] if by else [*_other_metrics(runs), "seconds"]
     shown = [name for name in dict.fromkeys(columns) if any(group.values(name) for group in groups)]
@@ -120,13 +120,13 @@ def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
 
 
 def choose_metric(runs: Sequence[Run]) -> str | None:
-    """The validation figure that chose most runs' epochs; another that all have; that over folds; None without any."""
+    """The validation figure that chose most runs' epochs, or one that all have, or that over folds, or None."""
     names = [[name for name in run.metrics if number(run.metrics[name]) is not None] for run in runs]
     votes = Counter(run.flags.get("monitor") for run, its in zip(runs, names, strict=True))
     votes = Counter({name: votes[name] for name in votes if any(name in its for its in names)})
     units = {tuple(run.flags.get(name) for name in UNITS) for run in runs}
     if len(units) > 1 and all("val/rmse" in its for its in names):
-        return "val/rmse"  # losses of different kinds say nothing beside each other
+        return "val/rmse"  # losses of different kinds cannot be compared
     if votes:
         return votes.most_common(1)[0][0]
     found = Counter(name for its in names for name in its if name.startswith(("cv/", "val/")) and name != "cv/samples")
@@ -136,14 +136,14 @@ def choose_metric(runs: Sequence[Run]) -> str | None:
 
 
 def _other_metrics(runs: Sequence[Run]) -> list[str]:
-    """Test figures, or where there are none the first ones of a study."""
+    """Test figures, or the first figures of a study if there are none."""
     names = dict.fromkeys(name for run in runs for name in run.metrics if number(run.metrics[name]) is not None)
     tests = [name for name in names if name.startswith("test/") and name != "test/samples"]
     return (tests or [name for name in names if name not in ("seed", "seconds")])[:MOST_METRICS]
 
 
 def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max") -> list[Group]:
-    """The groups of runs that differ in nothing but the seed, the best mean of `metric` first.
+    """The groups of runs that differ only in the seed, the best mean of `metric` first.
 
     A run whose flags are not known is a group of its own.
     """
@@ -163,7 +163,7 @@ def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max"
 
 
 def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
-    """Names whose values differ, the net first; those that some lack only where nothing else tells two apart."""
+    """Names whose values differ, the net first; names that some lack only if nothing else tells two apart."""
     names = sorted(dict.fromkeys(name for its in texts for name in its), key=lambda name: name != "net")
     values = {name: {its[name] for its in texts if name in its} for name in names}
     shown = [name for name in names if len(values[name]) > 1]
@@ -175,9 +175,9 @@ def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
 
 
 def configuration(run: Run) -> dict[str, Any]:
-    """The flags that may change what comes out of a run: null is as good as none, and the data is that of its table.
+    """The flags that may change the result of a run; null counts as absent, and the data is that of its table.
 
-    The data set's place does not change it, but where it is the data set.
+    The folder of the data set counts only if it decides which data set it is.
     """
     aside = ASIDE if _is_own_images(run) else ASIDE | {"data_dir"}
     return {name: value for name, value in run.flags.items() if name not in aside and value not in (None, {}, [])}
@@ -189,9 +189,9 @@ def as_text(value: Any) -> str:
 
 
 def short_labels(groups: Sequence[Group]) -> list[str]:
-    """Such as "lr=0.1 batch_size=64", with no more flags than tell the groups apart, for a recipe sets many.
+    """Such as "lr=0.1 batch_size=64", with only as many flags as tell the groups apart, since a recipe sets many.
 
-    The net is always among them, for the recipe's other flags follow from it.
+    The net is always among them, since the other flags of the recipe follow from it.
     """
     names = list(dict.fromkeys(name for group in groups for name in group.flags))
     for name in [name for name in reversed(names) if name != "net"]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # beside the colours, for those who see none
+STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # for those who see no colours
 
 
 class Curve(NamedTuple):
@@ -28,7 +28,7 @@ class Curve(NamedTuple):
 
 
 def read_curves(groups: Sequence[Group], tag: str) -> tuple[list[Curve], list[tuple[Run, str]]]:
-    """The curve of each group, with no epochs where its runs have logged none; and the runs that cannot be read."""
+    """The curve of each group, without epochs if its runs have logged none; and the runs that cannot be read."""
     unreadable: list[tuple[Run, str]] = []
 
     def values(run: Run) -> dict[int, float]:
@@ -42,7 +42,7 @@ def read_curves(groups: Sequence[Group], tag: str) -> tuple[list[Curve], list[tu
 
 
 def _mean(values: list[dict[int, float]]) -> Curve:
-    """Of values by epoch, one dict for each run."""
+    """The curve of values by epoch, from one dict for each run."""
     epochs = sorted(set.intersection(*map(set, values))) if values else []
     table = np.array([[its[epoch] for epoch in epochs] for its in values]).reshape(len(values), len(epochs))
     empty = np.zeros(len(epochs))
@@ -105,9 +105,9 @@ def _label(axes: "Axes", curves: Sequence[Curve], tag: str) -> None:
 
 
 def limits(curves: Sequence[Curve]) -> tuple[float, float]:
-    """Between them are all curves with their bands, but for first epochs that would flatten the rest.
+    """The lowest and highest value of all curves and bands, except for first epochs that would flatten the rest.
 
-    The first tenth of each curve's epochs is left out where it would take more than two thirds of the height.
+    The first tenth of each curve's epochs is left out if it would take more than two thirds of the height.
     """
     low, high = _extent(curves, 0)
     later_low, later_high = _extent(curves, 0.1)

@@ -1,6 +1,6 @@
-"""Which configurations of a sweep have been tried, and which is next: none is trained twice.
+"""Which configurations of a sweep have been tried, and which comes next: none is trained twice.
 
-Where all flags are finite choices, a sweep is a grid: each cell once, in a random order that all workers share.
+If all flags are finite choices, a sweep is a grid: each cell once, in a random order that all workers share.
 """
 
 import random
@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from harness.comparing.sweep_space import Between, OneOf
 
 Space = Mapping[str, Between | OneOf]
-DRAWS = 1000  # of a configuration that is not there yet
+DRAWS = 1000  # attempts to draw a new configuration
 
 
 def is_grid(space: Space) -> bool:
@@ -20,22 +20,22 @@ def is_grid(space: Space) -> bool:
 
 
 def values_of(trial: FrozenTrial) -> dict[str, Any]:
-    """The trial's flags, as far as they are known; of one that waits, those it is to have."""
+    """The trial's flags, as far as they are known; for a waiting trial, those it will have."""
     return {**trial.system_attrs.get("fixed_params", {}), **trial.params}
 
 
 def key_of(values: Mapping[str, Any], space: Space) -> tuple[Any, ...] | None:
-    """The configuration; None where a flag of it is not chosen yet."""
+    """The configuration; None if one of its flags is not chosen yet."""
     return tuple(values[name] for name in space) if values.keys() >= space.keys() else None
 
 
 def is_live(trial: FrozenTrial) -> bool:
-    """Whether it waits, runs or has a result; a crash of its script is one, the end of its worker is not."""
+    """Whether it waits, runs or has a result; a crash of its script is a result, the death of its worker is not."""
     return trial.state != TrialState.FAIL or "failure" in trial.user_attrs
 
 
 def counted(trials: Sequence[FrozenTrial], space: Space) -> list[FrozenTrial]:
-    """Those that are among the wanted ones, by number: of each configuration the first, or what tries it again."""
+    """The trials that count, by number: for each configuration the first, or the one that tries it again."""
     live = [trial for trial in trials if is_live(trial)]
     again = {trial.user_attrs.get("again") for trial in live}
     first: dict[Any, FrozenTrial] = {}
@@ -51,7 +51,7 @@ def keys_of(trials: Sequence[FrozenTrial], space: Space) -> set[tuple[Any, ...] 
 
 
 def next_cell(space: Space, taken: Collection[Any]) -> dict[str, str] | None:
-    """The first cell of the grid, in its order, that is not taken; None where all are."""
+    """The first cell of the grid, in its order, that is not taken; None if all are."""
     places = list(range(int(size(space))))
     random.Random(0).shuffle(places)
     for place in places:

@@ -1,7 +1,7 @@
-"""Curves out of TensorBoard's event files, quickly and without torch.
+"""Curves from TensorBoard's event files, read quickly and without torch.
 
-TensorBoard's own readers sum up each record byte by byte in Python, pictures and graphs too, which takes seconds for a
-few runs with pictures. Here only the records that can hold a wanted scalar are checked; the rest is skipped.
+TensorBoard's own readers compute the checksum of every record byte by byte in Python, pictures and graphs included,
+which takes seconds for a few runs with pictures. Here only records that may hold a wanted scalar are checked.
 """
 
 import struct
@@ -11,11 +11,11 @@ from pathlib import Path
 from basics.errors import InputError
 
 LARGEST_SCALAR = 1024  # bytes of a record; pictures and graphs are larger
-NO_TAG = 64  # bytes that a record has at most which is to be read without a tag: "from this step on again"
+NO_TAG = 64  # bytes at most of a record that is read without a tag: "again from this step on"
 
 
 def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
-    """Epochs, the first being 1, and the values of `tag` after them; nothing where the run has logged none.
+    """Epochs, the first being 1, and the values of `tag` after them; both empty if the run has logged none.
 
     Raises:
         InputError: a file is damaged, or no event file.
@@ -29,8 +29,8 @@ def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
 def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, float]]:
     """The values by step of each of the tags, from the event files directly in `folder`.
 
-    Where a resumed run goes on from a step, what had been logged from there on is dropped. A record that is cut off,
-    as the last one of a killed run may be, ends its file.
+    What had been logged after the step from which a resumed run continues is dropped. A record that is cut off, as the
+    last one of a killed run may be, ends its file.
 
     Raises:
         InputError: a file is damaged, or no event file.
@@ -58,7 +58,7 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, flo
 
 
 def _small_records(path: Path) -> Iterator[tuple[bytes, bytes]]:
-    """Content and checksum of the records of a scalar's size."""
+    """Content and checksum of the records that are as small as a scalar's."""
     with path.open("rb") as file:
         while len(header := file.read(12)) == 12:  # the length, and its checksum
             (length,) = struct.unpack_from("<Q", header)

@@ -18,9 +18,9 @@ class Run(NamedTuple):
 
     path: Path
     script: str
-    flags: dict[str, Any]  # those of a dict by dotted names, such as net_args.dropout
+    flags: dict[str, Any]  # by dotted names if nested, such as net_args.dropout
     metrics: dict[str, Any]
-    problem: str  # why it is not to be compared; empty where it has finished
+    problem: str  # why it cannot be compared; empty if it has finished
 
     @property
     def seed(self) -> Any:
@@ -28,7 +28,7 @@ class Run(NamedTuple):
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:
-    """All runs in and below the folders, each once, in the order of their names.
+    """All runs in and below the folders, each once, ordered by name.
 
     Raises:
         MissingFileError: a folder is not there, or there is no run.
@@ -45,7 +45,7 @@ def read_runs(folders: Iterable[Path]) -> list[Run]:
 
 
 def _find(folder: Path) -> Iterator[Path]:
-    """Directories with a run's files. What is below a run, such as a fold, is part of it."""
+    """Directories with a run's files. Whatever is below a run, such as a fold, is part of it."""
     for place, subfolders, files in os.walk(folder):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         if {CONFIG, METRICS} & set(files) or any("tfevents" in name for name in files):
@@ -72,15 +72,15 @@ def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    """The value of a metric as a number; None where it is none, or not finite."""
+    """The value of a metric as a number; None if it is not a number, or not finite."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return float(value) if is_number else None
 
 
 def mode_of(metric: str, flags: Mapping[str, Any]) -> str | None:
-    """ "min" or "max", the better end of a metric; None where neither its name nor the run's flags say it.
+    """ "min" or "max", the better end of a metric; None if neither its name nor the run's flags tell.
 
-    `monitor_mode` is of what the run monitors, in validation and test.
+    `monitor_mode` applies to the metric that the run monitors, in validation and test.
     """
     is_monitored = str(flags.get("monitor")).rpartition("/")[2] == metric.rpartition("/")[2]
     return (flags.get("monitor_mode") if is_monitored else None) or mode_of_name(metric)

@@ -4,10 +4,10 @@
     process.join()
     run = finished(folder)
 
-The folder of a run has log.txt, all that the script said, and below it the run directory. What became of a run is read
-from these files alone, so that nothing is lost where the process that started it is killed. With it, its scripts end.
+The folder of a run has log.txt, with all output of the script, and the run directory. The result of a run is read from
+these files alone, so nothing is lost if the process that started it is killed. Its scripts end with it.
 
-A script starts in tenths of a second: it is forked from a process that has the imports behind it, and has no threads.
+A script starts in tenths of a second, because it is forked from a process that has done the imports and has no threads.
 """
 
 import hashlib
@@ -41,10 +41,10 @@ LOOK_SECONDS = 0.1  # from one look at a run that is to end to the next
 
 
 def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
-    """The command line of a tool that runs a script: what follows the script's name goes to the flag `arguments`.
+    """The command line of a tool that runs a script: whatever follows the script's name goes to the flag `arguments`.
 
     Args:
-        own: flags that are the tool's after the script's name too; what follows such a flag belongs to it.
+        own: flags that are the tool's even after the script's name; the values that follow such a flag belong to it.
     """
     at = next((i for i, arg in enumerate(args) if arg.endswith(".py")), len(args))
     tool = list(args[: at + 1])
@@ -58,7 +58,7 @@ def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
 
 
 def find_script(name: str) -> Path:
-    """The script's file: the one that the name says, or that of experiments/.
+    """The script's file: the one with this path, or the one in experiments/ with this name.
 
     Raises:
         MissingFileError: there is none.
@@ -73,7 +73,7 @@ def find_script(name: str) -> Path:
 
 
 def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The script's flags as these arguments, and its recipes, set them; nothing is run.
+    """The script's flags as these arguments and its recipes set them; nothing is run.
 
     Args:
         own: flags that the tool adds, with examples of their values.
@@ -95,7 +95,7 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
-    """A name for a folder that the same command has again, such as mnist_net-lenet5_1c9a5a1e."""
+    """A name for a folder that is the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
     code = hashlib.sha256(json.dumps([script.name, list(arguments), also]).encode()).hexdigest()[:8]
     words = re.sub(r"\W+", "-", " ".join(arguments).replace("--", " ")).strip("-")[:40].strip("-")
     return "_".join(part for part in (script.stem, words, code) if part)
@@ -124,10 +124,10 @@ def _runs(folder: Path, *states: State) -> list[Path]:
 
 
 def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int, int] = (0, 1)) -> BaseProcess:
-    """Starts the script in a process; it goes on with what is in `folder`, where that can be resumed, or begins anew.
+    """Starts the script in a process; it resumes the run in `folder`, if that is possible, or starts a new one.
 
     Args:
-        share: which of how many runs at a time it is, to share cores and accelerators.
+        share: which of how many simultaneous runs it is, to share cores and accelerators.
     """
     for run in _runs(folder, *NOTHING_LOST):
         shutil.rmtree(run)
@@ -166,14 +166,14 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
 
 
 def last_line(log: Path) -> str:
-    """The last thing that a script has said, such as what it failed of."""
+    """The last line of a script's output, such as the reason of its failure."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """At Ctrl-C and SIGTERM, lets `finally` end what was started, says a line, and ends with the usual status."""
+    """On Ctrl-C and SIGTERM, lets `finally` end what was started, prints a line, and exits with the usual status."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield

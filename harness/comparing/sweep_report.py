@@ -26,9 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = 10  # trials that are printed
-LEAST = (
-    20  # finished trials that importances are taken from: they compare the best tenth, which are two, with the others
-)
+LEAST = 20  # finished trials that importances need: the best tenth, which are two, are compared with the others
 # State, marker and colour; the markers alone tell the states apart.
 MARKERS = {TrialState.COMPLETE: ("o", COLOURS[0], "finished"), TrialState.PRUNED: ("x", COLOURS[1], "pruned")}
 
@@ -64,14 +62,14 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def say_ended(metric: str, study: optuna.Study, trial: FrozenTrial) -> None:
-    """Prints a line of a trial that has ended, unless another is in its place."""
+    """Prints a line about a trial that has ended, unless another has taken its place."""
     if is_live(trial):
         values = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
         print(f"{_name(trial)}  {format_mean(metric, trial.value)}  {values}  {trial.state.name.lower()}", flush=True)
 
 
 def say_best(study: optuna.Study, sweep: Sweep) -> None:
-    """Prints the run directory of the best trial, and the command that repeats it; nothing where none has finished."""
+    """Prints the run directory of the best trial, and the command that repeats it; nothing if none has finished."""
     if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         best = study.best_trial
         flags = [f"--{name}={value}" for name, value in best.params.items()]
@@ -81,7 +79,7 @@ def say_best(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def importances_of(trials: list[FrozenTrial], direction: optuna.study.StudyDirection) -> dict[str, float]:
-    """Shares that add up to 1: how far the good trials keep to some of a flag's values; empty of too few trials.
+    """Shares that add up to 1: how much good trials concentrate on some of a flag's values; empty for too few trials.
 
     Watanabe et al. 2023, "PED-ANOVA: efficiently quantifying hyperparameter importance in arbitrary subspaces".
     """
@@ -92,9 +90,9 @@ def importances_of(trials: list[FrozenTrial], direction: optuna.study.StudyDirec
     study.add_trials(finished_ones)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that it knows little yet
+            warnings.simplefilter("ignore")  # a warning that it knows little yet
             return optuna.importance.get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
-    except (ValueError, RuntimeError):  # all alike
+    except (ValueError, RuntimeError):  # all results are alike
         return {}
 
 
@@ -122,7 +120,7 @@ def _short(value: Any) -> str:
 def draw(
     trials: list[FrozenTrial], names: list[str], importances: dict[str, float], metric: str, sign: int
 ) -> "Figure":
-    """The results in their order, and over each of the flags."""
+    """The results in order, and by each of the flags."""
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
     columns = min(3, len(names) + 1)

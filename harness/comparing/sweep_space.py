@@ -4,7 +4,7 @@ lr=1e-3..1e-1:log      any number between, by orders of magnitude
 momentum=0.8..0.99     any number between
 max_epochs=5..20       any whole number between, as both ends are whole
 batch_size=128,256     one of these
-augment=flip|crop:4,flip           one of these, which may have commas
+augment=flip|crop:4,flip           one of these, which may contain commas
 """
 
 import math
@@ -53,7 +53,7 @@ class Between(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """Values as they are typed on the command line."""
+    """Values as typed on the command line."""
 
     examples: list[str]
 
@@ -69,7 +69,7 @@ class OneOf(NamedTuple):
 
 
 def parse_vary(texts: Sequence[str]) -> dict[str, Between | OneOf]:
-    """What each flag may be.
+    """The values that each flag may have.
 
     Raises:
         InputError: a text that says nothing of this kind, or a flag twice.

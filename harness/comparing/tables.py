@@ -14,7 +14,7 @@ from harness.comparing.run_files import Run
 
 NARROWEST, WIDEST = 80, 120  # columns of a table on a terminal, or in a file
 SEEDS = 12  # characters of a list of seeds
-LEAST_FLAGS = 24  # characters of flags in a line, also where figures leave less
+LEAST_FLAGS = 24  # characters of flags in a line, even if figures leave less
 
 
 def write_tables(tables: Sequence[Table], kind: str) -> str:
@@ -53,7 +53,7 @@ def _figures(table: Table, group: Group) -> list[str]:
 
 
 def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
-    """With all flags of a group in one column, in as many lines as they need."""
+    """Rows with all flags of a group in one column, on as many lines as they need."""
     figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
     room = width - 2 - max(map(len, align(figures).splitlines()))
     rows = [["flags", *figures[0]]]
@@ -73,7 +73,7 @@ def _write_markdown(table: Table, titled: bool) -> str:
 
 
 def align(rows: Sequence[Sequence[str]], left: int = 0) -> str:
-    """Lines of columns as wide as they must be, the first `left` ones to the left and the others to the right."""
+    """Lines of columns that are as wide as necessary, the first `left` ones left-aligned, the others right-aligned."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     sides = ["<"] * left + [">"] * (len(widths) - left)
     lines = [
@@ -98,7 +98,7 @@ def _plain(table: Table, group: Group) -> dict[str, Any]:
 
 
 def _write_csv(tables: Sequence[Table]) -> str:
-    """One for all, in which a table's rows are empty where only others have the column."""
+    """One table for all; its cells are empty where a column belongs to other tables."""
     flags = list(dict.fromkeys(name for table in tables for name in table.columns))
     metrics = list(dict.fromkeys(metric for table in tables for metric in table.metrics))
     text = io.StringIO()
@@ -115,7 +115,7 @@ def _write_csv(tables: Sequence[Table]) -> str:
 
 
 def seeds_of(runs: Sequence[Run]) -> str:
-    """Such as 0-4 9, or 0 0 3 where one was run twice."""
+    """The seeds, such as 0-4 9, or 0 0 3 if one was run twice."""
     seeds = sorted(run.seed for run in runs if isinstance(run.seed, int))
     parts: list[str] = []
     for _, its in groupby(enumerate(seeds), key=lambda pair: pair[1] - pair[0]):
@@ -125,7 +125,7 @@ def seeds_of(runs: Sequence[Run]) -> str:
 
 
 def format_mean(metric: str, mean: float | None, std: float | None = None) -> str:
-    """Accuracies in percent, such as 98.89 ± 0.12 %; of other figures four digits."""
+    """Accuracies in percent, such as 98.89 ± 0.12 %; other figures with four digits."""
     if mean is None:
         return "-"
     percent = metric.endswith("acc")

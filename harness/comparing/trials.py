@@ -1,13 +1,13 @@
-"""The trials of a sweep, which any number of workers share by one database.
+"""The trials of a sweep, which any number of workers share through one database.
 
-A worker asks the study for a trial, runs it in a process and a folder of its own, and tells the result. It may be
-killed at any moment, and none of it is lost or done twice:
+A worker asks the study for a trial, runs it in a process and a folder of its own, and reports the result. It may be
+killed at any moment, and nothing is lost or done twice:
 
 - Optuna's heartbeat tells the others that a worker is dead. Its trial is queued again, with the same values and the
-  same folder, and whoever takes it goes on from the checkpoint there, or only reads the result.
-- A trial counts while it waits, runs or has ended, also by a crash of its script. One whose worker died does not count:
-  the one queued in its place does. A trial that as many as are wanted count before, by number, is superfluous, as is
-  one of a configuration that a trial before it has; so workers that ask at the same time need no lock.
+  same folder, and whoever takes it continues from the checkpoint there, or only reads the result.
+- A trial counts if it waits, runs or has ended, even by a crash of its script. A trial whose worker died does not; the
+  one queued in its place does. A trial is superfluous if as many as are wanted count before it, by number, or if an
+  earlier one has the same configuration. So workers that ask at the same time need no lock.
 """
 
 import math
@@ -43,8 +43,8 @@ from harness.processes.children import STOP_SECONDS, stop
 from harness.runs.layout import CLAIM
 from harness.runs.states import State, read_metrics, state_of
 
-DEAD_AFTER = 6  # heartbeats without one
-LOOK_SECONDS = 0.5  # from one look at a running trial to the next
+DEAD_AFTER = 6  # heartbeats missed
+LOOK_SECONDS = 0.5  # between two looks at a running trial
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -65,7 +65,7 @@ class Sweep(NamedTuple):
     storage: str
     heartbeat: int  # seconds
     warmup: int  # epochs in which nothing is pruned; -1: nothing is pruned at all
-    mode: str | None = None  # min or max, of the metric; None: as its name says
+    mode: str | None = None  # min or max; None: as the name of the metric says
 
 
 class NotCountedError(Exception):
@@ -77,7 +77,7 @@ class ScriptFailedError(Exception):
 
 
 def open_study(sweep: Sweep) -> optuna.Study:
-    """The study, which is made where it is not there yet.
+    """The study, created if it does not exist yet.
 
     Raises:
         InputError: the database cannot be used.
@@ -107,17 +107,17 @@ def open_study(sweep: Sweep) -> optuna.Study:
 def _one_at_a_time(engine: Any) -> None:
     """Makes SQLite's transactions exclusive from their first statement on, as SQLAlchemy's manual shows.
 
-    As it comes, one only starts with the first writing; two workers could both see that a trial waits, and take it.
+    By default one only starts with the first write, so two workers could both see that a trial waits, and take it.
     """
     from sqlalchemy import event
 
     event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
     event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
-    engine.dispose()  # connections that were made before
+    engine.dispose()  # drops earlier connections
 
 
 def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
-    """Puts the trials whose script has failed in the queue, each in the place of the one that failed."""
+    """Queues the trials whose script has failed again, each in the place of the one that failed."""
     for trial in counted(study.get_trials(deepcopy=False), space):
         if trial.state == TrialState.FAIL:
             study.enqueue_trial(
@@ -132,7 +132,7 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[To
     """Runs trials until as many as are wanted have ended, by whichever worker, or until `stopped` is set.
 
     Args:
-        told: are called with each trial that this worker has ended.
+        told: called with each trial that this worker has ended.
     """
     study = open_study(sweep)
     while not stopped.is_set():
@@ -169,7 +169,7 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
 
     try:
         study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError), callbacks=list(told))
-    except (RuntimeError, ValueError):  # also what Optuna says to the result of a trial that has been taken over
+    except (RuntimeError, ValueError):  # Optuna raises them too, for the result of a trial that has been taken over
         if faults:
             raise
 
@@ -190,12 +190,12 @@ def _fail_unborn(study: optuna.Study, sweep: Sweep) -> None:
 
 
 def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int, int], stopped: Event) -> float:
-    """The value of a trial, whose script is started, or resumed, or has ended before.
+    """The value of a trial, whose script is started or resumed, unless it has ended already.
 
     Raises:
         TrialPruned: its curve is worse than most others.
         ScriptFailedError: it has ended without a value.
-        NotCountedError: it is not this worker's to end.
+        NotCountedError: another worker is to end it.
     """
     trial.set_user_attr("begun", trial.number)  # one that is queued again has the number of the trial before
     if is_grid(sweep.space) and key_of(values_of(_frozen(study, trial)), sweep.space) is None:
@@ -214,9 +214,9 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
 
 
 def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Event) -> str:
-    """The name of the trial's folder: that of one before with the same values, whose worker has stopped, or a new one.
+    """The name of the trial's folder: an earlier one's with the same values, whose worker has stopped, or a new one.
 
-    Raises NotCountedError where the trial is not among those that are wanted. It waits until those before it by number
+    Raises NotCountedError if the trial is not among those that are wanted. It waits until all trials with lower numbers
     have chosen their values.
     """
     space = sweep.space
@@ -243,7 +243,7 @@ def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Even
 
 
 def _check_ours(study: optuna.Study, trial: Trial, stopped: Event) -> None:
-    """Raises NotCountedError where this worker is to stop, or others have taken it for dead and the trial from it."""
+    """Raises NotCountedError if this worker should stop, or if others thought it dead and have taken over the trial."""
     if _frozen(study, trial).state != TrialState.RUNNING:
         raise NotCountedError("taken over")
     if stopped.is_set():
@@ -260,7 +260,7 @@ def _run(
     share: tuple[int, int],
     stopped: Event,
 ) -> int:
-    """Runs the script to its end, and returns its status; it is ended where the trial is pruned or not ours."""
+    """Runs the script to its end, and returns its status; it is ended if the trial is pruned or no longer ours."""
     process, reported = start(sweep.script, arguments, folder, share), 0
     try:
         while process.is_alive():

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 IN_CELLS = 16  # classes whose counts can be read in the cells of a matrix of 800 pixels
-PAIRS = 20  # of classes, beside a matrix of more
-CURVES = 8  # in colours; the other classes' are grey
+PAIRS = 20  # of classes, listed beside a larger matrix
+CURVES = 8  # in colours; those of other classes are grey
 STYLES = ("-", "--")
 BINS = 15  # of confidence, as in Guo et al. 2017, "On calibration of modern neural networks"
 
@@ -57,7 +57,7 @@ def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]
 
 
 def _shade(rates: np.ndarray) -> np.ndarray:
-    return np.sqrt(rates)  # else errors of a few per cent could not be seen
+    return np.sqrt(rates)  # otherwise errors of a few per cent would be invisible
 
 
 def _percent(rate: float) -> str:
@@ -65,9 +65,9 @@ def _percent(rate: float) -> str:
 
 
 def shortened(name: str, length: int = 18) -> str:
-    """The name, cut to `length` characters by an ellipsis in its middle: both ends tell names apart.
+    """The name, cut to `length` characters with an ellipsis in the middle, since both ends tell names apart.
 
-    Dollars are escaped, between which matplotlib would read a formula.
+    Dollars are escaped, because matplotlib would read a formula between them.
     """
     half = (length - 1) // 2
     short = name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"
@@ -121,7 +121,7 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         axes.step(*curves[name][:2], where="pre", color="0.85", linewidth=0.6)
     for place, name in enumerate(worst_first[:CURVES]):
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
-        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out what begins with an underscore
+        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out names that begin with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
     start = _corner(list(curves.values()))
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))
@@ -135,13 +135,13 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
 
 
 def _corner(curves: Sequence[PRCurve]) -> float:
-    """Where the axes begin: so that the distance of the worst curve's bend to the corner is a third of the axes."""
+    """Where the axes begin, so that the bend of the worst curve is a third of the axes away from the corner."""
     bends = [np.minimum(curve.recall, curve.precision).max() for curve in curves]
     return max(0.0, np.floor(20 * (1 - 3 * (1 - min(bends)) - 0.01)) / 20)
 
 
 class Calibration(NamedTuple):
-    """By bins of confidence, and the expected calibration error."""
+    """Confidence and accuracy by bins of confidence, and the expected calibration error."""
 
     confidence: np.ndarray  # mean in each bin, (BINS,)
     accuracy: np.ndarray
@@ -175,7 +175,7 @@ def draw_reliability(probabilities: Tensor, labels: Tensor) -> "Figure":
     axes.set_title(f"Expected calibration error {found.error:.2%} in {BINS} bins of {len(labels):,} predictions")
     figure.legend(loc="outside lower center", ncols=3)
     below.bar(left, found.count, color="0.6", **style)
-    below.set_yscale("log", subs=[])  # no minor ticks, which take longer than all else
+    below.set_yscale("log", subs=[])  # no minor ticks, which take longer than everything else
     below.set(xlabel="confidence: probability of the predicted class", ylabel="predictions")
     _grid(axes, below)
     return figure

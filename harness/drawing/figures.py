@@ -1,4 +1,4 @@
-"""Pictures: what all of them share, and those of a regression."""
+"""What all pictures share, and the pictures of a regression."""
 
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
-# Told apart by the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
+# Distinguishable for the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 

@@ -1,6 +1,6 @@
 """Pictures made of many small images: errors, augmented images, kernels, feature maps. Each is one mosaic.
 
-One `imshow` of a mosaic takes a tenth of the time of as many axes. Images are floats in 0..1, (N, C, H, W).
+One `imshow` of a mosaic takes a tenth of the time of that many axes. Images are floats in 0..1, (N, C, H, W).
 """
 
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-WRONG, SHEET, KERNELS = 24, 40, 64  # images on a picture of 800 pixels
+WRONG, SHEET, KERNELS = 24, 40, 64  # images in a picture of 800 pixels
 COLUMNS = 8
-MAPS = 12  # feature maps of a layer
+MAPS = 12  # feature maps per layer at most
 
 
 def mosaic(images: Tensor, columns: int, gap: int, below: int = 0, background: float = 1.0) -> np.ndarray:
@@ -34,7 +34,7 @@ def mosaic(images: Tensor, columns: int, gap: int, below: int = 0, background: f
 
 
 def _show(picture: np.ndarray, title: str, left: float = 0.05, **options: object) -> tuple["Figure", "Axes"]:
-    """A figure of the mosaic 8 inches wide, `left` of them for labels; placed by hand, which is faster."""
+    """A figure of the mosaic, 8 inches wide, with a share `left` for labels; placed by hand, which is faster."""
     width = 8 - left - 0.05
     height = width * picture.shape[0] / picture.shape[1]
     figure, axes = new_figure(size=(8, height + 0.4))
@@ -50,7 +50,7 @@ def _show(picture: np.ndarray, title: str, left: float = 0.05, **options: object
 def _sheet(images: Tensor, columns: int, captions: Sequence[Sequence[tuple[str, str]]], title: str) -> "Figure":
     """Images in rows, each with as many lines of text and colour under it as `captions` has."""
     height, width = images.shape[-2:]
-    gap, line = max(1, width // 12), 0.17 * width * columns / 8  # of text, in pixels of an image
+    gap, line = max(1, width // 12), 0.17 * width * columns / 8  # of text, in image pixels
     lines = len(captions[0])
     below = round(line * lines)
     picture = mosaic(images, columns, gap, below)
@@ -71,7 +71,7 @@ def most_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 
 def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
-    """The images, (n, C, H, W), with what they were taken for, (n, classes), and what they are, (n,)."""
+    """The images, (n, C, H, W), with what they were taken for, (n, classes), and their true classes, (n,)."""
     captions = [
         (
             (f"said {shortened(classes[guess], 10)}, {share:.0%}", COLOURS[1]),
@@ -89,14 +89,14 @@ def draw_augmented(images: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
 
 
 def draw_kernels(name: str, weight: Tensor) -> "Figure":
-    """First-layer kernels, (N, C, H, W): of one channel red is positive and blue negative; of three, as colours."""
+    """First-layer kernels, (N, C, H, W): with one channel, red is positive and blue negative; three are colours."""
     kernels = weight[:KERNELS]
     largest = kernels.abs().amax((1, 2, 3), keepdim=True).clamp(min=1e-12)
-    scaled = 0.5 + kernels / largest / 2  # each by its own largest weight; 0 is in the middle
+    scaled = 0.5 + kernels / largest / 2  # each relative to its own largest weight; 0 is in the middle
     if weight.shape[1] != 3:
         scaled = scaled.mean(1, keepdim=True)
     columns = min(COLUMNS, len(kernels))
-    size = max(1, 60 // weight.shape[-1])  # enlarged, for thin gaps
+    size = max(1, 60 // weight.shape[-1])  # enlarged, so that gaps are thin
     scaled = scaled.repeat_interleave(size, 2).repeat_interleave(size, 3)
     picture = mosaic(scaled, columns, gap=4, background=float("nan") if scaled.shape[1] == 1 else 1.0)
     shown = f"First {len(kernels)}" if len(weight) > KERNELS else "All"
@@ -116,7 +116,7 @@ def draw_feature_maps(image: Tensor, maps: Sequence[tuple[str, Tensor]], label: 
     rows.append(torch.cat([first, blank[1:]]))
     for _, channels in maps:
         low, high = channels.float().flatten().quantile(torch.tensor([0.01, 0.99])).tolist()
-        shown = ((channels[:MAPS].float() - low) / max(high - low, 1e-12)).clamp(0, 1)  # one scale for a layer
+        shown = ((channels[:MAPS].float() - low) / max(high - low, 1e-12)).clamp(0, 1)  # one scale per layer
         large = F.interpolate(shown[:, None], size=(side, side))[:, 0]  # (n, side, side)
         painted = torch.from_numpy(colours(large.numpy())[..., :3]).float().permute(0, 3, 1, 2)  # (n, 3, side, side)
         rows.append(torch.cat([painted, blank[len(painted) :]]))

@@ -1,4 +1,4 @@
-"""What goes on inside a network: its first kernels, the maps that its layers make, the features before its head."""
+"""What happens inside a network: its first kernels, the maps that its layers make, the features before its head."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,9 +10,9 @@ from lit_modules.heads import head_of
 
 
 def first_kernels(net: nn.Module, input_shape: Sequence[int]) -> tuple[str, Tensor] | None:
-    """The first layer's name and weights as images, (outputs, C, H, W); None where they cannot be seen as images.
+    """The first layer's name, and its weights as images, (outputs, C, H, W); None if they cannot be seen as images.
 
-    The first convolution's, or those of a linear layer that gets the whole image.
+    They are those of the first convolution, or of a linear layer that gets the whole image.
     """
     channels, height, width = input_shape
     for name, module in net.named_modules():
@@ -29,7 +29,8 @@ def first_kernels(net: nn.Module, input_shape: Sequence[int]) -> tuple[str, Tens
 def maps_of(net: nn.Module, call: Callable[[], Tensor], at_most: int) -> list[tuple[str, Tensor]]:
     """Names of layers and the maps, (channels, H, W), that they make of the first image of a call.
 
-    They are all layers, all convolutions where that is more than `at_most`, or else some of these, evenly spread.
+    These are all layers; if there are more than `at_most`, all convolutions; and if these are too many, some of them,
+    evenly spread.
     """
     leaves = {name: module for name, module in net.named_modules() if not any(module.children())}
     made = outputs_of(leaves, call)
@@ -44,9 +45,9 @@ def maps_of(net: nn.Module, call: Callable[[], Tensor], at_most: int) -> list[tu
 
 
 def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor | None:
-    """What the head gets in a call, (B, features): means over pixels, or over members; None where that cannot be seen.
+    """The head's input in a call, (B, features), averaged over pixels or members; None if that cannot be seen.
 
-    The head is a layer whose inputs they are, or there is one called `head_input`, whose outputs they are.
+    It is the input of the head, if that is a layer, or the output of the layer called `head_input`.
     """
     before = getattr(net, "head_input", None)
     try:
@@ -63,7 +64,7 @@ def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor | None:
 def outputs_of(
     layers: Mapping[str, nn.Module], call: Callable[[], Tensor], inputs: bool = False
 ) -> dict[str, list[Tensor]]:
-    """What each of the layers that are reached puts out, or gets, each time in a call; on the CPU."""
+    """All outputs, or inputs, of those of the layers that a call reaches, on the CPU."""
     made: dict[str, list[Tensor]] = {}
 
     def keep(name: str) -> Callable[[nn.Module, tuple, Tensor], None]:

@@ -1,4 +1,4 @@
-"""Learning curves as a picture, from a run's event files: they have the epochs before a resume too."""
+"""Learning curves as a picture, from a run's event files, which also have the epochs before a resume."""
 
 import math
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ MARKED = 30  # epochs beyond which markers would hide the curve
 
 
 class Curve(NamedTuple):
-    """A metric by epochs of training done."""
+    """A metric by the number of epochs trained."""
 
     epochs: Sequence[float]
     values: Sequence[float]
 
 
 class Curves(NamedTuple):
-    """Of each metric its curve by stage, "train" and "val", and the learning rate."""
+    """For each metric its curves by stage, "train" and "val"; and the learning rate."""
 
     metrics: dict[str, dict[str, Curve]]
     rate: Curve
@@ -35,7 +35,7 @@ class Curves(NamedTuple):
 
 
 def read_curves(run: Path) -> Curves | None:
-    """What a run logged, by epochs, without the points that are not finite; None where no epoch ended."""
+    """What a run logged, by epochs, without points that are not finite; None if no epoch ended."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(run), size_guidance={"scalars": 0, "tensors": 1, "images": 1, "graph": 1}).Reload()
@@ -43,8 +43,8 @@ def read_curves(run: Path) -> Curves | None:
     if "epoch" not in tags or "train/seconds" not in tags:
         return None
     first = events.Scalars("train/seconds")[0]  # at the end of an epoch, like the other means
-    epoch_at = {event.step: event.value + 1 for event in events.Scalars("epoch")}  # Lightning's numbers begin at 0
-    steps_per_epoch = (first.step + 1) / epoch_at[first.step]  # the step of a mean is the number of the last one
+    epoch_at = {event.step: event.value + 1 for event in events.Scalars("epoch")}  # Lightning counts from 0
+    steps_per_epoch = (first.step + 1) / epoch_at[first.step]  # the step of a mean is that of the epoch's last step
 
     def curve(tag: str, steps_done: int) -> Curve:
         points = [((event.step + steps_done) / steps_per_epoch, event.value) for event in events.Scalars(tag)]
@@ -62,11 +62,11 @@ def read_curves(run: Path) -> Curves | None:
 
 
 def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"]:
-    """A figure by its name, a panel for each metric, with a line at the best epoch; none where no epoch ended."""
+    """A figure by its name, a panel for each metric, with a line at the best epoch; none if no epoch ended."""
     curves = read_curves(run)
     if not curves:
         return {}
-    count = len(curves.metrics) + (len(curves.rate.epochs) > 1)  # of short runs it is not logged, or once
+    count = len(curves.metrics) + (len(curves.rate.epochs) > 1)  # short runs log it once or never
     columns = min(3, count)
     rows = math.ceil(count / columns)
     size = (max(5.0, 3 * columns), 0.4 + 2.8 * rows)

@@ -1,7 +1,7 @@
 """The pictures of a run, in figures/*.png and TensorBoard: what it learnt, and where it is wrong.
 
-Those of the end are drawn from what the test said of each image, and need no second pass over the test set; those
-during training (`--pictures_every`) from what validation said. Nothing random that training draws depends on them.
+The final ones are drawn from the outputs of the test, and need no second pass over the test set; those during training
+(`--pictures_every`) from the outputs of validation. They do not affect the random numbers that training draws.
 """
 
 import sys
@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
-EMBEDDED = 1000  # test images in the projector: their features are computed for it, and written as text
-IN_PR_TAB = 100  # classes: a curve costs a millisecond to write, and a line on one page of TensorBoard
+EMBEDDED = 1000  # test images in the projector, whose features are computed just for it, and written as text
+IN_PR_TAB = 100  # classes; each costs a millisecond, and a line on one page of TensorBoard
 LAYERS = 7  # whose feature maps are drawn
 
 
@@ -82,7 +82,7 @@ def draw_final(
 
 @contextmanager
 def _reported() -> Iterator[None]:
-    """A picture that fails is reported, and costs a run neither its training nor its figures."""
+    """Reports a picture that fails, which must cost a run neither its training nor its metrics."""
     try:
         yield
     except Exception:

@@ -1,4 +1,4 @@
-"""A sheet of images with what a network says of them."""
+"""A sheet of images with a network's predictions."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 SHOWN = 48  # images on a sheet of 960 pixels
 COLUMNS = 8
-UNSURE = 0.6  # a probability below is marked
+UNSURE = 0.6  # probabilities below this are marked
 NAME = 16  # characters that fit below an image
 
 
@@ -23,8 +23,8 @@ def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: S
     """Each image with its label, and below it the file's name.
 
     Args:
-        predicted: the image and the classes' probabilities, (C,), by the file's name.
-        total: how many were predicted.
+        predicted: the image and the class probabilities, (C,), by file name.
+        total: how many images were predicted in all.
     """
     columns = min(COLUMNS, max(3, len(predicted)))  # a title needs its width
     rows = -(-len(predicted) // columns)

@@ -44,7 +44,7 @@ def _flat(tensor: Tensor) -> np.ndarray:
 
 
 def _magnitudes(gradient: np.ndarray) -> np.ndarray:
-    return np.log10(abs(gradient[gradient != 0]))  # of dead units they are 0
+    return np.log10(abs(gradient[gradient != 0]))  # those of dead units are 0
 
 
 def _draw_hills(axes: "Axes", values: Mapping[str, np.ndarray], colour: str) -> None:

@@ -3,8 +3,8 @@
 Each is a module, built as `loss(embedding_size, num_classes, **options)`, from embeddings, (B, D), and labels from
 0 on, (B,), to the batch's mean loss. What it learns itself, such as proxies, is among its parameters.
 
-Where pytorch-metric-learning has one, it is used. On several devices those that compare images with each other see
-the pairs of one device's batch.
+If pytorch-metric-learning has a loss, it is used. On several devices, losses that compare images with each other see
+only the pairs within one device's batch.
 """
 
 from typing import Any

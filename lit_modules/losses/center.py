@@ -1,7 +1,7 @@
 """Center loss: cross-entropy, and each embedding's squared distance from its class's centre.
 
 Wen et al. 2016, "A discriminative feature learning approach for deep face recognition", equations 4 and 5. The centres
-are no parameters: they move as in the paper's algorithm 1, by the batch's mean deviation from them.
+are not parameters: they move as in the paper's algorithm 1, by the batch's mean deviation from them.
 
 Differences from the paper: both losses are means over the batch, not sums, which leaves their ratio as it is, and the
 output layer has no bias: classes differ by direction, which is what cosine distance sees.
@@ -48,7 +48,7 @@ class Center(nn.Module):
         """Moves the centres by the deviations of all devices' batches, so that all devices have the same ones."""
         ones = deviations.new_ones(len(deviations), 1)
         sums = deviations.new_zeros(len(self.centres), deviations.shape[1] + 1)
-        sums.index_add_(0, labels, torch.cat([deviations, ones], dim=1))  # (C, D + 1): the last counts
+        sums.index_add_(0, labels, torch.cat([deviations, ones], dim=1))  # (C, D + 1): the last column counts
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(sums)
         self.centres += self.rate * sums[:, :-1] / (1 + sums[:, -1:])

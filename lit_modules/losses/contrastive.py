@@ -1,10 +1,10 @@
-"""Contrastive loss: pairs of a class are drawn together, others pushed apart up to a margin.
+"""Contrastive loss: pairs of the same class are drawn together, others pushed apart up to a margin.
 
 Hadsell et al. 2006, "Dimensionality reduction by learning an invariant mapping", equation 4, over all pairs of a batch.
 
-Differences from the paper: embeddings have length 1, and like and unlike pairs are averaged apart, for with ten classes
-nine of ten pairs are unlike; pairs without loss do not count. These are pytorch-metric-learning's, whose own
-loss does not square.
+Differences from the paper: embeddings have length 1; like and unlike pairs are averaged separately, because with ten
+classes nine of ten pairs are unlike; and pairs without loss do not count. The last two are from
+pytorch-metric-learning, whose own loss does not square distances.
 """
 
 from pytorch_metric_learning import losses
@@ -17,7 +17,7 @@ class Contrastive(losses.ContrastiveLoss):
     """Mean of d^2 / 2 over pairs of one class, plus mean of max(0, margin - d)^2 / 2 over the others.
 
     Args:
-        margin: distance; none is more than 2.
+        margin: a distance; none is larger than 2.
 
     Raises:
         InputError: the margin is not above 0.

@@ -1,11 +1,11 @@
 """Neighbourhood components analysis on a batch: the log-probability of choosing a neighbour of one's own class.
 
 Goldberger et al. 2004, "Neighbourhood components analysis". Salakhutdinov and Hinton 2007, "Learning a nonlinear
-embedding by preserving class neighbourhood structure", put a network in place of the linear map.
+embedding by preserving class neighbourhood structure", replaced the linear map by a network.
 
-Differences from the paper: the neighbours are the batch's, embeddings have length 1, so that a scale stands for the
-one that the linear map learns, and the mean of log p is maximised, not that of p (the paper's second objective).
-The loss is that of pytorch-metric-learning, which passes over images that are alone with their class.
+Differences from the paper: neighbours are those in the batch; embeddings have length 1, so a fixed scale replaces the
+one that the linear map learns; and the mean of log p is maximised, not that of p (the paper's second objective).
+The loss is that of pytorch-metric-learning, which skips images that are the only ones of their class.
 """
 
 from pytorch_metric_learning import losses

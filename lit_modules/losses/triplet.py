@@ -1,9 +1,9 @@
-"""Triplet loss: an image is to be nearer to one of its class than to one of another, by a margin.
+"""Triplet loss: an image should be nearer to one of its class than to one of another class, by a margin.
 
 Schroff et al. 2015, "FaceNet: a unified embedding for face recognition and clustering": squared distances of embeddings
-of length 1, and for each pair of a class a semi-hard image of another. Hermans et al. 2017, "In defense of the triplet
-loss for person re-identification": distances, and for each image the farthest of its class and the nearest of
-another in the batch. Here distances are not squared. Loss and choice are those of pytorch-metric-learning.
+of length 1, and for each pair of a class a semi-hard image of another class. Hermans et al. 2017, "In defense of the
+triplet loss for person re-identification": distances, and for each image the farthest of its class and the nearest of
+another class in the batch. Here distances are not squared. Loss and mining are those of pytorch-metric-learning.
 """
 
 from pytorch_metric_learning import losses, miners, reducers
@@ -22,8 +22,8 @@ class Triplet(nn.Module):
     """Mean of max(0, d(anchor, same class) - d(anchor, other class) + margin); embeddings have length 1.
 
     Args:
-        margin: distance; none is more than 2.
-        mining: hard, or semihard: farther than the one of the same class, but within the margin.
+        margin: a distance; none is larger than 2.
+        mining: hard, or semihard: farther than the image of the same class, but within the margin.
 
     Raises:
         InputError: there is no such mining, or the margin is not above 0.

@@ -4,7 +4,8 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
-It names the layer that makes its outputs as `head`, see `heads.py`, unless that is its last one of so many outputs.
+A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
+outputs.
 
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
@@ -31,7 +32,7 @@ from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
-    """Every network by its name, but for those in files that cannot be imported."""
+    """Every network by its name, except those in files that cannot be imported."""
     return {name.lower(): getattr(file, name) for file in _files()[0] for name in file.__all__}
 
 
@@ -46,7 +47,7 @@ def _files() -> tuple[list[ModuleType], dict[Path, str]]:
         path = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
         try:
             module = import_module(f"{__name__}.{found.name}")
-        except Exception as error:  # whatever happens in somebody's file
+        except Exception as error:  # anything may happen in somebody's file
             faults[path] = f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}"
             continue
         missing = [name for name in getattr(module, "__all__", ["__all__"]) if not hasattr(module, name)]
@@ -59,9 +60,9 @@ def _files() -> tuple[list[ModuleType], dict[Path, str]]:
 
 
 def _line(error: Exception, path: Path) -> int:
-    """In which line of the file it happened."""
+    """The line of the file in which it happened."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
-    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # of a SyntaxError
+    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # a SyntaxError has it
 
 
 def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A small convolutional network of today's parts: two convolutions with BatchNorm, ReLU and pooling.
+"""A small convolutional network of modern parts: two convolutions with BatchNorm, ReLU and pooling.
 
 The plan is LeNet-5's, with more maps, BatchNorm (Ioffe and Szegedy 2015) and dropout
 (Srivastava et al. 2014). It fits MNIST-like images; any size from 16 x 16 up works.
@@ -35,7 +35,7 @@ class CNN(nn.Module):
         first, second, hidden = widths
         side_h, side_w = ((side // 2 - 4) // 2 for side in (height, width))  # after both stages: 28 -> 14 -> 10 -> 5
         norm2d, norm1d = (nn.BatchNorm2d, nn.BatchNorm1d) if batch_norm else (nn.Identity, nn.Identity)
-        bias = not batch_norm  # its mean takes a bias out again
+        bias = not batch_norm  # its mean cancels a bias
         self.features = nn.Sequential(
             nn.Conv2d(channels, first, kernel_size=5, padding=2, bias=bias),  # 28
             norm2d(first),

@@ -1,7 +1,7 @@
 """DenseNet-BC, as in Huang et al. 2017, "Densely connected convolutional networks", for small images.
 
-`densenet_bc_100_12` is the paper's CIFAR net (depth 100, growth 12) without dropout, which the paper has only
-where it does not augment. `densenet121` is its ImageNet net with the CIFAR stem: one 3x3 convolution of twice the
+`densenet_bc_100_12` is the paper's CIFAR net (depth 100, growth 12) without dropout, which the paper uses only
+without augmentation. `densenet121` is its ImageNet net with the CIFAR stem: one 3x3 convolution of twice the
 growth, at full size, with no max-pooling.
 Convolutions start as in He et al. 2015, "Delving deep into rectifiers", like the paper's.
 """

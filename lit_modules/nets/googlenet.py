@@ -1,7 +1,7 @@
 """GoogLeNet, as in Szegedy et al. 2014, "Going deeper with convolutions", for small images.
 
-Differences from the paper: the stem is one 3x3 convolution at full size, so the stages see 32, 16 and 8 pixels in
-place of 28, 14 and 7. BatchNorm follows each convolution, and two 3x3 convolutions stand for each of 5x5, as in
+Differences from the paper: the stem is one 3x3 convolution at full size, so the stages see 32, 16 and 8 pixels
+instead of 28, 14 and 7. BatchNorm follows each convolution, and two 3x3 convolutions replace each 5x5 one, as in
 Ioffe and Szegedy 2015, "Batch normalization". Local response normalisation and the two auxiliary classifiers are
 left out.
 Convolutions start as in He et al. 2015, "Delving deep into rectifiers"; the paper does not say.
@@ -19,7 +19,7 @@ __all__ = ["GoogLeNet"]
 
 def conv(channels: int, outputs: int, kernel_size: int) -> nn.Sequential:
     """A convolution that keeps the size of the image, BatchNorm and ReLU."""
-    # A convolution before BatchNorm needs no bias: the mean takes it out again.
+    # A convolution before BatchNorm needs no bias, since the mean cancels it.
     convolution = nn.Conv2d(channels, outputs, kernel_size, padding=kernel_size // 2, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
 
@@ -34,7 +34,7 @@ class Inception(nn.Module):
     Args:
         one: maps of the 1x1 path.
         three: maps after the reduction and after the 3x3 convolution.
-        five: maps after the reduction and after the convolutions that stand for 5x5.
+        five: maps after the reduction and after the convolutions that replace the 5x5 one.
         pool: maps of the projection after the pooling.
     """
 

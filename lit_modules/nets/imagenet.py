@@ -1,6 +1,6 @@
-"""Any of torchvision's classification networks, made for ImageNet's photographs, with outputs of one's own.
+"""Any of torchvision's classification networks, made for ImageNet's photographs, with any number of outputs.
 
-Without pretrained weights, which `experiments/finetune.py torchvision:resnet18` adds.
+They come without pretrained weights, which `experiments/finetune.py torchvision:resnet18` adds.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ class ImageNet(nn.Module):
 
     Args:
         arch: its name in torchvision.
-        size: side that images are enlarged to. The pretrained weights know 224; less is faster.
+        size: side to which images are enlarged. The pretrained weights are for 224; less is faster.
 
     Raises:
         InputError: torchvision has no such network.
@@ -27,9 +27,9 @@ class ImageNet(nn.Module):
 
     def __init__(self, input_shape: Sequence[int], num_outputs: int, arch: str = "resnet18", size: int = 224) -> None:
         super().__init__()
-        from torchvision import models  # here, for its import takes seconds that other networks need not wait
+        from torchvision import models  # here, because its import takes seconds that other networks do not need
 
-        # These two give a tuple in training, with the outputs of auxiliary classifiers.
+        # In training, these two return a tuple with the outputs of auxiliary classifiers.
         names = {name: name for name in models.list_models(module=models, exclude=["googlenet", "inception_v3"])}
         self.model = models.get_model(choose("arch", arch, names), weights=None, num_classes=num_outputs)
         self.head = f"model.{output_layer(self.model, num_outputs)}"

@@ -1,7 +1,7 @@
 """LeNet-5, as in LeCun et al. 1998, "Gradient-based learning applied to document recognition".
 
 Differences from the paper: every C3 map sees all six S2 maps, pooling has no learned scale,
-tanh is not stretched, and the outputs are logits for cross-entropy in place of RBF units.
+tanh is not stretched, and the outputs are logits for cross-entropy instead of RBF units.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Linear regression: one linear layer, which starts at 0 as there is no symmetry to break."""
+"""Linear regression: one linear layer, which starts at 0, as there is no symmetry to break."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ __all__ = ["Linear"]
 
 
 class Linear(nn.Module):
-    """One linear layer over all values of the input. Its outputs are as good as logits."""
+    """One linear layer over all values of the input. Its outputs serve as logits too."""
 
     head = "linear"
 

@@ -1,4 +1,4 @@
-"""Multilayer perceptron of any widths and activation, initialised to suit the activation or as one says."""
+"""Multilayer perceptron of any widths and activation, initialised to suit the activation, or as asked for."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -44,7 +44,7 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Tensor], None]]] = {
 
 
 class Residual(nn.Sequential):
-    """Adds what the layers make of x to x. He et al. 2016, "Deep residual learning"."""
+    """Adds the output of the layers to their input. He et al. 2016, "Deep residual learning"."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x + super().forward(x)
@@ -60,7 +60,7 @@ class MLP(nn.Module):
         init: he, xavier or lecun for all layers, or default for what torch draws, weights and biases, from
             U(-1, 1) / sqrt(fan-in); None: what suits the activation, and lecun for the output.
         norm: batch (Ioffe and Szegedy 2015) or layer (Ba et al. 2016), before each activation; None: none.
-        residual: adds a hidden layer's input to its output where both are of one width.
+        residual: adds a hidden layer's input to its output if both have the same width.
 
     Raises:
         InputError: an unknown activation, init or norm, a width below 1, or a dropout outside 0..1.
@@ -105,7 +105,7 @@ class MLP(nn.Module):
 def _linear(fan_in: int, fan_out: int, init: str | None, suitable: Callable[[Tensor], None]) -> nn.Linear:
     linear = nn.Linear(fan_in, fan_out)
     initialise = choose("init", init, INITS) if init else suitable
-    if initialise:  # torch's own is there already
+    if initialise:  # torch has initialised it already
         initialise(linear.weight)
         nn.init.zeros_(linear.bias)
     return linear

@@ -35,9 +35,9 @@ class Unit(nn.Module):
 
 
 class FirstUnit(nn.Module):
-    """Opens a stage, and activates before the two paths part.
+    """Opens a stage, and activates before the two paths split.
 
-    The paper's appendix asks that of the net's first unit, and its code does it wherever the width changes.
+    The paper's appendix asks this of the first unit of the network, and its code does it wherever the width changes.
     """
 
     def __init__(self, channels: int, width: int, stride: int, norm: Norm) -> None:

@@ -1,7 +1,7 @@
 """Residual networks, as in He et al. 2015, "Deep residual learning for image recognition", for small images.
 
 Differences from the paper: the stem is one 3x3 convolution at full size, as for its own CIFAR nets,
-with no max-pooling, so the stages see 32, 16, 8 and 4 pixels in place of 56, 28, 14 and 7. The stride
+with no max-pooling, so the stages see 32, 16, 8 and 4 pixels instead of 56, 28, 14 and 7. The stride
 of a bottleneck is in its 3x3 convolution, so that no pixel is skipped ("v1.5"). The norm can be another.
 Convolutions start as in He et al. 2015, "Delving deep into rectifiers", like the paper's.
 """
@@ -19,7 +19,7 @@ __all__ = ["residual_mnist", "resnet18", "resnet34", "resnet50"]
 
 
 def shortcut(channels: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
-    """The identity where the shape stays, else the paper's option B: a projection."""
+    """The identity if the shape stays the same, otherwise the paper's option B: a projection."""
     if stride == 1 and channels == outputs:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(channels, outputs, kernel_size=1, stride=stride, bias=False), norm(outputs))

@@ -23,7 +23,7 @@ def stage(channels: int, width: int, depth: int) -> nn.Sequential:
     """`depth` convolutions of 3x3, then a pooling that halves the image."""
     layers: list[nn.Module] = []
     for fan_in in [channels] + [width] * (depth - 1):
-        # A convolution before BatchNorm needs no bias: the mean takes it out again.
+        # A convolution before BatchNorm needs no bias, since the mean cancels it.
         convolution = nn.Conv2d(fan_in, width, kernel_size=3, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
     return nn.Sequential(*layers, nn.MaxPool2d(2, ceil_mode=True))
