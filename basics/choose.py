@@ -13,7 +13,7 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
     """Returns `options[name]`.
 
     Raises:
-        InputError: there is no such name; the message has the nearest one, and all.
+        InputError: there is no such name; the message gives the nearest one, and all of them.
     """
     if name in options:
         return options[name]

@@ -76,13 +76,13 @@ class ExponentialAveraging(InTraining):
 
 
 class EqualAveraging(InTraining):
-    """The mean of the weights after each step from the share `start` of the run on; before, the weights themselves.
+    """The mean of the weights after each step from the share `start` of the run on; before that, the weights as they are.
 
     Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization" (SWA), who take the
     weights once an epoch. Lightning's own SWA callback replaces the schedule of the learning rate; this one leaves it.
 
     Raises:
-        InputError: the run has no end of which there could be a share.
+        InputError: the run has no end, so there is no share of it.
     """
 
     def __init__(self, start: float) -> None:

@@ -39,7 +39,7 @@ class Capture(Callback):
         module.captured = CapturedStep(module, graphs, accumulates, say=lambda line: _say(trainer, line))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Layers are frozen, and learn again, from one epoch to the next.
+        # Layers may be frozen or unfrozen between epochs.
         if batch_idx == 0 and (step := _captured(pl_module)):
             step.look_at_module()
 

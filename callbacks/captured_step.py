@@ -244,14 +244,14 @@ def _switch_to(stream: torch.cuda.Stream) -> None:
 
 
 def _host_draws(inputs: Sequence[Tensor]) -> tuple[Any, ...]:
-    """Where the host's random numbers are; torch's only if the inputs' device has its own."""
+    """The states of the host's random generators; torch's only if the inputs' device has its own."""
     numpys = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  what others draw from
     torchs = torch.get_rng_state().tolist() if inputs[0].device.type != "cpu" else None
     return random.getstate(), numpys["key"].tolist(), numpys["pos"], torchs
 
 
 def _with_hooks(module: Learner) -> str:
-    """The class of a part that something follows by a hook; "" where there is none."""
+    """The class of a module that has a hook; "" if there is none."""
     for part in module.modules():
         if has_hooks(part):
             return type(part).__name__

@@ -118,7 +118,7 @@ class LastCheckpoint(RunCheckpoint):
         if epochs < 1:
             raise InputError(f"checkpoint_epochs {epochs}: must be at least 1 epoch")
         for name, value in {"checkpoint_every": steps, "checkpoint_minutes": minutes}.items():
-            if not value >= 0:  # nor NaN
+            if not value >= 0:  # catches NaN too
                 raise InputError(f"{name} {value}: must be 0, for off, or more")
         super().__init__(folder, "last")
         self.epochs, self.steps, self.minutes = epochs, steps, minutes

@@ -42,7 +42,7 @@ class Interruption(Callback):
         self._sent: dist.Work | None = None  # the last exchange of flags
 
     def interrupt(self, signal: int) -> bool:
-        """Takes note of the signal with this number; False where there is no training that could end in order."""
+        """Takes note of the signal with this number; False if no training could end in order."""
         if not self.active or self.trainer is None:
             return False
         self._signal = signal
@@ -63,7 +63,7 @@ class Interruption(Callback):
         handle_no_signals(trainer)
         if trainer.world_size > 1:
             self._flag = torch.zeros(1, dtype=torch.int32)
-            group = dist.new_group(backend="gloo")  # on the CPU, and apart from the gradients'
+            group = dist.new_group(backend="gloo")  # on the CPU, and separate from that of the gradients
             assert isinstance(group, dist.ProcessGroup)  # and not torch's number for the ranks that are in none
             self._group = group
 

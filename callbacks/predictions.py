@@ -18,7 +18,7 @@ class _Outputs(Callback):
     """Gathers what the evaluation steps return of each sample, and the last parts of the batches."""
 
     def __init__(self) -> None:
-        self.seen: list[tuple[Tensor, Tensor]] = []  # of the running evaluation, this rank's part
+        self.seen: list[tuple[Tensor, Tensor]] = []  # this rank's part of the current evaluation
 
     def _keep(self, outputs: Any, batch: Any) -> None:
         if outputs is not None:
@@ -91,10 +91,10 @@ class TestOutputs(_Outputs):
 
 
 def _gather(pl_module: LightningModule, own: Tensor) -> Tensor:
-    """All ranks' rows, (N, ...), in the order of the data, where each rank has its own, (n, ...)."""
+    """All ranks' rows, (N, ...), in the order of the data, from each rank's own, (n, ...)."""
     counts = _all_gather(pl_module, torch.tensor(len(own), device=own.device))
     longest, total = int(counts.max()), int(counts.sum())
-    padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, where n does not divide
+    padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, if N is not a multiple
     rows = _all_gather(pl_module, F.pad(own, padding))  # (ranks, n, ...)
     return rows.transpose(0, 1).flatten(0, 1)[:total]  # (n, ranks, ...) -> (N, ...)
 

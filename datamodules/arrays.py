@@ -36,7 +36,7 @@ def read_arrays(folder: Path, image_shape: tuple[int, ...], num_classes: int) ->
 
     Raises:
         MissingFileError: one of the files is missing.
-        InputError: a file is no array, has another type or shape, its labels leave
+        InputError: a file is not an array or has the wrong type or shape, labels are outside
             0..num_classes-1, or images and labels differ in number. The message names the file.
     """
     arrays = ImageArrays(*(_open(folder / name) for name in FILES))
@@ -64,7 +64,7 @@ def _open(path: Path) -> np.ndarray:
         array = np.load(path, mmap_mode="c", allow_pickle=False)
     except FileNotFoundError:
         raise MissingFileError(f"{path}: missing; complete the folder, or remove it to have it made anew") from None
-    except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no header, a broken one, a pickle, cut off
+    except (ValueError, EOFError, OSError, tokenize.TokenError) as error:  # no or a broken header, a pickle, cut off
         raise InputError(f"{path}: not a readable array ({str(error).splitlines()[0]})") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path}: not one array but an archive of several")

@@ -188,13 +188,13 @@ def parse_augmentations(text: str) -> list[Augmentation]:
     """Reads "crop:4,flip" as the list of functions to apply, in that order.
 
     Raises:
-        InputError: an unknown name, or an amount that is no positive number or not wanted.
+        InputError: a name is unknown, or an amount is not a positive number or not allowed.
     """
     return [_as_function(*_parse_one(part)) for part in _parts(text)]
 
 
 def check_sizes(text: str, height: int, width: int) -> None:
-    """Raises InputError where an augmentation cannot be, or leaves nothing, of images of that many pixels."""
+    """Raises InputError if an augmentation is impossible for images of this size, or would leave nothing of them."""
     for part in _parts(text):
         name, amount = _parse_one(part)
         if name in IN_PIXELS and amount is not None and amount >= min(height, width):

@@ -41,7 +41,7 @@ class BatchModule(LightningDataModule):
     train_indices: np.ndarray  # from `setup` on, as the next
     val_indices: np.ndarray
     classes: Sequence[str]  # of a classification; their names, in the order of the labels
-    samples = "images"  # what the data consist of, for messages
+    samples = "images"  # what the data consist of, in messages
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class BatchModule(LightningDataModule):
         return self.test_dataloader()
 
     def state_dict(self) -> dict[str, Any]:
-        """What a resumed run has to have in common with the one it continues."""
+        """What a resumed run must have in common with the one it continues."""
         assert self.trainer is not None  # whose checkpoint it is for
         batch, accumulated = self.batch_size * self.trainer.world_size, self.trainer.accumulate_grad_batches
         within_epoch, split = not self.trainer.is_last_batch, self.split_fingerprint()

@@ -21,8 +21,8 @@ def infer_kinds(
         rare: categories with fewer rows than this share one place.
 
     Raises:
-        InputError: a column that is not among the `categories` has dates, or text that mostly would be lost as rare;
-            or a column has another text in each row.
+        InputError: a column that is not among the `categories` has dates, or text that would mostly be lost as rare;
+            or a column has a different text in every row.
     """
     kinds: dict[str, Kind] = {}
     for name in columns:
@@ -45,7 +45,7 @@ def _kind_of(counts: pd.Series) -> str:
         forms["number" if looks_numeric(text) else form_of(text)] += count
     del forms[""]
     if forms["number"] > MOSTLY * counts.sum():
-        return "number"  # what is written otherwise is a mistake
+        return "number"  # values written differently are mistakes
     written = Counter({form: rows for form, rows in forms.items() if form != "number"})
     return written.most_common(1)[0][0] if written and forms.total() > MOSTLY * counts.sum() else "category"
 

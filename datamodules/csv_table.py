@@ -20,10 +20,10 @@ class CsvOptions:
     """What becomes of the columns of a table.
 
     Args:
-        log_target: learn the target's logarithm; of a regression.
+        log_target: in a regression, learn the target's logarithm.
         id_column: a column that numbers the rows, and says nothing.
         drop: columns to leave out.
-        categories: columns whose numbers are names.
+        categories: columns whose numbers are only names.
         ordinals: levels of columns that have an order, the lowest first, such as '{size: [S, M, L]}'; "NA" is a missing
             value.
         log1p: skewed: logarithms of skewed numbers; none.
@@ -66,7 +66,7 @@ class CsvTable(TableData):
         options: those of `CsvOptions`.
 
     Raises:
-        InputError: an argument is out of range, or two of them give one column two parts to play.
+        InputError: an argument is out of range, or two of them give one column different roles.
     """
 
     name = "table"

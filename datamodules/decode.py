@@ -82,7 +82,7 @@ def _cores() -> int:
 
 
 def with_bar(results: Iterable[T], total: float) -> Iterable[T]:
-    """The results, with a bar on stderr while they come if that is a terminal."""
+    """The results, with a bar on stderr while they arrive, if that is a terminal."""
     if sys.stderr.isatty():
         return track(results, "decoding", total, console=Console(stderr=True), transient=True)
     return results
@@ -105,7 +105,7 @@ def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
     Args:
         least: pixels that each side keeps, if it has as many.
     """
-    if not path.is_file():  # a pipe would be waited for
+    if not path.is_file():  # opening a pipe would wait
         raise MissingFileError("no file, or a link to none")
     with Image.open(path, formats=FORMATS) as image:
         change = Change(_kind(image), image.size)
@@ -115,7 +115,7 @@ def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
 
 
 def _kind(image: ImageFile.ImageFile) -> str | None:
-    """What the file has in place of 8-bit RGB."""
+    """What the file has instead of 8-bit RGB."""
     # Pillow reads 16-bit colour as 8-bit, and only the decoder's arguments tell, as in "RGB;16B".
     # "BGR;16" means 5, 6 and 5 bits.
     if image.mode.startswith("I") or re.search(r"[^R];16", str(image.tile)):

@@ -95,7 +95,7 @@ class ImageFolder(ImageData):
         skip_bad: bool = False,
     ) -> None:
         super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
-        if image_size < 16:  # the networks' least
+        if image_size < 16:  # the least that networks take
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
         self.skip_bad = skip_bad

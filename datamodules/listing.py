@@ -43,7 +43,7 @@ def list_images(root: Path) -> Listing:
 
     Raises:
         MissingFileError: there is no train/.
-        InputError: fewer than two classes, an empty class, a class that train/ lacks, or one that is a link to another.
+        InputError: there are fewer than two classes, an empty one, one that train/ lacks, or one that links to another.
     """
     with reading(root):
         folders = _visible(root)[0] if root.is_dir() else []
@@ -156,7 +156,7 @@ def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str,
     """The files of each class in each split, and the links that were skipped, by their names relative to `root`.
 
     Raises:
-        InputError: a split, or a class, is a link to one that is read already.
+        InputError: a split, or a class, is a link to one that has been read already.
     """
     folders = [root / split for split in splits]
     walk = Walk(root)

@@ -109,7 +109,7 @@ def read_pickled_splits(path: Path) -> dict[str, Split]:
 
     Raises:
         MissingFileError: there is no such file.
-        InputError: it is cut off, asks for anything but arrays, or has other types or shapes. The message names it.
+        InputError: it is cut off, asks for anything but arrays, or has wrong types or shapes. The message names it.
     """
     with reading(path):
         if not path.is_file():
@@ -141,6 +141,6 @@ def _checked(source: str, images: _Array, labels: _Array) -> Split:
         raise InputError(f"{source}: need {len(rows)} whole numbers as labels, got {classes.dtype} {classes.shape}")
     if not len(rows):
         raise InputError(f"{source}: no images")
-    if not (rows.min() >= 0 and rows.max() <= 1):  # false where one is not a number
+    if not (rows.min() >= 0 and rows.max() <= 1):  # false if one is not a number
         raise InputError(f"{source}: need pixels from 0 to 1, got {rows.min():g} to {rows.max():g}")
     return Split(rows.astype(np.float32), classes.astype(np.int64))

@@ -50,7 +50,7 @@ class TableData(BatchModule, ABC):
     name: str
     target: str  # its column
     preprocessing: dict[str, Any]  # from `setup` on
-    id_column = ""  # of the column that numbers the rows; "" for none
+    id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
     similar_labels = "refuse"
@@ -58,7 +58,7 @@ class TableData(BatchModule, ABC):
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
-        self.classes: list[str] = []  # of a classification
+        self.classes: list[str] = []  # in a classification
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
 
     @abstractmethod

@@ -1,6 +1,6 @@
 """CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is let through.
 
-A byte-order mark, CRLF line ends, blanks around values and blank lines at the end are accepted. Every other departure
+A byte-order mark, CRLF line ends, spaces around values and blank lines at the end are accepted. Any other departure
 from a table of equally long rows is an InputError that names the file, the line, the column and the value.
 """
 
@@ -41,7 +41,7 @@ def read_csv(path: Path) -> Table:
 
     Raises:
         MissingFileError: it is not there.
-        InputError: it is no such file, a row is short or long, or a column's name is empty or there twice.
+        InputError: it is no such file, a row is too short or too long, or a column's name is empty or occurs twice.
     """
     records = _records(str(path), _text(path))
     if not records:
@@ -115,7 +115,7 @@ def _check_names(source: str, header: Sequence[str]) -> None:
 
 
 def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Raises InputError where the names are a row of data: numbers, or texts that are among their columns' values."""
+    """Raises InputError if the names are a row of data: numbers, or texts that are among their columns' values."""
     numbers = [bool(NUMBER.fullmatch(name)) for name in header]
     numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # as pandas and numpy do
     seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
@@ -130,7 +130,7 @@ def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[s
 
 
 def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
-    """Raises InputError where a `needed` column is missing, or there is one neither needed nor `allowed`.
+    """Raises InputError if a `needed` column is missing, or if one is neither needed nor `allowed`.
 
     Args:
         allowed: columns that mean something else; None for any others.
@@ -156,7 +156,7 @@ def _nearest(name: str, others: Sequence[str]) -> str | None:
 
 
 def check_filled(table: Table, columns: Collection[str]) -> None:
-    """Raises InputError where one of the `columns` has no value in any row."""
+    """Raises InputError if one of the `columns` has no value in any row."""
     for name in columns:
         if table.cells[name].isin(MISSING).all():
             first = table.cells[name].iloc[0]
@@ -164,7 +164,7 @@ def check_filled(table: Table, columns: Collection[str]) -> None:
 
 
 def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
-    """Raises InputError where an ordinal has a value that is none of its levels. (In new rows it is a missing one.)"""
+    """Raises InputError if an ordinal has a value that is none of its levels. (In new rows that counts as missing.)"""
     for name, levels in kinds.items():
         if not isinstance(levels, str):
             cells = table.cells[name]
@@ -173,7 +173,7 @@ def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
 
 
 def check_unique(table: Table, column: str) -> None:
-    """Raises InputError where a value of the `column` is missing or comes twice."""
+    """Raises InputError if a value of the `column` is missing or occurs twice."""
     values = table.cells[column]
     for line in values.index[values.isin(MISSING)][:1]:
         raise fault(table.source, "is missing", line, column, values[line])
@@ -211,7 +211,7 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
         form: number, or one of `written_numbers`.
 
     Raises:
-        InputError: a value is no number, or none that can be computed with.
+        InputError: a value is not a number, or not one that can be computed with.
     """
     cells = table.cells[column]
     values = {text: _number(text, form) for text in cells.unique()}
@@ -225,7 +225,7 @@ def complete_numbers(table: Table, column: str) -> np.ndarray:
     """The column as float64, (N,).
 
     Raises:
-        InputError: a value is missing or no number.
+        InputError: a value is missing or not a number.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:
@@ -261,7 +261,7 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
         positive: it must be, because its logarithm is wanted.
 
     Raises:
-        InputError: a value is missing, no number, or not `positive`, or all are the same.
+        InputError: a value is missing, not a number or not `positive`, or all are the same.
     """
     cells = table.cells[column]
     for line in cells.index[cells.isin(MISSING)][:1]:

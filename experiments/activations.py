@@ -137,7 +137,7 @@ DEFAULTS = ActivationFlags()
 
 
 def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
-    """Draws activations, and the gradient norms by layer of deep networks with each."""
+    """Draws activations, and the gradient norms, layer by layer, of deep networks with each of them."""
     names = list(dict.fromkeys(flags.activation.split(",")))
     for name in names:
         choose("activation", name, ACTIVATIONS)

@@ -54,9 +54,9 @@ RECIPES = by_net(
     ),
 )
 
-# speednet in seconds, on one card: `benchmarks/recipes.py speedrun` trains it. The widths and, in the terms of our
-# Muon, the rates are those of Jordan 2024's second version. A run of so few steps wants BatchNorm to forget sooner,
-# and no cutout.
+# speednet in seconds on one GPU, as `benchmarks/recipes.py speedrun` trains it. The widths and, translated to our Muon,
+# the rates are those of the second version of Jordan 2024. With so few steps, BatchNorm has to forget sooner, and
+# cutout does not pay.
 ON_A_CARD = ImageFlags(
     net="speednet",
     net_args={"widths": [[64, 64], [256, 256], [256, 256]], "norm_momentum": 0.4, "whitening_eps": 5e-4},

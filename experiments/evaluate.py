@@ -35,10 +35,10 @@ class EvaluationFlags(TrainerFlags):
     """What is evaluated on.
 
     Args:
-        data: evaluate on another data set of such images and classes, by its name; null: that of the training.
-        data_dir: folder that holds it; null: that of the training.
-        sample: use the embedded sample; null: if the training did.
-        precision: of the computation, such as 32-true; null: that of the training.
+        data: name of another data set with such images and as many classes; null: the one it was trained on.
+        data_dir: folder that holds it; null: the folder used in training.
+        sample: use the embedded sample; null: if training did.
+        precision: of the computation, such as 32-true; null: the precision used in training.
     """
 
     data: str | None = None
@@ -74,7 +74,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
 
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
-    """Raises InputError where the model cannot take the data, or its data have changed and are not `chosen`."""
+    """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
     shape, classes = tuple(data.input_shape), len(data.classes)
     wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):

@@ -110,7 +110,7 @@ def _load_image_model(read: Checkpoint) -> Stages:
 
 
 def _data_of(read: Checkpoint) -> ImageData | None:
-    """The data set that the checkpoint tells of, not yet read; None where it tells of none."""
+    """The data set named in the checkpoint, not yet read; None if it names none."""
     try:
         data = load_data(read)
     except InputError:
@@ -138,7 +138,7 @@ def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
         "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
         "outputs": ", ".join(module.outputs),
         "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
-        "mean": json.dumps(options["mean"]),  # of the values in 0..1; inside, for information
+        "mean": json.dumps(options["mean"]),  # of values in 0..1; for information, since the file applies it itself
         "std": json.dumps(options["std"]),
         "checkpoint": source.name,
     }

@@ -24,13 +24,13 @@ from harness.training.pretrained import TORCHVISION
 DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 
 
-# Rates below those that nets start from elsewhere here, most so for the backbone: what it learned is to be kept.
+# Lower rates than in the recipes, and lowest for the backbone, which should keep what it has learned.
 @dataclass(frozen=True, kw_only=True)
 class FineTuneFlags(ImageFlags):
     """What the network goes on to; the checkpoint says which it is.
 
     Args:
-        data: the data set to go on to: mnist, fashion_mnist, cifar10, cifar100 or own_images.
+        data: the data set to learn: mnist, fashion_mnist, cifar10, cifar100 or own_images.
         lr: highest learning rate of the head.
         backbone_lr: highest learning rate of all other layers; null: that of the head.
         image_size: for own_images, see own_images.py.

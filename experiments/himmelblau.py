@@ -138,9 +138,9 @@ class HimmelblauFlags(StudyFlags):
             adamw.
         lr: initial learning rate; null: each optimizer's own, from a table in the script.
         lr_decay: constant, step, linear, cosine or onecycle.
-        steps: of each optimizer.
-        side: of the grid of starts, with one start at random in each of its cells.
-        seed: of the places of the starts in their cells.
+        steps: how many each optimizer takes.
+        side: cells along each side of the grid of starts; each cell has one start at a random place.
+        seed: of these places.
     """
 
     optimizer: str = "sgd,momentum,nesterov,adagrad,rmsprop,adam"

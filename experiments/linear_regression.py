@@ -106,7 +106,7 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
         figures["gradients"] = draw_gradients(by_hand, by_differences)
     truth = None if flags.csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
-    # A descent that diverges was refused above, before anything is written.
+    # A descent that diverges has been refused above, before anything is written.
     return Study("linear_regression", flags, flags.method, started).conclude(metrics, figures)
 
 
@@ -135,7 +135,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
     """The columns `x` and `y` of a file.
 
     Raises:
-        InputError: a column or a value is missing or no number, there are too few rows, or x is always the same.
+        InputError: a column or a value is missing or not a number, there are too few rows, or x is always the same.
     """
     from datamodules.tables import check_columns, complete_numbers, read_csv  # here, because pandas takes half a second
 
@@ -172,7 +172,7 @@ def _descend(method: str, data: Points, batch: int, lr: float | None, epochs: in
         descent = descend(gradient, data, batch, rate, epochs, seed)
     slope, height = descent.path[-1]
     first, last = (data.y**2).mean(), ((slope * data.z + height - data.y) ** 2).mean()
-    if not last <= 10 * first:  # near the minimum, small batches may well end above where they began
+    if not last <= 10 * first:  # near the minimum, small batches may well end higher than they began
         raise InputError(
             f"--lr {rate:g}: descent in batches of {batch} diverges; try --lr {default_rate(data, batch):.2g}"
         )

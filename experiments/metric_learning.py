@@ -68,10 +68,10 @@ class MetricFlags(EmbedderOptions, FitFlags):
         net: name of the network, one of lit_modules/nets.
         net_args: options of the network, such as --net_args.dropout 0.2.
         embedding_size: dimension of the embedding; 2 is drawn as it is.
-        batch_size: images per device and step; pairs and triplets are made of these.
+        batch_size: images per device and step; pairs and triplets are formed among these.
         augment: augmentations of the training images (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images.
-        baselines: compare with PCA and linear NCA of the pixels, of the same dimension.
+        baselines: compare with PCA and linear NCA of the pixels, at the same dimension.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         sample: use the embedded sample, which needs no files; --sample false for the whole set.
     """
@@ -92,19 +92,19 @@ class MetricFlags(EmbedderOptions, FitFlags):
     baselines: bool = True
     data_dir: str = "data"
     sample: bool = True
-    monitor: str | None = "val/map"  # finer than precision_at_1, which a small split lets reach 1
+    monitor: str | None = "val/map"  # finer than precision_at_1, which reaches 1 on a small split
     channels_last: bool = True
 
 
 # Where a loss does better with other values; command-line flags override these.
 RECIPES = {
-    "contrastive": MetricFlags(loss="contrastive", lr=0.3),  # gradients shrink as most pairs reach the margin
+    "contrastive": MetricFlags(loss="contrastive", lr=0.3),  # gradients shrink as more and more pairs reach the margin
 }
 DEFAULTS = MetricFlags()
 
 
 def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
-    """Trains an embedding of images, and retrieves from the training images those nearest to each test image."""
+    """Trains an embedding of images, and retrieves the training images that are nearest to each test image."""
     seed_everything(flags.seed, verbose=False)
     kind = choose("data", flags.data, DATA)
     images = kind(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)
@@ -120,7 +120,7 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
 
 
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
-    """Raises InputError where there is nothing to learn or to retrieve."""
+    """Raises InputError if there is nothing to learn or to retrieve."""
     arrays = images.arrays
     if len(images.val_indices) < 2:
         raise InputError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")

@@ -29,7 +29,7 @@ from harness.tasks.classification import ImageFlags, classify
 from harness.tasks.launch import by_net
 
 # What each net does well with here; command-line flags override these.
-LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # writing leans, and varies in size and place
+LIGHT_DISTORTIONS = "rotate:10,zoom:0.1,crop:2"  # handwriting leans, and varies in size and position
 ONECYCLE = ImageFlags(lr=0.1, batch_size=128, lr_decay="onecycle", augment=LIGHT_DISTORTIONS)
 CONVOLUTIONS = replace(ONECYCLE, weight_decay=5e-4, channels_last=True)
 RECIPES = by_net(

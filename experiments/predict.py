@@ -81,7 +81,7 @@ def main(
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
-    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # each once
+    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
@@ -127,7 +127,7 @@ def _find(name: str) -> list[Path]:
 
 
 def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
-    """The file as the network is to see it, grey or RGB; grey ink fills a `share` of the square, or stays as it is."""
+    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
     channels, size, _ = model.hparams["input_shape"]
     if channels == 3:
         image, _ = decode(path, size)

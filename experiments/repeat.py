@@ -81,7 +81,7 @@ def main(
 
 
 def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
-    """Runs the seeds that have not finished, so many at a time; returns those that have failed."""
+    """Runs the seeds that have not finished, `jobs` at a time, and returns those that have failed."""
     for folder in folders.values():
         await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]

@@ -54,8 +54,8 @@ class SweepFlags:
 
     Args:
         vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
-        trials: how many, by all workers of the study together; more than before adds to it. No more than there are
-            configurations.
+        trials: how many, by all workers of the study together, and at most one for each configuration; a higher number
+            than before adds to the study.
         metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
         prune: end runs that fall behind.
         storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.

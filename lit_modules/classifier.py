@@ -99,7 +99,7 @@ class Classifier(Stages):
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
         self.frozen = False  # whether only the head learns now
-        self.configure_optimizers()  # so that a wrong option is refused now
+        self.configure_optimizers()  # refuses a wrong option now
         if chosen.freeze_epochs:
             head_of(self.net)  # the same
 
@@ -151,7 +151,7 @@ class Classifier(Stages):
         if not self.hparams["freeze_epochs"]:
             return
         self.frozen = self.current_epoch < self.hparams["freeze_epochs"]
-        self.net.train(not self.frozen)  # BatchNorm keeps its statistics too
+        self.net.train(not self.frozen)  # freezes BatchNorm's statistics too
         for parameter in self._backbone():
             # DistributedDataParallel waits for all gradients, so they are computed there, and dropped below.
             parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)

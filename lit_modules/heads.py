@@ -17,7 +17,7 @@ NO_MATRICES = (nn.Embedding, nn.EmbeddingBag, nn.LayerNorm, nn.RMSNorm)
 
 
 def output_layer(net: nn.Module, num_outputs: int) -> str | None:
-    """The name of the last linear layer or convolution that has so many outputs; None where there is none."""
+    """The name of the last linear layer or convolution with so many outputs; None if there is none."""
     layers = {name: module for name, module in net.named_modules() if isinstance(module, nn.Linear | Convolution)}
     fitting = [name for name, layer in layers.items() if len(layer.weight) == num_outputs]
     return fitting[-1] if fitting else None

@@ -51,7 +51,7 @@ class Muon(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         for name, value in {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}.items():
-            if not value >= 0 or (name == "momentum" and value >= 1):  # nor NaN, which is not less than 0
+            if not value >= 0 or (name == "momentum" and value >= 1):  # catches NaN too, which is not less than 0
                 raise InputError(f"{name} {value}: out of its range")
         defaults = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
         super().__init__(params, defaults)
@@ -156,7 +156,7 @@ def stacks(shapes: tuple[tuple[int, int], ...], least_budget: float = 0.0) -> tu
 
 
 def orthogonalize_(tensors: Sequence[Tensor]) -> None:
-    """Makes each matrix about U V^T of its singular value decomposition U S V^T, by Newton and Schulz's iteration."""
+    """Turns each matrix U S V^T (its singular value decomposition) into about U V^T, by Newton-Schulz iteration."""
     if any(hasattr(tensor, "full_tensor") for tensor in tensors):
         orthogonalize_parts_(tensors)
         return

@@ -20,7 +20,7 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
         flag: the flag that they come from, such as net_args.
 
     Raises:
-        InputError: an option that it does not have, or a value of another type or out of its range.
+        InputError: an option is unknown, or a value has the wrong type or is out of its range.
     """
     known = dict(list(_parameters(maker).items())[2:])
     for option, value in options.items():

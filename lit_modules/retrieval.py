@@ -64,7 +64,7 @@ def retrieve(
     def rank(part: slice) -> Retrieval:
         keys = _distances(rows[part], everything).astype(np.int32)
         keys <<= 1
-        keys |= wanted[part, None] == found  # the last bit: of equals, images of another class go first
+        keys |= wanted[part, None] == found  # the last bit: among equals, images of another class go first
         if itself is not None:
             keys[np.arange(len(keys)), itself[part]] = FARTHEST
         keys.sort(axis=1)
@@ -78,7 +78,7 @@ _NOTHING = Retrieval(np.zeros(0, np.int64), np.zeros(0), np.zeros(0))
 
 
 def check_labels(labels: np.ndarray, gallery_labels: np.ndarray) -> None:
-    """Raises InputError where a query's class is not in the gallery."""
+    """Raises InputError if a query's class is not in the gallery."""
     if missing := sorted(set(labels.tolist()) - set(gallery_labels.tolist())):
         row = int((labels == missing[0]).argmax())
         raise InputError(f"label {missing[0]} of query {row}: no image of the gallery has it")
@@ -105,7 +105,7 @@ def nearest(queries: Tensor, gallery: Tensor, k: int, chunk: int = CHUNK) -> Ten
 
 
 def check_k(k: int, available: int, flag: str = "") -> None:
-    """Raises InputError where there are no k nearest."""
+    """Raises InputError if there are fewer than k to choose from, or k is below 1."""
     if not 1 <= k <= available:
         raise InputError(f"{flag}k {k}: must be from 1 to {available}, the number of images in the gallery")
 

@@ -32,7 +32,7 @@ class Stages(LightningModule, ABC):
     Attributes:
         metrics: what each stage logs, in the order of a report.
         options_type: the dataclass whose fields are its keyword arguments besides those in its signature.
-        captured: what runs `learn` as CUDA graphs, while a training has it so.
+        captured: what runs `learn` as CUDA graphs, during a training that does so.
     """
 
     net: nn.Module
@@ -54,10 +54,10 @@ class Stages(LightningModule, ABC):
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: Any, *args: Any, **kwargs: Any) -> "Self":
-        """Lightning's, of which nothing in the file is executed and no address is fetched.
+        """Lightning's, but nothing in the file is executed, and no address is fetched.
 
         Raises:
-            InputError: it is an address, which Lightning would download unchecked.
+            InputError: the path is an address, which Lightning would download unchecked.
             InputFileError: it cannot be read.
         """
         kwargs.setdefault("weights_only", True)

@@ -29,8 +29,8 @@ T = TypeVar("T")
 
 VAL_IMAGES = 300
 PLAIN_NET: dict[str, Any] = {"widths": [8, 16, 64], "dropout": 0.0, "batch_norm": False}
-NEVER = 10**9  # epochs: only a training's end is saved
-# Nets this small are faster on a CPU than on an accelerator.
+NEVER = 10**9  # epochs: only the end of a training is saved
+# Networks this small are faster on a CPU than on an accelerator.
 ON_CPU = FitFlags(
     accelerator="cpu", devices=1, enable_progress_bar=False, pictures=False, checkpoint_epochs=NEVER, monitor=None
 )

@@ -66,7 +66,7 @@ def draw_paths(points: Points, descents: dict[str, Descent]) -> "Figure":
 
 
 def _path(axes: "Axes", way: np.ndarray, best: np.ndarray) -> None:
-    dense = len(way) > 1000  # there the places that were visited say more than the lines between them
+    dense = len(way) > 1000  # then the points visited say more than the lines between them
     width, size = (0.25, 1.5) if dense else (1.2, 4.0)
     w, b = way[:: -(-len(way) // DRAWN)].T
     axes.plot(w, b, color=COLOURS[1], linewidth=width, marker=".", markersize=size)

@@ -105,6 +105,6 @@ def taps(operation: Operation) -> Tensor:
     for parameter in layer.parameters():
         nn.init.constant_(parameter, float(parameter.ndim > 1))  # weights of 1, no bias
     if isinstance(layer, nn.Conv1d) and operation.padding:
-        layer.padding = (0,)  # its cells are inputs here
+        layer.padding = (0,)  # its cells are among the inputs here
     with torch.no_grad():
         return layer(torch.eye(CELLS + 2 * operation.padding).unsqueeze(1))[:, 0] > 0

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def check_folds(settings: Settings, folds: int, weight_decays: list[float]) -> None:
-    """Raises InputError where the cross-validation could not run to its end."""
+    """Raises InputError if the cross-validation could not run to its end."""
     if not 2 <= folds <= settings.images:
         raise InputError(f"folds {folds}: must be from 2 to the number of images, {settings.images}, or 0 for none")
     if not weight_decays or len(set(weight_decays)) < len(weight_decays):

@@ -39,7 +39,7 @@ def splits_of(data: BatchModule) -> dict[str, Split]:
 
 
 def fingerprints(samples: np.ndarray) -> np.ndarray:
-    """A number for each of the samples, (N, ...), the same for equal ones alone: 64 bits of BLAKE2."""
+    """A number for each of the samples, (N, ...), equal only for equal samples: 64 bits of BLAKE2."""
     digests = b"".join(blake2b(sample.tobytes(), digest_size=8).digest() for sample in samples)
     return np.frombuffer(digests, np.uint64)  # (N,)
 

@@ -48,11 +48,11 @@ LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest, as schedules an
 DIVERGED, DIVERGED_ADAPTIVE = 1.5, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
-OURS |= {"deterministic", "benchmark"}  # on which the time of a step depends
+OURS |= {"deterministic", "benchmark"}  # they change the time of a step
 
 
 def examine(name: str, model: Stages, data: BatchModule, flags: FitFlags) -> NoReturn:
-    """Prints the findings, and ends the process: with status 0 where all are as expected, else with 1."""
+    """Prints the findings, and ends the process, with status 0 if all are as expected, otherwise 1."""
     print(f"{name}: {model.hparams['net']}, {num_parameters(model):,} parameters; nothing is trained", flush=True)
     count = wrong = 0
     with tempfile.TemporaryDirectory() as folder:
@@ -112,7 +112,7 @@ def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iter
     if numbers != 0:
         inputs = next(iter(data.val_dataloader()))[0]  # not augmented
         yield check_input(model, inputs, slice(numbers))
-    if type(model) in LOSSES_OF:  # those of pairs have no usual value
+    if type(model) in LOSSES_OF:  # losses of pairs have no usual value
         yield check_initial_loss(model, batches[0])
     yield check_units(model, batches)
     yield from check_learning(model, batches[0])

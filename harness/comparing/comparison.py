@@ -30,7 +30,7 @@ class Group(NamedTuple):
     runs: list[Run]
 
     def values(self, metric: str) -> list[float]:
-        """Of all the runs; none where one of them has no such figure, since a mean of the others would flatter."""
+        """The values of all runs; empty if one of them has none, since a mean of the others would flatter."""
         values = [value for run in self.runs if (value := number(run.metrics.get(metric))) is not None]
         return values if len(values) == len(self.runs) else []
 

@@ -65,7 +65,7 @@ def next_cell(space: Space, taken: Collection[Any]) -> dict[str, str] | None:
 
 
 def draw_new(space: Space, taken: Collection[Any]) -> dict[str, Any] | None:
-    """Random values that are not taken; None where there may be none."""
+    """Random values that are not taken; None if none were found."""
     source = random.Random()
     for _ in range(DRAWS):
         values = {name: its.draw(source) for name, its in space.items()}

@@ -36,7 +36,7 @@ from harness.processes.pools import take_share
 from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-OURS = ("--run_dir", "--resume")  # what whoever starts a script says itself
+OURS = ("--run_dir", "--resume")  # set by whoever starts a script
 LOOK_SECONDS = 0.1  # from one look at a run that is to end to the next
 
 
@@ -102,7 +102,7 @@ def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
 
 
 def finished(folder: Path) -> Path | None:
-    """The run directory in `folder` whose run has come to its end."""
+    """The run directory in `folder` whose run has finished."""
     return next(iter(_runs(folder, State.FINISHED)), None)
 
 

@@ -82,7 +82,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
     Raises:
         InputError: the database cannot be used.
     """
-    with FileLock(sweep.folder / CLAIM):  # two that make the tables at the same time would be in each other's way
+    with FileLock(sweep.folder / CLAIM):  # two workers must not create the tables at the same time
         try:
             storage = optuna.storages.RDBStorage(
                 sweep.storage,
@@ -91,7 +91,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
                 grace_period=DEAD_AFTER * sweep.heartbeat,
                 heartbeat_stale_trial_callback=_queue_again,
             )
-        except Exception as error:  # SQLAlchemy's many, those of each database's driver, and missing drivers
+        except Exception as error:  # SQLAlchemy's many, those of database drivers, and missing drivers
             raise InputError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
         if sweep.storage.startswith("sqlite"):
             _one_at_a_time(storage.engine)
@@ -207,7 +207,7 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
     folder.mkdir(exist_ok=True)
     while True:
         _check_ours(study, trial, stopped)
-        with suppress(Timeout), FileLock(folder / CLAIM, timeout=LOOK_SECONDS):  # a worker may only have been asleep
+        with suppress(Timeout), FileLock(folder / CLAIM, timeout=LOOK_SECONDS):  # a worker may only have slept
             await_claims(folder)
             status = None if finished(folder) else _run(study, trial, sweep, arguments, folder, share, stopped)
             return _value(trial, sweep.metric, folder, status)
@@ -277,11 +277,11 @@ def _run(
 
 
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
-    """Hands the values after each epoch to the study, as far as it has not got them; the last epoch that it has."""
+    """Reports the values of new epochs to the study, and returns the last epoch that it has."""
     for run in folder.glob("*/*"):
         if state_of(run) is State.BROKEN:  # an earlier one, beside which this one began
             continue
-        with suppress(InputError, OSError):  # what cannot be read is not pruned
+        with suppress(InputError, OSError):  # a curve that cannot be read is not pruned
             for epoch, value in zip(*read_curve(run, metric), strict=True):
                 if epoch > reported and math.isfinite(value):
                     trial.report(value, epoch)

@@ -27,7 +27,7 @@ BINS = 15  # of confidence, as in Guo et al. 2017, "On calibration of modern neu
 
 
 def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
-    """Counts and rates of each pair of classes; of many classes, the matrix as a picture and the commonest errors."""
+    """Counts and rates of each pair of classes; for many classes, the matrix as a picture and the commonest errors."""
     counts = multiclass_confusion_matrix(probabilities, labels, len(classes)).numpy()  # a row for each true class
     rates = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     title = f"{np.trace(counts):,} of {counts.sum():,} right, {np.trace(counts) / counts.sum():.2%}"
@@ -102,7 +102,7 @@ class PRCurve(NamedTuple):
 
 
 def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
-    """Of a class, from each sample's score for it and whether it belongs to it; equal scores share a threshold."""
+    """The curve of a class, from each sample's score and whether it is of the class; equal scores share a threshold."""
     loosest_first = binary_precision_recall_curve(scores, hits.long())[:2]
     precision, recall = (values.flip(0).double().numpy() for values in loosest_first)
     return PRCurve(recall[1:], precision[1:], float(np.diff(recall) @ precision[1:]))  # without the end at recall 0

@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 4), **options: Any) -> tuple[Any, Any]:
     """A figure of `size` in inches and its axes, as pyplot.subplots returns them, without pyplot's global state."""
-    import matplotlib  # here, for its import takes half a second
+    import matplotlib  # here, because its import takes half a second
     from cycler import cycler
     from matplotlib.figure import Figure
 

@@ -52,7 +52,7 @@ def features_of(net: nn.Module, call: Callable[[], Tensor]) -> Tensor | None:
     before = getattr(net, "head_input", None)
     try:
         layer = net.get_submodule(before) if before else head_of(net)
-    except InputError:  # a network of one's own need not name it
+    except InputError:  # a user's network need not name it
         return None
     made = outputs_of({"head": layer}, call, inputs=not before)
     if not made:

@@ -42,7 +42,7 @@ LAYERS = 7  # whose feature maps are drawn
 
 
 def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels: Tensor) -> None:
-    """Pictures of the validation split, in training: in figures/epoch_N/, and in TensorBoard beside the curves."""
+    """Draws the validation split during training: in figures/epoch_N/, and in TensorBoard beside the curves."""
     epoch, loader, logger = trainer.current_epoch + 1, trainer.val_dataloaders, trainer.logger
     assert isinstance(logger, TensorBoardLogger) and isinstance(loader, EvalBatches)  # as of each run
     step = epoch if getattr(logger, "by_epoch", False) else trainer.global_step
@@ -72,7 +72,7 @@ def draw_final(
     if logits is None or labels is None:
         return
     assert isinstance(loader, EvalBatches)  # the one that was tested
-    model.to(trainer.strategy.root_device).eval()  # the Trainer has taken it off the device after the test
+    model.to(trainer.strategy.root_device).eval()  # the Trainer moved it off the device after the test
     with _reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
     with _reported():
@@ -93,7 +93,7 @@ def _reported() -> Iterator[None]:
 def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
-    """The figures, by name, of what the model said of the loader's first samples."""
+    """The figures, by name, of the model's outputs for the loader's first samples."""
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
@@ -138,7 +138,7 @@ def _forward(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor
 
 
 def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
-    """Of a batch as training would make it next; the random numbers go on as if it had not been made."""
+    """A batch as training would make it next; random numbers continue as if it had not been made."""
     data, device = _data_of(trainer), trainer.strategy.root_device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         images, labels, *_ = model.draw(next(iter(data.train_dataloader())))
@@ -154,7 +154,7 @@ def _add_curves_and_points(
     writer: "SummaryWriter",
     step: int,
 ) -> None:
-    """TensorBoard's PR tab, and its projector with what the head gets of the first test images."""
+    """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images."""
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)

@@ -38,7 +38,7 @@ def nets() -> dict[str, Callable[..., nn.Module]]:
 
 @cache
 def _files() -> tuple[list[ModuleType], dict[Path, str]]:
-    """The modules here, and what is wrong with the files that are none."""
+    """The modules here, and what is wrong with files that are not."""
     modules: list[ModuleType] = []
     faults: dict[Path, str] = {}
     for found in pkgutil.iter_modules(__path__):
@@ -69,7 +69,7 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     """Builds the network called `name`. Its lazy layers get the sizes that follow from `input_shape`.
 
     Raises:
-        InputError: there is no such network, its file cannot be imported, or an option is none of its or wrong.
+        InputError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
     faults = _files()[1] if name not in nets() else {}
     for path, fault in faults.items():
@@ -88,6 +88,6 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
 
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:
-    """The outputs of each member of an ensemble, (B, members, num_outputs); another network is its only member."""
+    """The outputs of each member of an ensemble, (B, members, num_outputs); others are their own only member."""
     members = getattr(net, "members", None)
     return members(x) if members else net(x).unsqueeze(1)
