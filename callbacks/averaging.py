@@ -76,7 +76,7 @@ class ExponentialAveraging(InTraining):
 
 
 class EqualAveraging(InTraining):
-    """The mean of the weights after each step from the share `start` of the run on; before that, the weights as they are.
+    """The mean of the weights after each step from the share `start` of the run on; before, the weights as they are.
 
     Izmailov et al. 2018, "Averaging weights leads to wider optima and better generalization" (SWA), who take the
     weights once an epoch. Lightning's own SWA callback replaces the schedule of the learning rate; this one leaves it.
