@@ -22,8 +22,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from basics.errors import InputError, writing
-from experiments.compare import compare
 from harness.command_line.cli import cli
+from harness.comparing.report import compare
 from harness.comparing.run_files import read_runs
 from harness.comparing.scripts import (
     await_claims,

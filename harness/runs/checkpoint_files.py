@@ -12,16 +12,13 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from basics.errors import InputError, InputFileError, reading, writing
 from harness.runs.layout import PREVIOUS
-
-if TYPE_CHECKING:
-    from harness.runs.checkpoints import Checkpoint
 
 try:
     import fcntl
@@ -39,10 +36,11 @@ class DurableCheckpointIO(TorchCheckpointIO):
     """Lightning's reader and writer of checkpoints; the strategy lets only rank zero write.
 
     Args:
-        read: a checkpoint that was read and verified already; Lightning gets its content once, in place of the file's.
+        read: the path and the content of a checkpoint that was read and verified already: Lightning gets them once, in
+            place of the file's.
     """
 
-    def __init__(self, read: "Checkpoint | None" = None) -> None:
+    def __init__(self, read: tuple[Path, dict[str, Any]] | None = None) -> None:
         super().__init__()
         self._read = read
 
@@ -68,8 +66,8 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
     def load_checkpoint(self, path: str | Path, *args: Any, **kwargs: Any) -> dict[str, Any]:
         read, self._read = self._read, None
-        if read and read.path == Path(path):
-            return read.content
+        if read and read[0] == Path(path):
+            return read[1]
         verify(Path(path))
         return super().load_checkpoint(path, *args, **kwargs)
 
