@@ -35,7 +35,7 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
         if name not in may_change and name in before and not alike(value, before[name]):
             raise InputError(
                 f"--{name} {short(value)}: {run} was started with {short(before[name])}, and goes on with it;"
-                " only where it runs, how long, and what it logs and saves may change (see README)"
+                " only where it runs, how long, and what it logs and saves may change (see docs/runs.md)"
             )
 
 
