@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule
 
 from basics.errors import InputError
 from basics.trainer_parts import overfits_batches
-from datamodules.batches import Batch
+from datamodules.batches import WHOLE, Batch, Part
 
 
 class Rank(TypedDict, total=False):
@@ -112,10 +112,8 @@ class BatchModule(LightningDataModule):
         # To overfit a few batches, they must be the same ones in every epoch.
         return self.trainer.current_epoch if self.trainer and not overfits_batches(self.trainer) else 0
 
-    def _rank(self) -> Rank:
-        if not self.trainer:
-            return {}
-        return {"rank": self.trainer.global_rank, "world_size": self.trainer.world_size}
+    def _part(self) -> Part:
+        return Part(self.trainer.global_rank, self.trainer.world_size) if self.trainer else WHOLE
 
 
 def _plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ their rank themselves and are not a `DataLoader`.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -53,6 +53,16 @@ class Rows:
         return self.rows[indices], self.targets[indices]
 
 
+class Part(NamedTuple):
+    """Which part of each global batch is a rank's."""
+
+    rank: int = 0
+    world_size: int = 1
+
+
+WHOLE = Part()
+
+
 class TrainBatches:
     """Shuffled batches of one epoch, this rank's part of each.
 
@@ -70,6 +80,7 @@ class TrainBatches:
         epoch: returns the number of the epoch that is about to start.
         augmentations: applied to each batch in this order.
         epochs: in the run, for augmentations that depend on it.
+        part: this rank's of each global batch.
     """
 
     def __init__(
@@ -81,12 +92,11 @@ class TrainBatches:
         epoch: Callable[[], int],
         augmentations: Sequence[Augmentation] = (),
         epochs: int = -1,
-        rank: int = 0,
-        world_size: int = 1,
+        part: Part = WHOLE,
     ) -> None:
         self.data, self.indices, self.batch_size = data, indices, batch_size
         self.seed, self.epoch, self.epochs, self.augmentations = seed, epoch, epochs, augmentations
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size = part
         self._position: dict[str, int] = {}  # in the current epoch
         self._resume_at: dict[str, int] = {}  # in an interrupted one, until it continues
 
@@ -139,11 +149,9 @@ class EvalBatches:
     buffers at each; the last may be smaller on some ranks, or empty.
     """
 
-    def __init__(
-        self, data: Images | Rows, indices: np.ndarray, batch_size: int, rank: int = 0, world_size: int = 1
-    ) -> None:
-        self.data, self.indices = data, torch.from_numpy(indices)
-        self.batch_size, self.rank, self.world_size = batch_size, rank, world_size
+    def __init__(self, data: Images | Rows, indices: np.ndarray, batch_size: int, part: Part = WHOLE) -> None:
+        self.data, self.indices, self.batch_size = data, torch.from_numpy(indices), batch_size
+        self.rank, self.world_size = part
 
     def __len__(self) -> int:
         return math.ceil(len(self.indices) / (self.batch_size * self.world_size))

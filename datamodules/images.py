@@ -130,20 +130,20 @@ class ImageData(BatchModule):
             self._epoch,
             self.augmentations,
             epochs=(self.trainer and self.trainer.max_epochs) or -1,
-            **self._rank(),
+            part=self._part(),
         )
 
     def val_dataloader(self) -> EvalBatches:
-        return EvalBatches(self._training_files(), self.val_indices, EVAL_BATCH_SIZE, **self._rank())
+        return EvalBatches(self._training_files(), self.val_indices, EVAL_BATCH_SIZE, part=self._part())
 
     def test_dataloader(self) -> EvalBatches:
         test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
-        return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, **self._rank())
+        return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, part=self._part())
 
     def gallery_dataloader(self) -> EvalBatches:
         """All training files, validation split included, in order and not augmented: what test images retrieve."""
         files = self._training_files()
-        return EvalBatches(files, np.arange(len(files.labels)), EVAL_BATCH_SIZE, **self._rank())
+        return EvalBatches(files, np.arange(len(files.labels)), EVAL_BATCH_SIZE, part=self._part())
 
     def teardown(self, stage: str) -> None:
         self._train_images = None  # frees device memory

@@ -183,7 +183,9 @@ class TableData(BatchModule, ABC):
         return [*(self._says_more_val() if len(self.val_indices) else []), *([small] if small else [])]
 
     def train_dataloader(self) -> TrainBatches:
-        return TrainBatches(self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, **self._rank())
+        return TrainBatches(
+            self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, part=self._part()
+        )
 
     def val_dataloader(self) -> EvalBatches | list[Any]:
         return self._evaluate(self.val_indices) if len(self.val_indices) else []
@@ -192,7 +194,7 @@ class TableData(BatchModule, ABC):
         return self._evaluate(self.test_indices)
 
     def _evaluate(self, indices: np.ndarray) -> EvalBatches:
-        return EvalBatches(self._rows(), indices, EVAL_BATCH_SIZE, **self._rank())
+        return EvalBatches(self._rows(), indices, EVAL_BATCH_SIZE, part=self._part())
 
     def _rows(self) -> Rows:
         device = self._device()

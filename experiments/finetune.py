@@ -15,13 +15,12 @@ from typing import Any
 
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules import CIFAR10, CIFAR100, MNIST, FashionMNIST, ImageData, ImageFolder
+from datamodules import ImageData, ImageFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.classification import ImageFlags, classify
+from harness.tasks.trained import data_by_name
 from harness.training.pretrained import TORCHVISION
-
-DATA = {data.name: data for data in (MNIST, FashionMNIST, CIFAR10, CIFAR100, ImageFolder)}
 
 
 # Lower rates than in the recipes, and lowest for the backbone, which should keep what it has learned.
@@ -30,7 +29,7 @@ class FineTuneFlags(ImageFlags):
     """What the network goes on to; the checkpoint says which it is.
 
     Args:
-        data: the data set to learn: mnist, fashion_mnist, cifar10, cifar100 or own_images.
+        data: the data set to learn: mnist, fashion_mnist, cifar10, cifar100, own_images, or another of datamodules/.
         lr: highest learning rate of the head.
         backbone_lr: highest learning rate of all other layers; null: that of the head.
         image_size: for own_images, see own_images.py.
@@ -54,7 +53,7 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
     net, net_args = _network(checkpoint, flags.resume)
-    dataset: Callable[..., ImageData] = choose("data", flags.data, DATA)
+    dataset: Callable[..., ImageData] = choose("data", flags.data, data_by_name(ImageData))
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
     classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))

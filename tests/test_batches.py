@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from datamodules.augment import parse_augmentations
-from datamodules.batches import EvalBatches, Images, Rows, TrainBatches
+from datamodules.batches import EvalBatches, Images, Part, Rows, TrainBatches
 
 CPU = torch.device("cpu")
 
@@ -55,7 +55,7 @@ def test_colour_comes_first():
 
 def test_rows_of_a_table_come_in_the_order_of_images():
     table = Rows(np.arange(102, dtype=np.float32)[:, None].repeat(3, axis=1), np.arange(102) / 2, CPU)
-    options = dict(indices=np.arange(102), batch_size=8, seed=5, epoch=lambda: 2, rank=1, world_size=2)
+    options = dict(indices=np.arange(102), batch_size=8, seed=5, epoch=lambda: 2, part=Part(1, 2))
     batches = list(TrainBatches(table, **options))
     assert [rows[:, 2].int().tolist() for rows, _ in batches] == numbers(TrainBatches(numbered(102), **options))
     assert all(torch.equal(rows[:, 0] / 2, targets) for rows, targets in batches)
@@ -80,7 +80,7 @@ def test_order_follows_from_seed_and_epoch():
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_the_batches_of_a_single_device(world_size):
-    ranks = [numbers(train_batches(rank=rank, world_size=world_size)) for rank in range(world_size)]
+    ranks = [numbers(train_batches(part=Part(rank, world_size))) for rank in range(world_size)]
     joined = [list(itertools.chain(*parts)) for parts in zip(*ranks, strict=True)]
     assert joined == numbers(train_batches(batch_size=8 * world_size))
     assert len(set(itertools.chain(*joined))) == 102  # leaves 6 for the last batch, a multiple of 2 and 3
@@ -102,14 +102,14 @@ def test_ranks_share_the_batches_of_a_single_device(world_size):
 )
 def test_leftovers_are_used_where_each_rank_gets_two(count, batch_size, world_size, sizes):
     for rank in range(world_size):
-        batches = train_batches(count, batch_size, rank=rank, world_size=world_size)
+        batches = train_batches(count, batch_size, part=Part(rank, world_size))
         assert [len(part) for part in numbers(batches)] == sizes
         assert len(batches) == len(sizes)
 
 
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_resumed_epoch_gives_exactly_the_remaining_batches(world_size):
-    options = {"rank": world_size - 1, "world_size": world_size, "augmentations": parse_augmentations("flip,noise:0.2")}
+    options = {"part": Part(world_size - 1, world_size), "augmentations": parse_augmentations("flip,noise:0.2")}
     whole, batches, states = train_batches(epoch=3, **options), [], []
     states.append(whole.state_dict())
     for batch in whole:
@@ -151,7 +151,7 @@ def after_each_batch(draws=1, **options):
 
 def test_random_stream_follows_from_seed_epoch_batch_and_rank():
     keys = [
-        {"seed": seed, "epoch": epoch, "rank": rank, "world_size": 2}
+        {"seed": seed, "epoch": epoch, "part": Part(rank, 2)}
         for seed, epoch, rank in itertools.product((0, 1), repeat=3)
     ]
     streams = [after_each_batch(**key) for key in keys]
@@ -163,7 +163,7 @@ def test_random_stream_follows_from_seed_epoch_batch_and_rank():
 @pytest.mark.parametrize("count", [1, 2, 7, 101])
 def test_evaluation_sees_each_image_once_on_any_number_of_ranks(count, world_size):
     indices = np.arange(count)[::-1].copy()
-    loaders = [EvalBatches(numbered(101), indices, 4, rank, world_size) for rank in range(world_size)]
+    loaders = [EvalBatches(numbered(101), indices, 4, Part(rank, world_size)) for rank in range(world_size)]
     ranks = [numbers(loader) for loader in loaders]
     assert sorted(itertools.chain(*itertools.chain(*ranks))) == list(range(count))
     assert {len(parts) for parts in ranks} == {len(loader) for loader in loaders} == {-(-count // (4 * world_size))}
@@ -173,5 +173,5 @@ def test_evaluation_sees_each_image_once_on_any_number_of_ranks(count, world_siz
 def test_evaluation_keeps_the_order_and_may_end_in_an_empty_batch():
     indices = np.array([9, 2, 5, 0, 7])
     assert numbers(EvalBatches(numbered(10), indices, 2)) == [[9, 2], [5, 0], [7]]
-    *_, (images, labels) = EvalBatches(numbered(10), indices, 2, rank=1, world_size=2)
+    *_, (images, labels) = EvalBatches(numbered(10), indices, 2, part=Part(1, 2))
     assert (images.shape, labels.shape) == ((0, 1, 2, 2), (0,))

@@ -80,9 +80,9 @@ def test_damaged_last_gives_way_to_the_newest_intact_one(tmp_path, capsys):
     for step in (10, 30, 40):
         save(tmp_path / "last.ckpt", global_step=step)
     last = tmp_path / "last.ckpt"
-    assert newest_intact(last) == last
+    assert newest_intact(last).path == last
     damage(last)
-    assert newest_intact(last) == tmp_path / "last-1.ckpt"
+    assert newest_intact(last).path == tmp_path / "last-1.ckpt"
     said = capsys.readouterr().out
     assert "last.ckpt: damaged" in said
     assert "last-1.ckpt, of step 30" in said
@@ -91,7 +91,7 @@ def test_damaged_last_gives_way_to_the_newest_intact_one(tmp_path, capsys):
     assert not last.exists()  # or it would be kept in place of the intact one
     damage(save(last))
     damage(tmp_path / "last-1.ckpt")
-    assert newest_intact(last) == tmp_path / "best.ckpt"
+    assert newest_intact(last).path == tmp_path / "best.ckpt"
     damage(save(last))
     damage(tmp_path / "best.ckpt")
     with pytest.raises(ValueError, match=r"last\.ckpt: damaged"):

@@ -4,10 +4,9 @@ import math
 from pathlib import Path
 
 import pytest
-from jsonargparse import auto_parser
 
 from experiments import house_prices, metric_learning, mnist, repeat, sweep, table
-from harness.command_line.cli import cli
+from harness.command_line.cli import cli, make_parser
 from harness.runs.flag_checks import RANGES, check_ranges, check_run_dir
 
 # Numbers that the Trainer, or the script itself, checks before anything is done.
@@ -44,7 +43,7 @@ def test_number_out_of_its_range_is_named(flag, wrong, right):
 
 @pytest.mark.parametrize("script", [mnist, house_prices, table, metric_learning, sweep, repeat])
 def test_every_number_of_a_script_has_a_range_and_its_default_keeps_to_it(script):
-    parser = auto_parser(script.main)
+    parser = make_parser(script.main)
     kinds = {action.dest: str(getattr(action, "_typehint", None) or action.type) for action in parser._actions}
     numbers = {flag for flag, kind in kinds.items() if "int" in kind or "float" in kind} - {"plugins.help"}
     assert numbers - ELSEWHERE <= set(RANGES)

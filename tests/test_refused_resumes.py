@@ -133,14 +133,24 @@ def resume_from_python(run, data, **options):
     return fit_and_test("mnist", model, data, replace(flags, resume=str(run)))
 
 
-def test_python_resumes_with_the_flags_of_the_run_or_is_refused(run):
+def test_python_resumes_with_the_flags_of_the_run_or_is_refused(tmp_path):
+    python_run(tmp_path, lr=0.03)
+    run = only_run(tmp_path)
     before = contents(run)
-    data = MNIST("data", 256, 0, 0.1, "crop:1", True)
+    data = MNIST("data", 256, 0, 0.1, "", True)
     data.prepare_data()
     data.setup()
-    hparams = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]
-    with pytest.raises(InputError, match=r"--lr_decay constant: .* was started with onecycle"):
-        fit_and_test("mnist", Classifier(**hparams), data, FitFlags(resume=str(run), accelerator="cpu"))
+    model = Classifier("softmax", data.input_shape, data.num_classes, data.mean, data.std, lr=0.03)
+    flags = FitFlags(resume=str(run), accelerator="cpu", max_epochs=2, lr_decay="cosine")
+    with pytest.raises(InputError, match=r"--lr_decay cosine: .* was started with constant"):
+        fit_and_test("mnist", model, data, flags)
+    assert contents(run) == before
+
+
+def test_python_does_not_go_on_with_the_run_of_a_script(run):
+    before = contents(run)
+    with pytest.raises(InputError, match=r"is a run of mnist\.py, .* a call from Python"):
+        resume_from_python(run, MNIST("data", 256, 0, 0.1, "crop:1", True))
     assert contents(run) == before
 
 

@@ -129,7 +129,7 @@ def test_launch_goes_on_with_a_run_that_is_named_where_auto_would_and_where_it_h
         opened = stack.enter_context(opened_run("mnist", str(run.parents[1]), "x", str(run), FLAGS))
         assert opened.folder == run
         if opened.checkpoint:
-            assert newest_intact(opened.checkpoint).is_relative_to(run)
+            assert newest_intact(opened.checkpoint).path.is_relative_to(run)
         else:
             assert list(run.glob("fold*"))
     assert contents(run) == before

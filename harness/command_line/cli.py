@@ -68,7 +68,7 @@ def cli(
     with listening(), _one_line_errors():
         _check_values(args)
         resumed = _resumed_run(args)
-        parser = _make_parser(main, resumed)
+        parser = make_parser(main, resumed)
         asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
             if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
@@ -98,7 +98,7 @@ def _script_of(main: Callable[..., Any]) -> Path:
     return Path(str(sys.modules[main.__module__].__file__))
 
 
-def _make_parser(main: Callable[..., Any], resumed: Path | None) -> ArgumentParser:
+def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> ArgumentParser:
     """The parser of main's flags, whose defaults are those of the resumed run."""
     # jsonargparse takes a pattern.
     files: list[str | PathLike[Any]] = [glob.escape(str(resumed / CONFIG))] if resumed else []

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basics.errors import writing
-from basics.torch_internals import write_summaries
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,6 +41,8 @@ def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter",
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
+
+    from basics.torch_internals import write_summaries  # here, for torch takes seconds, and compare.py needs none
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():

@@ -8,8 +8,11 @@ from collections import Counter
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.conv import _ConvNd
-from torch.nn.modules.pooling import _AdaptiveAvgPoolNd, _AdaptiveMaxPoolNd, _AvgPoolNd, _MaxPoolNd
+
+from basics.torch_internals import Convolution
+
+POOLS = (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d, nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
+TO_SIZE = (nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d)
 
 
 def layer_names(net: nn.Module) -> dict[str, str]:
@@ -40,7 +43,7 @@ def parameter_names(model: nn.Module) -> dict[str, str]:
 
 def _kind(module: nn.Module) -> str:
     """In words: BatchNorm2d is batch norm, and every convolution conv."""
-    if isinstance(module, _ConvNd):
+    if isinstance(module, Convolution):
         return "conv"
     if isinstance(module, nn.Linear):
         return "linear"
@@ -49,11 +52,11 @@ def _kind(module: nn.Module) -> str:
 
 
 def _sizes(module: nn.Module) -> str:
-    if isinstance(module, _ConvNd):
+    if isinstance(module, Convolution):
         return f"{_times(module.kernel_size)}, {module.out_channels} maps"
-    if isinstance(module, _MaxPoolNd | _AvgPoolNd):
+    if isinstance(module, POOLS):
         return _times(module.kernel_size)
-    if isinstance(module, _AdaptiveMaxPoolNd | _AdaptiveAvgPoolNd):
+    if isinstance(module, TO_SIZE):
         return f"to {_times(module.output_size)}"
     shape = getattr(getattr(module, "weight", None), "shape", ())  # outputs first
     return {2: "{0}", 4: "{2}x{3}, {0} maps"}.get(len(shape), "").format(*shape)

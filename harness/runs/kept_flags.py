@@ -30,7 +30,8 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
     may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # folds that have ended stay as they are
     before = read_config(run)
     if before.get("started_by", script := flags.get("started_by")) != script:
-        raise InputError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {script}")
+        here = script or "a call from Python"
+        raise InputError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {here}")
     for name, value in flags.items():
         if name not in may_change and name in before and not alike(value, before[name]):
             raise InputError(

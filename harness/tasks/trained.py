@@ -4,7 +4,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from datamodules.batch_module import BatchModule
 from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.stages import Stages
+
+Data = TypeVar("Data", bound=BatchModule)
 
 
 def load_model(checkpoint: Checkpoint) -> Stages:
@@ -71,18 +73,22 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     if not options:
         raise InputError(f"{checkpoint.path}: is of an older version and does not name its data set")
     trained_on = options.pop("name")
-    kind = choose("data", name or trained_on, dict(_named(BatchModule)))
+    kind = choose("data", name or trained_on, data_by_name(BatchModule))
     return kind(**options | {option: value for option, value in changes.items() if value is not None})
 
 
-def _named(kind: type[BatchModule]) -> Iterator[tuple[str, type[BatchModule]]]:
-    """All data modules below `kind`, those of a user's own files in datamodules/ among them, by their names."""
+def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
+    """The data modules below `kind`, by their names; those of a user's own files in datamodules/ are among them."""
     for module in pkgutil.iter_modules(datamodules.__path__):
         import_module(f"datamodules.{module.name}")
+    return {each.name: each for each in _below(kind)}
+
+
+def _below(kind: type[Data]) -> Iterator[type[Data]]:
     for subclass in kind.__subclasses__():
         if subclass.name and subclass.__module__.startswith(datamodules.__name__):  # a study's own goes by other rules
-            yield subclass.name, subclass
-        yield from _named(subclass)
+            yield subclass
+        yield from _below(subclass)
 
 
 def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, str]:

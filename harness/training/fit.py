@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Trainer
@@ -155,8 +155,7 @@ def _begin(
     if not trainer.is_global_zero:
         return
     assert run is not None  # a dry run has no such callback
-    logger, model = run_logger_of(trainer), trainer.lightning_module
-    assert isinstance(model, Stages)
+    logger, model = run_logger_of(trainer), cast("Stages", trainer.lightning_module)  # or any that has `metrics`
     if damaged:
         set_aside(damaged)
     remove_unfinished(run / "checkpoints")

@@ -122,7 +122,7 @@ def _write_report(
     if any(isinstance(callback, TestOutputs) for callback in callbacks_of(trainer)):
         place = _place(best.path, by_epoch) if best.chosen else None
         draw_final(trainer, model, evaluation.outputs, evaluation.labels, place)
-    logger.finalize("success")
+    logger.close()
 
 
 def _place(best: str | None, by_epoch: bool) -> int | None:
@@ -194,7 +194,7 @@ def log_run(
     write_flags(run, worth_comparing(flags))
     for name, figure in figures.items():
         logger.experiment.add_figure(name, figure)
-    logger.finalize("success")
+    logger.close()
 
 
 def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:

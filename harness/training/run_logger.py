@@ -56,6 +56,16 @@ class RunLogger(TensorBoardLogger):
         """Brings the curves to the disk, each epoch; writes no hparams.yaml, for config.yaml has the flags."""
         self.experiment.flush()  # else a reader waits for two minutes, and a kill loses as much
 
+    def finalize(self, status: str) -> None:
+        """Only brings the curves to the disk: Lightning calls it after each stage, and `close` comes last.
+
+        A file that was closed would be followed by another, which TensorBoard may read before it.
+        """
+        self.save()
+
+    def close(self) -> None:
+        super().finalize("success")
+
 
 class _NoWriter:
     """What Lightning may call before there is a file to write to."""
