@@ -63,9 +63,23 @@ LARGE_RECIPE = ImageFlags(
 )
 
 
+ONECYCLE = ImageFlags(batch_size=128, lr_decay="onecycle", augment="flip", max_epochs=30)
+
+
 def large_recipes() -> list[ImageFlags]:
     """For each of the large networks."""
     return [replace(LARGE_RECIPE, net=net) for net in LARGE_NETS]
+
+
+def photograph_recipes() -> list[ImageFlags]:
+    """For the networks that learn 32 x 32 photographs in colour, small and large."""
+    return [
+        *large_recipes(),
+        ImageFlags(net="softmax", lr=0.01, batch_size=128, max_epochs=20, lr_decay="cosine"),
+        replace(ONECYCLE, net="mlp", lr=0.05, net_args={"dropout": 0.2}),
+        replace(ONECYCLE, net="lenet5", lr=0.05, channels_last=True),
+        replace(ONECYCLE, net="cnn", lr=0.1, weight_decay=5e-4, augment="flip,crop:4", channels_last=True),
+    ]
 
 
 def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> Result:
