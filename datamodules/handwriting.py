@@ -95,7 +95,7 @@ def otsu_threshold(pixels: np.ndarray) -> int:
     Otsu 1979, "A threshold selection method from gray-level histograms". The value itself is in the lower group.
     """
     shares = np.bincount(pixels.ravel(), minlength=256) / pixels.size
-    below, mean_below = shares.cumsum(), (shares * np.arange(256)).cumsum()
+    below, mean_below = np.cumsum(shares), np.cumsum(shares * np.arange(256))
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (mean_below[-1] * below - mean_below) ** 2 / (below * (1 - below))
     return int(np.nan_to_num(between, posinf=0).argmax())

@@ -110,7 +110,7 @@ class ImageData(BatchModule):
     def describe(self) -> str:
         """Sizes of the splits, and the rarest and commonest class of the training split."""
         counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
-        rare, common = counts.argmin(), counts.argmax()
+        rare, common = np.argmin(counts), np.argmax(counts)
         channels, height, width = self.input_shape
         stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (

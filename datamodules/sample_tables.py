@@ -47,7 +47,7 @@ def houses(num_train: int = 600, num_test: int = 200) -> tuple[Table, Table]:
 
 
 def _as_table(source: str, frame: pd.DataFrame) -> Table:
-    return Table(source, frame.astype(object).set_axis(range(2, len(frame) + 2)))
+    return Table(source, frame.astype(object).set_axis(range(2, len(frame) + 2), axis=0))
 
 
 AREAS = {  # lowest and highest, in square feet; the share of houses that have none

@@ -146,7 +146,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
     points = Points(complete_numbers(table, x), complete_numbers(table, y))
     if len(points.x) < FEWEST:
         raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it takes {FEWEST}")
-    if points.x.std() <= 1e-12 * abs(points.x).max():  # rounding errors of a constant
+    if points.x.std() <= 1e-12 * np.max(abs(points.x)):  # rounding errors of a constant
         raise InputError(f"{csv}, column {x!r}: always {table.cells[x].iloc[0]!r}; no line can be fitted")
     return points
 

@@ -54,7 +54,7 @@ class Grid(NamedTuple):
     losses: np.ndarray  # (CELLS, CELLS): by height and slope
 
     def best(self) -> np.ndarray:
-        row, column = np.unravel_index(self.losses.argmin(), self.losses.shape)
+        row, column = np.unravel_index(np.argmin(self.losses), self.losses.shape)
         return np.array([self.slopes[column], self.heights[row]])
 
 

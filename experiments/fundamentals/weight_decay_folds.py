@@ -40,7 +40,7 @@ def choose_weight_decay(
     )  # loss and accuracy
     means = scores.mean(1)
     errors = scores.std(1, ddof=1) / np.sqrt(folds)  # of the means
-    chosen = weight_decays[int(means[:, 0].argmin())]
+    chosen = weight_decays[int(np.argmin(means[:, 0]))]
     _print_scores(weight_decays, means, errors, folds)
     final = train_in(study.run / "chosen", settings, weight_decay=chosen)
     columns = ("loss", "loss_error", "acc", "acc_error")

@@ -98,7 +98,7 @@ def check_shares(splits: dict[str, Split], num_classes: int) -> Finding:
 
 def check_balance(labels: np.ndarray, classes: Sequence[str]) -> Finding:
     counts = np.bincount(labels, minlength=len(classes))
-    rare, common = int(counts.argmin()), int(counts.argmax())
+    rare, common = int(np.argmin(counts)), int(np.argmax(counts))
     ratio = counts[common] / max(1, counts[rare])
     found = f"{counts[rare]:,} ({classes[rare]}) to {counts[common]:,} ({classes[common]}), 1 to {ratio:.1f}"
     return Finding("class balance", ratio <= BALANCE, found, f"at most 1 to {BALANCE}")

@@ -67,7 +67,7 @@ def draw_tables(drawn: Sequence[tuple[Table, Sequence[Curve]]]) -> "Figure":
 
 def draw_curves(figure: "Figure | SubFigure", table: Table, curves: Sequence[Curve]) -> None:
     """The curves of the best groups in colours, of all others in grey."""
-    groups, by, axes, tag = table.groups, table.by, figure.subplots(), curve_of(table)
+    groups, by, axes, tag = table.groups, table.by, figure.add_subplot(), curve_of(table)
     assert by is not None and tag is not None  # else there is no curve
     all_drawn = zip(groups, short_labels(groups), curves, strict=True)
     drawn = [(group, label, curve) for group, label, curve in all_drawn if len(curve.epochs)]

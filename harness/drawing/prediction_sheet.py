@@ -31,7 +31,7 @@ def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: S
     figure, grid = new_figure(rows, columns, size=(columns, 1.35 * rows + 0.45), squeeze=False)
     cells = list(grid.flat)
     for axes, (file, (image, shares)) in zip(cells, predicted.items(), strict=False):
-        best = int(shares.argmax())
+        best = int(np.argmax(shares))
         _show(axes, image, f"{_short(names[best], 10)} {shares[best]:.0%}", shares[best] < UNSURE)
         axes.set_xlabel(_short(Path(file).name, NAME), fontsize=5.5, labelpad=2, parse_math=False)
     for axes in cells[len(predicted) :]:
