@@ -83,11 +83,13 @@ def test_curves_are_those_that_tensorboard_reads(trained):
 def test_points_beyond_the_step_of_a_restart_are_dropped(tmp_path):
     from torch.utils.tensorboard import SummaryWriter
 
-    for purge, first, suffix in ((None, 0, ".a"), (3, 3, ".b")):
-        writer = SummaryWriter(str(tmp_path), purge_step=purge, filename_suffix=suffix)
+    for number, (purge, first) in enumerate(((None, 0), (3, 3))):
+        writer = SummaryWriter(str(tmp_path / "new"), purge_step=purge)
         for step in range(first, 6 if purge is None else 4):
             writer.add_scalar("val/acc", step + (0.5 if purge else 0), step)
         writer.close()
+        (file,) = (tmp_path / "new").iterdir()
+        file.rename(tmp_path / f"events.out.tfevents.{number}")  # by their own names, the 10th comes before the 9th
     expected = {event.step: event.value for event in EventAccumulator(str(tmp_path)).Reload().Scalars("val/acc")}
     assert read_scalars(tmp_path, ("val/acc",))["val/acc"] == expected == {0: 0, 1: 1, 2: 2, 3: 3.5}
 
