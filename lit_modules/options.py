@@ -23,6 +23,9 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
         InputError: an option is unknown, or a value has the wrong type or is out of its range.
     """
     known = dict(list(_parameters(maker).items())[2:])
+    if options_type := getattr(maker, "options_type", None):  # a dataclass, whose fields it takes as keyword arguments
+        known = {key: each for key, each in known.items() if each.kind is not each.VAR_KEYWORD}
+        known |= _parameters(options_type)
     for option, value in options.items():
         if option not in known:
             raise InputError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")

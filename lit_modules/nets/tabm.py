@@ -8,7 +8,9 @@ may be a linear path beside the MLPs.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,25 @@ EMBEDDINGS = ("none", "piecewise", "periodic")
 FREQUENCIES = 16  # of "periodic", for each number
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingOptions:
+    """What takes the place of numbers.
+
+    Args:
+        numbers: how many of the first inputs are numbers to embed, the rest being 0 or 1.
+        embedding: of those numbers: none, piecewise (linear) or periodic.
+        embedding_size: values in place of each number.
+        bins: of piecewise, the edges for each number, rising.
+        frequency: of periodic, the standard deviation of the first frequencies.
+    """
+
+    numbers: int = 0
+    embedding: str = "none"
+    embedding_size: int = 8
+    bins: Sequence[Sequence[float]] = ()
+    frequency: float = 0.1
+
+
 class TabM(nn.Module):
     """MLPs that differ by vectors: each member scales inputs and outputs of the shared layers, and has its own head.
 
@@ -31,17 +52,14 @@ class TabM(nn.Module):
         widths: units of each hidden layer.
         activation: one of `ACTIVATIONS`.
         dropout: probability of zeroing a hidden unit.
-        numbers: how many of the first inputs are numbers to embed, the rest being 0 or 1.
-        embedding: of those numbers: none, piecewise (linear) or periodic.
-        embedding_size: values in place of each number.
-        bins: of piecewise, the edges for each number, rising.
-        frequency: of periodic, the standard deviation of the first frequencies.
         linear_path: adds a linear function of the input, shared by all members.
+        options: those of `EmbeddingOptions`.
 
     Raises:
         InputError: an unknown name, or a number out of its range.
     """
 
+    options_type = EmbeddingOptions
     head = ("heads", "head_bias", "linear")
     head_input = "hidden"  # the layer that makes what the heads get
 
@@ -53,25 +71,22 @@ class TabM(nn.Module):
         widths: Sequence[int] = (256, 256),
         activation: str = "relu",
         dropout: float = 0.1,
-        numbers: int = 0,
-        embedding: str = "none",
-        embedding_size: int = 8,
-        bins: Sequence[Sequence[float]] = (),
-        frequency: float = 0.1,
         linear_path: bool = False,
+        **options: Any,
     ) -> None:
         super().__init__()
+        embed = EmbeddingOptions(**options)
         activate, initialise = choose("activation", activation, ACTIVATIONS)
         inputs = math.prod(input_shape)
-        if min(*widths, size, embedding_size) < 1 or not widths:
+        if min(*widths, size, embed.embedding_size) < 1 or not widths:
             raise InputError(f"net_args widths {list(widths)}, size {size}: needs a layer, and at least one of each")
         if not 0 <= dropout < 1:
             raise InputError(f"net_args dropout {dropout}: must be from 0 to below 1")
-        if not 0 <= numbers <= inputs:
-            raise InputError(f"net_args numbers {numbers}: must be from 0 to {inputs}")
-        self.numbers = numbers if embedding != "none" else 0
-        self.embed = build_embedding(embedding, self.numbers, embedding_size, bins, frequency)
-        sizes = [inputs - self.numbers + self.numbers * embedding_size, *widths]
+        if not 0 <= embed.numbers <= inputs:
+            raise InputError(f"net_args numbers {embed.numbers}: must be from 0 to {inputs}")
+        self.numbers = embed.numbers if embed.embedding != "none" else 0
+        self.embed = build_embedding(embed)
+        sizes = [inputs - self.numbers + self.numbers * embed.embedding_size, *widths]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             linear = EnsembleLinear(fan_in, fan_out, size)
@@ -115,22 +130,22 @@ class EnsembleLinear(nn.Module):
         return (x * self.scale_in) @ self.weight.T * self.scale_out + self.bias  # (B, size, fan_out)
 
 
-def build_embedding(name: str, numbers: int, size: int, bins: Sequence[Sequence[float]], frequency: float) -> nn.Module:
-    """The embedding called `name`, (B, numbers) -> (B, numbers, size).
+def build_embedding(options: EmbeddingOptions) -> nn.Module:
+    """The embedding, (B, numbers) -> (B, numbers, embedding_size).
 
     Raises:
-        InputError: there is no such one, or it lacks what it needs.
+        InputError: there is no such embedding, or it lacks what it needs.
     """
-    choose("embedding", name, dict.fromkeys(EMBEDDINGS))
+    name, numbers = choose("embedding", options.embedding, {name: name for name in EMBEDDINGS}), options.numbers
     if name == "none":
         return nn.Identity()
     if not numbers:
         raise InputError(f"net_args embedding {name}: needs to know how many inputs are numbers, as `numbers`")
     if name == "periodic":
-        return Periodic(numbers, size, frequency)
-    if len(bins) != numbers:
-        raise InputError(f"net_args bins: has edges for {len(bins)} numbers, there are {numbers}")
-    return PiecewiseLinear(bins, size)
+        return Periodic(numbers, options.embedding_size, options.frequency)
+    if len(options.bins) != numbers:
+        raise InputError(f"net_args bins: has edges for {len(options.bins)} numbers, there are {numbers}")
+    return PiecewiseLinear(options.bins, options.embedding_size)
 
 
 class PiecewiseLinear(nn.Module):
