@@ -180,6 +180,7 @@ def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
         model = Classifier(net_name, *shape, data.mean, data.std, **options)
         with recording(model.net) as recorder, tempfile.TemporaryDirectory() as runs, _quiet():
             quick = FitFlags(max_epochs=1, accelerator="cpu", devices=1, pictures=False, enable_progress_bar=False)
+            quick = replace(quick, log_every_n_steps=50)  # the counted step is none that is logged
             fit_and_test("launches", model, data, replace(quick, run_dir=runs))
     return recorder.operators
 

@@ -9,7 +9,9 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 # No validation, no pictures: the training is all there is.
-BARE_RUN: dict[str, Any] = dict(monitor=None, limit_val_batches=0, num_sanity_val_steps=0, pictures=False, devices=1)
+BARE_RUN: dict[str, Any] = dict(
+    monitor=None, limit_val_batches=0, num_sanity_val_steps=0, log_every_n_steps=50, pictures=False, devices=1
+)
 
 
 class Stopped(Exception):  # noqa: N818  no error

@@ -1,5 +1,6 @@
 """Curves by step between the epochs' means: the loss of single batches and the learning rate."""
 
+import math
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -10,17 +11,28 @@ from basics.trainer_parts import steps_between_logs
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device.
 
+    In a short run it logs more often, so that its curves have `points` points and show a warm-up's peak.
+
     The first step has the number 0, as in Lightning's own curves, so everything logged before a checkpoint is below its
     `global_step`, and what came after it is not. The curves are written before the checkpoint is.
+
+    Args:
+        points: of each curve, at least; 0 for those of `log_every_n_steps` only.
     """
+
+    def __init__(self, points: int = 0) -> None:
+        self.points = points
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._logged = trainer.global_step  # a step of several accumulated batches is logged once
+        self._interval, steps = steps_between_logs(trainer), trainer.estimated_stepping_batches
+        if self.points and math.isfinite(steps):
+            self._interval = min(self._interval, max(1, int(steps) // self.points))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        step, interval = trainer.global_step, steps_between_logs(trainer)
+        step, interval = trainer.global_step, self._interval
         if interval and step % interval == 0 and step != self._logged:
             self._logged = step
             rate = trainer.optimizers[0].param_groups[-1]["lr"]  # if there are several groups, the head's

@@ -61,6 +61,7 @@ ON_A_CARD = ImageFlags(
     limit_val_batches=0,
     num_sanity_val_steps=0,
     checkpoint_epochs=1000,  # at the end only
+    log_every_n_steps=50,  # a step that is logged waits for the device
     channels_last=True,
     precision="bf16-mixed",
     pictures=False,

@@ -13,7 +13,7 @@ from datamodules import MNIST
 from lit_modules import Classifier
 
 
-def curves_of(folder, lr, *callbacks, **flags):
+def curves_of(folder, lr, *callbacks, points=0, **flags):
     """The steps and values of `step/loss` and `step/lr` of a run that starts from weights of 0."""
     trainer = Trainer(
         accelerator="cpu",
@@ -23,7 +23,7 @@ def curves_of(folder, lr, *callbacks, **flags):
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        callbacks=[*callbacks, StepCurves()],
+        callbacks=[*callbacks, StepCurves(points)],
         **flags,
     )
     model = Classifier("softmax", (1, 28, 28), 10, lr=lr)
@@ -53,3 +53,13 @@ def test_each_step_has_one_point_with_its_loss(tmp_path, accumulate):
     loss = curves_of(tmp_path, 0.0, **flags)["step/loss"]
     assert loss["values"] == pytest.approx([math.log(10)] * len(loss["steps"]))  # equal logits, and no learning
     assert loss["steps"] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("points", "every", "steps"),
+    [(4, 50, [1, 3, 5, 7]), (100, 50, [*range(8)]), (4, 1, [*range(8)]), (1, 3, [2, 5]), (4, 0, [])],
+)
+def test_short_run_has_enough_points(tmp_path, points, every, steps):
+    curves = curves_of(tmp_path, 0.1, points=points, limit_train_batches=8, log_every_n_steps=every)
+    assert [curve["steps"] for curve in curves.values()] == [steps] * len(curves)
+    assert bool(curves) == bool(steps)

@@ -29,6 +29,8 @@ from callbacks import (
 from harness.drawing.pictures import draw_round
 from harness.training.flags import FitFlags
 
+POINTS = 100  # of the curves by step, at least, where --log_every_n_steps does not say
+
 
 class Watched(NamedTuple):
     """The callbacks that the run itself has to do with: how it begins, and how it is interrupted."""
@@ -45,7 +47,7 @@ def assemble(flags: FitFlags, run: Path, watched: Watched) -> list[Callback]:
         *_pictures(flags),
         *weight_averaging(flags.ema, flags.swa),
         Throughput(),
-        StepCurves(),
+        StepCurves(POINTS if flags.log_every_n_steps is None else 0),
         *_step_by_step(flags, mode),
         watched.interruption,
         *([watched.first_step] if flags.reports else []),

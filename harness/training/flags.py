@@ -43,7 +43,7 @@ class TrainerFlags:
         val_check_interval: validate after each share of an epoch, or that many batches, or a time.
         check_val_every_n_epoch: validate after every that many epochs.
         num_sanity_val_steps: validation batches before training starts, which show mistakes early.
-        log_every_n_steps: steps from one point of the curves of steps to the next.
+        log_every_n_steps: steps from one point of the curves of steps to the next; null: 50, or fewer in a short run.
         enable_checkpointing: write checkpoints.
         enable_progress_bar: show the line of progress.
         accumulate_grad_batches: batches whose gradients make one step.
