@@ -1,4 +1,4 @@
-"""Runs of ours that end within training, for benchmarks that want no more of them than some steps."""
+"""Ends our runs within training, for benchmarks that only need a few steps."""
 
 import contextlib
 import io
@@ -8,16 +8,16 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-# No validation, no pictures: the training is all there is.
+# No validation and no pictures: only the training.
 BARE_RUN: dict[str, Any] = dict(monitor=None, limit_val_batches=0, num_sanity_val_steps=0, pictures=False, devices=1)
 
 
 class Stopped(Exception):  # noqa: N818  no error
-    """A callback has what it wanted."""
+    """Raised by a callback that has what it needs."""
 
 
 class StopAt(Callback):
-    """Ends a training after that many steps, or after its last one, and keeps the weights of then."""
+    """Ends a training after that many steps, or after its last one, and keeps the weights it has then."""
 
     def __init__(self, step: int | None = None) -> None:
         self.step, self.weights = step, None
@@ -32,7 +32,7 @@ class StopAt(Callback):
 
 
 class Terminal(io.StringIO):
-    """Swallows what a progress bar draws, and says it is a terminal so that it does draw."""
+    """Swallows what a progress bar draws, and claims to be a terminal so that the bar does draw."""
 
     def isatty(self) -> bool:
         return True
@@ -40,7 +40,7 @@ class Terminal(io.StringIO):
 
 @contextlib.contextmanager
 def until_stopped() -> Iterator[None]:
-    """Within, a run may end by `Stopped`, and what it prints is lost."""
+    """While it lasts, a run may end by `Stopped`, and what the run prints is discarded."""
     with contextlib.suppress(Stopped), contextlib.redirect_stdout(Terminal()):
         yield
 
