@@ -10,25 +10,25 @@ help:  ## list the targets
 run: .venv/ready  ## train LeNet-5 on 1,293 real handwritten digits; no download
 	$(BIN)/python experiments/mnist.py --net lenet5 --sample
 
-test: .venv/ready  ## check style and types, and run the tests
+test: .venv/ready  ## check style and types, then run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture and not grid"
 
-test-slow: .venv/ready  ## run the tests that take minutes, such as the export of every network
+test-slow: .venv/ready  ## run the tests that take minutes, such as exporting every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
 
-test-grid: .venv/ready  ## compare captured with eager trainings of every network in every way, for an hour or two
+test-grid: .venv/ready  ## compare captured and eager training of every network in every way; takes an hour or two
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m grid
 
-test-cuda: .venv/ready  ## run the tests that need a GPU, which all others do without
+test-cuda: .venv/ready  ## run the tests that need a GPU; no other tests do
 	$(BIN)/python -m pytest tests/accelerator -m cuda
 
-test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and the newest of all packages; writes docs/versions.md
+test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and newest versions of all packages; writes docs/versions.md
 	.venv-versions/uv/bin/python tests/versions.py
 
-torture: .venv/ready  ## kill, signal and damage runs for the better part of an hour; writes docs/reliability.md
+torture: .venv/ready  ## kill, signal and damage runs, for most of an hour; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/reliability -m torture -s
 
 lint: .venv/ready  ## check style and types only
@@ -40,7 +40,7 @@ format: .venv/ready  ## rewrite the code in the project's style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/ready  ## measure the training loop against a bare one and a usual pipeline
+bench: .venv/ready  ## compare the speed of training with a bare loop and a usual pipeline
 	$(BIN)/python benchmarks/overhead.py
 
 tensorboard: .venv/ready  ## show the curves of all runs on http://localhost:6006

@@ -1,1 +1,1 @@
-"""What all other packages need: choosing by name, names of metrics, YAML of strangers, and libraries' internals."""
+"""What all other packages need: choosing by name, names of metrics, untrusted YAML, and libraries' internals."""

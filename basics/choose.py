@@ -1,4 +1,4 @@
-"""Looking things up by the name a user typed."""
+"""Looks things up by the name that a user typed."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -13,7 +13,7 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
     """Returns `options[name]`.
 
     Raises:
-        InputError: there is no such name; the message gives the nearest one, and all of them.
+        InputError: there is no such name; the message gives the nearest one, and lists all.
     """
     if name in options:
         return options[name]

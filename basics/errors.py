@@ -1,9 +1,9 @@
-"""The error for bad input. Its message is all that a user gets to see; every other error is a bug, with a traceback.
+"""The error for bad input. A user sees only its message; every other error is a bug and keeps its traceback.
 
 raise InputError(f"--lr {lr}: must be above 0")
 
 with reading(path):
-    content = path.read_bytes()  # what the system refuses names the file, in one line
+    content = path.read_bytes()  # if the system refuses, a one-line error names the file
 """
 
 import os
@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 class InputError(ValueError):
-    """What a user gave cannot be used. The message names the flag, file or value, and what is wrong with it."""
+    """Something a user gave cannot be used. The message names the flag, file or value, and what is wrong with it."""
 
 
 class InputFileError(InputError, OSError):
@@ -20,22 +20,22 @@ class InputFileError(InputError, OSError):
 
 
 class MissingFileError(InputFileError, FileNotFoundError):
-    """It is not there."""
+    """A file or folder that a user named does not exist."""
 
 
 @contextmanager
 def reading(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Within, what the system refuses is an error of ours that names the file or folder.
+    """Turns the system's errors within into one of ours that names the file or folder.
 
     Raises:
-        MissingFileError: it is not there.
+        MissingFileError: it does not exist.
         InputFileError: it cannot be read.
     """
     try:
         yield
     except InputError:
         raise
-    except (FileNotFoundError, NotADirectoryError) as error:  # the latter where a part of the path is a file
+    except (FileNotFoundError, NotADirectoryError) as error:  # the latter if part of the path is a file
         raise MissingFileError(f"{path}: no such file or folder") from error
     except OSError as error:
         raise InputFileError(f"{path}: cannot be read ({_reason(error)})") from error
@@ -43,7 +43,7 @@ def reading(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Within, what the system refuses is an error of ours that names the file or folder.
+    """Turns the system's errors within into one of ours that names the file or folder.
 
     Raises:
         InputFileError: it cannot be written.

@@ -10,7 +10,7 @@ from basics.errors import writing
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yields a path in the same folder to write to; what is there at the end takes the place of `path` at once.
+    """Yields a path in the same folder to write to; at the end, the file there replaces `path` in one step.
 
     Raises:
         InputFileError: it cannot be written; `path` is as it was before.

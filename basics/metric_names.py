@@ -1,10 +1,10 @@
-"""Which way a metric is better, by its name. Imports nothing, so that tools that only read runs can have it."""
+"""Whether a metric is better low or high, by its name. Imports nothing heavy, for tools that only read runs."""
 
 import re
 
 # Anywhere in a name, so that `val/hardloss`, `val/log_rmse` and `val/top5error` count; these take precedence.
 LOWER_PARTS = ("loss", "error", "rmse", "rmsle", "perplexity", "distance", "deviance", "divergence", "entropy")
-# As a word of a name, between its separators.
+# As a whole word of a name, between separators.
 LOWER_WORDS = frozenset(
     "mse mae mape smape msle mdae err nll bce ce cer wer mer ter fid kid lpips ppl bpc bpd kl kld ece mce brier crps "
     "eer hamming rejection latency seconds".split()
@@ -18,7 +18,7 @@ HIGHER_WORDS = frozenset(
 
 
 def mode_of(metric: str) -> str | None:
-    """ "min" or "max" for a metric whose name tells, such as val/log_rmse; None for others."""
+    """ "min" or "max" if the metric's name tells which is better, as in val/log_rmse; None for others."""
     name = metric.lower()
     words = set(re.split(r"[^a-z0-9]+", name))
     if any(part in name for part in LOWER_PARTS) or words & LOWER_WORDS:

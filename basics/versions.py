@@ -1,4 +1,4 @@
-"""Where the project's code is, and in which state."""
+"""Which version of the project's code is running, according to git."""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +7,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def git(*args: str) -> str | None:
-    """What git says of the project's code; None where there is no git, or the code is no checkout."""
+    """The output of git for the project's code; None if there is no git, or the code is not a checkout."""
     try:
         done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
@@ -16,5 +16,5 @@ def git(*args: str) -> str | None:
 
 
 def git_commit() -> str | None:
-    """The commit of the project's code, with "-dirty" where files differ from it; None outside a checkout."""
+    """The commit of the project's code, with "-dirty" if files differ from it; None outside a checkout."""
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")

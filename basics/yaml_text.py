@@ -1,15 +1,15 @@
-"""YAML from strangers: refused before it is read if it is too deep, contains itself, or would grow to any size.
+"""Untrusted YAML: refused before it is loaded if it is too deep, contains itself, or would expand without limit.
 
-Recursion over such a text ends in an error of any kind, or in a crash, depending on the versions of Python and libyaml.
+Recursion over such a text ends in some error or in a crash, depending on the versions of Python and libyaml.
 """
 
 from typing import Any
 
 import yaml
 
-ALIASES = 20  # at most: ten lines that each name the one before nine times are a billion values
-DEEPEST = 50  # nested lists and dicts; flags need four
-Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, if libyaml is there
+ALIASES = 20  # at most; ten lines that each name the one before nine times make a billion values
+DEEPEST = 50  # levels of nested lists and dicts; flags need four
+Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, if libyaml is installed
 
 
 class HostileYAMLError(yaml.YAMLError):
@@ -17,7 +17,7 @@ class HostileYAMLError(yaml.YAMLError):
 
 
 def load_yaml(text: str | bytes) -> Any:
-    """The one document in `text`, of plain values.
+    """The single document in `text`, as plain values.
 
     Raises:
         yaml.YAMLError: it is not YAML, or `check_yaml` refuses it.
@@ -27,15 +27,15 @@ def load_yaml(text: str | bytes) -> Any:
 
 
 def check_yaml(text: str | bytes) -> None:
-    """Follows the parser's events, which come one after another, at any depth.
+    """Goes through the parser's events, which come one after another at any depth, so that nothing recurses.
 
     Raises:
         HostileYAMLError: `text` has more than `ALIASES` aliases, more than `DEEPEST` levels, or contains itself.
         yaml.YAMLError: it is not YAML.
     """
-    open_: list[str | None] = []  # the anchors of the lists and dicts that are not closed yet
-    deepest = [0]  # of each of them, and of the document, the levels within
-    levels: dict[str | None, int] = {}  # of what an alias may name
+    open_: list[str | None] = []  # anchors of the lists and dicts that are still open
+    deepest = [0]  # levels within each of them, and within the document
+    levels: dict[str | None, int] = {}  # levels within what an alias may name
     aliases = 0
     for event in yaml.parse(text, Loader):
         if isinstance(event, yaml.CollectionStartEvent):

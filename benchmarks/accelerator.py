@@ -1,19 +1,20 @@
-"""All that a card has to show, in one process and a few minutes: exactness, speed, accuracy.
+"""Everything to measure on a GPU, in one process and a few minutes: exactness, speed, accuracy.
 
     python benchmarks/accelerator.py                                  six minutes on an H100
     python benchmarks/accelerator.py --parts exact,steps --minutes 3
-    python benchmarks/accelerator.py --accelerator cpu --sample       shows that it works; its figures mean nothing
+    python benchmarks/accelerator.py --accelerator cpu --sample       only shows that it works; the figures mean nothing
 
-    exact      trainings by the scripts' recipes: twice; killed and resumed; captured against eager
-    steps      milliseconds a training step: a bare loop, the same as one CUDA graph, ours captured and eager
-    usual      images a second of LeNet-5 in the pipeline of benchmarks/overhead.py that most projects have
-    price      of determinism: a captured step with and without
+    exact      trainings by the scripts' recipes: run twice; killed and resumed; captured against eager
+    steps      milliseconds per training step: a bare loop, the same as one CUDA graph, ours captured and eager
+    usual      images per second of LeNet-5 in the pipeline that most projects have (see benchmarks/overhead.py)
+    price      the price of determinism: a captured step with and without it
     speedrun   benchmarks/recipes.py speedrun: speednet on CIFAR-10, five times
-    resnet18   its recipe, of as many epochs as there is time for
-    compile    a step of ours with --compile; in what is left, as after `--parts steps,compile`
+    resnet18   the recipe of ResNet-18, for as many epochs as there is time
+    compile    a step of ours with --compile, if time is left, as after `--parts steps,compile`
 
-Each line is printed as it is found, and all are one markdown table at the end. What the time left does not allow is
-left out, and what fails is told in a line. The minutes are without the imports, which may take half of one.
+Each line is printed as soon as it is known, and at the end all of them as one markdown table. Parts for which too
+little time is left are skipped, and a failure takes one line. The minutes do not include the imports, which may take
+half a minute.
 """
 
 import logging
@@ -44,11 +45,11 @@ SMALL = dict(batch_size=2, precision="32-true")  # for a CPU
 
 
 class Setting(NamedTuple):
-    """What all parts have to know.
+    """What all parts need to know.
 
     Attributes:
-        sample: steps of a few images, and no file.
-        left: tells the seconds that are left.
+        sample: use steps of a few images, and no files.
+        left: returns the seconds that are left.
     """
 
     accelerator: str
@@ -65,11 +66,11 @@ class Setting(NamedTuple):
         return self.accelerator == "cuda"
 
     def cases(self, *cases: Case) -> list[Case]:
-        """As they are, or small ones."""
+        """The cases as they are, or small ones for a CPU."""
         return list(dict.fromkeys(case._replace(**SMALL) for case in cases)) if self.sample else list(cases)
 
     def lacks_data(self) -> str:
-        """A word where CIFAR-10 is needed, and not there."""
+        """Says so if CIFAR-10 is needed and missing; else empty."""
         folder = Path(self.data_dir, CIFAR10.name)
         return "" if self.sample or folder.is_dir() else f"left out: no {folder}"
 
@@ -119,7 +120,7 @@ PARTS: dict[str, Callable[[Setting], Iterator[Check]]] = {
 
 
 def step_row(case: Case, setting: Setting) -> str:
-    """Milliseconds of each way, and of ours the ratio to the bare ones."""
+    """Milliseconds of each way, and the ratios of ours to the bare ones."""
     ways = step_times.ways(case, setting.window, setting.accelerator)
     times = {name: attempt(way) for name, way in ways.items()}
     words = [f"{name} {value if isinstance(value, str) else f'{value:.2f} ms'}" for name, value in times.items()]
@@ -133,7 +134,7 @@ def step_row(case: Case, setting: Setting) -> str:
 
 
 def ours(case: Case, setting: Setting, **flags: Any) -> float:
-    """Milliseconds of a step of ours."""
+    """Milliseconds of one of our steps."""
     data = step_times.images_for(case, setting.window)
     return step_times.of_ours(case, data, setting.window, setting.accelerator, **flags)
 
@@ -174,13 +175,13 @@ def resnet18_row(setting: Setting) -> str:
 
 
 def affordable_epochs(setting: Setting) -> int:
-    """How many of ResNet-18's recipe there is time for: all of it, or fewer."""
+    """The number of epochs of ResNet-18's recipe that there is time for, at most all of them."""
     recipe = cifar10.RECIPES["resnet18"]
     if setting.sample:
         return 1
     milliseconds = ours(Case("resnet18", recipe.batch_size), setting)
     epoch = 45_000 / recipe.batch_size * milliseconds / 1000 * 1.1 + 0.7  # cutout; validation and checkpoints
-    return max(1, min(recipe.max_epochs, int((setting.left() - 15) / epoch)))  # before and after the training
+    return max(1, min(recipe.max_epochs, int((setting.left() - 15) / epoch)))  # 15 s: before and after the training
 
 
 def compiled_row(case: Case, setting: Setting) -> str:
@@ -196,18 +197,18 @@ def main(
     data_dir: str = "data",
     sample: bool = False,
 ) -> None:
-    """Checks and prints.
+    """Runs the parts and prints their results.
 
     Args:
-        parts: names of parts, in the order that they are to come in.
-        minutes: that all of it may take; what would take longer is left out.
+        parts: names of parts, in the order in which to run them.
+        minutes: time for all of it; parts that would take longer are skipped.
         accelerator: cuda or cpu.
         data_dir: where CIFAR-10 is.
-        sample: steps of a few images, and no file.
+        sample: use steps of a few images, and no files.
     """
     warnings.filterwarnings("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, perhaps in a bare loop
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS reads it once, possibly in a bare loop
     if accelerator == "cpu":
         torch.set_num_threads(1)
     results = Results(60 * minutes)

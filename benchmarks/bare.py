@@ -1,4 +1,4 @@
-"""A training step of torch calls alone, which ours is measured against: eager, and whole as one CUDA graph."""
+"""A training step of torch calls alone, to measure ours against: eager, and as one CUDA graph."""
 
 from collections.abc import Callable
 
@@ -11,23 +11,23 @@ from datamodules import ImageData
 from datamodules.batches import Images, TrainBatches
 from lit_modules.nets import build_net
 
-Step = Callable[[Tensor, Tensor], None]  # of images and labels
+Step = Callable[[Tensor, Tensor], None]  # called with images and labels
 
 
 def training_batches(data: ImageData, device: torch.device) -> TrainBatches:
-    """One epoch as our runs see it, without a Trainer. The images lie on `device`."""
+    """One epoch of batches as in our runs, but without a Trainer. The images lie on `device`."""
     images = Images(data.arrays.train_images, data.arrays.train_labels, device)
     return TrainBatches(images, data.train_indices, data.batch_size, 0, lambda: 0, data.augmentations, epochs=1)
 
 
 def bare_step(net: str, data: ImageData, precision: str, device: torch.device) -> Step:
-    """Normalisation, forward, backward and SGD with Nesterov's momentum; with torch's defaults for everything else.
+    """Normalisation, forward, backward and SGD with Nesterov momentum; torch's defaults for everything else.
 
     Args:
         precision: bf16-mixed or 32-true.
     """
     seed_everything(0, verbose=False)
-    torch.use_deterministic_algorithms(False)  # a run of ours in this process may have chosen otherwise
+    torch.use_deterministic_algorithms(False)  # an earlier run of ours in this process may have set it
     torch.backends.cudnn.benchmark = False
     cast = precision == "bf16-mixed"
     layout = torch.channels_last if data.input_shape[0] > 1 else torch.contiguous_format
@@ -36,7 +36,7 @@ def bare_step(net: str, data: ImageData, precision: str, device: torch.device) -
     mean, std = (torch.tensor(values, device=device).view(-1, 1, 1) for values in (data.mean, data.std))
 
     def step(images: Tensor, labels: Tensor) -> None:
-        # Without its cache of cast weights, which a graph could not share with what runs outside of it.
+        # Without autocast's cache of weights, which a graph could not share with code outside it.
         with torch.autocast(device.type, torch.bfloat16, enabled=cast, cache_enabled=False):
             loss = F.cross_entropy(model((images - mean) / std), labels)
         optimizer.zero_grad()
@@ -47,15 +47,15 @@ def bare_step(net: str, data: ImageData, precision: str, device: torch.device) -
 
 
 def as_one_graph(step: Step, images: Tensor, labels: Tensor) -> Step:
-    """The step on batches of this shape, captured; on the way it is taken a few times.
+    """The step on batches of this shape, captured; capturing takes a few steps.
 
-    This is what a card can do: the host launches one graph a step.
+    It shows what the GPU can do: the host launches one graph per step.
     """
-    images, labels = images.clone(), labels.clone()  # where the graph will read
+    images, labels = images.clone(), labels.clone()  # the memory that the graph will read
     beside = torch.cuda.Stream()
     beside.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(beside):
-        for _ in range(3):  # until all that is made once is there: momentum, workspaces, a fitted first layer
+        for _ in range(3):  # creates what is made once: momentum, workspaces, a fitted first layer
             step(images, labels)
     torch.cuda.current_stream().wait_stream(beside)
     graph = torch.cuda.CUDAGraph()
@@ -67,11 +67,11 @@ def as_one_graph(step: Step, images: Tensor, labels: Tensor) -> Step:
         labels.copy_(new_labels)
         graph.replay()
 
-    replay.step = step  # has the weights that the graph reads and writes
+    replay.step = step  # keeps the weights that the graph reads and writes
     return replay
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done what it was given."""
+    """Waits until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize()

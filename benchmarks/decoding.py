@@ -1,10 +1,10 @@
 """How fast photographs are decoded: this project's decoder against a plain loop with Pillow over the same files.
 
-    python benchmarks/decoding.py data/photos/train               a folder of photographs, to any depth
-    python benchmarks/decoding.py data/photos/train --cores 1     on one core, as the loop is
+    python benchmarks/decoding.py data/photos/train               a folder of photographs, with all its subfolders
+    python benchmarks/decoding.py data/photos/train --cores 1     on one core, like the loop
 
-The plain loop opens each file, converts it to RGB and resizes it, as in Pillow's tutorial; it turns nothing upright and
-names no file that it cannot read. They take turns; the figure is the median of the rounds' ratios.
+The plain loop opens each file, converts it to RGB and resizes it, as in Pillow's tutorial; it does not turn photographs
+upright or name files that it cannot read. The two take turns; the figure is the median of the rounds' ratios.
 """
 
 import os
@@ -36,14 +36,14 @@ def seconds(decode: Callable[[Sequence[Path], int], object], paths: Sequence[Pat
 
 
 def main(folder: str, sizes: list[int] = [128, 224], images: int = 300, rounds: int = 7, cores: int = 0) -> None:  # noqa: B006
-    """Measures and prints.
+    """Measures and prints the results.
 
     Args:
-        folder: of the photographs.
-        sizes: sides of the decoded images in pixels.
-        images: how many of them a round takes.
-        rounds: how often each side takes its turn.
-        cores: that this process may use; 0: all there are.
+        folder: folder of the photographs.
+        sizes: side lengths of the decoded images, in pixels.
+        images: number of images per round.
+        rounds: number of turns for each.
+        cores: number of cores that this process may use; 0: all of them.
     """
     if cores:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cores])

@@ -1,7 +1,7 @@
-"""Whether trainings repeat themselves bit for bit: again, captured, and killed and resumed.
+"""Whether trainings repeat bit for bit: when run again, when captured, and when killed and resumed.
 
-Each training is of two epochs, on the samples, by the recipe of its script. What is compared are the weights and
-buffers after the last step.
+Each training takes two epochs on the samples, by the recipe of its script. The weights and buffers after the last step
+are compared.
 """
 
 import tempfile
@@ -25,7 +25,7 @@ from harness.tasks.tabular import train_table
 from harness.training.trainer import Extras
 
 Weights = dict[str, Tensor]
-KEPT_AT, KILLED_AT = 2, 3  # steps; the first is within an epoch, and what lies between is trained twice
+KEPT_AT, KILLED_AT = 2, 3  # steps; the first is within an epoch, and the steps between are trained twice
 
 
 def _train_tabm(flags: HousePriceFlags, theirs: Extras) -> None:
@@ -35,7 +35,7 @@ def _train_tabm(flags: HousePriceFlags, theirs: Extras) -> None:
 
 
 class Training(NamedTuple):
-    """What trains, and by which recipe."""
+    """What is trained, and by which recipe."""
 
     run: Callable[[Any, Extras], Any]
     flags: Any
@@ -54,7 +54,7 @@ TRAININGS = {
 
 
 def weights(training: Training, step: int | None = None) -> Weights:
-    """Those after so many steps of a training, or after all of it."""
+    """The weights after that many steps of a training, or after all of it."""
     stop = StopAt(step)
     with until_stopped():
         training.run(training.flags, Extras([stop]))
@@ -62,7 +62,7 @@ def weights(training: Training, step: int | None = None) -> Weights:
 
 
 def resumed(training: Training) -> Weights:
-    """The weights of a training that is cut off between two checkpoints, and goes on from the one that is there."""
+    """The weights of a training that is cut off between two checkpoints and continues from the first of them."""
     with tempfile.TemporaryDirectory() as runs:
         training = training.changed(checkpoint_every=KEPT_AT, run_dir=runs)
         weights(training, KILLED_AT)
@@ -71,17 +71,17 @@ def resumed(training: Training) -> Weights:
 
 
 def difference(one: Weights, other: Weights) -> str:
-    """In words."""
+    """The difference in words."""
     apart = [(one[name].double() - other[name].double()).abs().max().item() for name in one if one[name].numel()]
     count = sum(not torch.equal(one[name], other[name]) for name in one)
     return f"{count} of {len(one)} tensors differ, by up to {max(apart):.1e}" if count else "identical"
 
 
 def compare(name: str, accelerator: str, sample: bool) -> str:
-    """What came of trainings of the network with this name.
+    """Trains the network of this name in each way, and says how the results differ.
 
     Args:
-        sample: few and small batches.
+        sample: use few and small batches.
     """
     few = dict(batch_size=8, limit_train_batches=4, precision="32-true") if sample else dict(batch_size=128)
     flags = {**BARE_RUN, "sample": True, "max_epochs": 2, "accelerator": accelerator, **few}

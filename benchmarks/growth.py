@@ -1,9 +1,9 @@
-"""How time and memory grow: with the amount of data, and with the network and the batch size.
+"""How time and memory grow with the amount of data, and with the network and the batch size.
 
     python benchmarks/growth.py                      LeNet-5 on MNIST at 1, 2 and 4 times 12,000 images; CIFAR nets
     python benchmarks/growth.py --sample             the same on small samples; no download
 
-Each line is a process of its own, whose peak of resident memory it is (on CUDA: of allocated device memory).
+Each line is measured in a process of its own, with its peak resident memory (on CUDA: peak allocated device memory).
 """
 
 import contextlib
@@ -29,7 +29,7 @@ def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> t
     data.prepare_data()
     data.setup()
     data.train_indices = data.train_indices[:images]
-    some = slice(data.batch_size)  # or the test, in large batches, would be the peak
+    some = slice(data.batch_size)  # else the test, with its large batches, would set the peak
     data.arrays = data.arrays._replace(
         test_images=data.arrays.test_images[some], test_labels=data.arrays.test_labels[some]
     )
@@ -52,7 +52,7 @@ def train(data: ImageData, net: str, images: int, epochs: int, device: str) -> t
 
 
 def alone(*args) -> tuple[float, float]:
-    """`train` in a fresh process, since a peak of memory never falls."""
+    """`train` in a fresh process, since the peak of a process's memory never falls."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(train, *args).result()
 
@@ -68,10 +68,10 @@ def main(
     """Measures and prints two tables.
 
     Args:
-        data_dir: where MNIST and CIFAR-10 are, or are downloaded to.
-        images: training images at 1x.
-        nets: networks of the second table, which take two steps of training each.
-        batch_sizes: of the second table.
+        data_dir: folder of MNIST and CIFAR-10; they are downloaded to it if missing.
+        images: number of training images at 1x.
+        nets: networks of the second table; each takes two training steps.
+        batch_sizes: batch sizes of the second table.
         sample: use the embedded samples, which need no files.
         device: cpu or cuda.
     """

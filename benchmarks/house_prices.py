@@ -1,11 +1,11 @@
-"""House prices: our networks beside boosted trees, on the same folds in one run.
+"""House prices: our networks beside boosted trees, on the same folds, in one run.
 
     python benchmarks/house_prices.py
     python benchmarks/house_prices.py --nets [linear,mlp,tabm] --seeds 3
 
-scikit-learn's HistGradientBoosting, and XGBoost and CatBoost where they are installed, with the columns as they are and
-with the engineered ones. Each learns log-prices of the training rows alone. `--sample` makes it short, and its figures
-mean nothing.
+The trees are scikit-learn's HistGradientBoosting and, if installed, XGBoost and CatBoost, on the plain columns and on
+the engineered ones. Each model learns the log-prices of its training rows only. With `--sample` it is short, and the
+figures mean nothing.
 """
 
 import contextlib
@@ -27,14 +27,14 @@ from experiments import house_prices
 
 
 def hist_gradient_boosting() -> Any:
-    """scikit-learn's defaults."""
+    """HistGradientBoosting with scikit-learn's defaults."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
     return HistGradientBoostingRegressor(random_state=0)
 
 
 def xgboost() -> Any:
-    """Many shallow trees, slowly."""
+    """XGBoost with many shallow trees and a low learning rate."""
     from xgboost import XGBRegressor
 
     return XGBRegressor(
@@ -43,7 +43,7 @@ def xgboost() -> Any:
 
 
 def catboost() -> Any:
-    """CatBoost's defaults."""
+    """CatBoost with its defaults."""
     from catboost import CatBoostRegressor
 
     return CatBoostRegressor(random_seed=0, verbose=False, allow_writing_files=False)
@@ -69,12 +69,12 @@ def main(
 
     Args:
         nets: names of networks.
-        folds: parts of the table, each held out once.
-        fold_seed: of the folds.
+        folds: number of parts of the table, each held out once.
+        fold_seed: seed of the folds.
         seeds: how often each fold of a network is trained; the predictions are averaged.
-        data_dir: where the files are, or are downloaded to.
-        run_dir: where runs are kept.
-        sample: use the generated table for two epochs.
+        data_dir: folder of the files; they are downloaded to it if missing.
+        run_dir: folder that holds all runs.
+        sample: use the generated table, for two epochs.
     """
     short = dict(max_epochs=2) if sample else {}
     print("| model | features | log-RMSE | by fold | seconds |\n| --- | --- | ---: | --- | ---: |")
@@ -98,7 +98,7 @@ def main(
 def held_out_errors(
     build: Callable[[], Any], features: str, folds: int, fold_seed: int, data_dir: str, sample: bool
 ) -> list[np.ndarray]:
-    """For each fold the errors of its log-prices, by a model that was fitted to the other folds."""
+    """For each fold, the errors in its log-prices of a model that was fitted to the other folds."""
     errors = []
     for number in range(folds):
         data = HousePrices(data_dir, val_size=0, fold=Fold(number, folds, fold_seed), features=features, sample=sample)
@@ -112,7 +112,7 @@ def held_out_errors(
 
 
 def _numbered(frame: pd.DataFrame, train: np.ndarray) -> np.ndarray:
-    """Categories as numbers, those not among the training rows as missing."""
+    """The categories as numbers; those that are not in the training rows count as missing."""
     columns = []
     for name in frame:
         values = frame[name]

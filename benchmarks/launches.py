@@ -1,17 +1,17 @@
-"""How many operators of torch a training step dispatches: by a bare loop, and in the whole path, by net and optimizer.
+"""How many torch operators a training step dispatches, in a bare loop and in our runs, by net and optimizer.
 
-    python benchmarks/launches.py                                 a table, on samples, in a minute
+    python benchmarks/launches.py                                 prints a table, from samples, in a minute
     python benchmarks/launches.py --nets lenet5 --optimizers sgd --where true
 
-On a GPU a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
-exact and the same on every machine, as on a GPU: with fused optimizers, and without the look that a CPU takes at each
-gradient, whether it is finite. Views are counted too, which launch nothing, but take the host's time.
+On a GPU, a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
+exact and the same on every machine. The setup is that of a GPU: optimizers are fused, and the check that each gradient
+is finite, which only a CPU does, is off. Views count too: they launch nothing, but take the host's time.
 
     bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
-    ours    harness/training/fit.py as every script calls it, from the end of one optimizer step to the end of the next
+    ours    harness/training/fit.py as scripts call it, from the end of one optimizer step to the end of the next
 
-Host reads are the operators for whose result Python waits; on a GPU they are what makes a step wait for it.
-`--where true` prints each operator that is neither of the network nor of the optimizer, and the line that called it.
+Host reads are operators whose result Python waits for; on a GPU they make the step wait for the device.
+`--where true` prints each operator that belongs to neither network nor optimizer, and the line that called it.
 """
 
 import contextlib
@@ -46,22 +46,22 @@ from lit_modules.optimizers import build_optimizer
 ROOT = Path(__file__).resolve().parents[1]
 NETWORK, OPTIMIZER, REST = "network", "optimizer", "rest"
 RATES = {"lr": 0.001, "momentum": 0.9, "weight_decay": 0.0001}
-STEP = 3  # the one that is counted; the first makes the optimizer's state
+STEP = 3  # the step that is counted; the first one creates the optimizer's state
 
 
 class Operator(NamedTuple):
     name: str
-    part: str  # of the step
-    place: str  # the line of ours, or of Lightning's, that called it
+    part: str  # the part of the step
+    place: str  # the line of our code, or Lightning's, that called it
     reads: bool  # whether the host waits for its result
 
 
 class Recorded(Exception):  # noqa: N818  it is no error
-    """Ends whatever trains: the step has been recorded."""
+    """Ends the training once the step has been recorded."""
 
 
 class Recorder(TorchDispatchMode):
-    """Notes the operators from the end of one optimizer step to the end of the next, within `recording`."""
+    """Notes the operators from the end of one optimizer step to the end of the next; used by `recording`."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func.namespace == "aten":  # and not the profiler's marks
+        if func.namespace == "aten":  # leaves out the profiler's marks
             name = func.overloadpacket.__name__
             self.operators.append(Operator(name, self.part, _place(), waits(name, [*args, *kwargs.values()], result)))
         return result
@@ -85,7 +85,7 @@ class Recorder(TorchDispatchMode):
             self.part = before
 
     def before_step(self, optimizer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the optimizer is given; Lightning's closure, the forward and backward pass, is no part of its work."""
+        """The optimizer's arguments; Lightning's closure, the forward and backward pass, is not counted as its work."""
         closure = kwargs.get("closure")
         self.part = OPTIMIZER
         return args, {**kwargs, "closure": self._around(closure)} if closure else kwargs
@@ -107,8 +107,8 @@ class Recorder(TorchDispatchMode):
 
 
 def _place() -> str:
-    """The innermost line outside of torch."""
-    for frame, line in traceback.walk_stack(sys._getframe(2)):  # from what the recorder was called by
+    """The innermost line of the stack outside torch."""
+    for frame, line in traceback.walk_stack(sys._getframe(2)):  # from the recorder's caller on
         path = frame.f_code.co_filename
         if "/torch/" not in path and not path.startswith("<"):
             return f"{_short(Path(path))}:{line}"
@@ -124,7 +124,7 @@ def _short(path: Path) -> str:
 
 @contextlib.contextmanager
 def recording(net: torch.nn.Module) -> Iterator[Recorder]:
-    """Records the step of that number of whatever trains the network."""
+    """Records step number `STEP` of any training of the network."""
     recorder, backward = Recorder(), torch.autograd.backward
 
     def recorded_backward(*args: Any, **kwargs: Any) -> None:
@@ -152,7 +152,7 @@ def recording(net: torch.nn.Module) -> Iterator[Recorder]:
 
 
 def bare(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
-    """The operators of a step of a bare torch loop."""
+    """The operators of a step in a bare torch loop."""
     images, labels = torch.from_numpy(data.arrays.train_images), torch.from_numpy(data.arrays.train_labels).long()
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (data.mean, data.std))
     net = build_net(net_name, data.input_shape, data.num_classes)
@@ -170,7 +170,7 @@ def bare(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
 
 
 def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
-    """The operators of a step of a run, without its augmentation, as on a GPU."""
+    """The operators of a step in a run, set up as on a GPU but without augmentation."""
 
     def fused(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
         return build_optimizer(*args, **{**kwargs, "fused": True})
@@ -194,7 +194,7 @@ def _quiet() -> contextlib.AbstractContextManager[Any]:
 
 
 def count(operators: Iterable[Operator]) -> dict[str, int]:
-    """How many there are of each part, and in all, and how many of them are host reads."""
+    """The number of operators in each part and in all, and how many of them are host reads."""
     operators = list(operators)
     parts = {part: sum(operator.part == part for operator in operators) for part in (NETWORK, OPTIMIZER, REST)}
     return {**parts, "all": len(operators), "host reads": sum(operator.reads for operator in operators)}
@@ -202,7 +202,7 @@ def count(operators: Iterable[Operator]) -> dict[str, int]:
 
 @cache
 def sample(net: str) -> Any:
-    """Grey digits for the nets that are made for these, small pictures for the others."""
+    """Grey digits for the nets that are made for them, small colour pictures for the others."""
     data = (MNIST if net == "lenet5" else CIFAR10)(sample=True, batch_size=8)
     data.setup()
     return data
@@ -216,12 +216,12 @@ def main(
     optimizers: list[str] = ["sgd", "adamw", "muon"],  # noqa: B006  the same
     where: bool = False,
 ) -> None:
-    """Counts and prints.
+    """Counts the operators and prints the table.
 
     Args:
-        nets: networks.
-        optimizers: for each of them.
-        where: print the operators that are neither of the network nor of the optimizer too.
+        nets: names of networks.
+        optimizers: names of optimizers, each combined with each network.
+        where: also print the operators that belong to neither network nor optimizer.
     """
     print("| net | optimizer | loop | forward and backward | optimizer | rest | all | host reads |")
     print("| --- | --- | --- | ---: | ---: | ---: | ---: | ---: |")

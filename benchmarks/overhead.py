@@ -1,4 +1,4 @@
-"""How much of a bare torch loop's speed is left in the whole path, and how a usual pipeline compares.
+"""How much of a bare torch loop's speed our runs keep, and how a usual pipeline compares.
 
     python benchmarks/overhead.py                      LeNet-5 on MNIST, batches of 64 and 256
     python benchmarks/overhead.py --data_dir DIR --rounds 9
@@ -7,7 +7,7 @@ Three ways to train the same network on the same images, each with the same vali
     bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
     ours    harness/training/fit.py as every script calls it: Trainer, callbacks, curves of loss and
             accuracy for TensorBoard, the progress bar on a terminal, best and last checkpoint
-    usual   Trainer with a DataLoader, torchvision transforms of each image, torchmetrics, a rich bar
+    usual   Trainer with a DataLoader, torchvision transforms for each image, torchmetrics, a rich bar
 They take turns in one process on one thread; the figure is the median of the rounds' ratios.
 `--device cuda` measures on an accelerator.
 """
@@ -44,7 +44,7 @@ LR, MOMENTUM = 0.05, 0.9
 
 
 def bare(data: MNIST, epochs: int, device: str) -> float:
-    """Seconds of a bare torch loop."""
+    """Seconds that a bare torch loop takes."""
     images, labels = torch.from_numpy(data.arrays.train_images), torch.from_numpy(data.arrays.train_labels).long()
     images, labels = images.to(device), labels.to(device)
     train, val = torch.from_numpy(data.train_indices), torch.from_numpy(data.val_indices).to(device)
@@ -74,7 +74,7 @@ def bare(data: MNIST, epochs: int, device: str) -> float:
 
 
 def ours(data: MNIST, epochs: int, device: str) -> float:
-    """Seconds of training as the scripts do it."""
+    """Seconds that training as in the scripts takes."""
     model = Classifier("lenet5", data.input_shape, data.num_classes, data.mean, data.std, lr=LR, momentum=MOMENTUM)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(Terminal()):
         flags = FitFlags(max_epochs=epochs, accelerator=device, devices=1, lr_decay="cosine", pictures=False)
@@ -82,7 +82,7 @@ def ours(data: MNIST, epochs: int, device: str) -> float:
 
 
 class ImageFiles(Dataset):
-    """One image at a time through PIL and torchvision's transforms, as tutorials do it."""
+    """One image at a time, through PIL and torchvision's transforms, as in tutorials."""
 
     def __init__(self, data: MNIST, indices) -> None:
         self.images, self.labels, self.indices = data.arrays.train_images, data.arrays.train_labels, indices
@@ -133,7 +133,7 @@ class UsualModule(LightningModule):
 
 
 def usual(data: MNIST, epochs: int, device: str) -> float:
-    """Seconds of the pipeline that most projects have."""
+    """Seconds that the pipeline of most projects takes."""
     model = UsualModule(build_net("lenet5", data.input_shape, data.num_classes))
     train = DataLoader(ImageFiles(data, data.train_indices), batch_size=data.batch_size, shuffle=True)
     val = DataLoader(ImageFiles(data, data.val_indices), batch_size=512)
@@ -181,12 +181,12 @@ def memory_by_epoch(epochs: int) -> None:
 
 
 def main(data_dir: str = "data", images: int = 12800, rounds: int = 7, epochs: int = 1, device: str = "cpu") -> None:
-    """Measures and prints.
+    """Measures and prints the results.
 
     Args:
-        data_dir: where MNIST is, or is downloaded to.
-        images: how many training images a round takes.
-        rounds: how often each way takes its turn.
+        data_dir: folder of MNIST; it is downloaded to it if missing.
+        images: number of training images per round.
+        rounds: number of turns for each way.
         epochs: passes over these images in each turn.
         device: cpu or cuda.
     """

@@ -3,12 +3,12 @@
     python benchmarks/pictures.py                     about eight minutes on one core
     python benchmarks/pictures.py --sample --epochs 1 --rounds 1
 
-Each turn is a whole run, from the data to the report, on one thread; the seconds are those of the processor, which
-other work on the machine disturbs less. The figures are medians of the rounds' shares: of what a run with pictures
-takes more than one without, and of what drawing them takes alone, which varies less. The aim: at most 2 %.
+Each turn is a whole run, from the data to the report, on one thread. Seconds are processor time, which other work on
+the machine disturbs less. The figures are medians over the rounds of two shares: the extra time of a run with pictures
+over one without, and the time of drawing alone, which varies less. The aim: at most 2 %.
 
-On one core of an AMD EPYC that had much other work, torch 2.15: 1.45 and 1.38 s of drawing in runs of 86 and 92 s,
-1.7 and 1.5 %. Whole runs differed by more than that from each other, by +3.8 and -3.5 %.
+On one core of a busy AMD EPYC, torch 2.15: 1.45 and 1.38 s of drawing in runs of 86 and 92 s, which is 1.7 and 1.5 %.
+Whole runs differed from each other by more than that, by +3.8 and -3.5 %.
 """
 
 import contextlib
@@ -26,7 +26,7 @@ from harness.command_line.cli import cli
 from harness.tasks.classification import classify
 from harness.training import report
 
-drawing: list[float] = []  # seconds of each turn's
+drawing: list[float] = []  # seconds of drawing in each turn
 
 
 def timed(draw, *args) -> None:
@@ -37,7 +37,7 @@ def timed(draw, *args) -> None:
 
 
 def seconds(pictures: bool, epochs: int, data_dir: str, sample: bool, seed: int) -> float:
-    """Of a run."""
+    """Processor time of a run."""
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):
         start = time.process_time()
         recipe = replace(mnist.RECIPES["lenet5"], max_epochs=epochs, accelerator="cpu", devices=1)
@@ -46,12 +46,12 @@ def seconds(pictures: bool, epochs: int, data_dir: str, sample: bool, seed: int)
 
 
 def main(data_dir: str = "data", epochs: int = 10, rounds: int = 3, sample: bool = False) -> None:
-    """Measures and prints.
+    """Measures and prints the results.
 
     Args:
-        data_dir: where MNIST is, or is downloaded to.
+        data_dir: folder of MNIST; it is downloaded to it if missing.
         epochs: passes over the training images in each turn.
-        rounds: how often each takes its turn.
+        rounds: number of turns for each.
         sample: use the embedded sample.
     """
     torch.set_num_threads(1)

@@ -1,9 +1,9 @@
-"""How fast training batches come: this project's whole-batch loader against torchvision's per-image pipeline.
+"""How fast training batches are made: this project's whole-batch loader against torchvision's per-image pipeline.
 
     python benchmarks/pipeline.py                    CIFAR-10, random crop, flip and normalisation
     python benchmarks/pipeline.py --sample           on generated shapes; no download
 
-Both sides give the same kind of batch, float and normalised, on two CPU threads or with two worker processes. They
+Both sides make the same kind of batch, float and normalised, with two CPU threads or two worker processes. They
 take turns; the figure is the median of the rounds' ratios.
 """
 
@@ -20,11 +20,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules import CIFAR10
 
-WARM_UP = 5  # batches until the workers have filled their queues
+WARM_UP = 5  # batches to skip until the workers have filled their queues
 
 
 class ImageFiles(Dataset):
-    """One image at a time through PIL and torchvision's transforms, as torchvision.datasets.CIFAR10 gives them."""
+    """One image at a time, through PIL and torchvision's transforms, as in torchvision.datasets.CIFAR10."""
 
     def __init__(self, data: CIFAR10) -> None:
         self.images, self.labels, self.indices = data.arrays.train_images, data.arrays.train_labels, data.train_indices
@@ -47,7 +47,7 @@ class ImageFiles(Dataset):
 
 
 def ours(data: CIFAR10) -> Iterator[Tensor]:
-    """Batches as `Classifier` sees them: its first step is the normalisation."""
+    """Batches as in `Classifier`, whose first step is the normalisation."""
     mean, scale = torch.tensor(data.mean).view(-1, 1, 1), 1 / torch.tensor(data.std).view(-1, 1, 1)
     for images, _ in data.train_dataloader():
         yield (images - mean) * scale
@@ -60,7 +60,7 @@ def usual(data: CIFAR10, workers: int) -> Iterator[Tensor]:
 
 
 def images_per_second(batches: Iterable[Tensor]) -> float:
-    """Over one pass, without the start of the workers."""
+    """The speed over one pass, without the start of the workers."""
     count, start = 0, 0.0
     for number, images in enumerate(batches):
         if number == WARM_UP:
@@ -78,13 +78,13 @@ def main(
     workers: int = 2,
     sample: bool = False,
 ) -> None:
-    """Measures and prints.
+    """Measures and prints the results.
 
     Args:
-        data_dir: where CIFAR-10 is, or is downloaded to.
-        images: how many training images a round takes.
-        rounds: how often each side takes its turn.
-        workers: processes of the DataLoader; as many threads for ours.
+        data_dir: folder of CIFAR-10; it is downloaded to it if missing.
+        images: number of training images per round.
+        rounds: number of turns for each side.
+        workers: worker processes of the DataLoader; ours gets as many threads.
         sample: use generated images, which need no files.
     """
     torch.set_num_threads(max(workers, 1))

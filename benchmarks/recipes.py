@@ -1,13 +1,13 @@
 """CIFAR-10: accuracy and time of the networks' recipes, and the speed of ResNet-18 against a bare loop.
 
-    python benchmarks/recipes.py race                               speednet, and ResNet-18 in the same time
+    python benchmarks/recipes.py race                               speednet, and ResNet-18 for the same time
     python benchmarks/recipes.py accuracy                           every large network once, on an accelerator
     python benchmarks/recipes.py accuracy --nets [speednet] --seeds 5
-    python benchmarks/recipes.py speedrun                           speednet in seconds on a card, five times
+    python benchmarks/recipes.py speedrun                           speednet in seconds on a GPU, five times
     python benchmarks/recipes.py throughput --accelerator cuda      ResNet-18 in bf16, both sides in turns
 
-Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes each short and needs
-no files; it shows that they work, and its figures mean nothing.
+Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes each run short and needs
+no files; it only shows that they work, and the figures mean nothing.
 """
 
 import contextlib
@@ -33,18 +33,18 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 
 HEADER = "| net | seed | epochs | steps | seconds | test accuracy |\n| --- | ---: | ---: | ---: | ---: | ---: |"
-# He et al. 2016 with a cosine; `race` sets the length.
+# He et al. 2016 with a cosine schedule; `race` sets the length.
 PLAIN_RESNET18 = ImageFlags(
     net="resnet18", lr=0.1, batch_size=128, lr_decay="cosine", weight_decay=5e-4, augment="crop:4,flip"
 )
 
 
 def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: bool = False) -> None:
-    """Trains speednet by its recipe, then ResNet-18 by a plain one (SGD, cosine, crop, flip, fp32) for as long.
+    """Trains speednet by its recipe, then ResNet-18 by a plain one (SGD, cosine, crop, flip, fp32) for the same time.
 
     Args:
         data_dir: where CIFAR-10 is, or is downloaded to.
-        seeds: how many seeds of speednet, from 0 on.
+        seeds: number of seeds for speednet, from 0 on.
         run_dir: where runs are kept.
         sample: use generated images for one epoch.
     """
@@ -56,7 +56,7 @@ def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: 
     print(f"mean {statistics.mean(metrics['test/acc'] for metrics in runs):.2%}", flush=True)
     plain = replace(PLAIN_RESNET18, **places, **short)
     seconds = statistics.mean(metrics["seconds"] for metrics in runs)
-    with tempfile.TemporaryDirectory() as scratch:  # of how long a step takes, validation left out
+    with tempfile.TemporaryDirectory() as scratch:  # for measuring a step's time, without validation
         probe = replace(plain, run_dir=scratch, limit_train_batches=12, limit_val_batches=1, max_epochs=1)
         rate = _quietly(probe)["samples_per_second"]
     steps = max(2, round(seconds * rate / plain.batch_size))
@@ -76,10 +76,10 @@ def accuracy(
 
     Args:
         nets: names of networks.
-        seeds: how many seeds of each, from 0 on.
+        seeds: number of seeds for each, from 0 on.
         data_dir: where CIFAR-10 is, or is downloaded to.
         run_dir: where runs are kept.
-        devices: how many devices each run takes.
+        devices: number of devices for each run.
         sample: use generated images for one epoch.
     """
     short = dict(sample=True, max_epochs=1, batch_size=50, warmup_epochs=0.1) if sample else {}
@@ -99,15 +99,15 @@ def speedrun(
     run_dir: str = "runs",
     sample: bool = False,
 ) -> str:
-    """Trains speednet by its recipe for a card, again and again, and prints seconds and test accuracy.
+    """Trains speednet several times by its recipe for a GPU, and prints seconds and test accuracy.
 
-    The seconds are from the start of a training to its last step, with the fitting of the first layer and the capture
-    of graphs in it, without the loading of data, the last checkpoint and the test. A first run of some steps, which
-    does not count, lets libraries load and choose their kernels.
+    The seconds run from the start of a training to its last step. They include fitting the first layer and capturing
+    graphs, but not loading data, the last checkpoint or the test. A first run of a few steps, which does not count,
+    lets libraries load and choose their kernels.
 
     Args:
-        runs: how many, with seeds from 0 on.
-        recipe: flags in place of the recipe's, such as --recipe.max_epochs 8 --recipe.batch_size 2000.
+        runs: number of runs, with seeds from 0 on.
+        recipe: flags that replace the recipe's, such as --recipe.max_epochs 8 --recipe.batch_size 2000.
         accelerator: cuda or cpu.
         data_dir: where CIFAR-10 is, or is downloaded to.
         run_dir: where runs are kept.
@@ -171,13 +171,13 @@ def throughput(
     data_dir: str = "data",
     sample: bool = False,
 ) -> None:
-    """Lets a bare torch loop and the whole path train a network in turns, and prints images per second.
+    """Trains a network in turns by a bare torch loop and by our runs, and prints images per second.
 
     Args:
         net: name of the network.
-        batch_size: images a step.
-        images: training images a round.
-        rounds: how often each side takes its turn; a first one warms up and does not count.
+        batch_size: images per step.
+        images: training images per round.
+        rounds: number of turns for each side; a first one, for warm-up, does not count.
         precision: bf16-mixed or 32-true, on both sides.
         accelerator: cpu or cuda.
         data_dir: where CIFAR-10 is, or is downloaded to.
@@ -212,7 +212,7 @@ def _bare(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
 
 
 def _ours(data: CIFAR10, net: str, precision: str, accelerator: str) -> float:
-    """What a run logs as its samples per second, which leaves out validation."""
+    """The samples per second that a run logs, which leave out validation."""
     seed_everything(0, verbose=False)
     model = Classifier(net, data.input_shape, 10, data.mean, data.std, lr=0.1)
     with tempfile.TemporaryDirectory() as runs, contextlib.redirect_stdout(io.StringIO()):

@@ -1,4 +1,4 @@
-"""Checks that run one after another, are reported as they end, and are one markdown table at last."""
+"""Checks that run one after another; each is reported as it ends, and at the end all are one markdown table."""
 
 import time
 from collections.abc import Callable
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 class Check(NamedTuple):
-    """Something to find out.
+    """One check.
 
     Attributes:
-        needs: seconds that there have to be for it.
-        find: returns the result in words.
+        needs: seconds that must be left for it.
+        find: makes the check, and returns the result in words.
     """
 
     part: str
@@ -22,14 +22,14 @@ class Check(NamedTuple):
 
 
 class Results:
-    """Of checks that have to end by some time; one that fails is told in a line, and the next one runs."""
+    """The results of checks that must end by some time; a failure takes one line, and the next check runs."""
 
     def __init__(self, seconds: float) -> None:
         self.ends = time.perf_counter() + seconds
         self.rows: list[tuple[str, str, str]] = []
 
     def left(self) -> float:
-        """Seconds."""
+        """The seconds that are left."""
         return self.ends - time.perf_counter()
 
     def add(self, check: Check) -> None:
@@ -44,14 +44,14 @@ class Results:
 
 
 def attempt(find: Callable[[], T]) -> T | str:
-    """What it finds, or its error in a line."""
+    """The result, or the error in one line."""
     try:
         return find()
-    except Exception as error:  # whatever a card, a driver or a kernel comes up with
+    except Exception as error:  # a GPU, a driver or a kernel may raise anything
         return f"failed: {one_line(error)}"
 
 
 def one_line(error: Exception) -> str:
-    """Such as "RuntimeError: CUDA error: out of memory"."""
+    """The error in one line, such as "RuntimeError: CUDA error: out of memory"."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text[:200]}".replace("|", "/")

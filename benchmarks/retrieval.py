@@ -3,7 +3,7 @@
     python benchmarks/retrieval.py                                  60,000 images, 10,000 queries, 64 dimensions
     python benchmarks/retrieval.py --gallery 6000 --queries 1000
 
-On random embeddings of ten classes: no gallery is slower to rank, since what is computed does not depend on it.
+It uses random embeddings of ten classes: the amount of computation does not depend on what the gallery holds.
 """
 
 import resource
@@ -16,11 +16,11 @@ from lit_modules.retrieval import retrieve
 
 
 def main(gallery: int = 60_000, queries: int = 10_000, size: int = 64) -> None:
-    """Measures and prints.
+    """Measures and prints the results.
 
     Args:
-        gallery: images that are ranked.
-        queries: images that they are ranked for.
+        gallery: number of images to rank.
+        queries: number of images to rank them for.
         size: dimension of the embeddings.
     """
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""How long a user waits: from the command to the first optimizer step, beside the bare import of Lightning.
+"""How long a user waits from the command to the first optimizer step, beside the bare import of Lightning.
 
     python benchmarks/startup.py
 
@@ -37,7 +37,7 @@ def main(rounds: int = 7) -> None:
     """Measures and prints the medians.
 
     Args:
-        rounds: how often each takes its turn.
+        rounds: number of turns for each.
     """
     with tempfile.TemporaryDirectory() as runs:
         run = [FIRST_STEP, "experiments/mnist.py", "--sample", "--accelerator", "cpu", "--run_dir", runs]

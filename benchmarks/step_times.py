@@ -1,8 +1,8 @@
-"""Milliseconds of a training step: bare, bare as one CUDA graph, and ours.
+"""Milliseconds per training step: bare, bare as one CUDA graph, and ours.
 
-Synthetic images lie on the device. Each side makes its own batches from them, crops and mirrors colour images, and has
-its first steps left out. The time is the median, on the device's own clock where it has one, so that measuring waits
-for nothing.
+Synthetic images lie on the device. Each side makes its own batches from them, and crops and mirrors colour images; its
+first steps do not count. The time is the median, by the device's own clock if it has one, so that measuring does not
+make anything wait.
 """
 
 import statistics
@@ -26,13 +26,13 @@ from harness.training.flags import FitFlags
 from harness.training.trainer import Extras
 from lit_modules import Classifier
 
-IMAGES = 2048  # that there are; an epoch repeats them
+IMAGES = 2048  # number of different images; an epoch repeats them
 
 
 class Window(NamedTuple):
-    """Steps that are left out, and steps that are measured."""
+    """The numbers of steps that are skipped and measured."""
 
-    before: int = 15  # libraries choose kernels, and graphs are captured
+    before: int = 15  # while libraries choose kernels, and graphs are captured
     measured: int = 60
 
 
@@ -40,7 +40,7 @@ class Case(NamedTuple):
     net: str
     batch_size: int
     precision: str = "bf16-mixed"
-    optimizer: str = "sgd"  # of ours; the bare loops have SGD
+    optimizer: str = "sgd"  # for ours; the bare loops use SGD
 
     def __str__(self) -> str:
         optimizer = "" if self.optimizer == "sgd" else f", ours with {self.optimizer}"
@@ -61,7 +61,7 @@ CASES = (
 
 @cache
 def noise(*shape: int) -> ImageArrays:
-    """Images of nothing in ten classes."""
+    """Random images in ten classes."""
     rng = np.random.default_rng(0)
     images, labels = rng.integers(256, size=(IMAGES, *shape), dtype=np.uint8), np.arange(IMAGES, dtype=np.uint8) % 10
     return ImageArrays(images, labels, images[:10], labels[:10])
@@ -78,7 +78,7 @@ class ColourNoise(ImageData):
 
 
 def images_for(case: Case, window: Window) -> ImageData:
-    """As many as these steps take, all within one epoch."""
+    """As many images as these steps take, all within one epoch."""
     kind, augment = (GreyNoise, "") if case.net == "lenet5" else (ColourNoise, "crop:4,flip")
     data = kind(batch_size=case.batch_size, val_size=2, augment=augment, sample=True)
     data.setup()
@@ -101,7 +101,7 @@ class Ticks:
         self.ticks.append(event)
 
     def milliseconds(self, window: Window) -> float:
-        """The median of the window's steps, each from one tick to the next."""
+        """The median time of the window's steps, each from one tick to the next."""
         ticks = self.ticks[window.before : sum(window) + 1]
         pairs = list(pairwise(ticks))
         if self.device.type != "cuda":
@@ -132,7 +132,7 @@ def of_bare(batches: Iterable[tuple[Tensor, Tensor]], step: Step, window: Window
 
 
 def of_ours(case: Case, data: ImageData, window: Window, accelerator: str, **flags: Any) -> float:
-    """With whatever else the flags of a script ask for."""
+    """Milliseconds of our step, with any further flags of a script."""
     clock = StepClock(window)
     seed_everything(0, verbose=False)
     shape, classes = data.input_shape, data.num_classes
@@ -145,7 +145,7 @@ def of_ours(case: Case, data: ImageData, window: Window, accelerator: str, **fla
 
 
 def ways(case: Case, window: Window, accelerator: str) -> dict[str, Callable[[], float]]:
-    """What there is to measure of a case, by name."""
+    """The ways to measure a case, by name."""
     device, data = torch.device(accelerator), images_for(case, window)
     batches = partial(training_batches, data, device)
     step = partial(bare_step, case.net, data, case.precision, device)

@@ -1,4 +1,4 @@
-"""Runs of ours that end within training, for benchmarks that want no more of them than some steps."""
+"""Ends our runs within training, for benchmarks that only need a few steps."""
 
 import contextlib
 import io
@@ -15,11 +15,11 @@ BARE_RUN: dict[str, Any] = dict(
 
 
 class Stopped(Exception):  # noqa: N818  no error
-    """A callback has what it wanted."""
+    """Raised by a callback that has what it needs."""
 
 
 class StopAt(Callback):
-    """Ends a training after that many steps, or after its last one, and keeps the weights of then."""
+    """Ends a training after that many steps, or after its last one, and keeps the weights it has then."""
 
     def __init__(self, step: int | None = None) -> None:
         self.step, self.weights = step, None
@@ -34,7 +34,7 @@ class StopAt(Callback):
 
 
 class Terminal(io.StringIO):
-    """Swallows what a progress bar draws, and says it is a terminal so that it does draw."""
+    """Swallows what a progress bar draws, and claims to be a terminal so that the bar does draw."""
 
     def isatty(self) -> bool:
         return True
@@ -42,7 +42,7 @@ class Terminal(io.StringIO):
 
 @contextlib.contextmanager
 def until_stopped() -> Iterator[None]:
-    """Within, a run may end by `Stopped`, and what it prints is lost."""
+    """While it lasts, a run may end by `Stopped`, and what the run prints is discarded."""
     with contextlib.suppress(Stopped), contextlib.redirect_stdout(Terminal()):
         yield
 

@@ -31,11 +31,11 @@ class HousePriceFlags(HouseOptions, CrossValidationFlags):
     """House prices, in folds or with a validation split.
 
     Args:
-        data_dir: folder that holds house-prices/{train,test}.csv; what is missing is downloaded to it.
+        data_dir: folder of house-prices/{train,test}.csv; missing files are downloaded to it.
         sample: use a generated table, which needs no files.
         val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows.
         monitor: with --folds 0, the validation metric that chooses the best epoch.
-        checkpoint_epochs: with --folds 0, epochs from one writing of last.ckpt to the next; the last one is written.
+        checkpoint_epochs: with --folds 0, epochs between two writes of last.ckpt; the last epoch is always written.
     """
 
     data_dir: str = "data"
@@ -45,7 +45,7 @@ class HousePriceFlags(HouseOptions, CrossValidationFlags):
     checkpoint_epochs: int = 1
 
 
-# What each net starts from here; command-line flags override these.
+# Each net's defaults here; command-line flags override them.
 ONECYCLE = HousePriceFlags(max_epochs=60, lr_decay="onecycle")
 RECIPES = by_net(
     replace(
@@ -66,7 +66,7 @@ RECIPES = by_net(
         weight_decay=0.1,
         loss="huber",
         scale="robust",
-        # The few houses of extreme size should stay so: robust scaling bounds them, clipping would level them.
+        # The few houses of extreme size should stand out: robust scaling bounds them, clipping would level them.
         log1p="none",
         clip=[],
         net_args={"linear_path": True, "widths": [128, 128], "size": 16, "dropout": 0.05},

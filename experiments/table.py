@@ -20,10 +20,10 @@ from harness.tasks.tabular import TabularFlags, train_table
 
 @dataclass(frozen=True, kw_only=True)
 class TableFlags(CsvOptions, TabularFlags):
-    """A table, and what to predict.
+    """A table, and what to predict from it.
 
     Args:
-        csv: the file, comma-separated, with the names of the columns in its first line.
+        csv: the comma-separated file, with the names of the columns in its first line.
         target: the column to predict.
         task: regression or classification.
     """
@@ -34,7 +34,7 @@ class TableFlags(CsvOptions, TabularFlags):
     monitor: str | None = "val/loss"
 
 
-# What each net starts from here; command-line flags override these.
+# Each net's defaults here; command-line flags override them.
 ONECYCLE = TableFlags(max_epochs=60, lr_decay="onecycle")
 RECIPES = by_net(
     replace(ONECYCLE, net="linear", lr=0.01, batch_size=64, scale="standard"),

@@ -1,4 +1,4 @@
-"""A server of files on this machine, which keeps count and misbehaves on request; conftest.py has its fixtures."""
+"""A local file server that counts requests and misbehaves on demand; its fixtures are in conftest.py."""
 
 import gzip
 import hashlib

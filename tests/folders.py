@@ -1,4 +1,4 @@
-"""What tests look for in folders."""
+"""Helpers that look for files and runs in folders."""
 
 
 def names_in(folder):

@@ -1,4 +1,4 @@
-"""Runs of scripts in processes of their own, with a signal at a line of what they print. Helpers of the tests."""
+"""Helpers that run scripts in separate processes and send a signal when they print a certain line."""
 
 import os
 import signal

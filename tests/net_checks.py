@@ -1,4 +1,4 @@
-"""What the tests of networks share: counting, random state, copying it from torchvision's networks, gradients."""
+"""Helpers for the tests of networks: counting weights, random state, copying from torchvision's nets, gradients."""
 
 from typing import Any
 

@@ -1,8 +1,8 @@
-"""Operators that do not repeat themselves on CUDA, by what torch documents.
+"""Operators that are not deterministic on CUDA, according to torch's documentation.
 
-The names on the left are those of the docstring of `torch.use_deterministic_algorithms`, so that a test can tell where
-a newer torch has more of them. On the right are the ATen operators that they dispatch to, without the underscore of
-those in place. They are torch's own for 2.11 to 2.15: names that its libraries hand to `alertNotDeterministic`.
+On the left are the names in the docstring of `torch.use_deterministic_algorithms`, so that a test can tell if a newer
+torch has more of them. On the right are the ATen operators that they dispatch to, without the underscore of in-place
+ones: for torch 2.11 to 2.15, the names that its libraries pass to `alertNotDeterministic`.
 """
 
 import inspect

@@ -1,4 +1,4 @@
-"""A user's folder of images, for the tests of what reads it."""
+"""Makes a user's folder of images, for the tests of the code that reads it."""
 
 from collections import Counter
 

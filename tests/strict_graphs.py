@@ -1,17 +1,17 @@
-"""A stand-in for CUDA graphs that replays on the CPU, and does not do more than a real one could.
+"""A stand-in for CUDA graphs that replays on the CPU, and can do no more than a real graph.
 
-A real graph repeats kernels on fixed memory, and knows nothing else. So here, too,
+A real graph repeats kernels on fixed memory, and nothing else. So here, too,
 
-- only what torch was asked for while recording is repeated, none of the Python around it; and recording itself has no
-  effect, on statistics or on random numbers;
+- only the calls of torch while recording are repeated, and none of the Python around them; recording itself has no
+  effect on statistics or random numbers;
 - an operator may read the graphs' own memory, their inputs, and the parameters and buffers of the module. Any other
   tensor may be freed or replaced before the replay: `StrictError` is raised;
-- a look at a value, or a tensor made of Python's numbers, raises, as it does where there is a device to wait for;
-- all that a replay writes is spoilt before the next one, and the inputs are spoilt after their last use: what was not
-  copied in is NaN from then on;
-- a gradient that is still in the memory that a backward is about to write raises: something was to be added to it.
+- reading a value, or making a tensor from Python numbers, raises, as it would with a device to wait for;
+- everything that a replay writes is overwritten with NaN before the next one, and so are the inputs after their last
+  use, so that anything not copied in shows;
+- a gradient that still occupies memory that a backward pass is about to write raises: it should have been added to.
 
-A number that is read too late is that of another step, as on a device: a comparison with an eager run tells.
+A number that is read too late comes from another step, as on a device; comparing with an eager run shows that.
 """
 
 from contextlib import contextmanager

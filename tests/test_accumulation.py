@@ -1,4 +1,4 @@
-"""Steps of several batches: each step's gradient is the mean over its batches, be they fewer at an epoch's end."""
+"""Steps of several batches: each step's gradient is the mean over its batches, even if an epoch ends with fewer."""
 
 import pytest
 import torch

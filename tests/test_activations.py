@@ -1,4 +1,4 @@
-"""activations.py: derivatives, what initialisation does to variance and gradients, repairs, and honest warnings."""
+"""activations.py: derivatives, the effect of initialisation on variance and gradients, repairs, and warnings."""
 
 import json
 import math

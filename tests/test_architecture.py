@@ -1,4 +1,4 @@
-"""Imports point one way: the table says which room may import which, and no module imports itself by a detour."""
+"""Imports point one way: the table says which room may import which, and no module imports itself indirectly."""
 
 import ast
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Batches: each image once, the same on any number of ranks, and the same again after a resume."""
+"""Batches: each image once, the same ones on any number of ranks, and the same again after a resume."""
 
 import itertools
 

@@ -1,4 +1,4 @@
-"""The benchmarks run from their command lines, on samples; their figures need a quiet machine and real data."""
+"""The benchmarks run from their command lines, on samples; real figures need a quiet machine and real data."""
 
 import os
 import re

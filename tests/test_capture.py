@@ -1,4 +1,4 @@
-"""Captured steps against eager ones, bit for bit, under a stand-in for CUDA graphs that is as strict as a card."""
+"""Captured steps against eager ones, bit for bit, under a stand-in for CUDA graphs that is as strict as a GPU."""
 
 from itertools import product
 

@@ -1,4 +1,4 @@
-"""Two ranks on CPUs, by gloo, with captured steps under the stand-in for CUDA graphs: as without, bit for bit."""
+"""Two ranks on CPUs, with gloo: steps captured under the stand-in for CUDA graphs equal eager ones bit for bit."""
 
 import pytest
 import torch

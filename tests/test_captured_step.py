@@ -1,4 +1,4 @@
-"""CapturedStep by itself: what it records, when it stays eager, and that the stand-in catches what would go wrong."""
+"""CapturedStep by itself: what it records, when it stays eager, and that the stand-in catches mistakes."""
 
 import random
 from itertools import count

@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or not at all, and every change of them is found."""
+"""Checkpoint files: they are written whole or not at all, and any change to them is found."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Children end with the process that started them, by SIGKILL too: with prctl, and by a thread where there is none."""
+"""Children end with the process that started them, even after SIGKILL: by prctl, or elsewhere by a thread."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What the pictures of predictions show, against scikit-learn and torchmetrics."""
+"""What pictures of predictions show, compared with scikit-learn and torchmetrics."""
 
 from io import BytesIO
 

@@ -1,4 +1,4 @@
-"""Classifier: exact metrics, its penalties, checkpoints that stand alone, and runs that repeat bit for bit."""
+"""Classifier: exact metrics, penalties, self-contained checkpoints, and runs that repeat bit for bit."""
 
 import math
 

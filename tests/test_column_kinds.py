@@ -1,4 +1,4 @@
-"""What columns of text, dates and written numbers become: numbers and a note, or a refusal; nothing is silent."""
+"""Columns of text, dates and numbers written as text become numbers with a note, or are refused; never silently."""
 
 import datetime
 

@@ -1,4 +1,4 @@
-"""Which errors are the user's, and become one line, and which are bugs, and keep their traceback."""
+"""Errors of the user become one line; errors that are bugs keep their traceback."""
 
 import ast
 import os

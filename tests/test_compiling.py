@@ -1,4 +1,4 @@
-"""`--compile` and torch's modes, from the command line. But for the slow test, what is compiled is only noted."""
+"""`--compile` and torch's modes, from the command line. Only the slow test compiles; the others record the calls."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The examples of CONTRIBUTING.md, as they stand, in a copy of the project: only the files that they name are new."""
+"""The examples of CONTRIBUTING.md, word for word, in a copy of the project: only the files that they name are added."""
 
 import json
 import os

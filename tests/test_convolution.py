@@ -1,4 +1,4 @@
-"""Kernels against scipy's filters, sizes against real layers, layers against known counts, the script as a whole."""
+"""Kernels against scipy's filters, sizes against real layers, layers against known counts, and the whole script."""
 
 import itertools
 from importlib.util import find_spec

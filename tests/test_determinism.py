@@ -1,10 +1,10 @@
-"""No training step has an operator that does not repeat itself on CUDA.
+"""No training step has an operator that is not deterministic on CUDA.
 
-Shown by the operators that a step dispatches to on the CPU, or on torch's meta device, which computes nothing. What is
-shown by it: no step asks for an operator that torch refuses or replaces on CUDA, but for those in `REPEATED`. What is
-not: that CUDA has no others. It takes other ones for some functions (cudnn_batch_norm for native_batch_norm,
-native_dropout for bernoulli and mul), and libraries below, cuDNN and cuBLAS, are trusted to do what torch asks of them.
-tests/accelerator compares the weights of two runs where there is a card.
+The tests look at the operators that a step dispatches to on the CPU, or on torch's meta device, which computes nothing.
+This shows that no step asks for an operator that torch refuses or replaces on CUDA, except those in `REPEATED`. It does
+not show that there are no others on CUDA, which uses other operators for some functions (cudnn_batch_norm for
+native_batch_norm, native_dropout for bernoulli and mul), and it trusts cuDNN and cuBLAS to do what torch asks of them.
+If there is a GPU, tests/accelerator compares the weights of two runs.
 """
 
 import pytest

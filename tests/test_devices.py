@@ -1,10 +1,10 @@
-"""No step makes a tensor on the wrong device: each follows the batch, or the weights.
+"""No step makes a tensor on the wrong device: each is made where the batch or the weights are.
 
-Shown without a GPU, by a default device that is not the one of the data: with torch's meta device as the default and
-all data on the CPU, a tensor made without saying where mixes with none of them, and has no value to be read.
-(test_nets.py has it the other way round: the networks on the meta device, which refuses what is made on the CPU.)
+No GPU is needed to show this, only a default device other than that of the data. With torch's meta device as the
+default and all data on the CPU, a tensor made without naming a device cannot be combined with the data or be read.
+(test_nets.py does the reverse: networks on the meta device, which refuses tensors made on the CPU.)
 
-Neither mixes nor optimizers are among these: they keep numbers for a whole batch or step on the CPU, on purpose.
+Mixup, CutMix and optimizers are not tested here: they keep numbers for a whole batch or step on the CPU on purpose.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""What the documents name is there: files, tests, headings, modules, targets of make."""
+"""What the documents name exists: files, tests, headings, modules and make targets."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The doctor: healthy recipes are ok, and each planted fault is told by its own line alone."""
+"""The doctor: healthy recipes are ok, and each planted fault shows up in its own line and no other."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Downloads through torchvision, from a server on this machine that keeps count."""
+"""Downloads through torchvision, from a local server that counts them."""
 
 import hashlib
 import io

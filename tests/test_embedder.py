@@ -1,4 +1,4 @@
-"""Embedder: exact figures on any number of devices, and checkpoints that stand alone."""
+"""Embedder: exact figures on any number of devices, and self-contained checkpoints."""
 
 import copy
 

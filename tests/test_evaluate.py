@@ -1,4 +1,4 @@
-"""Figures of a checkpoint again: those of the run that made it, on one and on two processes."""
+"""evaluate.py gives the figures of the run that made the checkpoint, on one process and on two."""
 
 import json
 import subprocess

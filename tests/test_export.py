@@ -1,4 +1,4 @@
-"""Exported files: what other programs get from them, for every net, and what is refused."""
+"""Exported files: what other programs read from them, for every net, and what is refused."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What is not finite: named exactly, in no checkpoint, and skipped where that is wished."""
+"""Values that are not finite are named exactly, never saved in a checkpoint, and skipped on request."""
 
 import math
 from functools import partial

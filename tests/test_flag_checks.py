@@ -1,4 +1,4 @@
-"""The table of what each number on the command line may be, and the folder of all runs."""
+"""The table of ranges for numbers on the command line, and the folder of all runs."""
 
 import math
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A user's own images: classes, splits, and the arrays that are kept of them."""
+"""A user's own images: classes, splits, and the arrays that are kept for them."""
 
 import gc
 import os

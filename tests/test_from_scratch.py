@@ -1,4 +1,4 @@
-"""Softmax regression by hand: formulas, gradient, the script beside torch.nn; pickles of which nothing is run."""
+"""Softmax regression by hand: formulas, gradient, the script beside torch.nn; and pickles, which are never executed."""
 
 import gzip
 import json

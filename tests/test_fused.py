@@ -1,4 +1,4 @@
-"""Fused optimizers: the plain ones' steps, states that go from one form to the other, clipping. CPUs have them too."""
+"""Fused optimizers, which CPUs have too: the same steps as plain ones, states that fit both forms, and clipping."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""GradientNorms: the norms of the gradients as they were before clipping."""
+"""GradientNorms: the norms of the gradients before clipping."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Ink found, inverted and centred, against digits whose place is known."""
+"""Ink is found, inverted and centred, as digits at known places show."""
 
 import numpy as np
 import pytest

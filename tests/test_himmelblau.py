@@ -1,4 +1,4 @@
-"""himmelblau.py: the minima, the descent of each start alone, honest counts, and the header's claims."""
+"""himmelblau.py: the minima, the descent of each start alone, correct counts, and the header's claims."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""Files of strangers: nothing in them is run, nothing leaves its folder, and each is refused in one line.
+"""Untrusted files: nothing in them is run, nothing leaves its folder, and each is refused in one line.
 
-Each attack would make the file `canary`; that it is one is checked by a reader that trusts it.
+Each attack would create the file `canary`; a reader that trusts the file shows that the attack works.
 """
 
 import gzip

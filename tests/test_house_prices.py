@@ -1,4 +1,4 @@
-"""Cross-validation and prediction as a user meets them: scores, files, and one line for each mistake."""
+"""Cross-validation and prediction as a user sees them: scores, files, and one line for each mistake."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Mosaics, and what is put into them."""
+"""Mosaics of images, and what goes into them."""
 
 import numpy as np
 import pytest

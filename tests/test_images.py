@@ -1,4 +1,4 @@
-"""ImageData: splits, statistics and sizes, on arrays that the test wrote, the samples, and the real MNIST."""
+"""ImageData: splits, statistics and sizes, on arrays written by the test, on the samples, and on the real MNIST."""
 
 import math
 from collections import Counter

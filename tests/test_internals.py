@@ -1,4 +1,4 @@
-"""What Lightning, torch, jsonargparse and argparse keep to themselves is touched in one file for each, with reasons."""
+"""Internals of Lightning, torch, jsonargparse and argparse are used in one file for each, with reasons."""
 
 import ast
 import functools

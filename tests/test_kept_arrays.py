@@ -1,4 +1,4 @@
-"""Which of the arrays below .arrays/ are kept, and which make room."""
+"""Which of the arrays below .arrays/ are kept, and which are removed to make room."""
 
 import gc
 import os

@@ -1,4 +1,4 @@
-"""Which kernels a GPU computes with: what is chosen, what is refused, and what a command says to it."""
+"""Which kernels a GPU computes with: what is chosen, what is refused, and what a command prints about it."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: flags, run directories, resuming, and one line for each mistake."""
+"""The command line as a user sees it: flags, run directories, resuming, and one line for each mistake."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""What layers are called in pictures, beside the sizes of their weights."""
+"""The names of layers in pictures, beside the sizes of their weights."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""A line by every method, against numpy's polynomial fit and closed forms; and bad input, one line each."""
+"""A line fitted by every method, against numpy's polynomial fit and closed forms; and one line for each bad input."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Logistic regression against scikit-learn and closed forms, what a layer cannot separate, and bad input."""
+"""Logistic regression against scikit-learn and closed forms, classes that one layer cannot separate, and bad input."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""Losses on embeddings, beside their papers' formulas written out over pairs."""
+"""Losses on embeddings, against the formulas of their papers written out over pairs."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Two machines, as two network namespaces joined by a cable: a run over both, the loss of one, and an exact resume."""
+"""Two machines, played by two connected network namespaces: a run over both, the loss of one, and an exact resume."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Means: exact on unequal batches, several ranks, and very many small sums."""
+"""Means: exact on unequal batches, on several ranks, and for very many small sums."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Mixup and CutMix: against hand counts and the distributions of their papers."""
+"""Mixup and CutMix, against counts by hand and the distributions of their papers."""
 
 import pytest
 import torch

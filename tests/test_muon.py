@@ -1,4 +1,4 @@
-"""Muon: against singular values, the iteration by the book, torch's own Muon and Adam, and what it refuses."""
+"""Muon, against singular values, the iteration as published, and torch's own Muon and Adam; and what it refuses."""
 
 from copy import deepcopy
 

@@ -1,4 +1,4 @@
-"""The networks found by name, those of one short file in full; larger families have tests of their own."""
+"""Networks found by name, with full tests of those in one short file; larger families have their own tests."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Each norm against its definition, as a mean and a variance over some of the axes."""
+"""Each norm against its definition by a mean and a variance over some of the axes."""
 
 import pytest
 import torch

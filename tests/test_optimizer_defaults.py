@@ -1,4 +1,4 @@
-"""A recipe's rate belongs to its optimizer: what others get in its place, and that what is said goes before."""
+"""A recipe's learning rate belongs to its optimizer: what other optimizers get, and that flags take precedence."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""optimizers.py: each optimizer's first step at its rate by hand, the same batches for all, schedules, bad flags.
+"""optimizers.py: each optimizer's first step computed by hand, the same batches for all, schedules, and bad flags.
 
-The module's name is that of lit_modules/optimizers.py too, which tests/test_optimizers.py is for.
+lit_modules/optimizers.py has the same name; tests/test_optimizers.py tests that one.
 """
 
 import hashlib

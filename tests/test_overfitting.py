@@ -1,4 +1,4 @@
-"""Overfitting: few images and their folds, what is measured, the script's claims, and a choice without test images."""
+"""Overfitting: few images and their folds, what is measured, the script's claims, and choosing without test images."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Names of folders and files with characters that shells, globs and libraries take for something else."""
+"""Names of folders and files with characters that shells, globs and libraries treat as special."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Pictures of whole runs: what a run leaves, and that training does not notice."""
+"""Pictures of whole runs: what a run leaves, and that drawing does not change the training."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Predictions for image files: what a network says of them, and one line for each mistake."""
+"""Predictions for image files, and one line for each mistake."""
 
 import csv
 

@@ -1,4 +1,4 @@
-"""Predictions for new rows of a table: all probabilities, and a warning where rows are unlike the training's."""
+"""Predictions for new rows of a table: all probabilities, and a warning if rows are unlike those of the training."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Preprocessing beside scikit-learn's transformers, and that nothing but training rows decides anything."""
+"""Preprocessing against scikit-learn's transformers, and that it depends on training rows only."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""What a resumed run may not be given, and that nothing in its directory is written by the refusal."""
+"""What a resumed run refuses, and that a refusal writes nothing in its directory."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""Regressor and RowClassifier: metrics that scikit-learn confirms, ensembles, checkpoints that stand alone."""
+"""Regressor and RowClassifier: metrics against scikit-learn's, ensembles, and self-contained checkpoints."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""repeat.py: seeds in processes of their own, going on after an interruption, failed runs, and mistakes."""
+"""repeat.py: seeds in separate processes, continuing after an interruption, failed runs, and mistakes."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Runs that are killed with SIGKILL and resumed: they end bit for bit as the run that was never killed."""
+"""Runs that are killed with SIGKILL and resumed end bit for bit like a run that was never killed."""
 
 import json
 import multiprocessing

@@ -1,4 +1,4 @@
-"""Retrieval: figures as scikit-learn's and torchmetrics', the same bits in any chunks, processes and orders."""
+"""Retrieval: the figures of scikit-learn and torchmetrics, bit-identical in any chunks, processes and orders."""
 
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context

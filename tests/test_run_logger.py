@@ -1,4 +1,4 @@
-"""The HPARAMS tab, as TensorBoard's own reader has it: columns of all runs, and a resumed run's flags of today."""
+"""The HPARAMS tab as TensorBoard's own reader sees it: the columns of all runs, and a resumed run's current flags."""
 
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer

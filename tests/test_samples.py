@@ -1,4 +1,4 @@
-"""Embedded samples: the promised sizes, the same at each call, and neither trivial nor wrong."""
+"""Embedded samples: of the promised sizes, the same at each call, and neither trivial nor wrong."""
 
 import colorsys
 

@@ -1,4 +1,4 @@
-"""`--strategy fsdp`: any net trains as without it, and its checkpoint is a plain one."""
+"""`--strategy fsdp`: any net trains as it does without it, and its checkpoint is a plain one."""
 
 import json
 import subprocess

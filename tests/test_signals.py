@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C, failing and stalling ranks: status, seconds, survivors, and a resume that is exact."""
+"""SIGTERM, Ctrl-C, and ranks that fail or stall: exit status, seconds, surviving processes, and an exact resume."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""SpeedNet: its size against a hand count, its whitening against the definition, and that it survives reloading."""
+"""SpeedNet: its size against a count by hand, its whitening against the definition, and reloading."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Splits of classifications: each class in each part, by sizes counted by hand."""
+"""Splits for classification: each class is in each part, in sizes counted by hand."""
 
 import time
 from collections import Counter

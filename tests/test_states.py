@@ -1,4 +1,4 @@
-"""What a run's directory is, and that launch, repeat, sweep, compare and cross-validation all go by it."""
+"""The states of a run's directory, and that launch, repeat, sweep, compare and cross-validation all follow them."""
 
 from contextlib import ExitStack
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Trainings that stop by steps, time or early stopping, within an epoch or at its end; validations within epochs."""
+"""Trainings that end by steps, time or early stopping, within an epoch or at its end; validation within epochs."""
 
 import json
 import os

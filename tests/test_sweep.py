@@ -1,4 +1,4 @@
-"""sweep.py: trials by several workers of which one is killed, crashes, pruning, --vary, and mistakes."""
+"""sweep.py: trials by several workers, one of which is killed; crashes, pruning, --vary, and mistakes."""
 
 import csv
 import json

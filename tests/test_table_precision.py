@@ -1,4 +1,4 @@
-"""Targets and features far from 0, whose differences float32 does not hold, from the file to the predictions."""
+"""Targets and features far from 0, with differences too small for float32, from the file to the predictions."""
 
 import json
 

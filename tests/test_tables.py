@@ -1,4 +1,4 @@
-"""CSV files: what is accepted gives the same numbers, and each mistake is one line that names its place."""
+"""CSV files: all accepted forms give the same numbers, and each mistake is one line that says where it is."""
 
 import csv
 import io

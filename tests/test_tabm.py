@@ -1,4 +1,4 @@
-"""TabM: as many separate MLPs, and its embeddings against their definitions."""
+"""TabM, against as many separate MLPs, and its embeddings, against their definitions."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Throughput: every sample counted, validation left out, totals that go on after a resume."""
+"""Throughput: every sample counts, validation does not, and totals continue after a resume."""
 
 import time
 

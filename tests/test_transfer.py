@@ -1,4 +1,4 @@
-"""Starting from trained weights: what is taken over, what learns when, and what is refused."""
+"""Starting from trained weights: what is copied, what learns when, and what is refused."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""`--capture` where a step cannot be recorded, or not as one: the run ends as an eager one, and says why in a line.
+"""`--capture` if a step cannot be recorded, or not in one piece: the run ends like an eager one, and a line says why.
 
-Under the stand-in for CUDA graphs, but for the run that is told it has no GPU.
+All use the stand-in for CUDA graphs, except the run that is told it has no GPU.
 """
 
 from dataclasses import replace

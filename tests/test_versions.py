@@ -1,4 +1,4 @@
-"""`make test-versions`: what it says of a run of the tests."""
+"""`make test-versions`: what it reports about a run of the tests."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""YAML of strangers is refused before anything recurses over it, wherever it comes from."""
+"""Untrusted YAML is refused before anything recurses over it, wherever it comes from."""
 
 import json
 import re

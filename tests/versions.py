@@ -1,10 +1,10 @@
 """The fast tests on the oldest and the newest releases that requirements.txt allows; writes docs/versions.md.
 
     make test-versions
-    .venv-versions/uv/bin/python tests/versions.py oldest-3.10      one of them; the page keeps the others' last results
+    .venv-versions/uv/bin/python tests/versions.py oldest-3.10      one of them; the page keeps the others' results
 
-Each environment is made anew below .venv-versions, from uv's cache where it has the packages. Python's versions are
-those on the path and pyenv's; uv downloads one that is not there, and where it cannot, this ends with uv's message.
+Each environment is made anew below .venv-versions, from uv's cache if that has the packages. Versions of Python come
+from the path and pyenv; uv downloads a missing one, and if it cannot, this ends with uv's message.
 """
 
 import json

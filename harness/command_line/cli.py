@@ -1,4 +1,4 @@
-"""The command line: a function's keyword arguments as flags, and one line for each mistake."""
+"""The command line: a function's keyword arguments become flags, and each mistake one line."""
 
 import glob
 import os
@@ -31,12 +31,12 @@ from harness.runs.invocation import Invocation, Invoked, plain, values
 from harness.runs.kept_flags import check_flags_kept
 from harness.runs.layout import CONFIG
 
-# A value on the command line or in a config file may name classes of these modules and nothing else.
+# Values on the command line and in config files may name classes of these modules, and no others.
 set_parsing_settings(
     import_path_denylist=["*"],
     import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
 )
-LONGEST = 500  # characters of a message
+LONGEST = 500  # greatest number of characters in a message
 _load_yaml = get_loader("yaml")
 
 
@@ -56,12 +56,13 @@ def cli(
 ) -> Any:
     """Runs `main` with its arguments as flags.
 
-    Of a parameter that is a dataclass each field is a flag; the parameter's default has those of the flags. A field or
-    parameter called `invocation` gets what was given. Bad input ends the process with one line on stderr and status 2.
+    If a parameter is a dataclass, each of its fields is a flag, with its default from the parameter's default. A field
+    or parameter called `invocation` gets the flags and the command. Bad input ends the process with one line on stderr
+    and status 2.
 
     Args:
-        recipes: for each `--net`, an object of that dataclass, with defaults that replace those of `main`.
-        args: in place of the process's own.
+        recipes: for each `--net`, an object of that dataclass whose values replace the defaults of `main`.
+        args: words to use instead of the process's own command line.
         chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
@@ -77,13 +78,13 @@ def cli(
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise InputError(_explain(error, parser)) from error
-        for source in ("config", "__default_config__"):  # the files that flags came from
+        for source in ("config", "__default_config__"):  # the files that the flags came from
             flags.pop(source, None)
         expand_home(flags)
         script = _script_of(main)
-        flags.started_by = script.name  # whatever script the config file is of
+        flags.started_by = script.name  # even if the config file comes from another script
         given = plain(flags.as_dict())
-        if resumed:  # before any data are made or downloaded
+        if resumed:  # before any data is generated or downloaded
             check_flags_kept(resumed, given)
         if changed and is_rank_zero():
             print(describe(flags["optimizer"], changed), flush=True)
@@ -99,8 +100,8 @@ def _script_of(main: Callable[..., Any]) -> Path:
 
 
 def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> ArgumentParser:
-    """The parser of main's flags, whose defaults are those of the resumed run."""
-    # jsonargparse takes a pattern.
+    """The parser for main's flags; their defaults are the flags of the resumed run, if there is one."""
+    # jsonargparse expects a glob pattern.
     files: list[str | PathLike[Any]] = [glob.escape(str(resumed / CONFIG))] if resumed else []
     parser = ArgumentParser(exit_on_error=False, default_config_files=files)
     parser.add_argument("--config", action="config", help="a file with flags, such as a run's config.yaml")
@@ -110,7 +111,7 @@ def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> Argume
         _add_fields(parser, parameter.annotation)
         if parameter.default is not parameter.empty:
             parser.set_defaults(values(parameter.default))
-    parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # for config.yaml
+    parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # kept in config.yaml
     allow_bare_flags(parser)
     return parser
 
@@ -120,7 +121,7 @@ def _parameters(main: Callable[..., Any]) -> Mapping[str, Parameter]:
 
 
 def _add_fields(parser: ArgumentParser, kind: type) -> None:
-    """Adds the fields of a dataclass, each in the group of the class that it is from, the most special class first."""
+    """Adds the fields of a dataclass, grouped by the class that defines them, the most derived class first."""
     seen = {"invocation"}
     for part in filter(is_dataclass, kind.__mro__):
         own = get_annotations(part).keys() - seen
@@ -131,7 +132,7 @@ def _add_fields(parser: ArgumentParser, kind: type) -> None:
 
 
 def _arguments(main: Callable[..., Any], flags: dict[str, Any], invocation: Invocation) -> dict[str, Any]:
-    """What `main` is called with."""
+    """The arguments to call `main` with."""
     arguments: dict[str, Any] = {}
     for name, parameter in _parameters(main).items():
         kind = parameter.annotation
@@ -145,12 +146,12 @@ def _arguments(main: Callable[..., Any], flags: dict[str, Any], invocation: Invo
 
 
 def _names_optimizer(args: Sequence[str]) -> bool:
-    """Whether the optimizer may be another than the recipe's; in a resumed run all flags are said."""
+    """Whether the optimizer may differ from the recipe's; in a resumed run all flags count as given."""
     return any(arg.startswith(("--optimizer", "--config")) for arg in args)
 
 
 def _check_values(args: Sequence[str]) -> None:
-    """Refuses values that are too deep; jsonargparse reads those of numbers by a loader of its own."""
+    """Refuses values that are nested too deeply; jsonargparse reads numbers with a loader of its own."""
     for arg in args:
         flag, _, inline = arg.partition("=")
         try:
@@ -158,12 +159,12 @@ def _check_values(args: Sequence[str]) -> None:
         except HostileYAMLError as error:
             raise InputError(f"{_shortened(arg)}: {error}") from error
         except YAMLError:
-            pass  # no YAML, such as a text with a colon
+            pass  # not YAML, such as a text with a colon
 
 
 def _resumed_run(args: Sequence[str]) -> Path | None:
-    """The directory of the run that `--resume` names; `auto` names none, and finds a run with these flags."""
-    for arg, value in zip(args, [*args[1:], ""], strict=False):  # of no flags there is none
+    """The directory of the run that `--resume` names; None for `auto`, which looks for a run by its flags."""
+    for arg, value in zip(args, [*args[1:], ""], strict=False):  # nothing follows the last word
         name, equals, inline = arg.partition("=")
         run = inline if equals else value
         if name == "--resume" and run != "auto":
@@ -172,7 +173,7 @@ def _resumed_run(args: Sequence[str]) -> Path | None:
 
 
 def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
-    """jsonargparse's message, cut to the flag, the value, and what was expected."""
+    """jsonargparse's message, reduced to the flag, the value, and what was expected."""
     text = str(error)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         flag = unknown[1].partition("=")[0]
@@ -188,13 +189,13 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
 
 
 def _shortened(text: str) -> str:
-    """It may quote a whole file."""
+    """The text, cut to a readable length: it may quote a whole file."""
     return text if len(text) < LONGEST else text[:LONGEST] + " ..."
 
 
 @contextmanager
 def _one_line_errors() -> Iterator[None]:
-    """Turns bad input into one line and exit status 2; any other error is a bug, whose traceback is wanted."""
+    """Turns bad input into one line and exit status 2; any other error is a bug and keeps its traceback."""
     try:
         yield
     except InputError as error:
@@ -212,7 +213,7 @@ def _end(line: str) -> NoReturn:
 
 
 def _refused_operator(error: RuntimeError) -> str | None:
-    """What to say where torch refuses an operator that does not repeat itself; None of any other error."""
+    """The message if torch refuses an operator for not being deterministic; None for any other error."""
     refused = re.match(r"(.+?) does not have a deterministic implementation", str(error))
     if not refused:
         return None
@@ -223,10 +224,10 @@ def _refused_operator(error: RuntimeError) -> str | None:
 
 
 def _launcher_ends(seconds: float = 10.0) -> bool:
-    """Lets rank zero, which launched this process and met the same error, speak and end first.
+    """Lets rank zero, which launched this process and met the same error, print its message and end first.
 
-    Lightning kills rank zero as soon as it sees another rank fail. Returns False where rank zero
-    goes on, so that the error is this rank's own.
+    Lightning kills rank zero as soon as it sees another rank fail. Returns False if rank zero
+    continues, in which case the error is this rank's own.
     """
     launcher, deadline = os.getppid(), time.monotonic() + seconds
     while os.getppid() == launcher and time.monotonic() < deadline:

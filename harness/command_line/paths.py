@@ -1,4 +1,4 @@
-"""Names of files and folders as they are given on the command line."""
+"""Names of files and folders given on the command line."""
 
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -9,13 +9,13 @@ from jsonargparse import Namespace
 PATHS = (
     *("checkpoint", "csv", "data_dir", "figure", "files", "folders", "image", "init_from", "output", "pickle"),
     *("resume", "rows", "run_dir"),
-)  # the flags and arguments that are such names
+)  # the flags and arguments that hold such names
 
 
 def expand_home(flags: MutableMapping[str, Any] | Namespace) -> None:
-    """Replaces a `~` or `~user` that a name begins with by the home directory, as a shell does where it is no part of
-    `--flag=~/name` or of a config file. Nothing else in a name is special: `$HOME` or `*` stay as they are, and a file
-    that is called `~` is `./~`.
+    """Replaces a leading `~` or `~user` in names by the home directory, as a shell does; also in `--flag=~/name` and in
+    config files, where a shell does not. Nothing else in a name is special: `$HOME` and `*` stay as they are, and a
+    file called `~` is `./~`.
     """
     for name in PATHS:
         value = flags.get(name)
@@ -26,7 +26,7 @@ def expand_home(flags: MutableMapping[str, Any] | Namespace) -> None:
 
 
 def expanded(name: str) -> str:
-    """The name with the home directory in place of a leading `~`; other names as they are."""
+    """The name with a leading `~` replaced by the home directory; other names as they are."""
     if not name.startswith("~"):
         return name  # Path would drop the ./ of ./~
     try:

@@ -1,13 +1,13 @@
-"""Scripts of this project in processes and folders of their own: what repeat.py and sweep.py share.
+"""Runs scripts of this project in processes and folders of their own; repeat.py and sweep.py share it.
 
     process = start(script, ["--net", "lenet5"], folder)
     process.join()
     run = finished(folder)
 
-The folder of a run has log.txt, with all output of the script, and the run directory. The result of a run is read from
-these files alone, so nothing is lost if the process that started it is killed. Its scripts end with it.
+The folder of a run holds log.txt, with all output of the script, and the run directory. The result of a run is read
+from these files only, so nothing is lost if the process that started it is killed. The scripts end with that process.
 
-A script starts in tenths of a second, because it is forked from a process that has done the imports and has no threads.
+A script starts in tenths of a second because it is forked from a process without threads that has done the imports.
 """
 
 import hashlib
@@ -36,15 +36,15 @@ from harness.processes.pools import take_share
 from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
-OURS = ("--run_dir", "--resume")  # set by whoever starts a script
-LOOK_SECONDS = 0.1  # from one look at a run that is to end to the next
+OURS = ("--run_dir", "--resume")  # set here for each script
+LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
 
 def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
-    """The command line of a tool that runs a script: whatever follows the script's name goes to the flag `arguments`.
+    """The command line of a tool that runs a script; whatever follows the script's name goes to the flag `arguments`.
 
     Args:
-        own: flags that are the tool's even after the script's name; the values that follow such a flag belong to it.
+        own: flags that belong to the tool even after the script's name, with the values that follow them.
     """
     at = next((i for i, arg in enumerate(args) if arg.endswith(".py")), len(args))
     tool = list(args[: at + 1])
@@ -73,13 +73,13 @@ def find_script(name: str) -> Path:
 
 
 def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The script's flags as these arguments and its recipes set them; nothing is run.
+    """The script's flags as set by these arguments and its recipes; nothing is run.
 
     Args:
         own: flags that the tool adds, with examples of their values.
 
     Raises:
-        InputError: the script refuses one of all these, or the arguments have a flag that is the tool's.
+        InputError: the script refuses one of these flags, or the arguments contain a flag that the tool sets.
     """
     for flag in (arg.partition("=")[0] for arg in arguments):
         if flag in (*OURS, *own):
@@ -95,44 +95,44 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
-    """A name for a folder that is the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
+    """A folder name that is always the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
     code = hashlib.sha256(json.dumps([script.name, list(arguments), also]).encode()).hexdigest()[:8]
     words = re.sub(r"\W+", "-", " ".join(arguments).replace("--", " ")).strip("-")[:40].strip("-")
     return "_".join(part for part in (script.stem, words, code) if part)
 
 
 def finished(folder: Path) -> Path | None:
-    """The run directory in `folder` whose run has finished."""
+    """The directory of the finished run in `folder`, if there is one."""
     return next(iter(_runs(folder, State.FINISHED)), None)
 
 
 def unfinished(folder: Path) -> Path | None:
-    """The newest run directory in `folder` that `--resume` goes on in."""
+    """The newest run directory in `folder` that `--resume` can continue, if there is one."""
     return next(reversed(_runs(folder, State.RESUMABLE)), None)
 
 
 def await_claims(folder: Path, seconds: float = STOP_SECONDS) -> None:
-    """Waits, so long at most, for runs in `folder` whose starter was killed: they are about to end with it."""
+    """Waits, at most `seconds`, for runs in `folder` whose starter was killed and which are about to end with it."""
     deadline = time.monotonic() + seconds
     while _runs(folder, State.RUNNING) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)
 
 
 def _runs(folder: Path, *states: State) -> list[Path]:
-    """The run directories in `folder` that are in one of these states, the oldest first."""
+    """The run directories in `folder` that are in one of these states, oldest first."""
     return [run for run in sorted(folder.glob("*/*")) if run.is_dir() and state_of(run) in states]
 
 
 def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int, int] = (0, 1)) -> BaseProcess:
-    """Starts the script in a process; it resumes the run in `folder`, if that is possible, or starts a new one.
+    """Starts the script in a process; it resumes the run in `folder` if possible, and else starts a new one.
 
     Args:
-        share: which of how many simultaneous runs it is, to share cores and accelerators.
+        share: the number of this run and the number of simultaneous runs, which share cores and accelerators.
     """
     for run in _runs(folder, *NOTHING_LOST):
         shutil.rmtree(run)
     folder.mkdir(parents=True, exist_ok=True)
-    running = _runs(folder, State.RUNNING)  # still: the script refuses it, and says why
+    running = _runs(folder, State.RUNNING)  # even now: the script will refuse it, and say why
     to_resume = running[0] if running else unfinished(folder)
     resume = ["--resume", str(to_resume)] if to_resume else []
     log = folder / "log.txt"
@@ -153,7 +153,7 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
     for path, stream in ((out, sys.stdout), (err, sys.stderr)):
         with path.open("ab") as file:
             os.dup2(file.fileno(), stream.fileno())
-        assert isinstance(stream, TextIOWrapper)  # as in a process that has just begun
+        assert isinstance(stream, TextIOWrapper)  # it is one in a process that has just begun
         stream.reconfigure(line_buffering=True)
     number, workers = share
     if workers > 1:
@@ -166,7 +166,7 @@ def _run(script: str, arguments: list[str], out: Path, err: Path, share: tuple[i
 
 
 def last_line(log: Path) -> str:
-    """The last line of a script's output, such as the reason of its failure."""
+    """The last line of a script's output, such as the reason for its failure."""
     lines = log.read_text(errors="replace").split("\n") if log.exists() else []
     return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 

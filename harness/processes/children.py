@@ -1,8 +1,8 @@
-"""Processes that end with the one that started them, however that ends: ranks, workers of a pool, scripts.
+"""Processes that end with the one that started them, however it ends: ranks, workers of a pool, scripts.
 
-Linux kills a process when its parent ends, if the process has asked for it (prctl). Elsewhere, and where the parent is
-a fork server and not the process that wanted this one, a thread waits for that end. A script may start processes of its
-own: it leads a group of them, and the group is ended as one.
+On Linux a process can ask to be killed when its parent ends (prctl). Elsewhere, and if the parent is a fork server
+instead of the process that wanted this one, a thread waits for that end. A script may start processes of its own: it
+leads a process group, which is ended as a whole.
 """
 
 import ctypes
@@ -19,12 +19,12 @@ from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
-LOOK_SECONDS = 0.5  # from one look at the parent to the next
-STOP_SECONDS = 15.0  # that a process has to end by itself
+LOOK_SECONDS = 0.5  # between two looks at the parent
+STOP_SECONDS = 15.0  # that a process gets to end by itself
 
 
 def end_with_parent(parent: int) -> None:
-    """Lets this process, which `parent` has started by itself, end with it; ends it now where the parent is gone."""
+    """Lets this process end with `parent`, which started it directly; ends it at once if the parent is gone."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     else:
@@ -34,9 +34,9 @@ def end_with_parent(parent: int) -> None:
 
 
 def end_with_starter() -> None:
-    """The same in a process of `multiprocessing`, which a fork server may have made for whoever wanted it."""
+    """The same for a process of `multiprocessing`, which a fork server may have started on behalf of another one."""
     starter = multiprocessing.parent_process()
-    assert starter is not None and starter.pid is not None  # as in such a process
+    assert starter is not None and starter.pid is not None  # set in every such process
     if sys.platform == "linux" and os.getppid() == starter.pid:
         end_with_parent(starter.pid)
     else:
@@ -44,7 +44,7 @@ def end_with_starter() -> None:
 
 
 def lead_group() -> None:
-    """Makes this process one that is ended with all that it starts, by `stop` and where its starter ends."""
+    """Makes this process the leader of all that it starts: `stop`, or the end of its starter, ends them together."""
     if os.name == "posix":
         os.setpgrp()
 
@@ -67,7 +67,7 @@ def _await_end_of(parent: int) -> None:
 
 
 def server_context(preload: Sequence[str]) -> SpawnContext | ForkServerContext:
-    """Starts processes in tenths of a second, from one that has imported these modules and has no threads."""
+    """Starts processes in tenths of a second, from one without threads that has imported these modules."""
     if os.name != "posix":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
@@ -77,7 +77,7 @@ def server_context(preload: Sequence[str]) -> SpawnContext | ForkServerContext:
 
 @contextmanager
 def killed_on_exit() -> Iterator[None]:
-    """Where a signal ends this process within, kills what was started within: a pool would wait for its workers."""
+    """If a signal ends this process within, kills what was started within; a pool would wait for its workers."""
     others = multiprocessing.active_children()
     try:
         yield
@@ -88,7 +88,7 @@ def killed_on_exit() -> Iterator[None]:
 
 
 def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
-    """Ends the process and the group that it leads: asks it to, and after that many seconds does not ask."""
+    """Ends the process and the group that it leads: by SIGTERM, and by SIGKILL after that many seconds."""
     if seconds and process.is_alive():
         _signal(process, "SIGTERM")
         process.join(seconds)
@@ -97,9 +97,9 @@ def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
 
 
 def _signal(process: BaseProcess, name: str) -> None:
-    """To the process and those that it has started, which may outlive it."""
-    assert process.pid is not None  # it was started
+    """Signals the process and those that it has started, which may outlive it."""
+    assert process.pid is not None  # it has been started
     try:
         os.killpg(process.pid, getattr(signal, name))
-    except (AttributeError, ProcessLookupError):  # not on this system, or not yet a group of its own
+    except (AttributeError, ProcessLookupError):  # the system has no groups, or the process does not lead one yet
         (process.kill if name == "SIGKILL" else process.terminate)()

@@ -1,10 +1,10 @@
-"""How a process ends before its time, and with which status: by a signal, a stall, or the end of another rank.
+"""How a process ends early, and with which status: by a signal, a stall, or the end of another rank.
 
-    with listening():                                          # as `cli` does; a signal ends what it finds at once
-        with watching(trainer, interruption, stall_timeout):   # a training, which ends in order
+    with listening():                                          # in `cli`: a signal ends the process at once
+        with watching(trainer, interruption, stall_timeout):   # a training: it ends in order
             ...
 
-After SIGTERM the status is 143 and after Ctrl-C 130: 128 and the signal's number, as shells have it.
+The status is 143 after SIGTERM and 130 after Ctrl-C: 128 plus the signal's number, as in shells.
 """
 
 import os
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
     from callbacks import Interruption
 
-MARK = "EXPERIMENT_LAUNCHER"  # tells a further rank which process has started it
+MARK = "EXPERIMENT_LAUNCHER"  # tells a further rank which process started it
 LAUNCHER = int(os.environ.get(MARK, 0)) if int(os.environ.get("LOCAL_RANK", 0)) else 0
 
-if LAUNCHER:  # here and not later, for the imports that follow take seconds
+if LAUNCHER:  # not later, because the imports that follow take seconds
     end_with_parent(LAUNCHER)
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback
 
 _watch: Watch | None = None
-_signal = 0  # the first one that the main thread knows of
+_signal = 0  # the first signal that the main thread has seen
 
 
 def _handle(number: int, frame: Any) -> None:
-    """Python's signal handler, which the main thread calls as soon as it can."""
+    """The handler that Python calls in the main thread as soon as it can."""
     global _signal
     if _signal:
         return
@@ -43,13 +43,13 @@ def _handle(number: int, frame: Any) -> None:
     if training and training.interruption.interrupt(number):
         return
     if LAUNCHER:
-        os.kill(LAUNCHER, number)  # before it finds this rank gone
+        os.kill(LAUNCHER, number)  # before it notices that this rank is gone
     raise SystemExit(128 + number)
 
 
 @contextmanager
 def listening() -> Iterator[None]:
-    """Within, SIGTERM and Ctrl-C end the process in order, and a further rank ends with its launcher."""
+    """While it lasts, SIGTERM and Ctrl-C end the process in order, and a further rank ends with its launcher."""
     global _watch, _signal
     if _watch or threading.current_thread() is not threading.main_thread():
         yield
@@ -61,7 +61,7 @@ def listening() -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        # Where another rank has ended first, that was an error here.
+        # If another rank has ended first, this error is a consequence.
         if number := _signal or (0 if isinstance(error, SystemExit) else _watch.await_ranks()):
             _watch.kill_ranks()
             raise SystemExit(128 + number) from error
@@ -76,12 +76,12 @@ def listening() -> Iterator[None]:
 
 @contextmanager
 def watching(trainer: "Trainer", interruption: "Interruption", stall_timeout: float) -> Iterator[None]:
-    """Within, a signal is handed to `interruption`, and where no batch ends for so many seconds, the process does."""
+    """While it lasts, `interruption` gets signals, and the process ends if no batch has for `stall_timeout` s."""
     if not _watch:
         yield
         return
     _watch.training = Training(trainer, interruption, stall_timeout)
-    os.environ[MARK] = str(os.getpid())  # for the ranks that Lightning may start
+    os.environ[MARK] = str(os.getpid())  # for ranks that Lightning may start
     try:
         yield
     finally:

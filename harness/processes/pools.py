@@ -1,4 +1,4 @@
-"""Calls of one function at a time or several, each in a process with its share of the cores and an accelerator."""
+"""Calls a function in several processes, each with its share of the cores and accelerators."""
 
 import multiprocessing
 import os
@@ -19,34 +19,34 @@ T = TypeVar("T")
 
 
 class ProcessKilledError(InputError, ChildProcessError):
-    """A process was killed from outside, as by a system that runs out of memory: with fewer at a time it may not be."""
+    """A process was killed from outside, for example for lack of memory; fewer processes at a time may help."""
 
 
 def cores() -> int:
-    """How many of the machine's this process may use."""
+    """How many of the machine's cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _native_threads() -> int:
-    """How many threads libraries have started, such as those that share the work of a tensor operation."""
+    """How many threads libraries have started, for example to share the work of a tensor operation."""
     tasks = Path("/proc/self/task")
     return len(list(tasks.iterdir())) - threading.active_count() if tasks.exists() else 0
 
 
-NATIVE_THREADS = _native_threads()  # of the imports
-_has_forked = False  # which alters that number
+NATIVE_THREADS = _native_threads()  # those that the imports started
+_has_forked = False  # forking changes that number
 
 
 def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, accelerators: int) -> Iterator[T]:
-    """The results of `call(*task)` for each task, in their order, from `workers` processes, which end with this one.
+    """Yields the result of `call(*task)` for each task, in order, from `workers` processes that end with this one.
 
     Raises:
-        InputError: what a process refused.
+        InputError: a process raised it.
         ProcessKilledError: a process was killed.
     """
     global _has_forked
-    # A forked process has everything imported. But CUDA does not survive it, nor do the threads of an earlier tensor
-    # operation here: the first one over there would wait for them for ever.
+    # A forked process has everything imported. But CUDA does not survive a fork, nor do the threads of an earlier
+    # tensor operation: the first operation in the forked process would wait for them for ever.
     fresh = not _has_forked and _native_threads() <= NATIVE_THREADS
     forks = sys.platform == "linux" and not accelerators and (cores() // workers <= 1 or fresh)
     _has_forked = _has_forked or forks
@@ -60,23 +60,23 @@ def in_processes(call: Callable[..., T], tasks: Iterable[tuple], workers: int, a
 
 
 def _start_worker(workers: int, accelerators: int, counter: Any) -> None:
-    """Gives a new process its share of the cores, and of the accelerators."""
+    """Gives a new process its share of the cores and accelerators."""
     end_with_starter()
-    signal.set_wakeup_fd(-1)  # a forked one has its parent's
+    signal.set_wakeup_fd(-1)  # a forked process inherits its parent's
     for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is the parent's
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)  # Ctrl-C is for the parent
     with counter.get_lock():
         number, counter.value = counter.value, counter.value + 1
     take_share(number, workers, accelerators)
 
 
 def take_share(number: int, workers: int, accelerators: int) -> None:
-    """Leaves this process the part of cores and accelerators that is due to number `number` of so many workers."""
-    import torch  # here, for its import takes seconds, and who only starts processes needs none
+    """Restricts this process to the cores and accelerators that are due to worker `number` of `workers`."""
+    import torch  # imported here because it takes seconds, and is not needed to start processes
 
     torch.set_num_threads(max(1, cores() // workers))
     if accelerators:
         visible = (os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(map(str, range(accelerators)))).split(",")
         share = max(1, len(visible) // workers)
         first = number * share % len(visible)
-        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA starts after this
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(visible[first : first + share])  # CUDA is initialised later

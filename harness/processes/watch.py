@@ -1,7 +1,7 @@
-"""The thread of `exits.py` that stands beside the main one, and ends the process where that one cannot.
+"""The thread that `exits.py` runs beside the main one, to end the process when the main thread cannot.
 
-The main thread hears of no signal while it is inside a library's call, and such a call may wait for ever: for a rank
-that has gone, or one that has stopped.
+The main thread sees no signal while it is inside a library call, and such a call may wait for ever, for a rank that is
+gone or has stopped.
 """
 
 import os
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOOK_EVERY = 0.5  # seconds
-PATIENCE = 10.0  # seconds without the end of a batch that a training has after a signal
-LITTLE = 3.0  # the same, where there is nothing to save
-SAME = 1.0  # seconds within which signals are one: a terminal and a launcher may both send it
+PATIENCE = 10.0  # seconds without a finished batch that a training is given after a signal
+LITTLE = 3.0  # the same if there is nothing to save
+SAME = 1.0  # seconds within which signals count as one: a terminal and a launcher may both send it
 
 
 class Training(NamedTuple):
@@ -39,14 +39,14 @@ class Training(NamedTuple):
 
 
 class Watch(threading.Thread):
-    """Looks for signals, for the ranks that Lightning has started, and for the progress of a training.
+    """Watches for signals, for the end of ranks that Lightning has started, and for the progress of a training.
 
     Args:
-        launcher: of a further rank, the process that started it; else 0.
+        launcher: the process that started this one, if this is a further rank; else 0.
 
     Attributes:
         training: what is watched, if anything is.
-        inlet: where Python is to write the number of each signal, by `signal.set_wakeup_fd`.
+        inlet: the socket for `signal.set_wakeup_fd`, to which Python writes the number of each signal.
     """
 
     def __init__(self, launcher: int) -> None:
@@ -56,8 +56,8 @@ class Watch(threading.Thread):
         self.inlet, self._outlet = socket.socketpair()
         self.inlet.setblocking(False)
         self._ranks: list[subprocess.Popen] = []
-        self._signal, self._heard_at = 0, 0.0  # the first one
-        self._failed_at = 0.0  # when a rank did
+        self._signal, self._heard_at = 0, 0.0  # of the first signal
+        self._failed_at = 0.0  # when a rank failed
         self._progress: tuple[Any, ...] = ()
         self._progressed_at = 0.0
         self._ends = False
@@ -91,7 +91,7 @@ class Watch(threading.Thread):
             self._leave(128 + number)
 
     def _look_at_ranks(self, trainer: "Trainer", now: float) -> None:
-        """Ends the run with the first rank that fails, and by the signal that ended it before it could handle any."""
+        """Ends the run with the first rank that fails; if a signal killed that rank early, by the same signal."""
         self._ranks += take_over_ranks(trainer)
         for number, process in enumerate(self._ranks, 1):
             status = process.poll()
@@ -102,7 +102,7 @@ class Watch(threading.Thread):
             elif not self._failed_at:
                 self._failed_at = now
                 _say_failed(number, status)
-            elif now - self._failed_at > PATIENCE:  # the main thread waits for it
+            elif now - self._failed_at > PATIENCE:  # the main thread is waiting for that rank
                 self._leave(max(1, status))
 
     def _look_at_progress(self, training: Training, now: float) -> None:
@@ -120,8 +120,8 @@ class Watch(threading.Thread):
         frame = sys._current_frames().get(threading.main_thread().ident or 0)
         stack = "".join(traceback.format_stack(frame))
         _say(f"\nerror: no batch has ended for {seconds:g} s, {_where(trainer)}; the main thread is at\n{stack}")
-        if self.launcher:  # which may be the one that stalls, or be stopped
-            time.sleep(LITTLE)  # for its own message
+        if self.launcher:  # it may itself stall, or be stopped
+            time.sleep(LITTLE)  # so that it can print its own message
             os.kill(self.launcher, signal.SIGKILL)
         self._leave(1)
 
@@ -130,12 +130,12 @@ class Watch(threading.Thread):
         os._exit(status)
 
     def kill_ranks(self) -> None:
-        """Ends the processes that Lightning has started."""
+        """Kills the processes that Lightning has started."""
         for process in self._ranks:
             process.kill()
 
     def await_ranks(self) -> int:
-        """Gives them the time to say why they failed, if they did; the number of the signal that ended one, or 0."""
+        """Gives failed ranks time to say why; returns the number of the signal that ended one of them, or 0."""
         deadline, ended_by = time.monotonic() + LITTLE, 0
         for number, process in enumerate(self._ranks, 1):
             with suppress(subprocess.TimeoutExpired):
@@ -148,7 +148,7 @@ class Watch(threading.Thread):
 
 
 def _signal_of(status: int) -> int:
-    """The signal of ours by which a process with this status has ended; 0 for any other end."""
+    """Which of the signals handled here ended a process with this status; 0 for any other end."""
     return next((int(number) for number in SIGNALS if status in (-number, 128 + number)), 0)
 
 
@@ -163,4 +163,4 @@ def _where(trainer: "Trainer") -> str:
 
 
 def _say(text: str) -> None:
-    os.write(2, text.encode())  # whole, also where several ranks speak
+    os.write(2, text.encode())  # in one piece, even if several ranks write

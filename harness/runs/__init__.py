@@ -1,1 +1,1 @@
-"""The directory of a run: its files, its checkpoints, and how it is resumed."""
+"""The directory of a run: its files, its checkpoints, and how a run is resumed."""

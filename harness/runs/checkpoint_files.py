@@ -1,9 +1,9 @@
-"""Checkpoint files that survive a kill, a full disk and a power cut, and that tell when they were damaged.
+"""Checkpoint files that survive a kill, a full disk and a power cut, and that reveal damage.
 
-A file is written under another name in the same folder, forced to the disk, and renamed: under its own name there is
-never less than a whole checkpoint. Its last bytes are the SHA-256 of what torch.save wrote: a zip archive may end in a
-comment, which torch.save leaves empty. Readers of such archives pass over it, so that `torch.load(path)` and
-`load_from_checkpoint(path)` need nothing else.
+A file is written under another name in the same folder, forced to disk, and then renamed, so that its own name never
+stands for less than a whole checkpoint. Its last bytes are the SHA-256 of what torch.save wrote: a zip archive may end
+in a comment, which torch.save leaves empty. Readers of zip archives skip the comment, so `torch.load(path)` and
+`load_from_checkpoint(path)` work as usual.
 """
 
 import contextlib
@@ -22,22 +22,22 @@ from harness.runs.layout import PREVIOUS
 
 try:
     import fcntl
-except ImportError:  # Windows, where no open file can be removed anyway
-    fcntl = None  # type: ignore[assignment]  # a module, where there is one
+except ImportError:  # Windows, where open files cannot be removed anyway
+    fcntl = None  # type: ignore[assignment]  # elsewhere a module
 
 MARK = b"sha256:"
 COMMENT = len(MARK) + 2 * hashlib.sha256().digest_size
-END, END_SIZE = b"PK\5\6", 22  # how the last part of a zip archive begins, and its bytes without the comment
+END, END_SIZE = b"PK\5\6", 22  # start of a zip archive's last part, and its size without the comment
 EMPTY = b"\0\0"  # the length of an empty comment, the last two of these bytes
 UNFINISHED = ".unfinished"
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Lightning's reader and writer of checkpoints; the strategy lets only rank zero write.
+    """Reads and writes checkpoints for Lightning, whose strategy lets only rank zero write.
 
     Args:
-        read: the path and the content of a checkpoint that was read and verified already: Lightning gets them once, in
-            place of the file's.
+        read: the path and the content of a checkpoint that has been read and verified already. Lightning gets this
+            content once, instead of reading the file.
     """
 
     def __init__(self, read: tuple[Path, dict[str, Any]] | None = None) -> None:
@@ -54,7 +54,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
         try:
-            # Unbuffered: what does not fit on the disk is found where it is written, not when the file is closed.
+            # Unbuffered, so that a full disk is noticed at the write and not when the file is closed.
             with unfinished.open("wb", buffering=0) as file:
                 _lock(file)
                 _write(checkpoint, file, path)
@@ -73,10 +73,10 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 def verify(path: Path) -> None:
-    """Reads the whole file, which is to be as it was written. A file without a SHA-256, not written here, passes.
+    """Reads the whole file to check that it is as it was written. A file without a SHA-256, written elsewhere, passes.
 
     Raises:
-        InputError: it is not.
+        InputError: it is not as it was written.
         InputFileError: it cannot be read.
     """
     with reading(path), path.open("rb") as file:
@@ -97,14 +97,14 @@ def verify(path: Path) -> None:
 
 
 def _comment(digest: Any) -> bytes:
-    """The comment of an archive, and its length before it; `digest` is of the archive without one."""
+    """An archive's comment, preceded by its length; `digest` is that of the archive without a comment."""
     return COMMENT.to_bytes(2, "little") + MARK + digest.hexdigest().encode()
 
 
 class _Hashing:
-    """A file that torch.save can write to, which hashes and counts what is written.
+    """A file for torch.save to write to, which hashes and counts what is written.
 
-    Where writing fails, counting goes on: so it is known how much room the whole takes.
+    If writing fails, it goes on counting, so that the error can say how much room the whole checkpoint takes.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -128,13 +128,13 @@ class _Hashing:
             self.failure = error
 
     def flush(self) -> None:
-        """Nothing to do, but torch.save calls it."""
+        """Does nothing; torch.save calls it."""
 
 
 def _write(checkpoint: dict[str, Any], file: BinaryIO, path: Path) -> None:
-    """Writes the checkpoint with its SHA-256, and forces it to the disk; `path` is only named in messages."""
+    """Writes the checkpoint with its SHA-256, and forces it to disk; `path` is only used in messages."""
     hashing = _Hashing(file)
-    torch.save(checkpoint, cast(IO[bytes], hashing))  # of which torch asks for no more than it has
+    torch.save(checkpoint, cast(IO[bytes], hashing))  # torch calls only the methods that it has
     if hashing.failure is None:
         file.seek(-len(EMPTY), os.SEEK_CUR)
         hashing.put(_comment(hashing.digest))
@@ -143,7 +143,7 @@ def _write(checkpoint: dict[str, Any], file: BinaryIO, path: Path) -> None:
             raise hashing.failure
         os.fsync(file.fileno())
     except OSError as error:
-        file.truncate(0)  # what it took is free again
+        file.truncate(0)  # frees the room that it took
         raise InputFileError(_refusal(path, error, hashing.size)) from error
 
 
@@ -156,20 +156,20 @@ def _refusal(path: Path, error: OSError, size: int) -> str:
 
 
 def _keep_previous(path: Path) -> None:
-    """Gives the file that is about to be replaced its second name; at no moment is there none under the first."""
+    """Links the file that is about to be replaced to its second name; the first name always stays."""
     if path.name not in PREVIOUS or not path.exists():
         return
     previous = path.with_name(PREVIOUS[path.name])
     second = path.with_name(f".{previous.name}.{os.getpid()}{UNFINISHED}")
     try:
         second.hardlink_to(path)
-    except OSError:  # a file system without links
+    except OSError:  # a file system without hard links
         shutil.copyfile(path, second)
     second.replace(previous)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Forces the folder's names to the disk."""
+    """Forces the folder's entries to disk."""
     if os.name == "posix":
         number = os.open(folder, os.O_RDONLY)
         try:
@@ -179,21 +179,21 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Removes what killed processes were writing; a living writer holds a lock on its file, and keeps it."""
+    """Removes what killed processes left unfinished; a process that is still writing holds a lock on its file."""
     for path in folder.glob(f".*.ckpt.*{UNFINISHED}"):
-        with contextlib.suppress(OSError), path.open("rb") as file:  # it is locked, or gone meanwhile
+        with contextlib.suppress(OSError), path.open("rb") as file:  # it is locked, or gone by now
             _lock(file)
             path.unlink()
 
 
 def remove_previous(folder: Path) -> None:
-    """Removes the last checkpoints' predecessors, once a run has ended."""
+    """Removes the predecessors of the last checkpoints, once a run has ended."""
     for name in PREVIOUS.values():
         (folder / name).unlink(missing_ok=True)
 
 
 def _lock(file: BinaryIO) -> None:
-    """Locks the file until it is closed, or its process ends.
+    """Locks the file until it is closed or its process ends.
 
     Raises:
         InputFileError: another process has locked it.

@@ -1,4 +1,4 @@
-"""Checkpoints of runs: finding one, reading it, and what to do with a damaged one."""
+"""Finding and reading the checkpoints of runs, and dealing with damaged ones."""
 
 from pathlib import Path
 from pickle import UnpicklingError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def find_checkpoint(source: str) -> Path:
-    """The file that holds a trained model: a run's best checkpoint, its last where none was chosen, or the file itself.
+    """The file of a trained model: a run's best checkpoint, its last one if none was chosen, or the file itself.
 
     An address, such as https://host/best.ckpt#sha256=<64 digits>, is downloaded.
 
@@ -22,7 +22,7 @@ def find_checkpoint(source: str) -> Path:
         MissingFileError: it is not there.
     """
     if source.startswith(("http://", "https://")):
-        from harness.runs.remote_checkpoints import download_checkpoint  # here, because hardly a run needs it
+        from harness.runs.remote_checkpoints import download_checkpoint  # imported here because few runs need it
 
         return download_checkpoint(source)
     path = Path(source)
@@ -36,10 +36,10 @@ def find_checkpoint(source: str) -> Path:
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that was read, found whole, and holds plain data and tensors only.
+    """A checkpoint that has been read and found intact; it holds only plain data and tensors.
 
     Attributes:
-        content: what Lightning has put into it, on the CPU.
+        content: what Lightning stored in it, on the CPU.
     """
 
     path: Path
@@ -47,22 +47,22 @@ class Checkpoint(NamedTuple):
 
 
 def read_checkpoint(path: Path, mmap: bool = True) -> Checkpoint:
-    """Reads the file, of which nothing is executed.
+    """Reads the file without executing anything in it.
 
     Args:
-        mmap: leave the weights in the file until they are looked at.
+        mmap: leave the weights in the file until they are used.
 
     Raises:
-        InputError: it is truncated or damaged, holds code, or is no checkpoint of this project.
+        InputError: it is truncated or damaged, holds code, or is not a checkpoint of this project.
     """
-    import torch  # here, for its import takes seconds, and tools that only look at runs need none
+    import torch  # imported here because it takes seconds, and tools that only look at runs do without
 
     from harness.runs.checkpoint_files import verify
 
     verify(path)
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
-    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's words for it run over several lines
+    except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's own message has several lines
         raise InputError(f"{path}: cut off, damaged or no checkpoint") from error
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
     if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path, mmap: bool = True) -> Checkpoint:
 
 
 def check_fits(checkpoint: Checkpoint, model: "nn.Module") -> None:
-    """Raises InputError where the checkpoint holds other weights than `model` has."""
+    """Raises InputError if the weights in the checkpoint are not those of a network like `model`."""
     theirs = {name: tuple(tensor.shape) for name, tensor in checkpoint.content["state_dict"].items()}
     ours = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     for name in [*ours, *theirs]:
@@ -84,15 +84,15 @@ def check_fits(checkpoint: Checkpoint, model: "nn.Module") -> None:
 
 
 def newest_intact(checkpoint: Path) -> Checkpoint:
-    """The checkpoint in this file, or where a run's last one is damaged, the newest other of this run; says so.
+    """The checkpoint in this file; if a run's last one is damaged, the run's newest other one, with a line on it.
 
     Raises:
-        InputError: there is none, or the checkpoint cannot be opened.
+        InputError: there is no other, or the checkpoint cannot be opened.
     """
     try:
         return read_checkpoint(checkpoint, mmap=False)
     except InputFileError:
-        raise  # it cannot be opened, and may be whole
+        raise  # it cannot be opened, but may be intact
     except InputError as error:
         others = [checkpoint.with_name(name) for name in RESUMABLE]
         steps = {path: steps for path in others if path != checkpoint and (steps := _steps(path)) is not None}
@@ -105,12 +105,12 @@ def newest_intact(checkpoint: Path) -> Checkpoint:
 
 
 def set_aside(checkpoint: Path) -> None:
-    """Renames a damaged checkpoint: the next writing of last.ckpt is not to keep it as its predecessor."""
+    """Renames a damaged checkpoint, so that the next write of last.ckpt does not keep it as the predecessor."""
     checkpoint.replace(checkpoint.with_name(f"{checkpoint.name}.damaged"))
 
 
 def _steps(path: Path) -> int | None:
-    """How many steps the checkpoint is from the run's start; None where it is missing or damaged."""
+    """The number of steps at the checkpoint; None if it is missing or damaged."""
     try:
         return read_checkpoint(path).content.get("global_step")
     except InputError:

@@ -1,4 +1,4 @@
-"""Run directories: a new one for each run, finding one again, and the flags in it."""
+"""Run directories: making one for each run, finding it again, and keeping the flags in it."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from harness.runs.states import has_folds
 
 
 def new_run(name: str, run_dir: str, label: str) -> Path:
-    """Makes a directory below `run_dir`/`name` that no other run has, also when many start at once.
+    """Makes a directory below `run_dir`/`name` that no other run has, even when many start at once.
 
     Raises:
         InputFileError: it cannot be made there.
@@ -24,7 +24,7 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
     for number in range(1000):
         run = Path(run_dir) / name / (f"{stem}-{number}" if number else stem)
         if not is_rank_zero():
-            return run  # the name does not matter: only rank zero writes
+            return run  # the name does not matter, since only rank zero writes
         try:
             run.parent.mkdir(parents=True, exist_ok=True)
             run.mkdir()
@@ -36,9 +36,9 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
 
 
 def find_run(resume: str) -> tuple[Path, Path | None]:
-    """The run directory and the checkpoint that `--resume` means: a run's last one, or a checkpoint file.
+    """The run directory and the checkpoint that `--resume` names: the run's last one, or a checkpoint file.
 
-    A cross-validated run has no checkpoint itself, but folders of its folds.
+    A cross-validated run has no checkpoint of its own, but a folder for each fold.
 
     Raises:
         MissingFileError: there is no such run, or it has no checkpoint.
@@ -58,6 +58,6 @@ def find_run(resume: str) -> tuple[Path, Path | None]:
 
 
 def write_config(run: Path, flags: Mapping[str, Any]) -> None:
-    """Keeps the flags, plain data, in config.yaml, whole or not at all."""
+    """Writes the flags, which are plain data, to config.yaml, whole or not at all."""
     with replacing(run / CONFIG) as unfinished:
         unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))

@@ -1,7 +1,7 @@
-"""What each number on the command line may be, in one table for all scripts, and whether runs can be written.
+"""The range of each number on the command line, in one table for all scripts, and whether runs can be written.
 
-It is looked up before a script does anything: what a library says to a number that is out of its range comes late,
-at times after the whole training, or not at all.
+Both are checked before a script does anything: libraries complain about a number out of range late, at times after the
+whole training, or never.
 """
 
 import math
@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 from basics.errors import InputError, InputFileError
 
-LONGEST_NAME = "x" * 200  # of what comes below the folder of all runs, with the names of the files in a run
+LONGEST_NAME = "x" * 200  # stands for all that comes below the folder of runs, down to the files of a run
 
 
 class Range(NamedTuple):
-    """Numbers for which `holds`, and what a message says of them."""
+    """The numbers for which `holds` is true, and the words for them in a message."""
 
     words: str
     holds: Callable[[float], bool]
@@ -31,7 +31,7 @@ SHARE = Range("from 0 to 1", lambda value: 0 <= value <= 1)
 BELOW_1 = Range("from 0 to below 1", lambda value: 0 <= value < 1)
 COUNT_OR_NO_END = Range("at least 1 and below 2**31, or -1 for no end", lambda value: 1 <= value < 2**31 or value == -1)
 COUNT_OR_ALL = Range("at least 0, or -1 for all", lambda value: value >= -1)
-SEED = Range("at least 0, and below 2**32", lambda value: 0 <= value < 2**32)  # as numpy and Lightning take it
+SEED = Range("at least 0, and below 2**32", lambda value: 0 <= value < 2**32)  # what numpy and Lightning accept
 
 _FLAGS: dict[Range, Iterable[str]] = {
     COUNT_OR_NO_END: ("max_epochs", "max_steps"),
@@ -57,11 +57,11 @@ RANGES = {name: its for its, names in _FLAGS.items() for name in names}
 
 
 def check_ranges(flags: Mapping[str, Any]) -> None:
-    """Raises InputError where a number among the flags is infinite, not a number, or out of its range."""
+    """Raises InputError if a number among the flags is infinite, not a number, or out of its range."""
     for name, value in flags.items():
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, bool) or not isinstance(number, int | float):
-                continue  # a text, or nothing
+                continue  # text, or None
             if not math.isfinite(number):
                 raise InputError(f"--{name} {value}: must be a finite number")
             if name in RANGES and not RANGES[name].holds(number):
@@ -69,13 +69,13 @@ def check_ranges(flags: Mapping[str, Any]) -> None:
 
 
 def check_run_dir(run_dir: str) -> None:
-    """Raises InputFileError where no run can be written below this folder, which need not be there. Leaves nothing."""
+    """Raises InputFileError if no run can be written below this folder, which need not exist. Leaves no trace."""
     path = Path(run_dir)
     try:
         with suppress(FileNotFoundError):
-            (path / LONGEST_NAME).stat()  # refuses names that are too long, and a file in the way
+            (path / LONGEST_NAME).stat()  # fails if a name is too long or a file is in the way
         there = next(folder for folder in (path, *path.parents) if os.path.lexists(folder))
         with tempfile.TemporaryDirectory(prefix=".", dir=there):
             pass
-    except (OSError, ValueError) as error:  # a ValueError of a name with a zero byte
+    except (OSError, ValueError) as error:  # ValueError for a name with a zero byte
         raise InputFileError(f"--run_dir {run_dir}: {getattr(error, 'strerror', error)}") from error

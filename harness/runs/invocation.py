@@ -1,4 +1,4 @@
-"""How a run was started: what the command line hands to a script, and the script to the run's files."""
+"""How a run was started: passed by the command line to the script, and by the script to the run's files."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 
 
 class Invocation(NamedTuple):
-    """The flags and the command of a script; both are empty where Python starts a training without a command line.
+    """The flags and the command of a script; both are empty if Python starts a training without a command line.
 
     Attributes:
-        flags: all of them, as plain data, for config.yaml.
-        command: the words of the command line, from "python" on.
+        flags: all flags, as plain data, for config.yaml.
+        command: the words of the command line, beginning with "python".
     """
 
     flags: Mapping[str, Any] = {}
@@ -23,21 +23,21 @@ BY_PYTHON = Invocation()
 
 @dataclass(frozen=True, kw_only=True)
 class Invoked:
-    """Flags that know how they were given; a script's own are those of a subclass."""
+    """Flags that know how they were given; a script's own flags are a subclass."""
 
-    invocation: Invocation = BY_PYTHON  # no flag: the command line fills it
+    invocation: Invocation = BY_PYTHON  # not a flag: the command line fills it in
 
 
 def values(flags: Any, *kinds: type) -> dict[str, Any]:
-    """The fields of a dataclass as they are, but for the invocation; only those of `kinds`, if given."""
+    """The fields of a dataclass as they are, except for the invocation; only those of `kinds`, if given."""
     names = {each.name for kind in kinds or [type(flags)] for each in fields(kind)} - {"invocation"}
     return {each.name: getattr(flags, each.name) for each in fields(flags) if each.name in names}
 
 
 def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.yaml says of a run: the flags of the command line, as plain data.
+    """What a run's config.yaml holds: the flags of the command line, as plain data.
 
-    Of a run that Python started, these flags, and `others`: the arguments of its data and model.
+    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model.
     """
     if flags.invocation.flags:
         return dict(flags.invocation.flags)
@@ -45,7 +45,7 @@ def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """The value in types that YAML knows; what has no such form becomes the name of its type."""
+    """The value in types that YAML knows; anything else becomes the name of its type."""
     if isinstance(value, Mapping):
         return {str(name): plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple):

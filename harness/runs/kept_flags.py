@@ -1,4 +1,4 @@
-"""Which flags a run keeps when it is resumed, and which may change."""
+"""Which flags a resumed run keeps, and which may change."""
 
 import math
 from collections.abc import Mapping
@@ -8,11 +8,11 @@ from typing import Any
 from basics.errors import InputError
 from harness.runs.states import has_folds, read_config
 
-# Flags that change no number of a run. `data_dir` is none of them: own_images.py has its images there.
+# Flags that change no figure of a run. `data_dir` is not one of them: own_images.py reads its images from there.
 CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar", "capture"}
-# Flags that a run may be resumed with other values of: where it runs, how long, and what it writes. The batch size is
-# among them since more devices want smaller parts of the same batch; `check_position` keeps the whole. `deterministic`
-# and `benchmark` are not: with other kernels a run would not end as it does when nothing interrupts it.
+# Flags that may have other values when a run is resumed: where it runs, how long, and what it writes. They include the
+# batch size because more devices take smaller parts of the same batch; `check_position` keeps the total. They do not
+# include `deterministic` and `benchmark`: with other kernels the run would not end as if it had never been interrupted.
 MAY_CHANGE = {
     *CHANGE_NOTHING,
     *("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "batch_size", "accumulate_grad_batches"),
@@ -22,12 +22,12 @@ MAY_CHANGE = {
     *("log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
     *("enable_model_summary", "num_sanity_val_steps", "profiler", "detect_anomaly"),
 }
-LONGEST = 60  # characters of a value in a message
+LONGEST = 60  # greatest number of characters of a value in a message
 
 
 def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
-    """Raises InputError where a flag is not as the run has it, and is none of those that may change."""
-    may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # folds that have ended stay as they are
+    """Raises InputError if a flag differs from the run's and is not one of those that may change."""
+    may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # finished folds stay as they are
     before = read_config(run)
     if before.get("started_by", script := flags.get("started_by")) != script:
         here = script or "a call from Python"
@@ -41,7 +41,7 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether the values are equal, lists as tuples, and means that another machine has summed in another order."""
+    """Whether the values are equal; lists equal tuples, and means may differ by the order in which they were summed."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         return one.keys() == other.keys() and all(alike(one[name], other[name]) for name in one)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):

@@ -1,7 +1,7 @@
 """Checkpoints by address, such as https://host/best.ckpt#sha256=<64 digits>.
 
-The digits are what `sha256sum best.ckpt` prints where the file comes from. They are asked for because a model that
-somebody has exchanged on the way is a model that does something else.
+The digits are what `sha256sum best.ckpt` prints where the file comes from. They are required because a file that was
+swapped on the way holds a model that does something else.
 """
 
 import os
@@ -11,15 +11,15 @@ from pathlib import Path
 from basics.errors import InputError
 from datamodules.download import download_file
 
-LIMIT = 2**33  # bytes; a gigabyte holds a network of 100 million weights with an optimizer's state
+LIMIT = 2**33  # bytes; one gigabyte is enough for 100 million weights and their optimizer's state
 
 
 def download_checkpoint(address: str) -> Path:
-    """The file at `address`, which is downloaded once to the user's cache, where its name is its SHA-256.
+    """The file at `address`, downloaded once to the user's cache and named there by its SHA-256.
 
     Raises:
         InputError: the address has no SHA-256.
-        MissingFileError: it could not be downloaded, or is another file.
+        MissingFileError: it could not be downloaded, or is not the expected file.
     """
     url, _, fragment = address.partition("#")
     if not (sha256 := re.fullmatch(r"sha256=([0-9a-f]{64})", fragment)):

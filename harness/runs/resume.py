@@ -1,10 +1,10 @@
 """Opening a run's directory, new or interrupted; `--resume auto` finds the interrupted one.
 
-It is the newest run below the same directory whose config.yaml has the same flags, that is resumable (`states.py`),
-and that belongs to the same user. So the same command, given again by SLURM or torchrun, goes on where it was.
+That is the newest run below the same directory that has the same flags in its config.yaml, can be resumed
+(`states.py`) and belongs to the same user. So the same command, repeated by SLURM or torchrun, continues where it was.
 
-A run goes on with the flags, the data and the model it was started with, but for some flags (`kept_flags.py`). All that
-is checked before anything in its directory is written.
+A run continues with the flags, the data and the model that it was started with, except for some flags
+(`kept_flags.py`). All this is checked before anything in its directory is written.
 """
 
 import os
@@ -26,16 +26,16 @@ from harness.runs.layout import CLAIM, CONFIG, METRICS
 from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
-CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's, for the ranks that Lightning starts
+CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's checkpoint, for the ranks that Lightning starts
 
 
 class Opened(NamedTuple):
     """The directory of a run that this process may write to.
 
     Attributes:
-        folder: None where nothing is to be written.
-        checkpoint: where the run goes on; None where it begins.
-        flags: for config.yaml, as plain data; None: those that `kept_by` finds.
+        folder: None if nothing is to be written.
+        checkpoint: where the run continues; None for a new run.
+        flags: the flags for config.yaml, as plain data; None: those that `kept_by` finds.
     """
 
     folder: Path | None
@@ -47,15 +47,15 @@ class Opened(NamedTuple):
 def opened_run(
     name: str, run_dir: str, label: str, resume: str | None, flags: dict[str, Any], writes: bool = True
 ) -> Iterator[Opened]:
-    """The run's directory, new or that of an interrupted run, which no other process can resume meanwhile.
+    """A new directory or that of an interrupted run; within, no other process can resume the run.
 
-    A new one of which nothing is left but the claim, as after a refusal, is removed again.
+    A new directory that holds nothing but the claim at the end, as after a refusal, is removed again.
 
     Args:
-        name: of the experiment, and label: of a new run, see `new_run`.
+        name: name of the experiment; `label` is for the name of a new run, see `new_run`.
         resume: a run, a checkpoint, or "auto".
         flags: what config.yaml is to hold, from `kept_by`.
-        writes: whether a run that is not resumed gets a directory.
+        writes: whether a new run gets a directory.
 
     Raises:
         InputError: another process trains this run, it was started with other flags, or its files are damaged.
@@ -85,15 +85,15 @@ def opened_run(
 def _claim_unfinished(
     name: str, run_dir: str, flags: dict[str, Any], claims: ExitStack
 ) -> tuple[Path | None, Path | None]:
-    """The run that `--resume auto` goes on with, which is this process's from then on; None where one is to begin."""
+    """The run that `--resume auto` continues, which this process then holds; None if a new run is to begin."""
     if not is_rank_zero():
         return None, None
     wanted = _compared(flags)
     for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
-        if (run / METRICS).exists() or not _is_own(run):  # the most part, which no claim need be taken of
+        if (run / METRICS).exists() or not _is_own(run):  # most runs; these need no claim
             continue
-        with suppress(InputError, OSError), ExitStack() as claim:  # another's, damaged or running
+        with suppress(InputError, OSError), ExitStack() as claim:  # running elsewhere, or damaged
             claim.enter_context(claimed(run))
             if state_of(run, ours=True) is State.RESUMABLE and _compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
@@ -112,7 +112,7 @@ def _is_own(path: Path) -> bool:
 
 @contextmanager
 def claimed(run: Path) -> Iterator[None]:
-    """Within, no other process can claim this run.
+    """While this context lasts, no other process can claim the run.
 
     Raises:
         InputError: another process has it, or its lock cannot be written.
@@ -129,7 +129,7 @@ def claimed(run: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if os.name == "posix":  # while it is held: who has opened it meanwhile finds it gone, and asks again
+        if os.name == "posix":  # while held: a process that opened it meanwhile finds it gone, and tries again
             (run / CLAIM).unlink(missing_ok=True)
         lock.release()
 
@@ -141,10 +141,10 @@ def _remove_if_new(run: Path) -> None:
 
 
 def check_same_run(checkpoint: Checkpoint, model: LightningModule, data: LightningDataModule) -> None:
-    """Raises InputError where the checkpoint is of another data set, split or model than these."""
+    """Raises InputError if the checkpoint belongs to another data set, split or model."""
     saved = checkpoint.content
     theirs, ours = saved.get("datamodule_hyper_parameters") or {}, dict(getattr(data, "hparams", {}))
-    for name in ("name", *ours):  # the data set's name says most
+    for name in ("name", *ours):  # the name first, since it says most
         if name not in MAY_CHANGE and name in theirs and not alike(ours.get(name), theirs[name]):
             raise _differs(checkpoint.path, "data", name, ours.get(name), theirs[name])
     for name, value in model.hparams.items():
@@ -159,19 +159,19 @@ def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> 
 
 
 def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:
-    """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the others have not looked for one.
+    """Rank zero's checkpoint, on each rank of a run with `--resume auto`; the other ranks have not looked for one.
 
     Raises:
-        InputError: the ranks cannot hear of it before Lightning has started them.
+        InputError: there is no way to tell the ranks before Lightning has started them.
     """
     if resume != AUTO or trainer.world_size == 1:
         return checkpoint
     strategy = trainer.strategy
-    assert isinstance(strategy, ParallelStrategy) and strategy.cluster_environment  # as there are several ranks
+    assert isinstance(strategy, ParallelStrategy) and strategy.cluster_environment  # since there are several ranks
     if strategy.cluster_environment.creates_processes_externally:
         if CHOICE in os.environ:
             return Path(os.environ[CHOICE]) if os.environ[CHOICE] else None
-        strategy.setup_environment()  # `fit` would do it later; then it is done
+        strategy.setup_environment()  # earlier than `fit` would, which then skips it
         return strategy.broadcast(checkpoint)
     if trainer.num_nodes > 1:
         raise InputError("--resume auto: on several machines, start the run by torchrun or SLURM, or name the run")

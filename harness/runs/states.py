@@ -1,4 +1,4 @@
-"""The life of a run, read from its directory: one definition for all that resume, remove, repeat and compare runs.
+"""The state of a run, read from its directory: one definition for whatever resumes, removes or compares runs.
 
 | state     | what the directory holds                      | `--resume RUN` | `auto`  | repeat, sweep    | compare  |
 | --------- | --------------------------------------------- | -------------- | ------- | ---------------- | -------- |
@@ -9,9 +9,9 @@
 | FINISHED  | flags and metrics, both readable              | trains further | skipped | is the result    | compared |
 | BROKEN    | results, but flags or metrics are damaged     | refused        | skipped | left alone       | listed   |
 
-A finished run that trains further puts its metrics by at its first step: RUNNING until it ends, and RESUMABLE where it
-is interrupted. Only directories that are NEW or CUT_SHORT are ever removed: none with a whole checkpoint, with a fold
-that has ended, with metrics, or with a claim that is held.
+A finished run that trains further renames its metrics at its first step: it is RUNNING until it ends, and RESUMABLE if
+it is interrupted. Only directories that are NEW or CUT_SHORT are ever removed, and none that has a whole checkpoint, a
+finished fold, metrics, or a claim that is held.
 
 Nothing here needs torch, whose import takes seconds.
 """
@@ -30,11 +30,11 @@ from basics.errors import InputError, reading
 from basics.yaml_text import load_yaml
 from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, FOLDS, METRICS, PREDICTIONS, RESUMABLE
 
-LONGEST = 200  # characters of what is wrong with a file
+LONGEST = 200  # greatest number of characters about what is wrong with a file
 
 
 class State(Enum):
-    """What a run's directory is; see the table above."""
+    """The states of a run's directory; see the table above."""
 
     NEW = auto()
     RUNNING = auto()
@@ -44,14 +44,14 @@ class State(Enum):
     BROKEN = auto()
 
 
-NOTHING_LOST = State.NEW, State.CUT_SHORT  # by the removal of the directory
+NOTHING_LOST = State.NEW, State.CUT_SHORT  # if the directory is removed
 
 
 def state_of(run: Path, *, ours: bool = False) -> State:
     """The state of the run in this directory.
 
     Args:
-        ours: whether this process holds the claim itself, and asks what else there is.
+        ours: whether this process itself holds the claim, so that the claim is not to count.
     """
     if not ours and is_claimed(run):
         return State.RUNNING
@@ -63,7 +63,7 @@ def state_of(run: Path, *, ours: bool = False) -> State:
 
 
 def describe(run: Path, state: State) -> str:
-    """Why a run in this state is not to be compared; empty where it has finished."""
+    """Why a run in this state cannot be compared; empty if it has finished."""
     if state is State.BROKEN:
         return fault_of(run)
     if state is State.RESUMABLE:
@@ -75,28 +75,28 @@ def describe(run: Path, state: State) -> str:
 
 
 def is_claimed(run: Path) -> bool:
-    """Whether a process holds the run's claim, as one does that trains it; it is only looked at, never taken."""
+    """Whether a process holds the run's claim, as while it trains; this only looks at the claim and never takes it."""
     try:
         import fcntl
-    except ImportError:  # Windows, where it cannot be seen without taking it
+    except ImportError:  # Windows, where one cannot look without taking it
         return False
     try:
         with (run / CLAIM).open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # there is none, or it is another user's
+    except OSError:  # there is no claim, or it belongs to another user
         return False
     return False
 
 
 def has_folds(run: Path) -> bool:
-    """Whether the run is cross-validated: each fold has a folder of its own."""
+    """Whether the run is cross-validated, with a folder for each fold."""
     return any(run.glob(FOLDS))
 
 
 def has_results(run: Path) -> bool:
-    """Whether the directory holds what training has produced: metrics, a whole checkpoint, or a fold that has ended."""
+    """Whether the directory holds results of training: metrics, a whole checkpoint, or a finished fold."""
     if (run / METRICS).exists() or any(run.glob(f"{FOLDS}/{PREDICTIONS}")):
         return True
     folders = (run, *run.glob(FOLDS))
@@ -104,7 +104,7 @@ def has_results(run: Path) -> bool:
 
 
 def fault_of(run: Path) -> str:
-    """What keeps a run that has results from being resumed or compared; empty where nothing does."""
+    """What keeps a run that has results from being resumed or compared; empty if nothing does."""
     if fault := damage_of(run):
         return fault
     whole = any(zipfile.is_zipfile(run / CHECKPOINTS / name) for name in RESUMABLE)
@@ -113,7 +113,7 @@ def fault_of(run: Path) -> str:
 
 
 def damage_of(run: Path) -> str:
-    """What is wrong with the flags or the metrics, if the run has ended; empty where nothing is."""
+    """What is wrong with the flags, or with the metrics if the run has ended; empty if nothing is."""
     if not (run / CONFIG).exists():
         return f"no {CONFIG}"
     try:
@@ -149,7 +149,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
 
     Raises:
         InputError: the file is damaged.
-        InputFileError: it cannot be read, as where the run has not ended.
+        InputFileError: it cannot be read, for example because the run has not ended.
     """
     path = run / METRICS
     with reading(path):
@@ -168,5 +168,5 @@ def _shortened(error: Exception) -> str:
 
 
 def is_rate_test(run: Path) -> bool:
-    """Whether `--find_lr` left the directory, which trains nothing."""
+    """Whether the directory comes from `--find_lr`, which trains nothing."""
     return (run / "figures" / "find_lr.png").exists() and not any((run / CHECKPOINTS).glob("*.ckpt"))

@@ -23,12 +23,12 @@ class ImageFlags(ClassifierOptions, FitFlags):
 
     Args:
         net: name of the network, one of lit_modules/nets.
-        net_args: options of the network, such as --net_args.dropout 0.2.
-        init_from: checkpoint, run directory or torchvision:NAME whose weights to start from, all but the head's.
+        net_args: options for the network, such as --net_args.dropout 0.2.
+        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images.
-        data_dir: folder that holds the data sets; what is missing is downloaded to it.
+        data_dir: folder of the data sets; missing ones are downloaded to it.
         sample: use the embedded sample, which needs no files.
     """
 
@@ -43,8 +43,8 @@ class ImageFlags(ClassifierOptions, FitFlags):
     sample: bool = False
 
 
-# The literature's networks on 32 x 32 photographs: He et al. 2016's rates and penalties with a cosine, softened
-# targets and cutout. They want an accelerator.
+# Well-known networks on 32 x 32 photographs: the learning rates and weight decay of He et al. 2016 with a cosine
+# schedule, label smoothing and cutout. They need an accelerator.
 LARGE_NETS = (
     *("vgg11", "vgg13", "vgg16", "vgg19", "googlenet", "resnet18", "resnet34", "resnet50", "preact_resnet18"),
     *("densenet121", "densenet_bc_100_12"),
@@ -67,7 +67,7 @@ ONECYCLE = ImageFlags(batch_size=128, lr_decay="onecycle", augment="flip", max_e
 
 
 def large_recipes() -> list[ImageFlags]:
-    """For each of the large networks."""
+    """One recipe for each of the large networks."""
     return [replace(LARGE_RECIPE, net=net) for net in LARGE_NETS]
 
 
@@ -86,8 +86,8 @@ def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extra
     """Trains a network on `dataset`, and tests its best epoch.
 
     Args:
-        dataset: makes the data module, from `data_dir`, `batch_size`, `seed`, `val_size`, `augment` and `sample`.
-        theirs: callbacks and loggers of the script's own.
+        dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment` and `sample`.
+        theirs: the script's own callbacks and loggers.
     """
     seed_everything(flags.seed, verbose=False)
     data = dataset(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)

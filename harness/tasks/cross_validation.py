@@ -1,7 +1,7 @@
-"""K-fold cross-validation of a table with a logarithmic target: each fold in a process of its own, where cores allow.
+"""K-fold cross-validation of a table with a logarithmic target; folds run in parallel processes if cores allow.
 
-The run's directory has one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
-fold chooses anything by its held-out rows: the last epoch is its model.
+The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
+fold chooses anything by its held-out rows: its model is that of the last epoch.
 """
 
 import shutil
@@ -34,15 +34,15 @@ from harness.tasks.tabular import TabularFlags, predict, train_table
 from harness.training.report import log_run, num_parameters, write_json
 from lit_modules import Regressor
 
-NEVER = 10**9  # epochs: an interrupted fold begins again, so that only its end is saved
+NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
 
 
 class FoldResult(NamedTuple):
-    """What a trained fold says, in logarithms."""
+    """The predictions of a trained fold, in logarithms."""
 
-    rows: np.ndarray  # numbers of the held-out ones
-    held_out: np.ndarray  # predictions of these
-    submission: np.ndarray  # predictions of the rows without a target
+    rows: np.ndarray  # indices of the held-out rows
+    held_out: np.ndarray  # predictions for these
+    submission: np.ndarray  # predictions for the rows without a target
     epochs: int
     parameters: int
 
@@ -57,15 +57,15 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CrossValidationFlags(TabularFlags):
-    """Which folds, and how often and how many at a time.
+    """Which folds to train, how often, and how many at a time.
 
     Args:
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
-        fold_seed: of the folds, which are those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
-        seeds: how often each fold is trained, from other initial weights; their predictions are averaged.
-        jobs: folds at a time, each in a process; 0: as many as there are cores, or accelerators.
-        seed: of the first training: initial weights, order of batches and all random draws.
-        resume: run directory to continue in place, or auto; of folds, those that have ended are kept.
+        fold_seed: seed of the folds, those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed).
+        seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
+        jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
+        seed: seed of the first training, for initial weights, order of batches and all random draws.
+        resume: run directory to continue in place, or auto; folds that have finished are kept.
     """
 
     folds: int = 5
@@ -87,7 +87,7 @@ def cross_validate(table: Callable[..., HousePrices], flags: CrossValidationFlag
     data = table(seed=flags.seed, val_size=0, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
     data.setup()
-    ids, _ = data.submission_rows()  # all files are checked before anything is trained
+    ids, _ = data.submission_rows()  # checks all files before anything is trained
     with opened_run(data.name, flags.run_dir, flags.net, flags.resume, kept_by(flags)) as opened:
         assert opened.folder is not None  # it is not a dry run
         tasks = _tasks(flags, opened.folder)
@@ -115,7 +115,7 @@ def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
 def _train_all(
     opened: Opened, table: Callable[..., HousePrices], flags: CrossValidationFlags, tasks: list[Task]
 ) -> tuple[list[FoldResult], int]:
-    """The tasks' results, and the number of processes; a run that is refused before it has trained is removed."""
+    """The tasks' results, and the number of processes; removes a run that is refused before it has trained."""
     run = opened.folder
     assert run is not None and opened.flags is not None  # it is not a dry run
     begins = not (run / CONFIG).exists()
@@ -140,7 +140,7 @@ def _check_flags(flags: CrossValidationFlags) -> None:
     for name in ("fast_dev_run", "find_lr", "doctor"):
         if getattr(flags, name):
             raise InputError(f"{name}: is for a single training; add --folds 0")
-    check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last one's
+    check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed
     if flags.devices not in ("auto", 1, "1"):
         raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
 
@@ -148,11 +148,11 @@ def _check_flags(flags: CrossValidationFlags) -> None:
 def train_fold(
     table: Callable[..., HousePrices], flags: CrossValidationFlags, fold: Fold, seed: int, run: Path
 ) -> FoldResult:
-    """Trains one fold in the directory `run`, whose log.txt gets what it says; reads what it said if it has ended."""
+    """Trains one fold in the directory `run`, with its output in log.txt, or reads its result if it has finished."""
     started, ended = time.perf_counter(), run / PREDICTIONS
     if ended.exists():
         return _read_result(ended)
-    shutil.rmtree(run, ignore_errors=True)  # what was interrupted begins again
+    shutil.rmtree(run, ignore_errors=True)  # an interrupted fold starts over
     with writing(run):
         run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
@@ -187,7 +187,7 @@ def _read_result(path: Path) -> FoldResult:
 
 
 def _pooled(count: int, results: list[FoldResult]) -> np.ndarray:
-    """For each row the mean over seeds of what the model said that had not seen it, (N,)."""
+    """For each row, the mean over seeds of the predictions by models that had not seen it, (N,)."""
     total, times = np.zeros(count), np.zeros(count)
     for result in results:
         total[result.rows] += result.held_out
@@ -254,7 +254,7 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: dict
     """Writes a CSV file whole or not at all."""
     import pandas as pd
 
-    # By name, pandas would take a ~ for the home directory.
+    # Given a name, pandas would expand a ~ to the home directory.
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
 

@@ -1,4 +1,4 @@
-"""What every experiment ends with: a model and data, trained in a run's directory and tested, or looked at.
+"""What every experiment ends with: training a model in a run's directory and testing it, or examining it.
 
     @dataclass(frozen=True, kw_only=True)
     class Flags(FitFlags):
@@ -10,7 +10,7 @@
     if __name__ == "__main__":
         cli(main)
 
-Functions to call, and nothing to inherit from but flags.
+Scripts call functions; the only classes that they inherit from are those of flags.
 """
 
 from typing import Protocol, TypeVar
@@ -33,16 +33,16 @@ def fit_and_test(
     flags: FitFlags = DEFAULTS,
     theirs: Extras = NO_EXTRAS,
 ) -> Result:
-    """Trains in a run directory, new or resumed, and tests the best epoch once; with `doctor`, looks at it instead.
+    """Trains in a run directory, new or resumed, and tests the best epoch once; with `doctor`, only examines it.
 
     Args:
-        name: of the experiment; the directory of its runs.
-        theirs: callbacks and loggers of the script's own.
+        name: name of the experiment, and of the directory of its runs.
+        theirs: the script's own callbacks and loggers.
     """
     if flags.doctor:
         from harness.checking.examination import examine
 
-        keep_freed_memory()  # as in training, whose time it tells
+        keep_freed_memory()  # as in training, since it estimates the time of that
         examine(name, model, data, flags)  # ends the process
     label = model.hparams.get("net", name)
     kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
@@ -59,5 +59,5 @@ Recipe = TypeVar("Recipe", bound=_OfNet)
 
 
 def by_net(*recipes: Recipe) -> dict[str, Recipe]:
-    """The recipes, each of which is a script's flags, by the names of their networks."""
+    """The recipes, each an object of a script's flags, by the names of their networks."""
     return {recipe.net: recipe for recipe in recipes}

@@ -4,7 +4,7 @@
     ...
     return study.conclude({"lowest": 1.2e-9}, {"trajectories": figure})
 
-The run directory is that of any run: config.yaml, metrics.json, figures/*.png and the same pictures in TensorBoard.
+The run directory is like any other: config.yaml, metrics.json, figures/*.png and the same pictures in TensorBoard.
 """
 
 import time
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def quiet_trainer(**options: Any) -> Trainer:
-    """A Trainer for a small problem: on one CPU device, writing and printing nothing."""
+    """A Trainer for a small problem: it runs on one CPU device, and writes and prints nothing."""
     return Trainer(
         accelerator="cpu",
         devices=1,
@@ -40,20 +40,20 @@ def quiet_trainer(**options: Any) -> Trainer:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyFlags(Invoked):
-    """Where a study leaves what it finds.
+    """Where a study leaves its results.
 
     Args:
-        run_dir: where runs are kept.
+        run_dir: folder that holds all runs.
     """
 
     run_dir: str = "runs"
 
 
 class Study:
-    """A run directory below `run_dir`/`name`, made and announced at once; its last part is called `label`.
+    """A run directory below `run_dir`/`name`, created and announced at once; its own name ends in `label`.
 
     Args:
-        started: by `time.perf_counter`, where something was computed, and might have been refused, before.
+        started: when the study started, by `time.perf_counter`, if it computed or checked something before; else now.
     """
 
     def __init__(self, name: str, flags: StudyFlags, label: str, started: float | None = None) -> None:

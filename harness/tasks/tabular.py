@@ -1,4 +1,4 @@
-"""Tables: training a network on one, and predicting with it; the flags that house_prices.py and table.py share."""
+"""Training a network on a table and predicting with it; the flags that house_prices.py and table.py share."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
-BINS = 16  # of piecewise linear embeddings, where --net_args.bins does not say
+BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +28,7 @@ class TabularFlags(RegressorOptions, FitFlags):
 
     Args:
         net: name of the network: linear, mlp, tabm, or another of lit_modules/nets.
-        net_args: options of the network, such as --net_args.dropout 0.2; of tabm, `bins` is their number.
+        net_args: options for the network, such as --net_args.dropout 0.2; for tabm, `bins` is the number of bins.
         batch_size: rows per device and step.
         val_size: size of the validation split: a share below 1, or a number of rows.
     """
@@ -44,11 +44,11 @@ class TabularFlags(RegressorOptions, FitFlags):
 def train_table(
     data: TableData, flags: TabularFlags, fold_run: Path | None = None, theirs: Extras = NO_EXTRAS
 ) -> Result:
-    """Trains a network on `data`, which is set up.
+    """Trains a network on `data`, which has been set up.
 
     Args:
-        fold_run: the directory of a fold's run; None makes a run of its own.
-        theirs: callbacks and loggers of the script's own.
+        fold_run: the directory of a fold's run; None makes a new run.
+        theirs: the script's own callbacks and loggers.
     """
     seed_everything(data.seed, verbose=False)
     net_args = complete_net_args(data, flags.net, flags.net_args)
@@ -66,7 +66,7 @@ def train_table(
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Tells TabM's embeddings which of its inputs are numbers, and the edges of their bins."""
+    """Adds what TabM's embeddings need: how many of its inputs are numbers, and the edges of their bins."""
     net_args = dict(net_args or {})
     embedding = net_args.get("embedding", "none")
     if net != "tabm" or embedding == "none":
@@ -80,7 +80,7 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
 
 @torch.no_grad()
 def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
-    """What `model.forward` says of preprocessed rows, (N, F), in float64: targets, or log-probabilities of classes."""
-    parts = torch.from_numpy(rows).split(4096)  # an ensemble needs memory for each of its members
+    """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, or log-probabilities."""
+    parts = torch.from_numpy(rows).split(4096)  # in parts, since an ensemble needs memory for each member
     model.cpu().float().eval()  # whatever precision it was trained in
     return torch.cat([model(part) for part in parts]).double().numpy()

@@ -1,4 +1,4 @@
-"""What a checkpoint holds besides weights: which model it is of, and which data it was trained on."""
+"""What a checkpoint says besides its weights: which model they belong to, and which data it was trained on."""
 
 import inspect
 import pkgutil
@@ -23,10 +23,10 @@ Data = TypeVar("Data", bound=BatchModule)
 
 
 def load_model(checkpoint: Checkpoint) -> Stages:
-    """The trained model on the CPU, of the kind that its hyperparameters are of.
+    """The trained model, on the CPU; its class follows from its hyperparameters.
 
     Raises:
-        InputError: it is no checkpoint of this project.
+        InputError: it is not a checkpoint of this project.
     """
     options, weights = checkpoint.content["hyper_parameters"], checkpoint.content["state_dict"]
     kind = _kind(options)
@@ -50,7 +50,7 @@ def _kind(options: dict[str, Any]) -> type[Stages]:
     if "preprocessing" in options:
         return RowClassifier if "num_classes" in options else Regressor
     if "embedding_size" in options:
-        from lit_modules.embedder import Embedder  # here, for its losses' library takes a second
+        from lit_modules.embedder import Embedder  # imported here because its library of losses takes a second
 
         return Embedder
     return Classifier
@@ -61,10 +61,10 @@ def _channels_last(weight: torch.Tensor) -> bool:
 
 
 def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -> BatchModule:
-    """The data module that the checkpoint was trained with, or with its arguments the one called `name`.
+    """The data module that the checkpoint was trained with, or the one called `name` with the same arguments.
 
     Args:
-        changes: arguments in place of the checkpoint's, where they are not None.
+        changes: arguments that replace the checkpoint's, unless they are None.
 
     Raises:
         InputError: the checkpoint does not say what it was trained on, or there is no such data.
@@ -78,7 +78,7 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
 
 
 def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
-    """The data modules below `kind`, by their names; those of a user's own files in datamodules/ are among them."""
+    """The subclasses of `kind` by their names, including those in a user's own files in datamodules/."""
     for module in pkgutil.iter_modules(datamodules.__path__):
         import_module(f"datamodules.{module.name}")
     return {each.name: each for each in _below(kind)}
@@ -86,7 +86,7 @@ def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
 
 def _below(kind: type[Data]) -> Iterator[type[Data]]:
     for subclass in kind.__subclasses__():
-        if subclass.name and subclass.__module__.startswith(datamodules.__name__):  # a study's own goes by other rules
+        if subclass.name and subclass.__module__.startswith(datamodules.__name__):  # not a study's own
             yield subclass
         yield from _below(subclass)
 
@@ -94,7 +94,7 @@ def _below(kind: type[Data]) -> Iterator[type[Data]]:
 def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count: int) -> tuple[np.ndarray, str]:
     """Up to `count` images as they are on disk, uint8, (N, H, W) or (N, H, W, 3), and what they are.
 
-    They are the run's own test images; the embedded sample's, enlarged where need be, where these are not at hand.
+    They are the run's own test images or, if these are not at hand, the embedded sample's, enlarged if need be.
     """
     if data is not None and _is_there(data):
         data.setup()

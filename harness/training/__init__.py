@@ -1,1 +1,1 @@
-"""One training: fit, Trainer, checks before it, and the report after it."""
+"""One training: the fit, the Trainer, the checks before it and the report after it."""

@@ -1,4 +1,4 @@
-"""The callbacks of a training, as its flags ask for them."""
+"""The callbacks that the flags of a training ask for."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -33,14 +33,14 @@ POINTS = 100  # of the curves by step, at least, where --log_every_n_steps does 
 
 
 class Watched(NamedTuple):
-    """The callbacks that the run itself has to do with: how it begins, and how it is interrupted."""
+    """The callbacks that the run itself deals with: how it begins, and how it is interrupted."""
 
     first_step: FirstStep
     interruption: Interruption
 
 
 def assemble(flags: FitFlags, run: Path, watched: Watched) -> list[Callback]:
-    """The callbacks, in an order that some of them need."""
+    """The callbacks, in an order that some of them rely on."""
     mode = monitor_mode(flags.monitor, flags.monitor_mode) if flags.monitor else None  # first: it may be refused
     return [
         *_schedule(flags, mode),
@@ -72,20 +72,20 @@ def _pictures(flags: FitFlags) -> list[Callback]:
 
 
 def _step_by_step(flags: FitFlags, mode: str | None) -> list[Callback]:
-    """What looks at each step; each costs time in it, so that none is there for nothing."""
+    """The callbacks that look at each step. Each costs time there, so none is added without a reason."""
     captures = flags.capture or (flags.capture is None and torch.cuda.is_available())
     return [
         *([Capture(asked=bool(flags.capture), compiled=bool(flags.compile))] if captures else []),
         *([GradientNorms()] if flags.log_gradients else []),
         *([EarlyStop(flags.monitor, flags.early_stopping, mode)] if flags.early_stopping and flags.monitor else []),
-        # The finder's rates end in infinity.
+        # The learning-rate finder runs on until the loss is infinite.
         *([] if flags.find_lr else [FiniteGuard(flags.on_nonfinite, flags.monitor)]),
         *([] if flags.enable_progress_bar is False else [ProgressLine()]),
     ]
 
 
 def _checkpoints(flags: FitFlags, run: Path, mode: str | None) -> list[Callback]:
-    folder = run / "checkpoints"  # the last one after the best: it is to hold the other's state
+    folder = run / "checkpoints"  # the last one comes after the best, because it saves the other's state
     best = [BestCheckpoint(folder, flags.monitor, mode, flags.swa)] if flags.monitor else []
     every = flags.checkpoint_epochs, flags.checkpoint_every, flags.checkpoint_minutes
     return [*best, LastCheckpoint(folder, *every)]

@@ -1,4 +1,4 @@
-"""One training in a run's directory: checks first, then the training, then the test of its best epoch."""
+"""One training in a run's directory: first the checks, then the training, then the test of its best epoch."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -43,9 +43,9 @@ class Result(NamedTuple):
     """What a training leaves.
 
     Attributes:
-        run: its directory; None of a dry run.
-        model: with the weights of its best epoch.
-        metrics: those in metrics.json.
+        run: its directory; None for a dry run.
+        model: the model, with the weights of its best epoch.
+        metrics: the content of metrics.json.
     """
 
     run: Path | None
@@ -62,15 +62,15 @@ class Job(NamedTuple):
 
 
 def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS) -> Result:
-    """Trains, tests the best epoch once, and writes all of it to the run's directory.
+    """Trains, tests the best epoch once, and writes everything to the run's directory.
 
     Args:
-        opened: the run's directory, and where it goes on.
-        theirs: callbacks and loggers of the script's own.
+        opened: the run's directory, and the checkpoint that it continues from.
+        theirs: the script's own callbacks and loggers.
 
     Raises:
-        InputError: the flags do not go together, or with the model, the data or the run that is resumed. Nothing of
-            the run has been written then.
+        InputError: the flags contradict each other, or do not fit the model, the data or the resumed run. In that case
+            nothing of the run has been written.
     """
     keep_freed_memory()
     _check(flags, bool(opened.checkpoint))
@@ -100,8 +100,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
 
 
 def _check(flags: FitFlags, resumes: bool) -> None:
-    """Raises InputError where flags do not go together."""
-    check_ranges(values(flags))  # not all come from a command line
+    """Raises InputError if flags contradict each other."""
+    check_ranges(values(flags))  # not all of them come from a command line
     if flags.find_lr and resumes:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:
@@ -112,7 +112,7 @@ def _check(flags: FitFlags, resumes: bool) -> None:
 
 
 def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
-    """The checkpoint that the run goes on from, which is of this model and these data; None where it begins."""
+    """The checkpoint to continue from, once it is known to fit this model and these data; None for a new run."""
     if not opened.checkpoint:
         return None
     resumed = newest_intact(opened.checkpoint)
@@ -126,7 +126,7 @@ def _trainer(
 ) -> Trainer:
     callbacks = assemble(flags, run or Path(), watched)
     if flags.strategy == "fsdp":
-        from harness.training.sharding import fully_sharded  # only here, for its imports take time
+        from harness.training.sharding import fully_sharded  # imported here because its own imports take time
 
         flags = replace(flags, strategy=fully_sharded(ema=flags.ema, swa=flags.swa))
     loggers = [open_logger(run, resumed, flags.curves_by)] if run else []
@@ -134,7 +134,7 @@ def _trainer(
 
 
 def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint | None) -> None:
-    """All that can be found wrong before the first step; puts the network into the form it is trained in."""
+    """Finds whatever can be found wrong before the first step; puts the network into the form it is trained in."""
     check_flags(trainer, flags.monitor, flags.lr_patience)
     check_splits(job.data, trainer, flags.monitor)
     check_batches(job.data, trainer)
@@ -142,7 +142,7 @@ def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint 
     if resumed:
         check_position(resumed, job.data, trainer)
     mode = compile_mode(flags.compile)
-    if flags.channels_last and flags.strategy != "fsdp":  # which cuts contiguous weights
+    if flags.channels_last and flags.strategy != "fsdp":  # fsdp needs contiguous weights
         job.model.to(memory_format=torch.channels_last)
     if flags.compile:
         job.model.net.compile(mode=mode)  # in place, so that checkpoints keep the plain names
@@ -151,10 +151,10 @@ def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint 
 def _begin(
     trainer: Trainer, run: Path | None, kept: Mapping[str, Any], invocation: Invocation, damaged: Path | None
 ) -> None:
-    """Writes what a run's directory has from the start; nothing is left that could refuse the run."""
+    """Writes what a run's directory holds from the start. By now nothing can refuse the run any more."""
     if not trainer.is_global_zero:
         return
-    assert run is not None  # a dry run has no such callback
+    assert run is not None  # a dry run does not have this callback
     logger, model = run_logger_of(trainer), cast("Stages", trainer.lightning_module)  # or any that has `metrics`
     if damaged:
         set_aside(damaged)
@@ -164,7 +164,7 @@ def _begin(
     logger.begun = True
     write_layout(logger, model.metrics)
     write_texts(logger, hardware(trainer), kept, invocation.command)
-    write_flags(run, worth_comparing(kept))  # of a resumed run, in place of those of before
+    write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
 
 
 def _announce(job: Job, run: Path | None, resumed: Checkpoint | None) -> None:

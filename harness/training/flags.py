@@ -1,4 +1,4 @@
-"""The flags of one training: Lightning's Trainer's, and ours."""
+"""The flags of one training: those of Lightning's Trainer, and ours."""
 
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -22,45 +22,45 @@ PRECISIONS = Literal[
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerFlags:
-    """Lightning's Trainer, whose documentation says more of each.
+    """Lightning's Trainer; its documentation explains each flag in more detail.
 
     Args:
-        accelerator: what to compute on: cpu, gpu, cuda, mps, tpu or auto.
+        accelerator: hardware to compute on: cpu, gpu, cuda, mps, tpu or auto.
         strategy: how several devices work together, such as ddp or fsdp.
-        devices: how many, a list of their numbers, or auto.
-        num_nodes: machines.
-        precision: of the computation, such as 32-true, bf16-mixed or 16-mixed.
-        fast_dev_run: a dry run of that many batches, which writes nothing.
-        min_epochs: to train at least.
-        max_steps: to train at most; -1: no end.
-        min_steps: to train at least.
-        max_time: to train at most, as DD:HH:MM:SS.
-        limit_train_batches: batches of an epoch, or a share of them.
-        limit_val_batches: the same of the validation split.
-        limit_test_batches: the same of the test set.
-        limit_predict_batches: the same of a prediction.
-        overfit_batches: train on that many batches, or that share of them, again and again.
-        val_check_interval: validate after each share of an epoch, or that many batches, or a time.
-        check_val_every_n_epoch: validate after every that many epochs.
-        num_sanity_val_steps: validation batches before training starts, which show mistakes early.
-        log_every_n_steps: steps from one point of the curves of steps to the next; null: 50, or fewer in a short run.
+        devices: number of devices, a list of their indices, or auto.
+        num_nodes: number of machines.
+        precision: precision of the computation, such as 32-true, bf16-mixed or 16-mixed.
+        fast_dev_run: make a dry run of that many batches, which writes nothing.
+        min_epochs: least number of epochs.
+        max_steps: greatest number of steps; -1: no limit.
+        min_steps: least number of steps.
+        max_time: longest time to train, as DD:HH:MM:SS.
+        limit_train_batches: training batches in an epoch, as a number or a share.
+        limit_val_batches: the same for the validation split.
+        limit_test_batches: the same for the test set.
+        limit_predict_batches: the same for predictions.
+        overfit_batches: train on the same few batches again and again: that many, or that share of all.
+        val_check_interval: how often to validate: after a share of an epoch, a number of batches, or a time.
+        check_val_every_n_epoch: epochs between two validations.
+        num_sanity_val_steps: validation batches to run before training starts, which show mistakes early.
+        log_every_n_steps: steps between two points of the curves by step; null: 50, or fewer in a short run.
         enable_checkpointing: write checkpoints.
-        enable_progress_bar: show the line of progress.
-        accumulate_grad_batches: batches whose gradients make one step.
-        gradient_clip_val: the largest norm, or value, of the gradient.
-        gradient_clip_algorithm: norm or value.
-        deterministic: use operators that give the same result each time; null: on a GPU.
-        benchmark: let cuDNN try its kernels and take the fastest.
+        enable_progress_bar: show the progress line.
+        accumulate_grad_batches: batches whose gradients are combined in one step.
+        gradient_clip_val: largest norm, or largest value, of the gradient.
+        gradient_clip_algorithm: what to clip: norm or value.
+        deterministic: use operators that give the same result each time; null: on a GPU only.
+        benchmark: let cuDNN try its kernels and use the fastest.
         inference_mode: evaluate in torch's inference mode; false: with no_grad.
-        profiler: simple, advanced or pytorch, which tell where the time goes.
-        detect_anomaly: look for the operator that made a gradient not a number; slow.
-        barebones: Lightning without all that costs time, to measure with.
-        plugins: further plugins of the Trainer's.
-        sync_batchnorm: let BatchNorm see the batches of all devices.
-        reload_dataloaders_every_n_epochs: make the loaders again after that many epochs.
-        default_root_dir: where Lightning keeps files of its own; null: the run's directory.
+        profiler: simple, advanced or pytorch; shows where the time goes.
+        detect_anomaly: find the operator whose gradient is not a number; slow.
+        barebones: switch off everything in Lightning that costs time, for measurements.
+        plugins: further plugins for the Trainer.
+        sync_batchnorm: let BatchNorm normalise over the batches of all devices.
+        reload_dataloaders_every_n_epochs: epochs after which the data loaders are made anew.
+        default_root_dir: folder for Lightning's own files; null: the run's directory.
         enable_autolog_hparams: let Lightning log hyperparameters at the start.
-        model_registry: name of a model in a Lightning registry.
+        model_registry: name of a model in Lightning's registry.
     """
 
     accelerator: str | Accelerator = "auto"
@@ -107,35 +107,35 @@ class FitFlags(TrainerFlags, Invoked):
 
     Args:
         max_epochs: passes over the training split.
-        seed: of the validation split, the initial weights, the order of batches and all random draws.
-        run_dir: where runs are kept.
+        seed: seed for the validation split, the initial weights, the order of batches and all random draws.
+        run_dir: folder that holds all runs.
         resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
-        doctor: instead of training, look for what may be wrong with data, network and learning rate (see doctor.py).
+        doctor: look for faults in data, network and learning rate instead of training (see doctor.py).
         lr_decay: constant, step, linear, cosine, onecycle or plateau.
-        warmup_epochs: epochs, or a part of one, in which the learning rate rises; in onecycle, its own rise.
-        lr_milestones: when `step` decays, as shares of the run.
-        lr_gamma: factor of a decay by `step` or `plateau`.
-        lr_patience: validation rounds without improvement that `plateau` waits for.
+        warmup_epochs: epochs, or part of one, in which the learning rate rises; for onecycle, its own rise.
+        lr_milestones: points at which `step` decays, as shares of the run.
+        lr_gamma: factor by which `step` and `plateau` decay.
+        lr_patience: validation rounds without improvement before `plateau` decays.
         early_stopping: stop after that many validation rounds without improvement; 0 is off.
         monitor: validation metric that chooses the best epoch; null: the last epoch is the model.
-        monitor_mode: min or max, which is better; null: by the metric's name, a loss or an error being better low.
-        ema: decay of an exponential moving average of the weights, such as 0.999, which is then the model; 0 is off.
-        swa: share of the run after which the weights are averaged, and the average is the model; 0 is off. The best
-            epoch is chosen after it.
+        monitor_mode: min or max, whichever is better; null: decided by the metric's name, low for a loss or an error.
+        ema: decay of an exponential moving average of the weights, such as 0.999; the average is the model. 0 is off.
+        swa: share of the run after which the weights are averaged; the average is the model. The best epoch is chosen
+            after that point. 0 is off.
         log_gradients: log the gradient norm of each layer.
-        channels_last: keep images and weights with the channels innermost, which convolutions like; not with fsdp.
-        compile: compile the network with torch.compile; true, or one of its modes, such as max-autotune.
-        capture: launch each training step as CUDA graphs, with the same results; null: where that can be done.
-        find_lr: instead of training, let the learning rate grow, and suggest one from the curve of the loss.
-        checkpoint_epochs: epochs from one writing of last.ckpt to the next; the last epoch is written anyway.
-        checkpoint_every: steps from one writing of last.ckpt to the next, within epochs; 0 is off.
+        channels_last: store images and weights with channels innermost, which speeds up convolutions; not with fsdp.
+        compile: compile the network with torch.compile: true, or one of its modes, such as max-autotune.
+        capture: launch each training step as CUDA graphs, with the same results; null: wherever that is possible.
+        find_lr: instead of training, raise the learning rate step by step and suggest one from the loss curve.
+        checkpoint_epochs: epochs between two writes of last.ckpt; the last epoch is always written.
+        checkpoint_every: steps between two writes of last.ckpt within epochs; 0 is off.
         checkpoint_minutes: the same in minutes.
-        on_nonfinite: stop, or skip the step, where the loss, a gradient or an input is infinite or not a number.
-        pictures: draw what was learnt, and where it is wrong, in figures/ and TensorBoard, at the end.
-        pictures_every: draw after every that many epochs too, from validation data; 0 is off.
-        histograms: add histograms of weights and gradients, by layer, for each epoch.
-        curves_by: x-axis of the curves in TensorBoard: step, or epoch, with a point for each.
-        stall_timeout: seconds without the end of a batch after which the run ends with an error; 0: never.
+        on_nonfinite: stop, or skip the step, when the loss, a gradient or an input is infinite or not a number.
+        pictures: at the end, draw what was learnt and where it goes wrong, in figures/ and TensorBoard.
+        pictures_every: also draw from validation data each time that many epochs have passed; 0 is off.
+        histograms: log histograms of each layer's weights and gradients, every epoch.
+        curves_by: x-axis of the curves in TensorBoard: step, or epoch, with one point per epoch.
+        stall_timeout: seconds without a finished batch after which the run ends with an error; 0: never.
     """
 
     max_epochs: int = 10
@@ -170,10 +170,10 @@ class FitFlags(TrainerFlags, Invoked):
 
     @property
     def writes(self) -> bool:
-        """Whether the training writes a run's directory."""
+        """Whether the training writes a run directory."""
         return not self.fast_dev_run
 
     @property
     def reports(self) -> bool:
-        """Whether it ends with a trained model in a directory, of which more can be told."""
+        """Whether it leaves a trained model in a directory, and so has something to report."""
         return self.writes and not self.find_lr

@@ -1,8 +1,8 @@
-"""Which kernels a GPU computes with: those that repeat themselves bit for bit, unless one asks for the fastest.
+"""Which kernels a GPU computes with: by default those whose results repeat bit for bit, on request the fastest.
 
-On a CPU nothing is to be chosen: the kernels that our networks need repeat themselves there.
+On a CPU there is nothing to choose: the kernels that our networks need give the same results each time.
 
-torch keeps the choice for the whole process. So it holds for training, validation and test alike, and until the next
+torch keeps the choice for the whole process, so it holds for training, validation and test alike, until the next
 Trainer on a GPU chooses again.
 """
 
@@ -15,18 +15,18 @@ import torch.utils.deterministic
 from basics.errors import InputError
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
-EXACT_WORKSPACES = (":4096:8", ":16:8")  # NVIDIA's two, by which cuBLAS repeats itself; the first is the faster
+EXACT_WORKSPACES = (":4096:8", ":16:8")  # the two with which cuBLAS is deterministic; the first is faster
 
 
 def choose_kernels(
     device: torch.device, deterministic: bool | Literal["warn"] | None = None, benchmark: bool | None = None
 ) -> None:
-    """Sets what torch's flags say of kernels, before anything is computed on the device.
+    """Sets torch's flags for kernels, before anything is computed on the device.
 
     Args:
-        deterministic: whether kernels have to repeat themselves; warn: where there are such ones; None: on CUDA they
-            have to, elsewhere torch's flag stays as it is.
-        benchmark: let cuDNN try its kernels and take the fastest; None: on CUDA, where they need not repeat themselves.
+        deterministic: whether kernels have to be deterministic; warn: only warn about those that are not; None: true
+            on CUDA, and elsewhere torch's flag stays as it is.
+        benchmark: let cuDNN try its kernels and use the fastest; None: on CUDA, if they need not be deterministic.
 
     Raises:
         InputError: the choice contradicts itself, or the environment contradicts it.
@@ -39,13 +39,13 @@ def choose_kernels(
         torch.backends.cudnn.benchmark = not deterministic if benchmark is None else benchmark
     if deterministic is not None:
         torch.use_deterministic_algorithms(bool(deterministic), warn_only=deterministic == "warn")
-        # torch would also fill each new tensor, a kernel more each time, so that a program that reads what nobody has
-        # written repeats itself too. Ours reads nothing of the kind: two runs are equal without (tests/accelerator).
+        # torch would also fill each new tensor, at the cost of one more kernel, so that even programs that read
+        # uninitialised memory repeat. Ours reads none: two runs are equal without it (tests/accelerator).
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a module's property
 
 
 def _check_exact(benchmark: bool | None) -> None:
-    """Sets up cuBLAS to repeat itself. Raises InputError where it, or cuDNN, is told otherwise."""
+    """Makes cuBLAS deterministic. Raises InputError if it, or cuDNN, is told otherwise."""
     if benchmark:
         raise InputError(
             "benchmark true: takes the kernels that were fastest this time, which may be others the next;"

@@ -1,8 +1,8 @@
-"""`--find_lr`: the loss while the learning rate grows from step to step, and what that suggests.
+"""`--find_lr`: the loss while the learning rate grows from step to step, and the rate that this suggests.
 
-Smith 2017, "Cyclical learning rates for training neural networks", section 3.3. Lightning's tuner runs the test; its
-own suggestion is where the loss falls fastest by learning rate, which is nearly always at the low end. Here it is
-where the loss falls fastest by order of magnitude.
+Smith 2017, "Cyclical learning rates for training neural networks", section 3.3. Lightning's tuner runs the test. It
+would suggest the point where the loss falls fastest per unit of learning rate, which is nearly always at the low end;
+we suggest the point where it falls fastest per order of magnitude.
 """
 
 import io
@@ -17,8 +17,8 @@ from lightning.pytorch.tuner import Tuner
 from basics.lightning_internals import set_max_epochs
 from harness.drawing.figures import COLOURS, new_figure, save_figures
 
-LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # any optimizer's useful range is within
-MEMORY = 0.98  # share of its mean loss that the tuner keeps at each step
+LOWEST, HIGHEST, STEPS = 1e-5, 10.0, 100  # covers the useful range of any optimizer
+MEMORY = 0.98  # share of the running mean that the tuner keeps at each step
 WIDTH = 0.05  # of the smoothing, as a share of the steps; 0.3 orders of magnitude
 
 
@@ -38,27 +38,27 @@ def range_test(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The learning rate and the smoothed training loss of each step until it diverges."""
     epochs = trainer.max_epochs
-    set_max_epochs(trainer, max(epochs or 0, steps))  # else a short run on few batches ends the test
-    with redirect_stderr(io.StringIO()):  # its bar knows no --enable_progress_bar
+    set_max_epochs(trainer, max(epochs or 0, steps))  # otherwise a short run on few batches would end the test
+    with redirect_stderr(io.StringIO()):  # its progress bar ignores --enable_progress_bar
         finder = Tuner(trainer).lr_find(
             model, datamodule=data, min_lr=LOWEST, max_lr=HIGHEST, num_training=steps, update_attr=False
         )
     set_max_epochs(trainer, epochs)
-    assert finder is not None  # as in a dry run only
+    assert finder is not None  # it is None only in a dry run
     return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
 
 
 def single_losses(averaged: np.ndarray) -> np.ndarray:
-    """The loss of each step, from the tuner's running means.
+    """The loss of each step, recovered from the tuner's running means.
 
-    Those lag by dozens of steps, and hang on few batches at first: what chance does there looks like a fall.
+    These lag by dozens of steps, and at first depend on so few batches that chance can look like a falling loss.
     """
-    means = averaged * (1 - MEMORY ** np.arange(2, len(averaged) + 2))  # as they were before its correction
+    means = averaged * (1 - MEMORY ** np.arange(2, len(averaged) + 2))  # undo the tuner's bias correction
     return (means - MEMORY * np.append(0.0, means[:-1])) / (1 - MEMORY)
 
 
 def smooth(losses: np.ndarray, width: float) -> np.ndarray:
-    """Means under a Gaussian of `width` steps; what diverges counts as twice the first loss."""
+    """Means weighted by a Gaussian of `width` steps; losses that diverge count as twice the first loss."""
     losses = np.fmin(losses, 2 * losses[0])
     steps = np.arange(len(losses))
     weights = np.exp(-((steps[:, None] - steps) ** 2) / (2 * width**2))  # (N, N)
@@ -66,7 +66,7 @@ def smooth(losses: np.ndarray, width: float) -> np.ndarray:
 
 
 def steepest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The learning rate at which the loss falls fastest by order of magnitude; before the loss's minimum."""
+    """The learning rate before the loss's minimum at which the loss falls fastest per order of magnitude."""
     end = max(int(np.nanargmin(losses)) + 1, 2)
     slopes = np.gradient(losses[:end], np.log(rates[:end]))
     return float(rates[int(np.nanargmin(slopes))])
@@ -77,7 +77,7 @@ def _draw(rates: np.ndarray, losses: np.ndarray, suggestion: float, path: Path) 
     axes.plot(rates, losses)
     axes.axvline(suggestion, color=COLOURS[1], linestyle="--", label=f"suggestion {suggestion:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss, smoothed", title="Learning-rate range test")
-    axes.set_ylim(0.9 * np.nanmin(losses), 1.2 * losses[0])  # what comes after the divergence would flatten the rest
+    axes.set_ylim(0.9 * np.nanmin(losses), 1.2 * losses[0])  # the diverging part would flatten the rest
     axes.legend()
     axes.grid(alpha=0.3)
     save_figures({path.stem: figure}, path.parent)

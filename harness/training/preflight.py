@@ -1,4 +1,4 @@
-"""What would fail after hours of training, checked before the first step."""
+"""Checks before the first step for what would otherwise fail after hours of training."""
 
 import copy
 import io
@@ -19,12 +19,12 @@ from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
 from harness.runs.checkpoints import Checkpoint
 
-STATES = 3  # numbers that a checkpoint holds for each weight: itself, and two moments of Adam's
-FILES = 3  # checkpoints that there is to be room for: the best, the last, and the one being written
+STATES = 3  # numbers that a checkpoint holds for each weight: the weight, and Adam's two moments
+FILES = 3  # checkpoints that need room: the best, the last, and the one being written
 
 
 def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None:
-    """Raises InputError where a number of the Trainer's would never fire, or end in a division by zero."""
+    """Raises InputError if a number given to the Trainer would never take effect, or lead to a division by zero."""
     least = {"accumulate_grad_batches": 1, "log_every_n_steps": 0, "check_val_every_n_epoch": 1}
     values = {name: getattr(trainer, name) for name in least} | {"lr_patience": lr_patience}
     for name, value in values.items():
@@ -44,7 +44,7 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
 
 
 def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | None) -> None:
-    """Raises InputError where a split of our data modules is empty, or too small for a batch on each device."""
+    """Raises InputError if a split of our data modules is empty, or too small for a batch on each device."""
     for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": 1}.items():
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
@@ -52,7 +52,7 @@ def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | Non
 
 
 def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises InputError where a share of the batches of our data modules is none, or validation waits for too many."""
+    """Raises InputError if a share of the batches amounts to none, or validation would wait longer than an epoch."""
     counts = _num_batches(data, trainer.world_size) if isinstance(data, BatchModule) else {}
     for split, count in counts.items():
         name = f"limit_{split}_batches"
@@ -61,7 +61,7 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
             name = "overfit_batches" if overfits_batches(trainer) and split != "test" else name
             raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
-    every = getattr(trainer, "val_check_interval", None)  # missing where it is a time
+    every = getattr(trainer, "val_check_interval", None)  # absent if the interval is a time
     within_epochs = trainer.check_val_every_n_epoch is not None
     if counts and within_epochs and isinstance(every, int) and every > counts["train"]:
         raise InputError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
@@ -75,12 +75,12 @@ def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:
         if isinstance(loader, TrainBatches | EvalBatches):
             loader.world_size = ranks
             counts[split] = len(loader)
-    data.teardown("fit")  # what they hold is not yet on the Trainer's device
+    data.teardown("fit")  # what they hold is not on the Trainer's device yet
     return counts
 
 
 def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises InputError where the network cannot train on single samples, or on images as small as the first ones."""
+    """Raises InputError if the network cannot train on single samples, or on images as small as the first ones."""
     example, batch_size = getattr(model, "example_input_array", None), getattr(data, "batch_size", 2)
     if not isinstance(example, torch.Tensor):
         return
@@ -96,19 +96,19 @@ def check_shapes(model: LightningModule, data: LightningDataModule, trainer: Tra
 
 
 def _fault(model: LightningModule, batch: torch.Tensor) -> str:
-    """What a training step of a copy of the model says to such a batch, if anything."""
+    """The error of a training step of a copy of the model on this batch; empty if there is none."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         try:
             copy.deepcopy(model).train()(batch)
-        except (RuntimeError, ValueError) as error:  # as torch's layers raise them
+        except (RuntimeError, ValueError) as error:  # the errors that torch's layers raise
             return str(error)
     return ""
 
 
 def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: Trainer) -> None:
-    """Raises InputError where a resumed run would count its steps or batches otherwise than before.
+    """Raises InputError if a resumed run would count its steps or batches differently than before.
 
-    What counts is the number of samples on all devices together: two devices go on as one does with twice the batch.
+    What matters is the number of samples on all devices together: two devices are like one with twice the batch size.
     """
     saved, path = checkpoint.content.get(type(data).__qualname__), checkpoint.path
     if not saved or not isinstance(data, BatchModule):
@@ -127,20 +127,20 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
 
 
 def check_reloads(model: LightningModule) -> None:
-    """Raises InputError where the model's checkpoint could not be read again, without executing what is in it."""
+    """Raises InputError if the model's checkpoint could not be read back without executing code in it."""
     for name, value in model.hparams.items():
         try:
             same = torch.load(_file_of(value), weights_only=True) == value
-        except Exception as error:  # whatever the value's type raises when it is pickled
+        except Exception as error:  # pickling may raise anything, depending on the value's type
             raise InputError(_no_plain_data(model, name, value)) from error
         if isinstance(same, bool) and not same:
             raise InputError(_no_plain_data(model, name, value))
     kind = type(model)
     checkpoint = {"state_dict": {}, "hyper_parameters": dict(model.hparams), "pytorch-lightning_version": __version__}
     model.on_save_checkpoint(checkpoint)
-    # The random state is the one that training is to start from.
+    # Training must start from the present random state.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that there are no weights in it
+        warnings.simplefilter("ignore")  # the warning that it holds no weights
         again = kind.load_from_checkpoint(_file_of(checkpoint), map_location="cpu", weights_only=True, strict=False)
     theirs, ours = ({name: value.shape for name, value in each.state_dict().items()} for each in (again, model))
     if theirs != ours:
@@ -164,7 +164,7 @@ def _file_of(value: Any) -> io.BytesIO:
 
 
 def check_room(folder: Path, model: LightningModule) -> None:
-    """Raises InputFileError where the disk has no room for a run's checkpoints beside those that are there already."""
+    """Raises InputFileError if the disk has no room for a run's checkpoints beside those that are there already."""
     there = sum(path.stat().st_size for path in folder.glob("checkpoints/*.ckpt"))
     size = STATES * sum(tensor.nbytes for tensor in model.state_dict().values())
     free = shutil.disk_usage(folder).free

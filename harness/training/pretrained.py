@@ -1,4 +1,4 @@
-"""Weights to start from: a checkpoint of this project, or what torchvision has trained on ImageNet."""
+"""Weights to start from: a checkpoint of this project, or torchvision's weights, trained on ImageNet."""
 
 from collections.abc import Mapping
 
@@ -13,11 +13,11 @@ TORCHVISION = "torchvision:"
 
 
 def load_weights(net: nn.Module, source: str) -> None:
-    """Copies to `net` all that fits of the weights of `source` but the head, and prints what that was.
+    """Copies to `net` the weights of `source` that fit, except for the head, and prints what was copied.
 
     Raises:
-        InputFileError: there is no such file, or torchvision's could not be downloaded.
-        InputError: it is no checkpoint, or of another architecture.
+        InputFileError: there is no such file, or torchvision's weights could not be downloaded.
+        InputError: it is not a checkpoint, or belongs to another architecture.
     """
     weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
     try:
@@ -47,6 +47,6 @@ def _torchvision_weights(source: str) -> Mapping[str, Tensor]:
         weights = get_model_weights(arch).DEFAULT.get_state_dict(check_hash=True, progress=False, weights_only=True)
     except ValueError as error:
         raise InputError(f"{source}: {error}") from error
-    except (OSError, RuntimeError) as error:  # no network, or another file than expected
+    except (OSError, RuntimeError) as error:  # no network, or not the expected file
         raise InputFileError(f"{source}: could not be downloaded ({error})") from error
     return {f"model.{name}": tensor for name, tensor in weights.items()}

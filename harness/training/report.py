@@ -1,4 +1,4 @@
-"""What a run leaves behind: figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
+"""What a run leaves behind: the figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
 
 import json
 import os
@@ -27,7 +27,7 @@ from lit_modules.stages import Stages
 
 
 class Best(NamedTuple):
-    """The checkpoint of the model: that of the best epoch if a metric has chosen one, else of the last."""
+    """The model's checkpoint: that of the best epoch if a metric has chosen one, else that of the last epoch."""
 
     path: str | None
     chosen: bool
@@ -37,10 +37,10 @@ class Evaluation(NamedTuple):
     """What an evaluation found.
 
     Attributes:
-        metrics: of the validation split, if there is one, and of the test set.
-        outputs: what the test said of each sample, (N, ...), on the CPU; None where its steps return nothing, or where
-            they are not kept.
-        labels: of the samples, (N, ...).
+        metrics: figures for the validation split, if there is one, and for the test set.
+        outputs: the model's output for each test sample, (N, ...), on the CPU; None if its steps return nothing, or if
+            the outputs are not kept.
+        labels: labels of these samples, (N, ...).
     """
 
     metrics: dict[str, Any]
@@ -54,17 +54,17 @@ def finish(
     """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics.
 
     Args:
-        run: the directory to write to; None of a dry run.
-        kept: the flags of the run, as config.yaml has them.
+        run: the directory to write to; None for a dry run.
+        kept: the flags of the run, as in config.yaml.
     """
-    # The best one; the last one where no metric chooses.
+    # The best one, or the last one if no metric chooses.
     checkpoints = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
     saved = [each for each in checkpoints if each.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     if run:
         logger = run_logger_of(trainer)
-        logger.begun = logger.ended = True  # begun: also where there was nothing left to train
-    # Not what the training has counted: one that was resumed at its end has set up no validation.
+        logger.begun = logger.ended = True  # begun, even if there was nothing left to train
+    # Not the training's own count: a run that was resumed at its end has not set up validation.
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
     metrics = evaluation.metrics | _facts(trainer, model, kept)
     earlier = _times_tested(run) if run else 0
@@ -78,10 +78,10 @@ def finish(
 
 
 def _facts(trainer: Trainer, model: Stages, kept: Mapping[str, Any]) -> dict[str, Any]:
-    """What metrics.json says besides the figures of the best epoch."""
+    """What metrics.json holds besides the figures of the best epoch."""
     throughput = next(callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput))
     return {
-        "epochs": epochs_begun(trainer),  # begun: the last may have been stopped
+        "epochs": epochs_begun(trainer),  # those begun, since the last one may have been cut short
         "steps": trainer.global_step,
         "seconds": round(throughput.run_seconds, 2),
         "samples_per_second": round(throughput.samples_per_second),
@@ -112,10 +112,10 @@ def _write_report(
     kept: Mapping[str, Any],
     metrics: dict[str, Any],
 ) -> None:
-    """metrics.json, the last entries of TensorBoard, and pictures where the test's outputs were kept for them."""
+    """Writes metrics.json and TensorBoard's last entries, and draws pictures if the test's outputs were kept."""
     logger = run_logger_of(trainer)
     run = Path(logger.log_dir)
-    assert best.path is not None  # as of each run that is not dry
+    assert best.path is not None  # every run that is not dry has one
     write_json(run / METRICS, metrics)
     logger.ended, by_epoch = False, logger.by_epoch
     _log_final(logger, type(model), best.path, kept, metrics)
@@ -126,7 +126,7 @@ def _write_report(
 
 
 def _place(best: str | None, by_epoch: bool) -> int | None:
-    """Where on the x-axis of the curves the best epoch ended."""
+    """The position on the curves' x-axis at which the best epoch ended."""
     saved = read_checkpoint(Path(best)).content if best else {}
     return saved["epoch"] + 1 if saved and by_epoch else saved.get("global_step")
 
@@ -142,8 +142,8 @@ def evaluate(
     metrics: dict[str, Any] = {}
     if validates:
         for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
-            metrics |= validated  # of the one loader; none where it is empty
-        checkpoint = None  # its weights are there now
+            metrics |= validated  # from the only loader; nothing if it is empty
+        checkpoint = None  # its weights are loaded by now
     metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
     metrics = {name: round(value, 6) for name, value in metrics.items()}
     metrics["test/samples"] = int(metrics["test/samples"])
@@ -158,13 +158,13 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 
 
 def put_by_metrics(run: Path) -> None:
-    """Renames the metrics of a finished run that trains on, which is unfinished then, to metrics-1.json and so on."""
+    """Renames the metrics of a finished run that trains further, and so is unfinished again, to metrics-1.json etc."""
     if (path := run / METRICS).exists():
         path.replace(run / f"metrics-{_times_tested(run)}.json")
 
 
 def _times_tested(run: Path) -> int:
-    """How often the test set was used before, by what the run's metrics say."""
+    """How often the test set was used before, according to the run's metrics."""
     found = [json.loads(path.read_text()) for path in run.glob("metrics*.json")]
     return max((metrics.get("test_evaluations", 1) for metrics in found), default=0)
 
@@ -175,19 +175,19 @@ def _log_final(
     """The HPARAMS tab, with the test figures, and the network's graph."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
     step = metrics["epochs" if logger.by_epoch else "steps"]
-    logger.by_epoch = False  # these come as they are
+    logger.by_epoch = False  # these keep their own x-axis
     logger.log_metrics(final, step=step)
     write_flags(Path(logger.log_dir), worth_comparing(kept))
     fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the graph tab rests on torch.jit, which newer releases advise against
+        warnings.simplefilter("ignore")  # the graph tab needs torch.jit, which newer releases deprecate
         logger.experiment.add_graph(fresh.net, fresh.example_input_array)
 
 
 def log_run(
     run: Path, flags: Mapping[str, Any], final: dict[str, float], figures: dict[str, Any], command: Sequence[str]
 ) -> None:
-    """Flags, final figures and pictures, for TensorBoard, of a run without a training loop of its own."""
+    """Writes flags, final figures and pictures to TensorBoard for a run without a training loop of its own."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
     write_texts(logger, cpu(), flags, command)
     logger.log_metrics(final)
@@ -214,19 +214,19 @@ def _cell(name: str, value: float) -> str:
 
 
 def num_parameters(model: LightningModule) -> int:
-    """How many numbers training adjusts."""
+    """The number of trainable parameters."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def hardware(trainer: Trainer) -> str:
-    """Such as "2 x NVIDIA H200", or what `cpu` says."""
+    """A description such as "2 x NVIDIA H200", or that of `cpu`."""
     if trainer.strategy.root_device.type == "cuda":
         return f"{trainer.world_size} x {torch.cuda.get_device_name(trainer.strategy.root_device)}"
     return cpu(trainer.world_size)
 
 
 def cpu(processes: int = 1) -> str:
-    """Such as "1 process on 2 cores, AMD EPYC"."""
+    """A description such as "1 process on 2 cores, AMD EPYC"."""
     return f"{processes} process{'es' if processes > 1 else ''} on {os.cpu_count()} cores, {_cpu_name()}"
 
 

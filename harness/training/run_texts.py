@@ -1,4 +1,4 @@
-"""How a run was started, as texts for TensorBoard: command line, config, environment and the state of the code."""
+"""Texts for TensorBoard on how a run was started: command line, config, environment and the state of the code."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.versions import ROOT, git
 
-CHANGED = 50  # names of changed files that are listed
+CHANGED = 50  # how many changed files are listed by name
 
 
 def write_texts(
@@ -24,7 +24,7 @@ def write_texts(
     """Fills TensorBoard's text tab.
 
     Args:
-        command: that started the run; none: that of this process.
+        command: the command that started the run; empty: that of this process.
     """
     flags = {name: value for name, value in flags.items() if value is not None}
     texts = {
@@ -38,7 +38,7 @@ def write_texts(
 
 
 def _command_line(command: Sequence[str]) -> str:
-    """As it can be typed again in the project's folder; of a script of the user's own, with its whole path."""
+    """The command, ready to be typed again in the project's folder; a user's own script has its full path."""
     python, script, *args = command or ["python", sys.argv[0], *sys.argv[1:]]
     path = Path(script).resolve()
     return shlex.join([python, str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else script, *args])
@@ -72,7 +72,7 @@ def _changes() -> str:
 
 
 def _block(text: str) -> str:
-    """Verbatim."""
+    """The text as a block that Markdown shows verbatim."""
     return "".join(f"    {line}\n" for line in text.splitlines())
 
 

@@ -1,8 +1,8 @@
-"""`--strategy fsdp`: weights, gradients and optimizer states are cut into parts, one on each device (ZeRO 3).
+"""`--strategy fsdp`: weights, gradients and optimizer states are split into parts, one on each device (ZeRO 3).
 
-Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models". It is torch's
-`fully_shard`, which runs on CPUs too; Lightning's own FSDPStrategy wraps an older one that does not. Each checkpoint
-is one plain file, as without it.
+Rajbhandari et al. 2020, "ZeRO: memory optimizations toward training trillion parameter models". We use torch's
+`fully_shard`, which also runs on CPUs; Lightning's own FSDPStrategy wraps an older one that does not. Each checkpoint
+is one plain file, as it is without fsdp.
 """
 
 from functools import partial
@@ -18,7 +18,7 @@ from basics.lightning_internals import shard_over_all
 
 
 def fully_sharded(**options: float) -> "FullyShardedStrategy":
-    """The strategy; refuses options of a run that it does not go with, whose values are given.
+    """The strategy; refuses options of the run that it does not work with, given by name and value.
 
     Raises:
         InputError: one of them is on.
@@ -30,14 +30,14 @@ def fully_sharded(**options: float) -> "FullyShardedStrategy":
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
-    """Shards the module's `net` over all devices of all machines; what else it has is on each."""
+    """Shards the module's `net` over all devices of all machines; everything else in it is on each device."""
 
     def __init__(self) -> None:
         super().__init__(save_distributed_checkpoint=False, tensor_parallel_size=1)
 
     def connect(self, model: LightningModule) -> None:
         super().connect(model)
-        # A hook of Lightning's, which other strategies do not need.
+        # One of Lightning's hooks, which other strategies do not need.
         model.configure_model = partial(shard, model)  # type: ignore[method-assign]  # on purpose
 
     def setup_environment(self) -> None:
@@ -46,15 +46,15 @@ class FullyShardedStrategy(ModelParallelStrategy):
 
 
 def shard(model: LightningModule) -> None:
-    """Cuts the net into parts, each layer that has parts itself and then the rest."""
+    """Shards each child of the net that has weights, and then the rest of the net."""
     net = model.net
-    assert model.device_mesh is not None and isinstance(net, nn.Module)  # the one is the strategy's, the other ours
+    assert model.device_mesh is not None and isinstance(net, nn.Module)  # set by the strategy, and by our modules
     mesh = model.device_mesh["data_parallel"]
     if not isinstance(net, FSDPModule):
         for layer in net.children():
             _shard_layer(layer, mesh)
         fully_shard(net, mesh=mesh)
-        if hasattr(net, "members"):  # an ensemble's, which training calls in place of `forward`
+        if hasattr(net, "members"):  # an ensemble has it, and training calls it instead of `forward`
             register_fsdp_forward_method(net, "members")
 
 

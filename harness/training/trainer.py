@@ -1,4 +1,4 @@
-"""Lightning's Trainer as all scripts use it: quiet, without a profiler's price, writing durable checkpoints."""
+"""Lightning's Trainer as all scripts use it: quiet, free of the profiler's overhead, with durable checkpoints."""
 
 import ctypes
 import logging
@@ -27,8 +27,8 @@ from harness.training.kernels import choose_kernels
 for _library in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
 for _expected in (
-    ".*smaller than the logging interval.*",  # epochs of few steps
-    ".*exists and is not empty.*",  # checkpoints of a run that is resumed
+    ".*smaller than the logging interval.*",  # epochs with few steps
+    ".*exists and is not empty.*",  # checkpoints of a resumed run
     ".*sync_dist=True.*",  # what we log is reduced over the ranks already
     ".*LeafSpec.*",  # Lightning's own use of torch
     ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
@@ -41,10 +41,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from malloc.h
 
 
 def keep_freed_memory() -> None:
-    """Lets glibc keep the memory that tensors free, for the next ones.
+    """Lets glibc keep the memory that tensors free for the next ones.
 
-    As it comes, it returns every large one to the system, which then clears each page again: a third of the time of
-    a convolutional network on a CPU.
+    By default it returns every large block to the system, which then clears each page again: a third of the time of a
+    convolutional network on a CPU.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
@@ -52,7 +52,7 @@ def keep_freed_memory() -> None:
 
 
 class Extras(NamedTuple):
-    """What a script adds to a training from Python: callbacks and loggers of its own, besides ours."""
+    """What a script adds to a training from Python: its own callbacks and loggers, besides ours."""
 
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
@@ -69,18 +69,18 @@ def build_trainer(
     theirs: Extras = NO_EXTRAS,
     resumed: Checkpoint | None = None,
 ) -> Trainer:
-    """The Trainer of all scripts.
+    """The Trainer that all scripts use.
 
     On a GPU, `deterministic` is on by default (see `kernels.py`).
 
     Args:
-        run: directory for what Lightning keeps itself, such as the weights during a range test.
+        run: directory for Lightning's own files, such as the weights during a range test.
         ours: the callbacks and loggers of this training.
-        theirs: those that a script adds.
-        resumed: the checkpoint that the training goes on from, which then need not be read again.
+        theirs: the callbacks and loggers that a script adds.
+        resumed: the checkpoint that training continues from, so that it need not be read again.
 
     Raises:
-        InputError: the Trainer refuses its flags, or they ask for what the runs here cannot do.
+        InputError: the Trainer refuses its flags, or they ask for something that runs here do not support.
     """
     chosen = values(flags, TrainerFlags)
     kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
@@ -90,7 +90,7 @@ def build_trainer(
     try:
         trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs may log what ours wait for
+            callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs first: they may log what ours wait for
             logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
             use_distributed_sampler=False,  # our loaders know their rank
             enable_model_summary=False,
@@ -100,9 +100,9 @@ def build_trainer(
         asked = _asked(flags, "accelerator", "devices")
         where = f"{asked}: " if asked and "gpu" in str(error).lower() else ""
         raise InputError(f"{where}{error}") from error
-    except ImportError as error:  # that of an accelerator or a precision
+    except ImportError as error:  # a package for an accelerator or a precision is missing
         raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
-    choose_kernels(trainer.strategy.root_device, **kernels)  # not before: only now the device is known
+    choose_kernels(trainer.strategy.root_device, **kernels)  # only now is the device known
     _check_processes(trainer, flags)
     plugin = trainer.precision_plugin
     if type(plugin) is HalfPrecision:
@@ -111,19 +111,19 @@ def build_trainer(
 
 
 def _asked(flags: TrainerFlags, *names: str) -> str:
-    """What those of the flags say that one has chosen."""
+    """Names and values of those flags among `names` that have been set."""
     return ", ".join(f"{name} {value}" for name in names if (value := getattr(flags, name)) not in (None, "auto"))
 
 
 def _as_list(value: Any) -> list[Any]:
-    """The plugins that a flag names: none, one, or a list."""
+    """A flag's plugins as a list; the flag may name none, one, or a list."""
     if value is None:
         return []
     return list(value) if isinstance(value, Iterable) else [value]
 
 
 def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
-    """Raises InputError where ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
+    """Raises InputError if ranks would be copies of this process, one is missing, or they cannot share BatchNorm."""
     if copies_this_process(trainer):
         raise InputError(
             f"strategy {flags.strategy}: does not start the script anew for each device, as runs here need; ddp does"
@@ -138,7 +138,7 @@ def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
 
 
 class _HalfInputs(HalfPrecision):
-    """Lightning's, which leaves targets as they are: metrics are of these, and not of what they are rounded to."""
+    """Lightning's, but leaves targets as they are, so that metrics are not computed on rounded ones."""
 
     def convert_input(self, data: Any) -> Any:
         if not isinstance(data, tuple | list):
@@ -148,9 +148,9 @@ class _HalfInputs(HalfPrecision):
 
 
 class _NoProfiler(PassThroughProfiler):
-    """Lightning enters its profiler some sixty times a step; this one makes that nearly free."""
+    """Lightning enters its profiler about sixty times a step; this one makes that nearly free."""
 
     nothing = nullcontext()
 
-    def profile(self, action_name: str) -> AbstractContextManager:  # type: ignore[override]  # it is only entered
+    def profile(self, action_name: str) -> AbstractContextManager:  # type: ignore[override]  # it is only ever entered
         return self.nothing
