@@ -87,7 +87,7 @@ class ProgressLine(ProgressBar):
     def _time_left(self, trainer: Trainer) -> str:
         done = trainer.global_step - self._first_step
         missing = trainer.estimated_stepping_batches - trainer.global_step
-        if not done or missing in (0, float("inf")):
+        if done <= 0 or missing <= 0 or missing == float("inf"):  # a resumed run may have more steps than are asked for
             return ""
         seconds = (time.perf_counter() - self._started) / done * missing
         return f"{timedelta(seconds=round(seconds))} left"

@@ -10,6 +10,7 @@ import pytest
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.versions import ROOT
+from experiments import mnist
 from harness.command_line.cli import cli
 from harness.processes.pools import in_processes
 
@@ -145,6 +146,19 @@ def test_what_the_system_refuses_to_read_is_named(tmp_path, name, kind, reason):
         (tmp_path / name).read_bytes()
     assert type(caught.value) is kind
     assert str(caught.value) == f"{tmp_path / name}: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--optimiser", "did you mean --optimizer?"),
+        ("--maxepochs", "did you mean --max_epochs?"),
+        ("--activation", "--help lists them"),  # not --precision, which only sounds like it
+        ("--learning_rate", "--help lists them"),
+    ],
+)
+def test_flag_is_suggested_where_one_is_near(refusal, flag, said):
+    assert refusal(mnist.main, flag, "1") == f"error: {flag}: no such flag; {said}"
 
 
 def test_what_the_system_refuses_to_write_is_named(tmp_path):

@@ -1,5 +1,6 @@
 """ProgressLine: what it writes to a file, to a terminal, and when it is off."""
 
+import math
 import re
 from types import SimpleNamespace
 
@@ -111,3 +112,10 @@ def test_resume_in_mid_epoch_draws_on(terminal, capsys, tmp_path):
     out = capsys.readouterr().out
     assert re.findall(r"(\d+)/10  loss", out) == ["4", "8"]
     assert out.count("512 samples/s") == 2
+
+
+@pytest.mark.parametrize(("step", "first", "total"), [(10, 4, 8), (10, 4, 10), (4, 4, 8), (3, 4, 8), (5, 4, math.inf)])
+def test_no_time_is_left_where_there_is_no_step_to_take_or_to_go_by(step, first, total):
+    line = ProgressLine()
+    line._first_step, line._started = first, 0.0
+    assert line._time_left(SimpleNamespace(global_step=step, estimated_stepping_batches=total)) == ""

@@ -177,7 +177,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     text = str(error)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         flag = unknown[1].partition("=")[0]
-        nearest = get_close_matches(flag, flags_of(parser), n=1, cutoff=0.5)
+        nearest = get_close_matches(flag, flags_of(parser), n=1, cutoff=0.7)
         return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
     key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
     wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
