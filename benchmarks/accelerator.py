@@ -203,7 +203,7 @@ def main(
         parts: names of parts, in the order in which to run them.
         minutes: time for all of it; parts that would take longer are skipped.
         accelerator: cuda or cpu.
-        data_dir: where CIFAR-10 is.
+        data_dir: folder of CIFAR-10.
         sample: use steps of a few images, and no files.
     """
     warnings.filterwarnings("ignore")

@@ -68,7 +68,7 @@ def main(
     """Measures and prints two tables.
 
     Args:
-        data_dir: folder of MNIST and CIFAR-10; they are downloaded to it if missing.
+        data_dir: folder of MNIST and CIFAR-10, which are downloaded if missing.
         images: number of training images at 1x.
         nets: networks of the second table; each takes two training steps.
         batch_sizes: batch sizes of the second table.

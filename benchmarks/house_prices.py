@@ -72,7 +72,7 @@ def main(
         folds: number of parts of the table, each held out once.
         fold_seed: seed of the folds.
         seeds: how often each fold of a network is trained; the predictions are averaged.
-        data_dir: folder of the files; they are downloaded to it if missing.
+        data_dir: folder of the files, which are downloaded if missing.
         run_dir: folder that holds all runs.
         sample: use the generated table, for two epochs.
     """

@@ -184,7 +184,7 @@ def main(data_dir: str = "data", images: int = 12800, rounds: int = 7, epochs: i
     """Measures and prints the results.
 
     Args:
-        data_dir: folder of MNIST; it is downloaded to it if missing.
+        data_dir: folder of MNIST, which is downloaded if missing.
         images: number of training images per round.
         rounds: number of turns for each way.
         epochs: passes over these images in each turn.

@@ -49,7 +49,7 @@ def main(data_dir: str = "data", epochs: int = 10, rounds: int = 3, sample: bool
     """Measures and prints the results.
 
     Args:
-        data_dir: folder of MNIST; it is downloaded to it if missing.
+        data_dir: folder of MNIST, which is downloaded if missing.
         epochs: passes over the training images in each turn.
         rounds: number of turns for each.
         sample: use the embedded sample.

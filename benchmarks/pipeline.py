@@ -81,7 +81,7 @@ def main(
     """Measures and prints the results.
 
     Args:
-        data_dir: folder of CIFAR-10; it is downloaded to it if missing.
+        data_dir: folder of CIFAR-10, which is downloaded if missing.
         images: number of training images per round.
         rounds: number of turns for each side.
         workers: worker processes of the DataLoader; ours gets as many threads.

@@ -43,9 +43,9 @@ def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: 
     """Trains speednet by its recipe, then ResNet-18 by a plain one (SGD, cosine, crop, flip, fp32) for the same time.
 
     Args:
-        data_dir: where CIFAR-10 is, or is downloaded to.
+        data_dir: folder of CIFAR-10, which is downloaded if missing.
         seeds: number of seeds for speednet, from 0 on.
-        run_dir: where runs are kept.
+        run_dir: folder that holds all runs.
         sample: use generated images for one epoch.
     """
     places = dict(data_dir=data_dir, run_dir=run_dir, sample=sample)
@@ -77,8 +77,8 @@ def accuracy(
     Args:
         nets: names of networks.
         seeds: number of seeds for each, from 0 on.
-        data_dir: where CIFAR-10 is, or is downloaded to.
-        run_dir: where runs are kept.
+        data_dir: folder of CIFAR-10, which is downloaded if missing.
+        run_dir: folder that holds all runs.
         devices: number of devices for each run.
         sample: use generated images for one epoch.
     """
@@ -109,8 +109,8 @@ def speedrun(
         runs: number of runs, with seeds from 0 on.
         recipe: flags that replace the recipe's, such as --recipe.max_epochs 8 --recipe.batch_size 2000.
         accelerator: cuda or cpu.
-        data_dir: where CIFAR-10 is, or is downloaded to.
-        run_dir: where runs are kept.
+        data_dir: folder of CIFAR-10, which is downloaded if missing.
+        run_dir: folder that holds all runs.
         sample: use generated images for one epoch.
     """
     places = dict(data_dir=data_dir, sample=sample, accelerator=accelerator, devices=1)
@@ -180,7 +180,7 @@ def throughput(
         rounds: number of turns for each side; a first one, for warm-up, does not count.
         precision: bf16-mixed or 32-true, on both sides.
         accelerator: cpu or cuda.
-        data_dir: where CIFAR-10 is, or is downloaded to.
+        data_dir: folder of CIFAR-10, which is downloaded if missing.
         sample: use 200 generated images.
     """
     data = CIFAR10(data_dir, batch_size, val_size=1000, augment="crop:4,flip", sample=sample)

@@ -30,7 +30,7 @@ def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
         if not 0 <= value < 1:
             raise InputError(f"{name} {value}: must be from 0 to below 1")
     if ema and swa:
-        raise InputError(f"ema {ema}, swa {swa}: the weights are averaged in one way or the other")
+        raise InputError(f"ema {ema}, swa {swa}: the weights can be averaged in one of these ways only")
     if ema:
         return [ExponentialAveraging(ema)]
     return [EqualAveraging(swa)] if swa else []
@@ -96,8 +96,8 @@ class EqualAveraging(InTraining):
         super().on_train_end(trainer, pl_module)
         if trainer.global_step <= self.first_step and trainer.is_global_zero:
             print(
-                f"swa {self.start:g}: nothing was averaged, for training ended after step {trainer.global_step:,}, and"
-                f" the average starts after step {self.first_step:,}; the model is that of the last step",
+                f"swa {self.start:g}: nothing was averaged, because training ended after step {trainer.global_step:,}"
+                f" and the average starts after step {self.first_step:,}; the model is that of the last step",
                 flush=True,
             )
 

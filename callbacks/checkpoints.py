@@ -128,7 +128,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_step = trainer.estimated_stepping_batches  # computed once, since it takes time
         if self.steps > self._last_step:
-            raise InputError(f"checkpoint_every {self.steps}: the whole run is of {self._last_step:,} steps")
+            raise InputError(f"checkpoint_every {self.steps}: the whole run has only {self._last_step:,} steps")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         leave_ended_epoch(trainer)
 
@@ -179,8 +179,8 @@ class LastCheckpoint(RunCheckpoint):
         if timer and unfinished and left is not None and left <= 0 and trainer.is_global_zero:
             seconds, run = round(timer.time_elapsed()), self.path.parent.parent
             print(
-                f"max_time: used up, {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
-                f" --resume {run} with a longer --max_time goes on",
+                f"max_time: used up after {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
+                f" continue with --resume {run} and a longer --max_time",
                 flush=True,
             )
 

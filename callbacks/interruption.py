@@ -107,7 +107,7 @@ class Interruption(Callback):
             self.saving = False
             if trainer.is_global_zero:
                 step, run = trainer.global_step, self.checkpoint.parent.parent
-                print(f"\nsaved after step {step:,}; --resume {run} goes on", file=sys.stderr, flush=True)
+                print(f"\nsaved after step {step:,}; continue with --resume {run}", file=sys.stderr, flush=True)
         raise SystemExit(128 + (self._agreed or self._signal))
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:

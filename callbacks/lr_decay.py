@@ -93,7 +93,7 @@ class LRDecay(Callback):
         if not math.isclose(was, now, rel_tol=1e-3):
             print(
                 f"{self.schedule} over {self.total_steps:,.0f} steps: the learning rate of step {last:,} was {was:.3g},"
-                f" and goes on from {now:.3g}, where the curve of this length is",
+                f" and continues from {now:.3g}, on the curve of this length",
                 flush=True,
             )
 

@@ -109,10 +109,10 @@ class CsvTable(TableData):
         for role, names in roles.items():
             for name in names:
                 if taken.setdefault(name, role) != role:
-                    raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column is one thing only")
+                    raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column can have one role only")
         for name, levels in self.ordinals.items():
             if len(set(levels)) < max(2, len(levels)):
-                raise InputError(f"ordinals {name!r}: {', '.join(levels)}: must be two levels at least, each once")
+                raise InputError(f"ordinals {name!r}: {', '.join(levels)}: must be at least two levels, each once")
 
     @property
     def besides(self) -> tuple[str, ...]:

@@ -96,7 +96,7 @@ def _unpack(archive: Path) -> None:
         for entry in tar:  # Python before 3.10.12 and 3.11.4, such as Debian 12's
             path = PurePosixPath(entry.name)
             if path.is_absolute() or ".." in path.parts or not (entry.isfile() or entry.isdir()):
-                raise InputFileError(f"{archive.name}: {entry.name} is no plain file of its folder")
+                raise InputFileError(f"{archive.name}: {entry.name} is not a plain file in its folder")
         tar.extractall(folder)
 
 
@@ -150,13 +150,13 @@ def _copy(url: str, path: Path, sha256: str, limit: int) -> None:
             while chunk := answer.read(CHUNK):
                 size += len(chunk)
                 if size > limit:
-                    raise InputFileError(f"{url}: more than the {limit:,} bytes that it may have")
+                    raise InputFileError(f"{url}: larger than the {limit:,} bytes allowed")
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
         if (got := digest.hexdigest()) != sha256:
-            raise InputFileError(f"{url}: SHA-256 {got} in place of {sha256}")
+            raise InputFileError(f"{url}: SHA-256 {got} instead of {sha256}")
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)

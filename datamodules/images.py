@@ -74,7 +74,7 @@ class ImageData(BatchModule):
             raise InputError(f"--sample: {self.name} has none")
         if not self.sample and not _exists(self.folder):
             if self.torchvision_name is None:
-                raise MissingFileError(f"{self.folder}: not there; it is to hold train_images.npy and the like")
+                raise MissingFileError(f"{self.folder}: not there; it should hold train_images.npy and the like")
             download_arrays(self.folder, self.torchvision_name)
 
     def setup(self, stage: str | None = None) -> None:

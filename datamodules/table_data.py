@@ -107,7 +107,7 @@ class TableData(BatchModule, ABC):
         fold = self.fold or Fold(0, HELD_OUT)
         if count < 2 * fold.folds:
             what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
-            raise InputError(f"{source}: {count} rows are too few for {what}; it takes {2 * fold.folds}")
+            raise InputError(f"{source}: {count} rows are too few for {what}; it needs {2 * fold.folds}")
         if self.classification:
             return self._split_classes(fold, source)
         test = fold_indices(count, fold)

@@ -45,7 +45,7 @@ def main(
     for path in filter(None, (output, figure)):
         with writing(path):
             if not force and Path(path).exists():
-                raise InputFileError(f"{path}: is there already; --force overwrites it")
+                raise InputFileError(f"{path}: already exists; --force overwrites it")
     if figure and not figure.endswith(".png"):
         raise InputError(f"--figure {figure}: the name must end in .png")
     if by and by.startswith("test/"):

@@ -125,7 +125,7 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
         if target.is_dir() or (target.exists() and target.samefile(source)):
             raise InputError(f"--output {target}: is a folder, or the checkpoint itself")
         if target.exists() and not force:
-            raise InputFileError(f"{target}: is there already; --force writes over it")
+            raise InputFileError(f"{target}: already exists; --force overwrites it")
 
 
 def _metadata(module: FromBytes, source: Path) -> dict[str, str]:

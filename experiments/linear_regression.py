@@ -140,12 +140,12 @@ def read_points(csv: str, x: str, y: str) -> Points:
     from datamodules.tables import check_columns, complete_numbers, read_csv  # here, because pandas takes half a second
 
     if x == y:
-        raise InputError(f"--x {x}: is --y too; a column says all of itself")
+        raise InputError(f"--x {x}: is --y too; a column predicts itself exactly")
     table = read_csv(Path(csv))
     check_columns(table, (x, y), None)
     points = Points(complete_numbers(table, x), complete_numbers(table, y))
     if len(points.x) < FEWEST:
-        raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it takes {FEWEST}")
+        raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it needs {FEWEST}")
     if points.x.std() <= 1e-12 * np.max(abs(points.x)):  # rounding errors of a constant
         raise InputError(f"{csv}, column {x!r}: always {table.cells[x].iloc[0]!r}; no line can be fitted")
     return points

@@ -179,7 +179,7 @@ def solve_table(problem: Problem, features: list[str]) -> Result:
     labels, probabilities = predict(model, problem.train)
     if ((probabilities >= 0.5) == labels).all():
         print(
-            "the training rows are separable: weights without a penalty have no limit, and these are where it stopped"
+            "the training rows are separable: weights without a penalty have no limit; these are where training stopped"
         )
     weights = net.weight[0].detach().numpy()
     metrics |= {"table/weights": dict(zip(features, weights.tolist(), strict=True)), "table/bias": net.bias.item()}

@@ -128,7 +128,7 @@ def _check(images: ImageData, recall_at: Sequence[int]) -> None:
         raise InputError(f"{images.name}: all training images are of one class; there is nothing to tell apart")
     check_labels(arrays.test_labels, arrays.train_labels)
     if not recall_at:
-        raise InputError("recall_at: needs one k at least")
+        raise InputError("recall_at: needs at least one k")
     for k in recall_at:
         check_k(k, len(arrays.train_labels), "recall_at: ")
 

@@ -105,7 +105,7 @@ def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
         with writing(path):
             if path.is_dir() or (path.exists() and not force):
                 raise InputFileError(
-                    f"{path}: is there already; name another file by --output, or write over it by --force"
+                    f"{path}: already exists; name another file by --output, or overwrite it by --force"
                 )
     if not table.parent.is_dir():
         raise MissingFileError(f"{table}: there is no folder {table.parent}")

@@ -56,9 +56,7 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
 def _check_output(output: Path, force: bool) -> None:
     with writing(output):
         if output.is_dir() or (output.exists() and not force):
-            raise InputFileError(
-                f"{output}: is there already; name another file by --output, or write over it by --force"
-            )
+            raise InputFileError(f"{output}: already exists; name another file by --output, or overwrite it by --force")
         if not output.parent.is_dir():
             raise MissingFileError(f"{output}: there is no folder {output.parent}")
 

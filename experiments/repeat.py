@@ -71,7 +71,7 @@ def main(
             folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
             failed = run_seeds(path, arguments, folders, jobs)
     except Timeout as error:
-        raise InputError(f"{folder}: the same command is at work there") from error
+        raise InputError(f"{folder}: the same command is already running there") from error
     if any(finished(its) for its in folders.values()):
         compare(read_runs([folder]), None, "table", None, folder / "compare.png")
     for seed in failed:
@@ -86,7 +86,7 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
         await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]
     if len(waiting) < len(folders):
-        print(f"finished before: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
+        print(f"already finished: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
     if waiting:
         print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
     running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among the runs that share the machine

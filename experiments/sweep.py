@@ -100,7 +100,7 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
     study = open_study(sweep)
     report(study, sweep)
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        print(f"error: no trial has finished; each says why in {sweep.folder}/trial*/log.txt", file=sys.stderr)
+        print(f"error: no trial has finished; see {sweep.folder}/trial*/log.txt for the reasons", file=sys.stderr)
         sys.exit(1)
     say_best(study, sweep)
 
@@ -162,7 +162,7 @@ def _read(flags: dict[str, Any], name: str) -> Any:
 def _mode(metric: str, flags: dict[str, Any]) -> str:
     mode = mode_of(metric, flags)
     if mode is None:
-        raise InputError(f"--metric {metric}: its name does not say whether more or less is better, nor --monitor_mode")
+        raise InputError(f"--metric {metric}: neither its name nor --monitor_mode says whether more or less is better")
     return mode
 
 

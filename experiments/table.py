@@ -49,9 +49,9 @@ def main(flags: TableFlags = DEFAULTS) -> None:
     for name in ("csv", "target"):
         value = getattr(flags, name)
         if not value and not flags.sample:
-            raise InputError(f"--{name}: is needed, or --sample")
+            raise InputError(f"--{name}: is required, unless --sample is given")
         if value and flags.sample:
-            raise InputError(f"--{name} {value}: --sample has a table and a target of its own; leave one of them out")
+            raise InputError(f"--{name} {value}: --sample has its own table and target; leave one of them out")
     what = flags.csv, flags.target, flags.task
     data = CsvTable(*what, flags.batch_size, flags.seed, flags.val_size, **values(flags, CsvOptions))
     data.setup()

@@ -50,7 +50,7 @@ def _part(net: nn.Module, name: str) -> nn.Module | nn.Parameter | None:
     try:
         return attrgetter(name)(net)
     except AttributeError as error:
-        raise InputError(f"net {type(net).__name__}: its head {name!r} is no layer and no parameter of it") from error
+        raise InputError(f"net {type(net).__name__}: its head {name!r} is neither a layer nor a parameter") from error
 
 
 def hidden_matrices(net: nn.Module) -> list[Tensor]:

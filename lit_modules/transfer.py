@@ -28,7 +28,7 @@ def load_backbone(net: nn.Module, weights: Mapping[str, Tensor]) -> Transfer:
     head = {name for name, tensor in net.state_dict(keep_vars=True).items() if tensor in outputs}
     loaded = [name for name in ours if name in weights and weights[name].shape == ours[name].shape and name not in head]
     if not any(ours[name].ndim > 1 for name in loaded):
-        raise InputError("none of its weights fits this network; it is of another architecture")
+        raise InputError("none of its weights fits this network; it has another architecture")
     for name in loaded:
         ours[name].copy_(weights[name])
     new = [name for name in ours if name not in loaded]

@@ -111,8 +111,8 @@ def test_run_that_ends_before_its_average_starts_says_so(tmp_path, capsys):
     half = metrics["steps"]
     out = capsys.readouterr().out
     assert (
-        f"nothing was averaged, for training ended after step {half}, and the average starts after step {3 * half // 2}"
-        in out
+        f"nothing was averaged, because training ended after step {half}"
+        f" and the average starts after step {3 * half // 2}" in out
     )
 
 

@@ -97,7 +97,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
         "older": {name: part for name, part in content.items() if name != "datamodule_hyper_parameters"},
         "another project": content | {"hyper_parameters": {"backbone": "resnet50", "lr": 0.1}},
         "another network": content | {"hyper_parameters": content["hyper_parameters"] | {"net": "lenet5"}},
-        "no checkpoint of this project": {"model": content["state_dict"]},
+        "not a checkpoint of this project": {"model": content["state_dict"]},
     }
     for named, parts in spoilt.items():
         path = tmp_path / f"{named}.ckpt"

@@ -158,7 +158,7 @@ def refused(capsys, *args):
 def test_a_file_that_is_there_stays_without_force(trained, tmp_path, capsys):
     target = tmp_path / "mine.onnx"
     target.write_text("precious")
-    assert f"{target}: is there already; --force" in refused(capsys, trained, "--output", target)
+    assert f"{target}: already exists; --force" in refused(capsys, trained, "--output", target)
     assert target.read_text() == "precious"
     cli(export.main, None, [str(trained), "--output", str(target), "--force"])
     onnx.checker.check_model(onnx.load(target))
@@ -256,8 +256,8 @@ def test_wrong_checkpoints_and_flags_are_one_line(trained, tmp_path, capsys):
         {**content, "hyper_parameters": {**content["hyper_parameters"], "preprocessing": {}}}, tmp_path / "t.ckpt"
     )
     for args, named in {
-        (tmp_path / "text.ckpt",): "text.ckpt: cut off, damaged or no checkpoint",
-        (tmp_path / "other.ckpt",): "other.ckpt: of another project or version",
+        (tmp_path / "text.ckpt",): "text.ckpt: cut off, damaged or not a checkpoint",
+        (tmp_path / "other.ckpt",): "other.ckpt: comes from another project or version",
         (tmp_path / "empty.ckpt",): "empty.ckpt: holds another network",
         (tmp_path / "t.ckpt",): "t.ckpt: was trained on a table",
         (tmp_path / "missing",): "missing: no checkpoint at",

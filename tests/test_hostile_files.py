@@ -180,7 +180,7 @@ def test_checkpoint_by_address_needs_its_sha256_and_is_read_as_any_other(place, 
     assert "add #sha256=" in refusal(capsys, place, finetune.main, f"{server.url}good.ckpt", *flags)
     assert "SHA-256" in refusal(capsys, place, finetune.main, evil.replace("evil.ckpt", "good.ckpt"), *flags)
     assert not list((place.folder / "cache").rglob("*.ckpt"))
-    assert "damaged or no checkpoint" in refusal(capsys, place, finetune.main, evil, *flags)
+    assert "damaged or not a checkpoint" in refusal(capsys, place, finetune.main, evil, *flags)
     assert "no checkpoint at" in refusal(capsys, place, mnist.main, "--resume", good)
     with pytest.raises(ValueError, match="is an address"):
         Classifier.load_from_checkpoint(f"{server.url}evil.ckpt")
@@ -196,7 +196,7 @@ def test_address_that_serves_without_end_is_cut_off(place, capsys, server, monke
     server.files = {"large.ckpt": bytes(1001)}
     address = f"{server.url}large.ckpt#sha256={'0' * 64}"
     line = refusal(capsys, place, finetune.main, address, "--data", "mnist", "--sample")
-    assert "more than the 1,000 bytes" in line
+    assert "larger than the 1,000 bytes" in line
     assert not list((place.folder / "cache").rglob("*unfinished"))
 
 

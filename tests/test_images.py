@@ -160,7 +160,7 @@ class Bare(MNIST):
 
 
 def test_data_set_without_download_or_sample_says_so(tmp_path):
-    with pytest.raises(FileNotFoundError, match="bare: not there; it is to hold train_images"):
+    with pytest.raises(FileNotFoundError, match="bare: not there; it should hold train_images"):
         Bare(str(tmp_path)).prepare_data()
     with pytest.raises(ValueError, match="--sample: bare has none"):
         Bare(str(tmp_path), sample=True).prepare_data()

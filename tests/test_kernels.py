@@ -165,7 +165,7 @@ def test_operator_without_exact_form_is_named_in_one_line(tmp_path, capsys, puts
         cli(mnist.main, {}, [*puts_back, "--run_dir", str(tmp_path), "--deterministic", "true"])
     assert end.value.code == 2
     (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
-    assert line.startswith("error: --deterministic: put_ has no kernel that repeats itself; --deterministic false")
+    assert line.startswith("error: --deterministic: put_ has no deterministic kernel; --deterministic false")
     assert not list(tmp_path.glob("**/*.ckpt"))
 
 

@@ -196,7 +196,7 @@ def test_resumed_run_of_more_epochs_says_that_its_curve_is_another(tmp_path, cap
     assert not capsys.readouterr().out  # the same curve, at its end
     rates, _ = rates_of(LRDecay("cosine"), max_epochs=4, resume=tmp_path / "last.ckpt")
     was, now = (0.05 * (1 + math.cos(math.pi * 9 / steps)) for steps in (10, 20))  # of step 9
-    assert f"step 9 was {was:.3g}, and goes on from {now:.3g}" in capsys.readouterr().out
+    assert f"step 9 was {was:.3g}, and continues from {now:.3g}" in capsys.readouterr().out
     assert rates[0] == [pytest.approx(0.05)]  # half of the curve
 
 

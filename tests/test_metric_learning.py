@@ -107,7 +107,7 @@ def test_full_set_is_read_from_data_dir(tmp_path):
         (["--data", "mnits"], "data 'mnits': no such data; did you mean mnist?"),
         (["--recall_at", "[1,1438]"], "recall_at: k 1438: must be from 1 to 1437"),
         (["--recall_at", "[0]"], "recall_at [0]: must be at least 1"),
-        (["--recall_at", "[]"], "recall_at: needs one k at least"),
+        (["--recall_at", "[]"], "recall_at: needs at least one k"),
         (["--embedding_size", "0"], "embedding_size 0: must be at least 1"),
         (["--val_size", "0.0007"], "val_size 0.0007: takes one image"),
         (["--loss", "nca", "--loss_args.scale", "0"], "loss_args scale 0: must be above 0"),

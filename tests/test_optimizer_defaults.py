@@ -93,14 +93,14 @@ def test_a_run_trains_and_is_kept_with_the_usual_rate(trained):
 def test_a_resumed_run_keeps_its_rate_and_is_not_told_of_others(trained, capsys):
     cli(mnist.main, mnist.RECIPES, ["--resume", str(trained), "--max_epochs", "6"])
     assert options_of(trained) == ("adamw", 0.001, 0.02)
-    assert "in place of" not in capsys.readouterr().out
+    assert "instead of" not in capsys.readouterr().out
 
 
 def test_a_line_says_which_options_and_why(tmp_path, capsys):
     flags = ["--sample", "--accelerator", "cpu", "--net", "softmax", "--fast_dev_run", "1", "--run_dir", str(tmp_path)]
     cli(mnist.main, mnist.RECIPES, [*flags, "--optimizer", "rmsprop"])
-    line = "optimizer rmsprop: lr 0.001 in place of 0.02, momentum 0 in place of 0.9, as is usual for it"
+    line = "optimizer rmsprop: lr 0.001 instead of 0.02, momentum 0 instead of 0.9, as is usual for it"
     assert any(said.startswith(line) for said in capsys.readouterr().out.splitlines())
     for said in (["--optimizer", "nesterov"], ["--optimizer", "adam", "--lr", "0.02"]):
         cli(mnist.main, mnist.RECIPES, [*flags, *said])
-        assert "in place of" not in capsys.readouterr().out
+        assert "instead of" not in capsys.readouterr().out

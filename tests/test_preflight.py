@@ -63,10 +63,10 @@ def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
         (["--limit_val_batches", "0.9"], ["limit_val_batches 0.9: of 1 batches"]),
         (["--limit_train_batches", "0.09"], ["limit_train_batches 0.09: of 11 batches"]),  # 1,293 images, by 128
         (["--overfit_batches", "0.01"], ["overfit_batches 0.01"]),
-        (["--val_check_interval", "12"], ["val_check_interval 12: an epoch is of 11 batches"]),
+        (["--val_check_interval", "12"], ["val_check_interval 12: an epoch has only 11 batches"]),
         (
             ["--val_check_interval", "6", "--limit_train_batches", "0.5"],
-            ["val_check_interval 6: an epoch is of 5"],
+            ["val_check_interval 6: an epoch has only 5"],
         ),
         (["--max_time", "00:00:00:00"], ["max_time: must be above 0"]),
         (["--max_epochs", "0"], ["max_epochs 0"]),

@@ -178,7 +178,7 @@ def test_running_run_of_folds_is_left_as_it_is(folds, refusal):
     with claimed(folds):
         during = contents(folds)
         line = refusal(house_prices.main, "--resume", str(folds), recipes=house_prices.RECIPES)
-        assert "another process trains this run" in line
+        assert "another process is training this run" in line
         assert contents(folds) == during
     assert contents(folds) == before
 

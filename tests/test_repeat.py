@@ -40,10 +40,10 @@ def test_seeds_are_runs_as_usual_and_are_not_run_again(tmp_path, capsys):
     times = [(run.path / "metrics.json").stat().st_mtime_ns for run in runs]
     assert run_repeat(tmp_path, "--seeds", "3", *MNIST, "--max_epochs", "2") == folder
     assert [(run.path / "metrics.json").stat().st_mtime_ns for run in runs] == times
-    assert "finished before: 2 of 3 seeds" in capsys.readouterr().out
+    assert "already finished: 2 of 3 seeds" in capsys.readouterr().out
     assert len(read_runs([folder])) == 3
     run_repeat(tmp_path, "--seeds", "3", *MNIST, "--max_epochs", "2")
-    said = "finished before: 3 of 3 seeds\nmnist, embedded sample: 3 runs"  # the table, and no word of others to come
+    said = "already finished: 3 of 3 seeds\nmnist, embedded sample: 3 runs"  # the table, and no word of others to come
     assert capsys.readouterr().out.startswith(said)
 
     # One that was killed before its first checkpoint begins anew, one with a checkpoint goes on.

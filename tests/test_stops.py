@@ -202,6 +202,6 @@ def test_run_whose_time_is_used_up_says_so(tmp_path, capsys):
         if resume:
             train(tmp_path, *flags, *resume)
         (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("max_time")]
-        assert "used up, 0:00:05 of training, 5 steps" in line
+        assert "used up after 0:00:05 of training, 5 steps" in line
         assert f"--resume {run}" in line
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before

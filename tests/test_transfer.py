@@ -106,7 +106,7 @@ def test_net_without_a_head_is_told_how_to_name_it(own_nets, options):
     Classifier("nameless", (1, 28, 28), 10)  # which needs none
     with pytest.raises(ValueError, match='net Nameless: names no head; say `head = "<name'):
         Classifier("nameless", (1, 28, 28), 10, **options)
-    with pytest.raises(ValueError, match="net Wrong: its head 'outptu' is no layer"):
+    with pytest.raises(ValueError, match="net Wrong: its head 'outptu' is neither a layer"):
         Classifier("wrong", (1, 28, 28), 10, **options)
 
 
@@ -229,7 +229,7 @@ def test_truncated_checkpoint_is_one_line(tmp_path, trained, refusal):
 
 def test_file_that_is_no_checkpoint_of_ours_is_one_line(tmp_path, refusal):
     torch.save({"weights": torch.zeros(3)}, tmp_path / "other.ckpt")
-    assert "no checkpoint of this project" in refusal(finetune.main, str(tmp_path / "other.ckpt"), *FLAGS)
+    assert "not a checkpoint of this project" in refusal(finetune.main, str(tmp_path / "other.ckpt"), *FLAGS)
 
 
 def test_checkpoint_with_code_in_it_is_not_run(tmp_path, capsys, refusal):

@@ -218,8 +218,8 @@ def _refused_operator(error: RuntimeError) -> str | None:
     if not refused:
         return None
     return (
-        f"--deterministic: {refused[1]} has no kernel that repeats itself; --deterministic false takes one that does"
-        " not, and --deterministic warn says where it does"
+        f"--deterministic: {refused[1]} has no deterministic kernel; --deterministic false uses another one, and"
+        " --deterministic warn says where it does"
     )
 
 

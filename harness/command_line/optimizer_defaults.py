@@ -32,5 +32,5 @@ def set_usual_defaults(parser: ArgumentParser, args: Sequence[str]) -> dict[str,
 
 def describe(optimizer: str, changed: dict[str, tuple[Any, Any]]) -> str:
     """One line on what `set_usual_defaults` has changed."""
-    parts = [f"{name} {after:g} in place of {before:g}" for name, (before, after) in changed.items()]
-    return f"optimizer {optimizer}: {', '.join(parts)}, as is usual for it; the defaults are another optimizer's"
+    parts = [f"{name} {after:g} instead of {before:g}" for name, (before, after) in changed.items()]
+    return f"optimizer {optimizer}: {', '.join(parts)}, as is usual for it; the defaults are for another optimizer"

@@ -48,7 +48,7 @@ def read_scalars(folder: Path, tags: Collection[str]) -> dict[str, dict[int, flo
             try:
                 event = Event.FromString(record)
             except DecodeError as error:
-                raise InputError(f"{path}: no event file") from error
+                raise InputError(f"{path}: not an event file") from error
             if event.session_log.status == SessionLog.START:
                 points = {tag: {s: v for s, v in of.items() if s < event.step} for tag, of in points.items()}
             for value in event.summary.value:

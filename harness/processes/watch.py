@@ -86,7 +86,7 @@ class Watch(threading.Thread):
         if not self._signal:
             self._signal, self._heard_at, self._progressed_at = number, now, now
             if training and training.interruption.active and training.trainer.is_global_zero:
-                _say(f"\n{signal.Signals(number).name}: ends after this step; a second one ends at once\n")
+                _say(f"\n{signal.Signals(number).name}: stopping after this step; a second one stops at once\n")
         elif now - self._heard_at > SAME:
             self._leave(128 + number)
 

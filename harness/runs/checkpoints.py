@@ -63,10 +63,10 @@ def read_checkpoint(path: Path, mmap: bool = True) -> Checkpoint:
     try:
         checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's own message has several lines
-        raise InputError(f"{path}: cut off, damaged or no checkpoint") from error
+        raise InputError(f"{path}: cut off, damaged or not a checkpoint") from error
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
     if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
-        raise InputError(f"{path}: no checkpoint of this project; it has no hyperparameters and state_dict")
+        raise InputError(f"{path}: not a checkpoint of this project; it has no hyperparameters and state_dict")
     for name in [*checkpoint["hyper_parameters"], *checkpoint.get("datamodule_hyper_parameters", {})]:
         if str(name).startswith("_"):  # Lightning would call `_instantiator`, and import `_class_path`
             raise InputError(f"{path}: hyperparameter {name!r}: only options of this project's modules are read")
@@ -100,7 +100,7 @@ def newest_intact(checkpoint: Path) -> Checkpoint:
             raise
         newest = max(steps, key=lambda path: steps[path])
         if is_rank_zero():
-            print(f"{error}; going on from {newest.name}, of step {steps[newest]:,}", flush=True)
+            print(f"{error}; continuing from {newest.name}, of step {steps[newest]:,}", flush=True)
         return read_checkpoint(newest, mmap=False)
 
 

@@ -32,7 +32,7 @@ def new_run(name: str, run_dir: str, label: str) -> Path:
         except OSError as error:
             if not run.is_dir():
                 raise InputFileError(f"--run_dir {run_dir}: {error.strerror}: {error.filename}") from error
-    raise InputFileError(f"{run}: a thousand runs of this second are there already")
+    raise InputFileError(f"{run}: a thousand runs have started in this second already")
 
 
 def find_run(resume: str) -> tuple[Path, Path | None]:

@@ -31,11 +31,13 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
     before = read_config(run)
     if before.get("started_by", script := flags.get("started_by")) != script:
         here = script or "a call from Python"
-        raise InputError(f"--resume {run}: is a run of {before['started_by']}, and goes on with that; this is {here}")
+        raise InputError(
+            f"--resume {run}: is a run of {before['started_by']}, and only that continues it; this is {here}"
+        )
     for name, value in flags.items():
         if name not in may_change and name in before and not alike(value, before[name]):
             raise InputError(
-                f"--{name} {short(value)}: {run} was started with {short(before[name])}, and goes on with it;"
+                f"--{name} {short(value)}: {run} was started with {short(before[name])}, and keeps that;"
                 " only where it runs, how long, and what it logs and saves may change (see docs/runs.md)"
             )
 

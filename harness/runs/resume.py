@@ -98,7 +98,7 @@ def _claim_unfinished(
             if state_of(run, ours=True) is State.RESUMABLE and _compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
                 return find_run(str(run))
-    print("no unfinished run with these flags: this is a new one", flush=True)
+    print("no unfinished run with these flags: starting a new one", flush=True)
     return None, None
 
 
@@ -125,7 +125,7 @@ def claimed(run: Path) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout as error:
-            raise InputError(f"{run}: another process trains this run at the moment") from error
+            raise InputError(f"{run}: another process is training this run") from error
     try:
         yield
     finally:
@@ -154,7 +154,7 @@ def check_same_run(checkpoint: Checkpoint, model: LightningModule, data: Lightni
 
 def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> InputError:
     return InputError(
-        f"{checkpoint}: is of a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
+        f"{checkpoint}: comes from a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
     )
 
 

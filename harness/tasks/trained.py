@@ -36,7 +36,7 @@ def load_model(checkpoint: Checkpoint) -> Stages:
         kind.options_type(**{name: value for name, value in options.items() if name not in signature.parameters})
     except TypeError as error:
         raise InputError(
-            f"{checkpoint.path}: of another project or version, by its hyperparameters ({error})"
+            f"{checkpoint.path}: comes from another project or version, judging by its hyperparameters ({error})"
         ) from error
     model = kind(**options)
     check_fits(checkpoint, model)
@@ -71,7 +71,7 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     """
     options = dict(checkpoint.content.get("datamodule_hyper_parameters") or {})
     if not options:
-        raise InputError(f"{checkpoint.path}: is of an older version and does not name its data set")
+        raise InputError(f"{checkpoint.path}: comes from an older version and does not name its data set")
     trained_on = options.pop("name")
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
     return kind(**options | {option: value for option, value in changes.items() if value is not None})

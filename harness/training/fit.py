@@ -105,10 +105,10 @@ def _check(flags: FitFlags, resumes: bool) -> None:
     if flags.find_lr and resumes:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:
-        raise InputError("find_lr, fast_dev_run: its curve takes more batches than a dry run has; leave one out")
+        raise InputError("find_lr, fast_dev_run: the curve needs more batches than a dry run has; leave one out")
     if flags.monitor is None and (flags.early_stopping or flags.lr_decay == "plateau"):
         asked = f"early_stopping {flags.early_stopping}, lr_decay {flags.lr_decay}"
-        raise InputError(f"{asked}: there is no metric that could decide")
+        raise InputError(f"{asked}: needs a metric to decide by, but --monitor is null")
 
 
 def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
@@ -173,4 +173,4 @@ def _announce(job: Job, run: Path | None, resumed: Checkpoint | None) -> None:
     print(job.data.describe())
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
     if resumed:
-        print(f"goes on after step {resumed.content['global_step']:,}, from {resumed.path.name}", flush=True)
+        print(f"continues after step {resumed.content['global_step']:,}, from {resumed.path.name}", flush=True)

@@ -48,12 +48,12 @@ def _check_exact(benchmark: bool | None) -> None:
     """Makes cuBLAS deterministic. Raises InputError if it, or cuDNN, is told otherwise."""
     if benchmark:
         raise InputError(
-            "benchmark true: takes the kernels that were fastest this time, which may be others the next;"
+            "benchmark true: uses the kernels that were fastest this time, which may be others next time;"
             " add --deterministic false, or leave it out"
         )
     workspace = os.environ.setdefault(WORKSPACE, EXACT_WORKSPACES[0])  # cuBLAS reads it when it starts
     if workspace not in EXACT_WORKSPACES:
         raise InputError(
-            f"{WORKSPACE} {workspace!r}: cuBLAS repeats itself with {' or '.join(EXACT_WORKSPACES)} only; unset it, or"
+            f"{WORKSPACE} {workspace!r}: cuBLAS is deterministic with {' or '.join(EXACT_WORKSPACES)} only; unset it or"
             " add --deterministic false"
         )

@@ -32,7 +32,7 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
             raise InputError(f"{name} {value}: must be at least {least.get(name, 0)}")
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
-        raise InputError(f"check_val_every_n_epoch {every}: the whole run is of {epochs} epochs")
+        raise InputError(f"check_val_every_n_epoch {every}: the whole run has only {epochs} epochs")
     timers = [callback.time_remaining() for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     if any(left is not None and left <= 0 for left in timers):
         raise InputError("max_time: must be above 0")
@@ -40,7 +40,7 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
         if not getattr(trainer, name):
             raise InputError(f"{name} {getattr(trainer, name)}: leaves nothing to train or to test")
     if monitor and not trainer.limit_val_batches:
-        raise InputError(f"monitor {monitor}: without validation there is none; --monitor null keeps the last epoch")
+        raise InputError(f"monitor {monitor}: there is no validation; --monitor null keeps the last epoch")
 
 
 def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | None) -> None:
@@ -48,7 +48,7 @@ def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | Non
     for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": 1}.items():
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
-            raise InputError(f"{split} split: has {len(indices)} samples; it takes {least}")
+            raise InputError(f"{split} split: has {len(indices)} samples; it needs at least {least}")
 
 
 def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
@@ -64,7 +64,7 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
     every = getattr(trainer, "val_check_interval", None)  # absent if the interval is a time
     within_epochs = trainer.check_val_every_n_epoch is not None
     if counts and within_epochs and isinstance(every, int) and every > counts["train"]:
-        raise InputError(f"val_check_interval {every}: an epoch is of {counts['train']} batches")
+        raise InputError(f"val_check_interval {every}: an epoch has only {counts['train']} batches")
 
 
 def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:
@@ -114,7 +114,7 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
     if not saved or not isinstance(data, BatchModule):
         return
     if saved.get("split", split := data.split_fingerprint()) != split:
-        raise InputError(f"{path}: is of another split; some of what it was trained on would be validation data")
+        raise InputError(f"{path}: comes from another split; some of its training data would now be validation data")
     devices, accumulated = trainer.world_size, trainer.accumulate_grad_batches
     batch = data.batch_size * devices
     if batch * accumulated == saved["step"] and (batch == saved["batch"] or not saved["within_epoch"]):
@@ -122,7 +122,7 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
     size, steps = saved["batch"] // devices, saved["step"] // saved["batch"]
     raise InputError(
         f"batch_size {data.batch_size} x {devices} devices, accumulate_grad_batches {accumulated}: {path} counts"
-        f" batches of {saved['batch']}; --batch_size {size} --accumulate_grad_batches {steps} goes on from there"
+        f" batches of {saved['batch']}; continue with --batch_size {size} --accumulate_grad_batches {steps}"
     )
 
 

@@ -101,7 +101,7 @@ def _print_report(metrics: dict[str, Any], model: Stages, chosen: bool, earlier:
         f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
     )
     if earlier:
-        print(f"test set: used {earlier + 1} times by this run, whose earlier figures may have led to this one")
+        print(f"test set: used {earlier + 1} times by this run; its earlier figures may have influenced this one")
 
 
 def _write_report(

@@ -25,7 +25,7 @@ def fully_sharded(**options: float) -> "FullyShardedStrategy":
     """
     for name, value in options.items():
         if value:
-            raise InputError(f"--strategy fsdp: does not go with --{name}, which needs whole weights on each device")
+            raise InputError(f"--strategy fsdp: does not work with --{name}, which needs whole weights on each device")
     return FullyShardedStrategy()
 
 

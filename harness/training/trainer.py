@@ -130,11 +130,11 @@ def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
         )
     if trainer.is_global_zero and not is_rank_zero():
         raise InputError(
-            "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is a further one of a run, but it is"
+            "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is one of several in a run, but it is"
             " the only one; unset it, or start the run by its launcher"
         )
     if flags.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
-        raise InputError("sync_batchnorm: torch has it for GPUs only; on a CPU, leave it out")
+        raise InputError("sync_batchnorm: torch supports it on GPUs only; on a CPU, leave it out")
 
 
 class _HalfInputs(HalfPrecision):
