@@ -136,7 +136,7 @@ def test_resumed_run_ends_as_the_whole_one(tmp_path, options):
 
 @pytest.mark.parametrize(
     ("ema", "swa", "named"),
-    [(1.0, 0.0, "ema 1.0"), (-0.1, 0.0, "ema -0.1"), (0.0, 1.5, "swa 1.5"), (0.9, 0.5, "one way")],
+    [(1.0, 0.0, "ema 1.0"), (-0.1, 0.0, "ema -0.1"), (0.0, 1.5, "swa 1.5"), (0.9, 0.5, "one of these ways")],
 )
 def test_bad_option_is_named(ema, swa, named):
     with pytest.raises(ValueError, match=named):
