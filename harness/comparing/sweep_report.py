@@ -14,7 +14,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
-from basics.errors import writing
+from basics.files import replacing
 from harness.comparing.configurations import counted, is_live
 from harness.comparing.scripts import finished
 from harness.comparing.tables import align, format_mean
@@ -98,15 +98,13 @@ def importances_of(trials: list[FrozenTrial], direction: optuna.study.StudyDirec
 
 def write_csv(trials: list[FrozenTrial], names: list[str], metric: str, path: Path) -> None:
     """Writes all trials, whole or not at all."""
-    unfinished = path.with_suffix(f".{id(trials)}.tmp")
-    with writing(path), unfinished.open("w", newline="") as file:
+    with replacing(path) as unfinished, unfinished.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["trial", "state", metric, *names, "epochs", "failure"])
         for trial in trials:
             values = [trial.params.get(name) for name in names]
             failure = trial.user_attrs.get("failure", "")
             writer.writerow([_name(trial), trial.state.name, trial.value, *values, trial.last_step, failure])
-    unfinished.replace(path)
 
 
 def _name(trial: FrozenTrial) -> str:
