@@ -44,8 +44,8 @@ def trained(tmp_path_factory):
 
 
 def make_run(folder, source, flags, metrics):
-    """A copy of a real run with other flags and figures."""
-    shutil.copytree(source, folder)
+    """A copy of a real run with other flags and figures, without its pictures, which are most of its size."""
+    shutil.copytree(source, folder, ignore=shutil.ignore_patterns("figures", "test"))
     config = yaml.safe_load((folder / "config.yaml").read_text()) | flags
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     (folder / "metrics.json").write_text(json.dumps(json.loads((folder / "metrics.json").read_text()) | metrics))
