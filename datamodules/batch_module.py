@@ -31,7 +31,7 @@ class BatchModule(LightningDataModule):
     Args:
         batch_size: training samples per device and step.
         seed: of the validation split, the order of batches, and all random draws in training.
-        val_size: the validation split, taken from the training samples: a share below 1, or a number of them.
+        val_size: the validation split, taken from the training samples: a share below 1, or a number of them; 0: none.
 
     Raises:
         InputError: an argument is out of range.
@@ -86,6 +86,8 @@ class BatchModule(LightningDataModule):
         return number
 
     def _num_val(self, available: int) -> int:
+        if self.val_size == 0:
+            return 0
         if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
             raise InputError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
         if self.val_size == 1:

@@ -68,7 +68,7 @@ class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
     Without val/ the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
-    `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
+    `splits.py`); with a `val_size` of 0, val/ is for training too. Without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
     the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
@@ -197,7 +197,7 @@ class ImageFolder(ImageData):
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
-        if num_val:  # validation images from a folder of their own come after the training images
+        if num_val and self.val_size:  # validation images from a folder of their own come after the training images
             rows = np.arange(len(labels))
             return rows[-num_val:], rows[:-num_val]
         try:
@@ -216,7 +216,9 @@ class ImageFolder(ImageData):
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"]:
-            lines.append(f"the validation images are those of {self.data_dir / 'val'}, whatever val_size says")
+            val = self.data_dir / "val"
+            given = f"the validation images are those of {val}, whatever val_size says"
+            lines.append(given if self.val_size else f"val_size 0: the images of {val} are training images too")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
         if passed := self.listing.passed:

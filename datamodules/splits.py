@@ -19,11 +19,13 @@ class TooFewError(ValueError):
 def hold_out(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Which of the samples with these `labels` are held out, and which are kept; both sorted.
 
-    More than `count` are held out only if more classes than that have two or more samples.
+    More than `count` are held out only if more classes than that have two or more samples; for 0, none are.
 
     Raises:
         TooFewError: so many are wanted that a class would keep none.
     """
+    if count == 0:
+        return np.empty(0, np.int64), np.arange(len(labels))
     taken = _taken(np.bincount(labels), count)
     order = rng.permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]  # class by class, in the generator's order

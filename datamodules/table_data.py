@@ -39,7 +39,7 @@ class TableData(BatchModule, ABC):
         batch_size: training rows per device and step.
         seed: of the validation split, the order of batches, and all random draws in training.
         val_size: the validation split, taken from the rows that are not held out: a share below 1, or a number of
-            rows; with a fold, 0 for none.
+            rows; 0: none.
         fold: the rows to hold out.
 
     Raises:
@@ -112,7 +112,7 @@ class TableData(BatchModule, ABC):
             return self._split_classes(fold, source)
         test = fold_indices(count, fold)
         rest = np.setdiff1d(np.arange(count), test)
-        num_val = self._num_val(len(rest)) if self.val_size or not self.fold else 0
+        num_val = self._num_val(len(rest))
         order = np.random.default_rng(self.seed).permutation(rest)
         return test, np.sort(order[:num_val]), np.sort(order[num_val:])
 
@@ -125,9 +125,7 @@ class TableData(BatchModule, ABC):
                 test, rest = np.flatnonzero(number == fold.number), np.flatnonzero(number != fold.number)
             else:
                 test, rest = hold_out(self.targets, math.ceil(len(self.targets) / HELD_OUT), rng)
-            num_val = self._num_val(len(rest)) if self.val_size or not self.fold else 0
-            if not num_val:
-                return test, rest[:0], rest
+            num_val = self._num_val(len(rest))
             what = f"val_size {self.val_size:g}"
             val, train = hold_out(self.targets[rest], num_val, np.random.default_rng(self.seed))
         except TooFewError as error:

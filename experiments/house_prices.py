@@ -33,7 +33,8 @@ class HousePriceFlags(HouseOptions, CrossValidationFlags):
     Args:
         data_dir: folder of house-prices/{train,test}.csv; missing files are downloaded to it.
         sample: use a generated table, which needs no files.
-        val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows.
+        val_size: with --folds 0, size of the validation split: a share below 1, or a number of rows;
+            0: train on all that are not for testing, and test the last epoch.
         monitor: with --folds 0, the validation metric that chooses the best epoch.
         checkpoint_epochs: with --folds 0, epochs between two writes of last.ckpt; the last epoch is always written.
     """

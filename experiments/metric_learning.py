@@ -70,7 +70,8 @@ class MetricFlags(EmbedderOptions, FitFlags):
         embedding_size: dimension of the embedding; 2 is drawn as it is.
         batch_size: images per device and step; pairs and triplets are formed among these.
         augment: augmentations of the training images (see datamodules/augment.py).
-        val_size: size of the validation split, as a share of the training files if below 1, else in images.
+        val_size: size of the validation split, as a share of the training files if below 1, else in images; 0:
+            train on all training files, and test the last epoch.
         baselines: compare with PCA and linear NCA of the pixels, at the same dimension.
         data_dir: folder that holds the data sets; what is missing is downloaded to it.
         sample: use the embedded sample, which needs no files; --sample false for the whole set.
@@ -122,7 +123,7 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
     """Raises InputError if there is nothing to learn or to retrieve."""
     arrays = images.arrays
-    if len(images.val_indices) < 2:
+    if len(images.val_indices) == 1:
         raise InputError(f"val_size {images.val_size:g}: takes one image; each is compared with the others")
     if len(np.unique(arrays.train_labels[images.train_indices])) < 2:
         raise InputError(f"{images.name}: all training images are of one class; there is nothing to tell apart")

@@ -71,7 +71,7 @@ def test_folders_of_their_own_are_the_validation_and_test_images(tmp_path):
         save(tmp_path / "val" / "bee" / f"{number}.png", (1, 2, number))
     save(tmp_path / "test" / "cat" / "0.png", (3, 4, 5))
     save(tmp_path / "test" / "ant" / "0.png", (6, 7, 8))
-    data = ready(tmp_path, val_size=0)
+    data = ready(tmp_path, val_size=5)
     (val, val_labels), (test, test_labels) = next(iter(data.val_dataloader())), next(iter(data.test_dataloader()))
     assert (val[:, :, 0, 0] * 255).round().tolist() == [[1, 2, number] for number in range(4)]
     assert (test[:, :, 0, 0] * 255).round().tolist() == [[6, 7, 8], [3, 4, 5]]
@@ -189,3 +189,12 @@ def test_bar_is_drawn_on_a_terminal_only(tmp_path, monkeypatch):
         decode_files([tmp_path / "a.png"], 16)
         assert ("decoding" in stream.getvalue()) == draws
         assert draws or not stream.getvalue()
+
+
+def test_without_validation_the_images_of_val_are_for_training(tmp_path):
+    photos(tmp_path, ant=3, bee=4)
+    save(tmp_path / "val" / "bee" / "0.png", (1, 2, 3))
+    save(tmp_path / "test" / "ant" / "0.png", (6, 7, 8))
+    data = ready(tmp_path, val_size=0)
+    assert (len(data.train_indices), len(data.val_indices)) == (8, 0)
+    assert data.describe().splitlines()[2:] == [f"val_size 0: the images of {tmp_path / 'val'} are training images too"]

@@ -322,3 +322,19 @@ def test_text_tab_has_command_config_environment_and_code(tmp_path):
         ["git", "rev-parse", "HEAD"], cwd=Path(mnist.__file__).parent, capture_output=True, text=True
     )
     assert commit.stdout.strip() in texts["code"]
+
+
+def test_training_without_validation_takes_all_files_and_tests_its_last_epoch(tmp_path, capsys):
+    run = run_mnist(tmp_path, "--val_size", "0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert "1,437 training, 0 validation and 360 test images" in capsys.readouterr().out
+    assert metrics["steps"] == 2 * (1437 // metrics_batch)
+    assert not [name for name in metrics if name.startswith("val/")]
+    assert read_config(run)["monitor"] is None
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.ckpt"]
+
+
+@pytest.mark.parametrize("flags", [["--early_stopping", "3"], ["--lr_decay", "plateau"]])
+def test_nothing_is_decided_by_validation_if_there_is_none(tmp_path, capsys, flags):
+    line = refused(tmp_path, capsys, [*flags, "--val_size", "0"])
+    assert line == f"error: --val_size 0: {' '.join(flags)} decides by a validation split"

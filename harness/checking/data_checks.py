@@ -25,7 +25,7 @@ class Split(NamedTuple):
 
 
 def splits_of(data: BatchModule) -> dict[str, Split]:
-    """The three splits of a data module that is set up."""
+    """The splits of a data module that is set up; there may be no validation split."""
     if isinstance(data, ImageData):
         arrays = data.arrays
         keys, labels = fingerprints(arrays.train_images), arrays.train_labels
@@ -35,7 +35,7 @@ def splits_of(data: BatchModule) -> dict[str, Split]:
         keys, labels = fingerprints(data.rows), data.targets
         test = Split(keys[data.test_indices], labels[data.test_indices])
     train, val = (Split(keys[rows], labels[rows]) for rows in (data.train_indices, data.val_indices))
-    return {"training": train, "validation": val, "test": test}
+    return {"training": train, **({"validation": val} if len(val.labels) else {}), "test": test}
 
 
 def fingerprints(samples: np.ndarray) -> np.ndarray:
@@ -86,7 +86,7 @@ def check_shares(splits: dict[str, Split], num_classes: int) -> Finding:
     """Whether validation and test have the class shares of training, by total variation distance."""
     shares = _shares(splits["training"].labels, num_classes)
     apart, limits = {}, {}
-    for name in ("validation", "test"):
+    for name in [name for name in splits if name != "training"]:
         labels = splits[name].labels
         apart[name] = abs(_shares(labels, num_classes) - shares).sum() / 2
         deviations = np.sqrt(2 / math.pi * shares * (1 - shares) / len(labels))  # mean absolute deviations of a sample
@@ -106,14 +106,14 @@ def check_balance(labels: np.ndarray, classes: Sequence[str]) -> Finding:
 
 def check_duplicates(splits: dict[str, Split], samples: str) -> Finding:
     """Samples of one split that are in another one too, value for value."""
-    train, val, test = (splits[name].keys for name in ("training", "validation", "test"))
+    pairs = [("test", "training"), ("test", "validation"), ("validation", "training")]
     counts = {
-        "test in training": int(_isin(test, train).sum()),
-        "test in validation": int(_isin(test, val).sum()),
-        "validation in training": int(_isin(val, train).sum()),
+        f"{one} in {other}": int(_isin(splits[one].keys, splits[other].keys).sum())
+        for one, other in pairs
+        if one in splits and other in splits
     }
     found = ", ".join(f"{count:,} of {name}" for name, count in counts.items() if count)
-    total = len(train) + len(val) + len(test)
+    total = sum(len(split.keys) for split in splits.values())
     return Finding("duplicates", not found, found or f"0 among {total:,} {samples}", "no sample in two splits")
 
 

@@ -110,7 +110,9 @@ def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iter
         yield check_range(batches[0])
     numbers = data.num_numbers if isinstance(data, TableData) else None  # the first columns; None: all are
     if numbers != 0:
-        inputs = next(iter(data.val_dataloader()))[0]  # not augmented
+        # Validation and test samples are not augmented.
+        loader = data.val_dataloader() if len(data.val_indices) else data.test_dataloader()
+        inputs = next(iter(loader))[0]
         yield check_input(model, inputs, slice(numbers))
     if type(model) in LOSSES_OF:  # losses of pairs have no usual value
         yield check_initial_loss(model, batches[0])

@@ -1,9 +1,9 @@
 """How a run was started: passed by the command line to the script, and by the script to the run's files."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 
 class Invocation(NamedTuple):
@@ -32,6 +32,17 @@ def values(flags: Any, *kinds: type) -> dict[str, Any]:
     """The fields of a dataclass as they are, except for the invocation; only those of `kinds`, if given."""
     names = {each.name for kind in kinds or [type(flags)] for each in fields(kind)} - {"invocation"}
     return {each.name: getattr(flags, each.name) for each in fields(flags) if each.name in names}
+
+
+FlagsT = TypeVar("FlagsT", bound=Invoked)
+
+
+def changed(flags: FlagsT, **new: Any) -> FlagsT:
+    """The flags with other values for some, also in what config.yaml will hold."""
+    invocation = flags.invocation
+    if invocation.flags:
+        invocation = invocation._replace(flags={**invocation.flags, **plain(new)})
+    return replace(flags, **new, invocation=invocation)
 
 
 def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:

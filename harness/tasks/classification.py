@@ -27,7 +27,8 @@ class ImageFlags(ClassifierOptions, FitFlags):
         init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
-        val_size: size of the validation split, as a share of the training files if below 1, else in images.
+        val_size: size of the validation split, as a share of the training files if below 1, else in images; 0:
+            train on all training files, and test the last epoch.
         data_dir: folder of the data sets; missing ones are downloaded to it.
         sample: use the embedded sample, which needs no files.
     """

@@ -15,8 +15,9 @@ Scripts call functions; the only classes that they inherit from are those of fla
 
 from typing import Protocol, TypeVar
 
+from basics.errors import InputError
 from datamodules.batch_module import BatchModule
-from harness.runs.invocation import kept_by
+from harness.runs.invocation import changed, kept_by
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -39,6 +40,8 @@ def fit_and_test(
         name: name of the experiment, and of the directory of its runs.
         theirs: the script's own callbacks and loggers.
     """
+    if len(getattr(data, "val_indices", [None])) == 0:
+        flags = _without_validation(flags)
     if flags.doctor:
         from harness.checking.examination import examine
 
@@ -48,6 +51,19 @@ def fit_and_test(
     kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
     with opened_run(name, flags.run_dir, label, flags.resume, kept, flags.writes) as opened:
         return fit_in(opened, Job(name, model, data), flags, theirs)
+
+
+def _without_validation(flags: FitFlags) -> FitFlags:
+    """The flags of a training on all training samples: its model is that of the last epoch.
+
+    Raises:
+        InputError: something is to be decided by validation.
+    """
+    if flags.early_stopping:
+        raise InputError(f"--val_size 0: --early_stopping {flags.early_stopping} decides by a validation split")
+    if flags.lr_decay == "plateau":
+        raise InputError("--val_size 0: --lr_decay plateau decides by a validation split")
+    return changed(flags, monitor=None)
 
 
 class _OfNet(Protocol):

@@ -30,7 +30,8 @@ class TabularFlags(RegressorOptions, FitFlags):
         net: name of the network: linear, mlp, tabm, or another of lit_modules/nets.
         net_args: options for the network, such as --net_args.dropout 0.2; for tabm, `bins` is the number of bins.
         batch_size: rows per device and step.
-        val_size: size of the validation split: a share below 1, or a number of rows.
+        val_size: size of the validation split: a share below 1, or a number of rows; 0: train on all that are
+            not for testing, and test the last epoch.
     """
 
     net: str = "tabm"

@@ -57,7 +57,7 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
     for split, count in counts.items():
         name = f"limit_{split}_batches"
         limit = getattr(trainer, name)
-        if isinstance(limit, float) and limit > 0 and int(limit * count) == 0:
+        if isinstance(limit, float) and limit > 0 and count and int(limit * count) == 0:
             name = "overfit_batches" if overfits_batches(trainer) and split != "test" else name
             raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
