@@ -81,6 +81,12 @@ def value_and_slope(activation: str, x: Tensor) -> tuple[Tensor, Tensor]:
     return value.detach(), slope
 
 
+def steepest(activation: str) -> float:
+    """The largest slope of the activation, or the limit that its slopes near, as softplus' do 1 far out."""
+    far_out = torch.linspace(-40, 40, 4001, dtype=torch.float64)  # exp(-40) is below float64's rounding of 1
+    return float(value_and_slope(activation, far_out)[1].max())
+
+
 def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float]:
     """The gradient norm of each linear layer on a batch, from the input to the output."""
     model.train()
@@ -156,7 +162,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
             _warn(f"{name}, {variant}", results[name][variant])
     x = torch.linspace(-4, 4, 401, dtype=torch.float64)
     figures = {
-        "functions": draw_functions(x, {name: value_and_slope(name, x) for name in names}),
+        "functions": draw_functions(x, {name: (*value_and_slope(name, x), steepest(name)) for name in names}),
         "gradients_initial": draw_norms(results, "initial", HEALTHY, "at initialisation"),
         "gradients_trained": draw_norms(results, "trained", HEALTHY, f"after {flags.steps} steps"),
         "accuracies": draw_accuracies(results, flags.steps),

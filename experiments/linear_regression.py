@@ -143,7 +143,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
         raise InputError(f"--x {x}: is --y too; a column predicts itself exactly")
     table = read_csv(Path(csv))
     check_columns(table, (x, y), None)
-    points = Points(complete_numbers(table, x), complete_numbers(table, y))
+    points = Points(complete_numbers(table, x), complete_numbers(table, y), x, y)
     if len(points.x) < FEWEST:
         raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it needs {FEWEST}")
     if points.x.std() <= 1e-12 * np.max(abs(points.x)):  # rounding errors of a constant
