@@ -66,9 +66,10 @@ def _draw_accuracies(axes: "Axes", runs: dict[str, Curves], titles: dict[str, st
     from matplotlib.ticker import PercentFormatter
 
     columns = 3 if len(runs) > 6 else 2 if len(runs) > 1 else 1
-    place = axes.get_subplotspec().subgridspec(-(-len(runs) // columns), columns)
+    spec = axes.get_subplotspec()
+    assert spec is not None  # of a grid, as new_figure makes them
     axes.remove()
-    grid = place.subplots(sharex=True, sharey=True, squeeze=False)
+    grid = spec.subgridspec(-(-len(runs) // columns), columns).subplots(sharex=True, sharey=True, squeeze=False)
     for number, (panel, (name, curves)) in enumerate(zip(grid.flat, runs.items(), strict=False)):
         for other in runs.values():
             panel.plot(_epochs(other), other.accuracies, color="0.85", linewidth=1)

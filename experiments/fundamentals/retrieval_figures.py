@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -51,7 +51,7 @@ def draw_maps(embeddings: Mapping[str, Tensor], labels: Tensor, classes: Sequenc
     return figure
 
 
-def marks(number: int) -> dict[str, str]:
+def marks(number: int) -> dict[str, Any]:
     """The colour and the marker of a class; the first hundred classes have marks of their own."""
     colours, markers = len(PALETTE), len(MARKERS)
     return {"color": PALETTE[number % colours], "marker": MARKERS[(number + number // colours) % markers]}
