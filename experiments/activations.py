@@ -54,6 +54,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
 # chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
+TRY_NEXT = (
+    "python experiments/activations.py --activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
+)
 
 
 class Norms(NamedTuple):
@@ -151,7 +154,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
-    study = Study("activations", flags, label=f"depth{flags.depth}")
+    study = Study("activations", flags, label=f"depth{flags.depth}", try_next=TRY_NEXT)
     print(f"{data.describe()}\n\n{_reason()}")
     batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}

@@ -18,11 +18,10 @@ from torch import Tensor
 
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules.decode import decode_files
-from datamodules.samples import sklearn_data
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
 from experiments.fundamentals.layers import Layer, counted_by_torch, draw_layers, layers_of, print_layers
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
+from experiments.fundamentals.photographs import read_image, sample_image
 from harness.command_line.cli import cli
 from harness.drawing.figures import new_figure
 from harness.tasks.study import Study, StudyFlags
@@ -30,6 +29,8 @@ from lit_modules.nets import build_net
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+TRY_NEXT = "--net googlenet --input_shape '[3, 32, 32]'  # where does a deep one multiply?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,9 +65,9 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError("kernels []: name at least one")
     for kernel in flags.kernels:
         choose("kernel", kernel, KERNELS)
-    photograph = read_image(Path(flags.image) if flags.image else _sample_image(), flags.image_size)
+    photograph = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)
     layers, by_torch = _run_net(flags.net, flags.input_shape, flags.num_outputs, flags.net_args or {})
-    study = Study("convolution", flags, flags.net)
+    study = Study("convolution", flags, flags.net, try_next=TRY_NEXT)
     print_sizes()
     print_layers(layers)
     totals = {
@@ -81,20 +82,6 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         "layers": draw_layers(flags.net, layers),
     }
     return study.conclude(totals | {"layers": [layer._asdict() for layer in layers]}, figures)
-
-
-def read_image(path: Path, size: int) -> Tensor:
-    """The central square of an image file, (3, size, size), floats in 0..1."""
-    if size < 8:
-        raise InputError(f"image_size {size}: must be at least 8 pixels")
-    images, bad, _ = decode_files([path], size)
-    if bad:
-        raise InputError(f"{path}: {bad[0]}")
-    return torch.from_numpy(images[0]).permute(2, 0, 1) / 255
-
-
-def _sample_image() -> Path:
-    return sklearn_data().parent / "images" / "china.jpg"
 
 
 def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:

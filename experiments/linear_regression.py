@@ -45,6 +45,7 @@ from harness.tasks.study import Study, StudyFlags
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
 MINI_BATCH = 16  # points, as `--batch compare` chooses
 FEWEST = 3  # points; a line goes through any two
+TRY_NEXT = "--method search  # the loss of every line, as a bowl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     truth = None if flags.csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
     # A descent that diverges has been refused above, before anything is written.
-    return Study("linear_regression", flags, flags.method, started).conclude(metrics, figures)
+    return Study("linear_regression", flags, flags.method, started, TRY_NEXT).conclude(metrics, figures)
 
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:

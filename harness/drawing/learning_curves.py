@@ -92,7 +92,7 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
     for axes in panels.flat[count:]:
         axes.axis("off")
     if note := note_on_accuracy(curves.metrics):
-        figure.supxlabel(textwrap.fill(note, int(18 * size[0])), fontsize=8)  # that many letters in an inch
+        figure.supxlabel(textwrap.fill(note, int(16 * size[0])), fontsize=8)  # that many letters in an inch
     return {"learning_curves": figure}
 
 

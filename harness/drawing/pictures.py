@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.trainer_parts import callbacks_of, datamodule_of
@@ -123,7 +124,7 @@ def _draw(
 
 
 def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":
-    data, split = _data_of(trainer), "test" if trainer.testing else "validation"
+    data, split = _data_of(trainer), "test" if trainer.state.fn == TrainerFn.TESTING else "validation"
     assert isinstance(data, TableData)  # of rows with a number as target
     rows, log = f"{len(true):,} {split} rows", data.log_target
     return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, rows)
