@@ -18,13 +18,15 @@
     smaller_net          50.9 %            39.2            2.76
     batch_norm           54.9 %            45.1            1.55
     label_smoothing      62.3 %            37.7            1.15
+    too_small            17.0 %            10.3            0.45
+    too_much_l2          12.5 %             4.8            0.08
 
 The baseline learns its images by heart. L1, L2, dropout and, far more, augmentation narrow the gap with every seed, in
 accuracy and in loss. Early stopping, batch norm and label smoothing narrow it with every seed in loss, which punishes
 being wrong with confidence, but not in accuracy. A smaller network is no remedy: its gap is larger.
 
-The last two underfit: they have little or no gap, because they do not learn even their training images. One is far too
-small, with a single map in each layer; of the other, L2 takes all weights to zero.
+The last two underfit: their gap is small because they do not learn even their training images, of which they get 27 and
+17 % right. One is far too small, with a single map in each layer; of the other, L2 keeps all weights near zero.
 """
 
 from dataclasses import dataclass, field
