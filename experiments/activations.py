@@ -54,9 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
 # chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
-TRY_NEXT = (
-    "python experiments/activations.py --activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
-)
+TRY_NEXT = "--activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
 
 
 class Norms(NamedTuple):

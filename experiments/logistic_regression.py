@@ -45,9 +45,7 @@ if TYPE_CHECKING:
 
 FEWEST = 20  # generated points: four to choose a threshold by, and four to test on
 XOR_STEPS, XOR_RATE = 400, 0.05  # of Adam
-TRY_NEXT = (
-    "python experiments/logistic_regression.py --problem xor --hidden 2  # how few units tell XOR's corners apart?"
-)
+TRY_NEXT = "--problem xor --hidden 2  # how few units tell XOR's corners apart?"
 
 Result = tuple[dict[str, Any], dict[str, "Figure"]]
 

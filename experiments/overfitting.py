@@ -195,6 +195,8 @@ def _draw_curves(curves: dict[str, dict[str, list[float]]], metric: str) -> "Fig
             place.text(best, 0.02, f" epoch {best}\n chosen", fontsize=8, **where)
         place.set_title(name.replace("_", " "), fontsize=10)
         place.grid(alpha=0.3)
+    for place in axes.flat[max(len(curves) - columns, 0) : len(curves)]:  # the lowest of each column
+        place.tick_params(labelbottom=True)
     axes[0, 0].set_yscale("log" if metric == "loss" else "linear")
     figure.supxlabel("epoch", fontsize=10)
     figure.supylabel({"loss": "cross-entropy", "acc": "accuracy"}[metric], fontsize=10)
