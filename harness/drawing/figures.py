@@ -73,7 +73,8 @@ def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     axes.plot(ends, ends, color=COLOURS[2], linewidth=1, label=f"predicted = true {name}")
     rmse, of_logs = _rms(predicted - true), f", of logarithms {_rms(errors):.4f}" if log else ""
-    axes.set_title(f"RMSE {rmse:,.{0 if rmse >= 1000 else 4}{'f' if rmse >= 1000 else 'g'}}{of_logs}; {rows}")
+    number = f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}"
+    axes.set_title(f"RMSE {number}{of_logs}; {rows}", fontsize=10)
     axes.legend()
     return figure
 
