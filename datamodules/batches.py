@@ -35,7 +35,8 @@ class Images:
 
     def take(self, indices: Tensor) -> Batch:
         """Images as floats in 0..1, (B, C, H, W), and labels, (B,), at `indices`, (B,)."""
-        images = self.images[indices.to(self.images.device)].to(self.device, non_blocking=True)
+        # On a CPU, images[indices] copies byte by byte, which takes twenty times as long.
+        images = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
         return images.float().div_(255), self.labels[indices.to(self.device)]
 

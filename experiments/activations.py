@@ -54,6 +54,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 # first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
 # chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
+TRY_NEXT = "--activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
 
 
 class Norms(NamedTuple):
@@ -79,6 +80,12 @@ def value_and_slope(activation: str, x: Tensor) -> tuple[Tensor, Tensor]:
     value = kind()(x)
     (slope,) = torch.autograd.grad(value.sum(), x)
     return value.detach(), slope
+
+
+def steepest(activation: str) -> float:
+    """The largest slope of the activation, or the limit that its slopes near, as softplus' do 1 far out."""
+    far_out = torch.linspace(-40, 40, 4001, dtype=torch.float64)  # exp(-40) is below float64's rounding of 1
+    return float(value_and_slope(activation, far_out)[1].max())
 
 
 def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float]:
@@ -145,7 +152,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
-    study = Study("activations", flags, label=f"depth{flags.depth}")
+    study = Study("activations", flags, label=f"depth{flags.depth}", try_next=TRY_NEXT)
     print(f"{data.describe()}\n\n{_reason()}")
     batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
@@ -156,7 +163,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
             _warn(f"{name}, {variant}", results[name][variant])
     x = torch.linspace(-4, 4, 401, dtype=torch.float64)
     figures = {
-        "functions": draw_functions(x, {name: value_and_slope(name, x) for name in names}),
+        "functions": draw_functions(x, {name: (*value_and_slope(name, x), steepest(name)) for name in names}),
         "gradients_initial": draw_norms(results, "initial", HEALTHY, "at initialisation"),
         "gradients_trained": draw_norms(results, "trained", HEALTHY, f"after {flags.steps} steps"),
         "accuracies": draw_accuracies(results, flags.steps),

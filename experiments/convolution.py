@@ -18,18 +18,19 @@ from torch import Tensor
 
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules.decode import decode_files
-from datamodules.samples import sklearn_data
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
+from experiments.fundamentals.layers import Layer, counted_by_torch, draw_layers, layers_of, print_layers
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
+from experiments.fundamentals.photographs import read_image, sample_image
 from harness.command_line.cli import cli
-from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.figures import new_figure
 from harness.tasks.study import Study, StudyFlags
 from lit_modules.nets import build_net
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+TRY_NEXT = "--net googlenet --input_shape '[3, 32, 32]'  # where does a deep one multiply?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +65,11 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError("kernels []: name at least one")
     for kernel in flags.kernels:
         choose("kernel", kernel, KERNELS)
-    photograph = read_image(Path(flags.image) if flags.image else _sample_image(), flags.image_size)
+    photograph = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)
     layers, by_torch = _run_net(flags.net, flags.input_shape, flags.num_outputs, flags.net_args or {})
-    study = Study("convolution", flags, flags.net)
+    study = Study("convolution", flags, flags.net, try_next=TRY_NEXT)
     print_sizes()
-    _print_layers(layers)
+    print_layers(layers)
     totals = {
         "parameters": sum(layer.parameters for layer in layers),
         "multiply_adds": sum(layer.multiply_adds for layer in layers),
@@ -78,23 +79,9 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         "kernels": _draw_kernels(photograph, flags.kernels),
         "sizes": draw_sizes(),
         "channels": _draw_channels(photograph),
-        "layers": _draw_layers(flags.net, layers),
+        "layers": draw_layers(flags.net, layers),
     }
     return study.conclude(totals | {"layers": [layer._asdict() for layer in layers]}, figures)
-
-
-def read_image(path: Path, size: int) -> Tensor:
-    """The central square of an image file, (3, size, size), floats in 0..1."""
-    if size < 8:
-        raise InputError(f"image_size {size}: must be at least 8 pixels")
-    images, bad, _ = decode_files([path], size)
-    if bad:
-        raise InputError(f"{path}: {bad[0]}")
-    return torch.from_numpy(images[0]).permute(2, 0, 1) / 255
-
-
-def _sample_image() -> Path:
-    return sklearn_data().parent / "images" / "china.jpg"
 
 
 def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[str, Any]) -> tuple[list[Layer], int]:
@@ -109,16 +96,6 @@ def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[
         return layers_of(model, input_shape), counted_by_torch(model, input_shape)
     except RuntimeError as error:
         raise InputError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
-
-
-def _print_layers(layers: list[Layer]) -> None:
-    width = max(len(layer.name) for layer in layers) + 2
-    print(f"\n{'layer':<{width}}{'kind':<20}{'output':<16}{'parameters':>12}{'multiply-adds':>16}")
-    for name, kind, output, parameters, products in layers:
-        shape = " x ".join(map(str, output))
-        print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
-    parameters, products = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
-    print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
 
 
 def _draw_kernels(image: Tensor, kernels: list[str]) -> "Figure":
@@ -155,25 +132,6 @@ def _draw_channels(image: Tensor) -> "Figure":
     for place, sign in zip(axes[1:], "++=", strict=True):
         place.set_ylabel(sign, rotation=0, fontsize=18, va="center", labelpad=12)
     figure.suptitle("A 1x1 convolution is a weighted sum of channels; with these weights, the grey image")
-    return figure
-
-
-def _draw_layers(net: str, layers: list[Layer]) -> "Figure":
-    """Parameters and multiply-adds of each layer that has any."""
-    counted = [layer for layer in layers if layer.parameters or layer.multiply_adds]
-    figure, axes = new_figure(2, 1, size=(9, 5.5), sharex=True)
-    numbers = range(1, len(counted) + 1)
-    axes[0].bar(numbers, [layer.parameters for layer in counted], color=COLOURS[0])
-    axes[1].bar(numbers, [layer.multiply_adds for layer in counted], color=COLOURS[1])
-    for place, name in zip(axes, ("parameters", "multiply-adds"), strict=True):
-        place.set(ylabel=name)
-        place.yaxis.set_major_formatter("{x:,.0f}")
-        place.grid(axis="y", alpha=0.3)
-        place.set_axisbelow(True)
-    if len(counted) <= 20:
-        axes[1].set_xticks(numbers, [layer.name for layer in counted], rotation=30, ha="right")
-    axes[1].set_xlabel("layer, in the order of the table" if len(counted) > 20 else "layer")
-    figure.suptitle(f"Where {net} keeps its parameters, and where it spends its time")
     return figure
 
 

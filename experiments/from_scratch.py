@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 SIDE, NUM_CLASSES = 28, 10
 SPLITS = ("train", "val", "test")
+TRY_NEXT = "--lr 1  # ten times the rate: does the loss still fall?"
 
 
 class Split(NamedTuple):
@@ -88,7 +89,7 @@ def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(
             f"batch_size {flags.batch_size}: there are only {len(splits['train'].labels):,} training images"
         )
-    study = Study("from_scratch", flags, "softmax")
+    study = Study("from_scratch", flags, "softmax", try_next=TRY_NEXT)
     print(", ".join(f"{len(split.labels):,} {name}" for name, split in splits.items()), "images")
     print_extremes()
     training = train_side_by_side(splits, flags.lr, flags.batch_size, flags.max_epochs, flags.seed)

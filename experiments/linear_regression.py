@@ -45,6 +45,7 @@ from harness.tasks.study import Study, StudyFlags
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
 MINI_BATCH = 16  # points, as `--batch compare` chooses
 FEWEST = 3  # points; a line goes through any two
+TRY_NEXT = "--method search  # the loss of every line, as a bowl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     truth = None if flags.csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
     # A descent that diverges has been refused above, before anything is written.
-    return Study("linear_regression", flags, flags.method, started).conclude(metrics, figures)
+    return Study("linear_regression", flags, flags.method, started, TRY_NEXT).conclude(metrics, figures)
 
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:
@@ -143,7 +144,7 @@ def read_points(csv: str, x: str, y: str) -> Points:
         raise InputError(f"--x {x}: is --y too; a column predicts itself exactly")
     table = read_csv(Path(csv))
     check_columns(table, (x, y), None)
-    points = Points(complete_numbers(table, x), complete_numbers(table, y))
+    points = Points(complete_numbers(table, x), complete_numbers(table, y), x, y)
     if len(points.x) < FEWEST:
         raise InputError(f"{csv}: {len(points.x)} rows are too few for a line; it needs {FEWEST}")
     if points.x.std() <= 1e-12 * np.max(abs(points.x)):  # rounding errors of a constant

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 FEWEST = 20  # generated points: four to choose a threshold by, and four to test on
 XOR_STEPS, XOR_RATE = 400, 0.05  # of Adam
+TRY_NEXT = "--problem xor --hidden 2  # how few units tell XOR's corners apart?"
 
 Result = tuple[dict[str, Any], dict[str, "Figure"]]
 
@@ -94,7 +95,7 @@ def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"--lr {flags.lr}: must be above 0")
     problem = "table" if flags.csv else flags.problem
     table = read_table(flags.csv, flags.target, flags.seed) if problem in ("all", "table") else None
-    study = Study("logistic_regression", flags, problem)
+    study = Study("logistic_regression", flags, problem, try_next=TRY_NEXT)
     metrics: dict[str, Any] = {}
     figures: dict[str, Figure] = {}
     seed_everything(flags.seed, verbose=False)

@@ -49,6 +49,7 @@ from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
 from harness.runs.layout import METRICS
 from harness.tasks.launch import fit_and_test
+from harness.tasks.study import print_next
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
 from harness.training.report import write_json
@@ -57,6 +58,7 @@ from lit_modules.retrieval import check_k, check_labels, retrieve
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST)}
 BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
+TRY_NEXT = "--embedding_size 2  # the plane itself: how do ten classes share it?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,7 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
+    print_next("metric_learning", TRY_NEXT)
     return metrics
 
 

@@ -49,6 +49,7 @@ RATES: dict[str, dict[str, Any]] = {
 SWEPT = (0.1, 0.3, 1.0, 3.0, 10.0)  # times the rates above
 SCHEDULED = "momentum"  # the optimizer whose rate the schedules change
 PATIENCE = 1  # of plateau, as runs are short
+TRY_NEXT = "--lr 0.03  # one rate for all: whom does it suit?"
 
 
 def train(
@@ -108,7 +109,8 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     data = MNIST(batch_size=flags.batch_size, seed=flags.seed, sample=True)
     data.setup()
-    study = Study("optimizers", flags, label="sweep" if flags.sweep else f"{len(names)}_optimizers")
+    label = "sweep" if flags.sweep else f"{len(names)}_optimizers"
+    study = Study("optimizers", flags, label, try_next=TRY_NEXT)
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)

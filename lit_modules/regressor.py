@@ -116,11 +116,12 @@ class Regressor(Stages):
         loss = self._loss(outputs, self._scale(targets).unsqueeze(1).expand_as(outputs))
         return loss, self._sums(outputs.detach().mean(1), targets, total(loss, targets))
 
-    def _evaluate(self, stage: str, batch: Batch) -> None:
+    def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         rows, targets = batch
         outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)  # (B,)
         loss = self._loss(outputs, self._scale(targets), reduction="sum")
         self.means[stage].add(len(targets), **self._sums(outputs, targets, loss))
+        return self._unscale(outputs.to(widest(outputs.device)))  # (B,)
 
     def _sums(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> dict[str, Tensor]:
         """The sums from which `summarise` makes metrics; targets are relative to their training mean, for precision."""

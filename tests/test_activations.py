@@ -16,6 +16,7 @@ from experiments.activations import (
     Norms,
     layer_norms,
     spans,
+    steepest,
     study_network,
     unhealthy,
     value_and_slope,
@@ -49,6 +50,15 @@ CLOSED_FORMS = {
 def test_slope_is_the_closed_form(name, closed_form):
     _, slope = value_and_slope(name, X)
     torch.testing.assert_close(slope, closed_form(X), rtol=1e-6, atol=1e-9)
+
+
+# Where the slope is largest: at 0 for most, at sqrt(2) for gelu; softplus' nears 1.
+@pytest.mark.parametrize(
+    ("name", "bound"),
+    [("sigmoid", 1 / 4), ("tanh", 1), ("relu", 1), ("softplus", 1), ("selu", SELU[0] * SELU[1]), ("gelu", 1.1289)],
+)
+def test_largest_slope_is_that_of_the_whole_axis(name, bound):
+    assert steepest(name) == pytest.approx(bound, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

@@ -13,7 +13,7 @@ from torch import nn
 
 from experiments import convolution
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
-from experiments.fundamentals.layers import counted_by_torch, layers_of
+from experiments.fundamentals.layers import counted_by_torch, draw_layers, layers_of, print_layers
 from experiments.fundamentals.output_sizes import CELLS, OPERATIONS, output_size, taps, transposed_size
 from harness.command_line.cli import cli
 from lit_modules.nets import build_net
@@ -130,6 +130,19 @@ def test_groups_take_a_share_and_a_shared_layer_counts_its_parameters_once():
     first, again = layers_of(nn.Sequential(shared, shared), (4, 5, 5))
     assert (first.parameters, again.parameters) == (4 * 2 * 9, 0)
     assert first.multiply_adds == again.multiply_adds == 4 * 25 * 2 * 9
+
+
+def test_figure_has_the_names_of_the_table_in_its_order(capsys):
+    with torch.device("meta"):
+        layers = layers_of(build_net("googlenet", (3, 32, 32), 10), (3, 32, 32))
+    print_layers(layers)
+    table = [line.split() for line in capsys.readouterr().out.splitlines() if " " in line]
+    multiply = [row[0] for row in table[1:-1] if row[-1] != "0"]
+    parameters, products = draw_layers("googlenet", layers).axes
+    assert [tick.get_text() for tick in parameters.get_yticklabels()] == multiply
+    assert parameters.yaxis_inverted()
+    drawn = [f"{bar.get_width():,.0f}" for bar in products.patches]
+    assert drawn == [row[-1] for row in table[1:-1] if row[-1] != "0"]
 
 
 def run(tmp_path, *flags):

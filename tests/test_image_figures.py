@@ -7,7 +7,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from harness.drawing.image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
-from harness.drawing.learning_curves import read_curves
+from harness.drawing.learning_curves import Curve, note_on_accuracy, read_curves
 from lit_modules.nets import build_net
 
 
@@ -103,6 +103,13 @@ def test_curves_are_read_by_epochs_from_all_event_files(tmp_path):
     assert curves.metrics["loss"]["val"].epochs == [1, 2, 3, 4]
     assert curves.metrics["loss"]["val"].values == pytest.approx([2, 1, 2 / 3, 1 / 2])
     assert curves.rate.epochs == pytest.approx([0.6, 1.6, 2.6, 3.6])
+
+
+def test_better_validation_than_training_is_explained_where_it_is():
+    lower, higher = Curve([1, 2], [0.5, 0.8]), Curve([1, 2], [0.4, 0.9])
+    assert note_on_accuracy({"acc": {"train": lower, "val": higher}}).startswith("Validation accuracy is above")
+    for nothing in ({"acc": {"train": higher, "val": lower}}, {"acc": {"train": lower}}, {"loss": {"val": higher}}, {}):
+        assert note_on_accuracy(nothing) == ""
 
 
 def test_there_are_no_curves_before_the_first_epoch_ends(tmp_path):

@@ -22,6 +22,7 @@ from experiments.fundamentals.line_descent import (
     smoothed,
     train_module,
 )
+from experiments.fundamentals.line_figures import draw_fit, draw_paths, draw_search
 from harness.command_line.cli import cli
 
 WAYS = ("full", "batch16", "batch1")  # of the default comparison
@@ -126,6 +127,18 @@ def test_columns_of_a_file_far_from_the_origin(tmp_path):
     slope, intercept = np.polyfit(years, heights, 1)
     assert metrics["full/w"] == pytest.approx(slope, rel=1e-3)
     assert metrics["full/b"] == pytest.approx(intercept, rel=1e-3)
+
+
+def test_figures_have_the_names_of_the_columns_and_one_word_for_the_intercept():
+    points = Points(np.array([1.0, 2.0, 4.0]), np.array([2.0, 3.0, 7.0]), "area", "price in $")
+    (fit,) = draw_fit(points, {"full": np.array([1.5, 0.5])}, None).axes
+    assert (fit.get_xlabel(), fit.get_ylabel()) == ("area", r"price in \$")  # else a formula would begin
+    descent = descend(gradient_by_hand, points, 3, 0.1, 2, 0)
+    whole, near = draw_paths(points, {"full": descent}).axes
+    assert near.get_xlabel() == r"slope, price in \$ per area"
+    assert whole.get_ylabel().endswith("intercept at mean area, 2.333")
+    plan, *_ = draw_search(linear_regression.generate(9, 0.1, 0), search(points)).axes
+    assert (plan.get_xlabel(), plan.get_ylabel()) == ("slope w", "intercept b")
 
 
 def test_constant_y_has_slope_zero(tmp_path):

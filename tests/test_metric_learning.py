@@ -8,6 +8,7 @@ from test_scripts import launch_script, read_metrics
 from datamodules import MNIST, samples
 from datamodules.arrays import write_arrays
 from experiments import metric_learning
+from experiments.fundamentals.retrieval_figures import draw_maps, marks
 from harness.command_line.cli import cli
 from lit_modules.embedder import Embedder
 from lit_modules.retrieval import retrieve
@@ -47,6 +48,16 @@ def test_linear_maps_score_as_the_header_says():
 
 def last_weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_each_class_has_its_own_colour_and_mark():
+    assert len({tuple(marks(number).values()) for number in range(100)}) == 100
+    assert len({marks(number)["color"] for number in range(10)}) == 10
+    classes = [f"class {number}" for number in range(12)]
+    labels = torch.arange(24) % 12
+    axes, *_ = draw_maps({"plane": torch.rand(24, 2)}, labels, classes).axes
+    colours = {tuple(points.get_facecolor()[0]) for points in axes.collections}
+    assert len(axes.collections) == 12 and len(colours) == 10
 
 
 def test_two_processes_score_as_one_does(tmp_path):

@@ -75,8 +75,10 @@ def run(tmp_path, *flags):
 
 
 def test_variants_do_what_the_header_says(tmp_path, capsys):
-    metrics, folder = run(tmp_path, "--variants", "[baseline, augmentation, early_stopping]")
-    baseline, augmentation, stopped = metrics["variants"].values()
+    metrics, folder = run(tmp_path, "--variants", "[baseline, augmentation, early_stopping, too_small]")
+    baseline, augmentation, stopped, too_small = metrics["variants"].values()
+    assert max(too_small["train/acc"], too_small["test/acc"]) < 0.5 < baseline["test/acc"]
+    assert too_small["acc_gap"] < baseline["acc_gap"] / 2
     assert baseline["train/acc"] == 1
     assert baseline["acc_gap"] > 0.3
     assert augmentation["acc_gap"] < baseline["acc_gap"] / 2
@@ -94,9 +96,20 @@ def test_variants_do_what_the_header_says(tmp_path, capsys):
     for name, result in metrics["variants"].items():
         curves = read_curves(folder / name, overfitting.CURVES)
         assert [len(values) for values in curves.values()] == [result["epochs"]] * 4
+        if name == "early_stopping":  # the checkpoint counts epochs from 0
+            kept = torch.load(folder / name / "checkpoints/best.ckpt", weights_only=True)["epoch"] + 1
+            assert overfitting.chosen_epoch(curves["val/loss"]) == kept < result["epochs"]
         best = min(curves["val/loss"]) if name == "early_stopping" else curves["val/loss"][-1]
         assert best == pytest.approx(result["val/loss"], abs=1e-5)
         assert "custom_scalars__config__" in EventAccumulator(str(folder / name)).Reload().Tags()["tensors"]
+
+
+def test_epochs_with_better_validation_are_counted_and_explained(capsys):
+    ours = {"val/acc": [0.1, 0.5, 0.7], "train/acc": [0.2, 0.4, 0.6]}
+    assert overfitting.epochs_above(ours["val/acc"], ours["train/acc"]) == 2
+    overfitting._print_crossings({"dropout": ours, "l2": {"val/acc": [0.1] * 3, "train/acc": [0.2] * 3}})
+    said = capsys.readouterr().out
+    assert "above training accuracy: dropout (2). " in said and "l2" not in said
 
 
 def test_weight_decay_is_chosen_without_the_test_images(tmp_path):

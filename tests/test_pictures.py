@@ -17,7 +17,7 @@ from torch.utils.tensorboard import SummaryWriter
 from datamodules import MNIST
 from experiments import metric_learning, mnist, table
 from harness.command_line.cli import cli
-from harness.drawing import pictures
+from harness.drawing import figures, pictures
 from harness.drawing.projector import add_to_projector
 from lit_modules import Classifier
 
@@ -165,6 +165,29 @@ def test_other_tasks_get_what_applies(tmp_path):
     cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--run_dir", str(tmp_path)], chosen_by="loss")
     (folder,) = tmp_path.glob("metric_learning/*/figures")
     assert names(folder) == {"learning_curves", "embedding", "recall", "neighbours"}
+
+
+def test_regression_gets_predicted_against_true_numbers(tmp_path, monkeypatch):
+    noise = np.random.default_rng(0).normal(0, 1, 80)
+    rows = "".join(f"{row},{3 * row + error}\n" for row, error in enumerate(noise))
+    (tmp_path / "rows.csv").write_text("x,y\n" + rows)
+    drawn = []
+    monkeypatch.setattr(
+        pictures, "draw_predicted", lambda *args: drawn.append(figures.draw_predicted(*args)) or drawn[-1]
+    )
+    flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "y", *QUICK[1:], "--pictures_every", "2"]
+    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--run_dir", str(tmp_path)])
+    (run,) = tmp_path.glob("table/*")
+    assert names(run / "figures") == {"predicted", "learning_curves"}
+    assert names(run / "figures" / "epoch_2") == {"predicted"}
+    metrics = json.loads((run / "metrics.json").read_text())
+    (during,), (axes,) = (figure.axes for figure in drawn)
+    assert axes.get_title() == f"RMSE {metrics['test/rmse']:.4g}; 8 test rows"
+    assert "7 validation rows" in during.get_title()
+    points = axes.collections[0].get_offsets()
+    assert np.sqrt(np.mean((points[:, 1] - points[:, 0]) ** 2)) == pytest.approx(metrics["test/rmse"], rel=1e-4)
+    (diagonal,) = axes.lines
+    np.testing.assert_array_equal(*diagonal.get_data())
 
 
 def test_two_processes_draw_what_one_does(tmp_path):

@@ -12,6 +12,7 @@ from datamodules.handwriting import centre
 from datamodules.samples import SHAPES, digits, shapes
 from experiments import cifar10, mnist, own_images, predict, table
 from harness.command_line.cli import cli
+from harness.drawing.prediction_sheet import draw_sheet, tell_apart
 from lit_modules import Classifier
 
 QUICK = ["--accelerator", "cpu", "--batch_size", "64"]
@@ -143,6 +144,31 @@ def test_any_kind_and_size_of_file(tmp_path, shape_run):
     np.testing.assert_allclose(shares[4], shares[5], atol=1e-6)  # transparent is white
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-5)
     assert rows[5]["file"].endswith("f, with a comma.png")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"scan_2024_{number:06d}_cropped_left.png" for number in (1, 2, 30, 31, 100)],
+        ["handwritten_digit_zero", "handwritten_digit_one", "printed_digit_zero", "cat"],
+        ["a" * 40 + "1" + "b" * 40, "a" * 40 + "2" + "b" * 40, "a" * 40 + "b" * 40, "c" * 40 + "1" + "b" * 40],
+        ["t-shirt/top", "t-shirt/top, long sleeves", "t-shirt/top, short sleeves"],
+    ],
+)
+def test_shortened_names_stay_different(names):
+    for length in (13, 16):
+        short = tell_apart(names, length)
+        assert len(set(short)) == len(names)
+        assert all(len(each) <= length for each in short)
+        assert all(each == name for each, name in zip(short, names, strict=True) if len(name) <= length)
+
+
+def test_sheet_names_folders_only_where_files_are_called_alike():
+    image, shares = Image.new("L", (8, 8)), np.array([0.9, 0.1])
+    alike, others = ["x/a/1.png", "x/b/1.png"], ["x/y/1.png", "x/y/2.png"]
+    for files, shown in ((alike, ["a/1.png", "b/1.png"]), (others, ["1.png", "2.png"])):
+        figure = draw_sheet(dict.fromkeys(files, (image, shares)), ["one", "two"], 2)
+        assert [axes.get_xlabel() for axes in figure.axes[:2]] == shown
 
 
 def test_names_of_own_classes_and_numbers_of_an_older_checkpoint(tmp_path, capsys):

@@ -24,14 +24,14 @@ LINES = (  # colour, marker and style of each way to build the network
 LOWEST, HIGHEST = 1e-20, 1e6  # drawn; float32 ends at 1e-45
 
 
-def draw_functions(x: Tensor, curves: dict[str, tuple[Tensor, Tensor]]) -> "Figure":
-    """A panel for each activation: its values and its slopes at x, (N,)."""
+def draw_functions(x: Tensor, curves: dict[str, tuple[Tensor, Tensor, float]]) -> "Figure":
+    """A panel for each activation: its values and its slopes at x, (N,), and the bound of its slopes anywhere."""
     figure, panels = _panels(list(curves), "x", "f(x), f'(x)")
-    for axes, (value, slope) in zip(panels, curves.values(), strict=True):
+    for axes, (value, slope, bound) in zip(panels, curves.values(), strict=True):
         axes.axhline(0, color="0.8", linewidth=0.8)
         axes.axvline(0, color="0.8", linewidth=0.8)
         lines = axes.plot(x, value, "-", x, slope, "--", linewidth=2)
-        axes.text(0.03, 0.97, f"f' ≤ {slope.max():.3g}", transform=axes.transAxes, va="top", color=COLOURS[1])
+        axes.text(0.03, 0.97, f"f' ≤ {bound:.3g}", transform=axes.transAxes, va="top", color=COLOURS[1])
         axes.set(ylim=(-2.1, 4.1), xlim=(x.min(), x.max()))
     figure.legend(handles=lines, labels=["f", "f'"], loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("Activation functions and their derivatives")

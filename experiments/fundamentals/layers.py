@@ -2,11 +2,18 @@
 
 from collections.abc import Sequence
 from math import prod
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from harness.drawing.figures import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DRAWN = 120  # layers in a figure at most
 
 
 class Layer(NamedTuple):
@@ -57,6 +64,47 @@ def counted_by_torch(net: nn.Module, input_shape: Sequence[int]) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         net.eval()(_one_image(net, input_shape))
     return counter.get_total_flops() // 2
+
+
+def print_layers(layers: Sequence[Layer]) -> None:
+    """A row for each layer, by the name that code has for it, and the totals."""
+    width = max(len(layer.name) for layer in layers) + 2
+    print(f"\n{'layer':<{width}}{'kind':<20}{'output':<16}{'parameters':>12}{'multiply-adds':>16}")
+    for name, kind, output, parameters, products in layers:
+        shape = " x ".join(map(str, output))
+        print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
+    parameters, products = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
+    print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
+
+
+def draw_layers(net: str, layers: Sequence[Layer]) -> "Figure":
+    """Bars for the layers that multiply, by the names and in the order of the table, from the top."""
+    drawn = _largest(layers)
+    figure, panels = new_figure(1, 2, size=(9, 1.6 + 0.15 * max(len(drawn), 12)), sharey=True)
+    places, size = range(len(drawn)), 9 if len(drawn) <= 20 else 7
+    for axes, (what, colour) in zip(panels, (("parameters", 0), ("multiply-adds", 1)), strict=True):
+        counts = [getattr(layer, what.replace("-", "_")) for layer in drawn]
+        bars = axes.barh(places, counts, color=COLOURS[colour])
+        axes.bar_label(bars, [f"{count:,}" for count in counts], padding=3, fontsize=size - 1)
+        axes.set(xlabel=what, xlim=(0, 1.28 * max(counts)))
+        axes.locator_params(axis="x", nbins=4)
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+    panels[0].set_yticks(places, [layer.name for layer in drawn], fontsize=size)
+    panels[0].set_ylim(len(drawn) - 0.3, -0.7)  # the first layer at the top, as in the table
+    of = f"the {len(drawn)} layers that multiply most" if len(drawn) == DRAWN else "the layers that multiply"
+    rest = 1 - sum(layer.parameters for layer in drawn) / sum(layer.parameters for layer in layers)
+    others = f"; others have {rest:.1%} of the parameters" if rest > 0 else ""
+    figure.suptitle(f"Where {net} keeps its parameters, and where it spends its time:\n{of}{others}", fontsize=11)
+    return figure
+
+
+def _largest(layers: Sequence[Layer]) -> list[Layer]:
+    """The layers that multiply, at most `DRAWN`, in their order."""
+    multiplying = [layer for layer in layers if layer.multiply_adds]
+    least = sorted(layer.multiply_adds for layer in multiplying)[-DRAWN:]
+    return [layer for layer in multiplying if layer.multiply_adds >= least[0]][:DRAWN]
 
 
 def _one_image(net: nn.Module, input_shape: Sequence[int]) -> Tensor:

@@ -23,10 +23,12 @@ DIFFERENCE = 1e-4  # of a weight, for central differences, which on a parabola a
 
 
 class Points(NamedTuple):
-    """x and y, (N,), float64, in the order of the file."""
+    """x and y, (N,), float64, in the order of the file, and what figures call them."""
 
     x: np.ndarray
     y: np.ndarray
+    x_name: str = "x"
+    y_name: str = "y"
 
     @property
     def z(self) -> np.ndarray:

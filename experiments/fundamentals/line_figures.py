@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.fundamentals.line_descent import Descent, Grid, Points, least_squares, losses_on_grid, smoothed
+from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 STYLES = ("-", "--", ":")  # of lines that colours tell apart already
 SMOOTHING = 0.9  # about 10 steps
 DRAWN = 4000  # points or steps at most; more would be indistinguishable
+NAME = 40  # characters of a column's name along an axis
 FLOOR = 1e-12  # of losses on a logarithmic axis, which reach 0 without noise
 
 
@@ -31,14 +33,17 @@ def draw_fit(points: Points, lines: dict[str, np.ndarray], truth: tuple[float, f
     )
     ends = np.array([points.x.min(), points.x.max()])
     best = points.lines(least_squares(points))
-    axes.plot(ends, best[0] * ends + best[1], color="0.8", linewidth=6, label=f"least squares: {_equation(best)}")
+    label = f"least squares: {_equation(points, best)}"
+    axes.plot(ends, best[0] * ends + best[1], color="0.8", linewidth=6, label=label)
     for (name, line), colour, style in zip(lines.items(), COLOURS, STYLES, strict=False):
-        label = f"{_words(name)}: {_equation(line)}"
+        label = f"{_words(name)}: {_equation(points, line)}"
         axes.plot(ends, line[0] * ends + line[1], color=colour, linestyle=style, linewidth=2, label=label)
     if truth:
-        axes.plot(ends, truth[0] * ends + truth[1], color="black", linewidth=0.8, label=f"truth: {_equation(truth)}")
-    axes.set(xlabel="x", ylabel="y", title="Points and fitted lines")
-    axes.legend(fontsize=9)
+        label = f"truth: {_equation(points, truth)}"
+        axes.plot(ends, truth[0] * ends + truth[1], color="black", linewidth=0.8, label=label)
+    axes.set(xlabel=shortened(points.x_name, NAME), ylabel=shortened(points.y_name, NAME))
+    axes.set_title("Points and fitted lines")
+    figure.legend(fontsize=9, loc="outside lower center", ncols=2)
     axes.grid(alpha=0.3)
     return figure
 
@@ -58,9 +63,9 @@ def draw_paths(points: Points, descents: dict[str, Descent]) -> "Figure":
             _contours(axes, points, best, reach)
             _path(axes, way, best)
         rows[0, column].set_title(f"{_words(name)}\n{len(way) - 1:,} steps", fontsize=11)
-        rows[1, column].set_xlabel("slope w")
+        rows[1, column].set_xlabel(_slope(points))
     for axes, what in zip(rows[:, 0], ("whole path", "near the minimum"), strict=True):
-        axes.set_ylabel(f"{what}\n{_height(points)}")
+        axes.set_ylabel(f"{what}\n{_intercept(points)}")
     rows[0, 0].legend(fontsize=8, loc="lower right")
     return figure
 
@@ -114,7 +119,7 @@ def draw_losses(points: Points, descents: dict[str, Descent]) -> "Figure":
 def draw_gradients(by_hand: np.ndarray, by_differences: np.ndarray) -> "Figure":
     """Both gradients, (S, 2), step by step, and how far apart they are."""
     figure, (values, gaps) = new_figure(1, 2, size=(9, 3.8))
-    for column, name in enumerate(("slope", "height")):
+    for column, name in enumerate(("slope", "intercept")):
         values.plot(by_hand[:, column], color=COLOURS[column], linestyle=STYLES[column], label=f"{name}, by hand")
         values.plot(
             by_differences[:, column], marker="os"[column], color=COLOURS[column], linestyle="none", fillstyle="none",
@@ -132,6 +137,8 @@ def draw_gradients(by_hand: np.ndarray, by_differences: np.ndarray) -> "Figure":
 
 def draw_search(points: Points, grids: list[Grid]) -> "Figure":
     """The loss of each line of the first grid, with the position of the next grid, and as a surface."""
+    from matplotlib.ticker import MaxNLocator
+
     figure, (plan, surface) = new_figure(1, 2, size=(10, 4.6))
     first, best = grids[0], _at_mean(points, grids[-1].best())
     slopes, heights = first.slopes / points.x.std(), first.heights
@@ -142,16 +149,25 @@ def draw_search(points: Points, grids: list[Grid]) -> "Figure":
     plan.plot(w[[0, 1, 1, 0, 0]], c[[0, 0, 1, 1, 0]], color=COLOURS[1], linewidth=2, label="the next, finer grid")
     plan.plot(*best, marker="*", color="white", markeredgecolor="black", markersize=9, linestyle="none", label="best")
     tried = sum(grid.losses.size for grid in grids)
-    plan.set(xlabel="slope w", ylabel=_height(points), title=f"{tried:,} lines tried on {len(grids)} grids; the first")
+    plan.set(
+        xlabel=_slope(points),
+        ylabel=_intercept(points),
+        title=f"{tried:,} lines tried on {len(grids)} grids; the first",
+    )
     plan.legend(fontsize=9, loc="lower left")
     figure.colorbar(mesh, ax=plan, label="mean squared error")
     place = surface.get_subplotspec()
     surface.remove()
     surface = figure.add_subplot(place, projection="3d")
     surface.plot_surface(*np.meshgrid(slopes, heights), first.losses, cmap="viridis_r", linewidth=0, alpha=0.95)
-    surface.set(xlabel="slope w", ylabel=_height(points), zlabel="mean squared error", title="the same as a surface")
+    surface.set(xlabel="slope", ylabel="intercept", zlabel="mean squared error", title="the same as a surface")
+    for axis in (plan.xaxis, surface.xaxis, surface.yaxis, surface.zaxis):
+        axis.set_major_locator(MaxNLocator(4))
+    surface.zaxis.set_major_formatter(lambda loss, _: f"{loss:.3g}")
+    surface.tick_params(labelsize=8)
+    surface.zaxis.labelpad = 10  # beside numbers such as 1.2e+09
     surface.view_init(elev=28, azim=-60)
-    surface.set_box_aspect(None, zoom=0.85)  # room for the labels
+    surface.set_box_aspect(None, zoom=0.82)  # room for the labels
     return figure
 
 
@@ -160,14 +176,21 @@ def _at_mean(points: Points, weights: np.ndarray) -> np.ndarray:
     return weights / np.array([points.x.std(), 1.0])
 
 
-def _height(points: Points) -> str:
+def _slope(points: Points) -> str:
+    named = (points.x_name, points.y_name) != ("x", "y")
+    return f"slope, {shortened(points.y_name)} per {shortened(points.x_name)}" if named else "slope w"
+
+
+def _intercept(points: Points) -> str:
+    """Descents know the line by its height at the mean of x, which is the intercept b where x is centred."""
     mean = points.x.mean()
     centred = abs(mean) < 1e-9 * points.x.std()
-    return "intercept b" if centred else f"height at x = {mean:.4g}"
+    return "intercept b" if centred else f"intercept at mean {shortened(points.x_name)}, {mean:.4g}"
 
 
-def _equation(line: np.ndarray | tuple[float, float]) -> str:
-    return f"y = {line[0]:.4g} x {'+' if line[1] >= 0 else '−'} {abs(line[1]):.4g}"  # noqa: RUF001  a minus sign
+def _equation(points: Points, line: np.ndarray | tuple[float, float]) -> str:
+    x, y, sign = shortened(points.x_name), shortened(points.y_name), "+" if line[1] >= 0 else "−"  # noqa: RUF001
+    return f"{y} = {line[0]:.4g} {x} {sign} {abs(line[1]):.4g}"
 
 
 def _words(name: str) -> str:

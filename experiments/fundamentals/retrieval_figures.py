@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 ON_MAP = 2000  # points that a picture of 800 pixels shows well
 NEIGHBOURS = 8
 PER_KIND = 4  # queries on the sheet of each kind: random ones, and the hardest
-MARKERS = "os^Dv"
+# Ten colours that the colour-blind tell apart: Petroff 2021, "Accessible color sequences for data visualization".
+PALETTE = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
+MARKERS = "os^vDP<X>*"
+IN_LEGEND = 20  # classes at most; the names of others stand among their points only
 
 
 class Embedded(NamedTuple):
@@ -34,13 +37,24 @@ class Embedded(NamedTuple):
 
 def draw_maps(embeddings: Mapping[str, Tensor], labels: Tensor, classes: Sequence[str]) -> "Figure":
     """A panel for each embedding, (N, D), by its title: as it is if D is 2, else its first two principal components."""
-    figure, panels = new_figure(1, len(embeddings), size=(3.2 * len(embeddings), 3.7), squeeze=False)
+    width = max(6.0, 3.2 * len(embeddings))  # room for the legend
+    figure, panels = new_figure(1, len(embeddings), size=(width, 4.2), squeeze=False)
     for axes, (title, embedding) in zip(panels[0], embeddings.items(), strict=True):
         points, names = _plane(embedding[:ON_MAP])
         _scatter(axes, points, labels[:ON_MAP].numpy(), classes)
         axes.set(title=title, xlabel=names[0], ylabel=names[1])
         axes.set_aspect("equal", adjustable="datalim")
+    if len(classes) <= IN_LEGEND:
+        columns = min(len(classes), int(11 * width / (4 + max(map(len, classes)))))  # of 11 letters an inch
+        handles, names = panels[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, markerscale=1.5, handletextpad=0.1)
     return figure
+
+
+def marks(number: int) -> dict[str, Any]:
+    """The colour and the marker of a class; the first hundred classes have marks of their own."""
+    colours, markers = len(PALETTE), len(MARKERS)
+    return {"color": PALETTE[number % colours], "marker": MARKERS[(number + number // colours) % markers]}
 
 
 def _plane(embedding: Tensor) -> tuple[np.ndarray, tuple[str, str]]:
@@ -62,9 +76,8 @@ def _scatter(axes: "Axes", points: np.ndarray, labels: np.ndarray, classes: Sequ
         its = points[labels == number]  # (n, 2)
         if not len(its):
             continue
-        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number // len(COLOURS) % len(MARKERS)]
-        axes.scatter(its[:, 0], its[:, 1], s=9, color=colour, marker=marker, alpha=0.6, linewidths=0)
-        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor=colour, alpha=0.85)
+        axes.scatter(its[:, 0], its[:, 1], s=14, alpha=0.85, linewidths=0, label=name, **marks(number))
+        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor=marks(number)["color"], alpha=0.85)
         axes.annotate(name, np.median(its, axis=0), ha="center", va="center", fontsize=9, bbox=box)
     axes.grid(alpha=0.3)
 

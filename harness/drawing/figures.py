@@ -58,30 +58,57 @@ def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter",
         write_summaries(writer, [summary], step)
 
 
+def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool, rows: str) -> "Figure":
+    """Predicted by true numbers, (N,), which are called `name`, with the diagonal and, in the title, the RMSE.
+
+    Args:
+        log: the numbers are positive, and errors are judged by their logarithms.
+        rows: what the numbers belong to, for the title.
+    """
+    errors = np.log(predicted / true) if log else predicted - true
+    figure = _scatter(true, predicted, _worst(errors), f"true {name}", f"predicted {name}")
+    (axes,) = figure.axes
+    for which in "xy" if log else "":
+        _logarithmic(axes, which)
+    ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+    axes.plot(ends, ends, color=COLOURS[2], linewidth=1, label=f"predicted = true {name}")
+    rmse, of_logs = _rms(predicted - true), f", of logarithms {_rms(errors):.4f}" if log else ""
+    number = f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}"
+    axes.set_title(f"RMSE {number}{of_logs}; {rows}", fontsize=10)
+    axes.legend()
+    return figure
+
+
 def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:
     """Writes predicted.png and residuals.png for positive numbers called `name`; returns the figures by name."""
-    residuals = np.log(predicted / true)
-    worst = np.argsort(abs(residuals))[-5:]
+    residuals, rows = np.log(predicted / true), f"{len(true):,} rows, none seen by its model"
+    label = f"log of predicted over true {name}"
     figures = {
-        "predicted": _scatter(true, predicted, worst, f"true {name}", f"predicted {name}"),
-        "residuals": _scatter(true, residuals, worst, f"true {name}", f"log of predicted over true {name}"),
+        "predicted": draw_predicted(true, predicted, name, log=True, rows=rows),
+        "residuals": _scatter(true, residuals, _worst(residuals), f"true {name}", label),
     }
-    (axes,) = figures["predicted"].axes
-    _logarithmic(axes, "y")
-    axes.plot([true.min(), true.max()], [true.min(), true.max()], color=COLOURS[2], linewidth=1)
     (axes,) = figures["residuals"].axes
+    _logarithmic(axes, "x")
     axes.axhline(0, color=COLOURS[2], linewidth=1)
+    axes.set_title(rows)
+    axes.legend()
     save_figures(figures, folder)
     return figures
+
+
+def _worst(errors: np.ndarray) -> np.ndarray:
+    return np.argsort(abs(errors))[-5:]
+
+
+def _rms(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(errors**2)))
 
 
 def _scatter(x: np.ndarray, y: np.ndarray, worst: np.ndarray, x_label: str, y_label: str) -> "Figure":
     figure, axes = new_figure(size=(6, 5))
     axes.scatter(x, y, s=6, alpha=0.5)
     axes.scatter(x[worst], y[worst], s=14, color=COLOURS[1], label=f"the {len(worst)} largest errors")
-    _logarithmic(axes, "x")
-    axes.set(xlabel=x_label, ylabel=y_label, title=f"{len(x):,} rows, none seen by its model")
-    axes.legend()
+    axes.set(xlabel=x_label, ylabel=y_label)
     axes.grid(alpha=0.3)
     return figure
 

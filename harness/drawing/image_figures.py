@@ -3,7 +3,7 @@
 One `imshow` of a mosaic takes a tenth of the time of that many axes. Images are floats in 0..1, (N, C, H, W).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,17 +33,20 @@ def mosaic(images: Tensor, columns: int, gap: int, below: int = 0, background: f
     return grid.reshape(count // columns * height, columns * width, channels).numpy()
 
 
-def _show(picture: np.ndarray, title: str, left: float = 0.05, **options: object) -> tuple["Figure", "Axes"]:
-    """A figure of the mosaic, 8 inches wide, with a share `left` for labels; placed by hand, which is faster."""
+def _show(
+    picture: np.ndarray, title: str, left: float = 0.05, above: float = 0.0, **options: object
+) -> tuple["Figure", "Axes"]:
+    """A figure of the mosaic, 8 inches wide, with inches for labels on its left and above; placed by hand: faster."""
     width = 8 - left - 0.05
     height = width * picture.shape[0] / picture.shape[1]
-    figure, axes = new_figure(size=(8, height + 0.4))
+    whole = height + above + 0.4
+    figure, axes = new_figure(size=(8, whole))
     figure.set_layout_engine("none")
-    axes.set_position((left / 8, 0.05 / (height + 0.4), width / 8, height / (height + 0.4)))
+    axes.set_position((left / 8, 0.05 / whole, width / 8, height / whole))
     axes.imshow(picture.squeeze(-1) if picture.shape[-1] == 1 else picture, interpolation="nearest", **options)
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=11, y=1 - 0.1 / (height + 0.4), va="top")
+    figure.suptitle(title, fontsize=11, y=1 - 0.1 / whole, va="top")
     return figure, axes
 
 
@@ -126,6 +129,21 @@ def draw_feature_maps(image: Tensor, maps: Sequence[tuple[str, Tensor]], label: 
     names = ["image", *(f"{shortened(name, 24)}\n{_size(channels)}" for name, channels in maps)]
     axes.set_yticks([row * (side + 5) + side / 2 for row in range(len(rows))], names, fontsize=8)
     axes.tick_params(length=0)
+    return figure
+
+
+def draw_rows(rows: Mapping[str, Tensor], headings: Sequence[str], title: str) -> "Figure":
+    """Images, (n, C, H, W), row by row with the row's name, and a heading above each of the n columns."""
+    columns, side = len(headings), max(next(iter(rows.values())).shape[-2:])
+    enlarged = max(1, round(64 / side))  # so that gaps are thin
+    images = torch.cat(list(rows.values()))
+    images = images.repeat_interleave(enlarged, 2).repeat_interleave(enlarged, 3)
+    height, width = images.shape[-2:]
+    gap = max(2, width // 16)
+    figure, axes = _show(mosaic(images, columns, gap).clip(0, 1), title, left=1.2, above=0.25, cmap="gray")
+    axes.set_yticks([row * (height + gap) + height / 2 for row in range(len(rows))], list(rows), fontsize=9)
+    axes.set_xticks([column * (width + gap) + width / 2 for column in range(columns)], headings, fontsize=9)
+    axes.tick_params(length=0, labeltop=True, labelbottom=False)
     return figure
 
 

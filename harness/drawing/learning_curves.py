@@ -1,7 +1,8 @@
 """Learning curves as a picture, from a run's event files, which also have the epochs before a resume."""
 
 import math
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -90,4 +91,17 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
     panels.flat[0].locator_params(axis="x", integer=True)
     for axes in panels.flat[count:]:
         axes.axis("off")
+    if note := note_on_accuracy(curves.metrics):
+        figure.supxlabel(textwrap.fill(note, int(16 * size[0])), fontsize=8)  # that many letters in an inch
     return {"learning_curves": figure}
+
+
+def note_on_accuracy(metrics: Mapping[str, Mapping[str, Curve]]) -> str:
+    """Why validation is more accurate than training at the end, where it is; else nothing."""
+    ends = {stage: curve.values[-1] for stage, curve in metrics.get("acc", {}).items() if curve.values}
+    if ends.get("val", 0) <= ends.get("train", 1):
+        return ""
+    return (
+        "Validation accuracy is above training accuracy because they are measured differently: training accuracy is the"
+        " mean over an epoch in which the network still improves, and with augmentation and dropout at work, if any."
+    )

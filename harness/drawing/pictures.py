@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.trainer_parts import callbacks_of, datamodule_of
@@ -22,15 +23,16 @@ from callbacks import Histograms
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
-from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability
-from harness.drawing.figures import publish
+from datamodules.table_data import TableData
+from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability, shortened
+from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
 from harness.drawing.layer_names import layer_names
 from harness.drawing.learning_curves import draw_learning_curves
 from harness.drawing.projector import add_to_projector
 from harness.drawing.weight_figures import draw_histograms
-from lit_modules import Classifier
+from lit_modules import Classifier, Regressor
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +59,8 @@ def draw_final(
     """Pictures of the whole run and of its best epoch, in the directory and the TensorBoard of the trainer's logger.
 
     Args:
-        logits: of the test set, (N, C), and labels: (N,); None where the task has no classes.
+        logits: of the test set, (N, C), and labels: (N,); in a regression, predicted and true numbers, (N,) each; None
+            where the task has neither.
         best: where on the x-axis of the curves the best epoch ended; None where none was chosen.
     """
     logger, step = trainer.logger, trainer.global_step
@@ -94,6 +97,8 @@ def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
     """The figures, by name, of the model's outputs for the loader's first samples."""
+    if isinstance(model, Regressor):
+        return {"predicted": _draw_numbers(trainer, logits, labels)}
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
@@ -116,6 +121,13 @@ def _draw(
         named = [(names[layer], channels) for layer, channels in maps]
         figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[int(labels[0])])
     return figures
+
+
+def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":
+    data, split = _data_of(trainer), "test" if trainer.state.fn == TrainerFn.TESTING else "validation"
+    assert isinstance(data, TableData)  # of rows with a number as target
+    rows, log = f"{len(true):,} {split} rows", data.log_target
+    return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, rows)
 
 
 def _data_of(trainer: Trainer) -> BatchModule:
@@ -154,7 +166,9 @@ def _add_curves_and_points(
     writer: "SummaryWriter",
     step: int,
 ) -> None:
-    """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images."""
+    """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images, if it has any."""
+    if isinstance(model, Regressor):
+        return
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)

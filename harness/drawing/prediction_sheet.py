@@ -1,7 +1,9 @@
 """A sheet of images with a network's predictions."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from os.path import commonpath
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 SHOWN = 48  # images on a sheet of 960 pixels
 COLUMNS = 8
 UNSURE = 0.6  # probabilities below this are marked
-NAME = 16  # characters that fit below an image
+NAME, LABEL = 16, 13  # characters that fit below an image, and above it
 
 
 def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str], total: int) -> "Figure":
@@ -28,12 +30,12 @@ def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: S
     """
     columns = min(COLUMNS, max(3, len(predicted)))  # a title needs its width
     rows = -(-len(predicted) // columns)
-    figure, grid = new_figure(rows, columns, size=(columns, 1.35 * rows + 0.45), squeeze=False)
-    cells = list(grid.flat)
-    for axes, (file, (image, shares)) in zip(cells, predicted.items(), strict=False):
+    figure, grid = new_figure(rows, columns, size=(columns, 1.5 * rows + 0.45), squeeze=False)
+    cells, labels, files = list(grid.flat), tell_apart(names, LABEL), tell_apart(_below_common_folder(predicted), NAME)
+    for axes, file, (image, shares) in zip(cells, files, predicted.values(), strict=False):
         best = int(np.argmax(shares))
-        _show(axes, image, f"{_short(names[best], 10)} {shares[best]:.0%}", shares[best] < UNSURE)
-        axes.set_xlabel(_short(Path(file).name, NAME), fontsize=5.5, labelpad=2, parse_math=False)
+        _show(axes, image, f"{labels[best]}\n{shares[best]:.0%}", shares[best] < UNSURE)
+        axes.set_xlabel(file, fontsize=5.5, labelpad=2, parse_math=False)
     for axes in cells[len(predicted) :]:
         axes.set_axis_off()
     of = f"{len(predicted)} of {total:,} images" if total > len(predicted) else "images"
@@ -49,5 +51,33 @@ def _show(axes: "Axes", image: Image.Image, title: str, unsure: bool) -> None:
     axes.spines[:].set(color=colour, linewidth=2 if unsure else 0.8, linestyle="--" if unsure else "-")
 
 
-def _short(name: str, length: int) -> str:
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+def _below_common_folder(files: Iterable[str]) -> list[str]:
+    """The files' names, with as much of their folders as tells files of one name apart."""
+    paths = [PurePath(file) for file in files]
+    if len({path.name for path in paths}) == len(paths):
+        return [path.name for path in paths]
+    shared = commonpath([path.parent for path in paths if path.is_absolute() == paths[0].is_absolute()])
+    return [str(path.relative_to(shared)) if path.is_relative_to(shared) else str(path) for path in paths]
+
+
+def tell_apart(names: Sequence[str], length: int) -> list[str]:
+    """Each name in at most `length` characters.
+
+    A longer one is cut in the middle, since both ends tell names apart; where several would then look alike, what
+    differs between them stays, with as much of the beginning as there is room for.
+    """
+    short = {name: _cut(name, length) for name in names}
+    for text, count in Counter(short.values()).items():
+        alike = [name for name in short if short[name] == text]
+        if count > 1 and length > 5:
+            pairs = enumerate(zip(*alike, strict=False))
+            differ = next((place for place, letters in pairs if len(set(letters)) > 1), min(map(len, alike)))
+            rests = tell_apart([name[differ:] for name in alike], length - length // 3 - 1)
+            beginning = f"{alike[0][: length // 3]}…"
+            short |= {name: beginning + rest for name, rest in zip(alike, rests, strict=True)}
+    return [short[name] for name in names]
+
+
+def _cut(name: str, length: int) -> str:
+    half = (length - 1) // 2
+    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[len(name) - half :]}"

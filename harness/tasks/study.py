@@ -54,10 +54,14 @@ class Study:
 
     Args:
         started: when the study started, by `time.perf_counter`, if it computed or checked something before; else now.
+        try_next: flags that show more, with the reason as a comment; printed at the end, as a command.
     """
 
-    def __init__(self, name: str, flags: StudyFlags, label: str, started: float | None = None) -> None:
+    def __init__(
+        self, name: str, flags: StudyFlags, label: str, started: float | None = None, try_next: str = ""
+    ) -> None:
         self.started = time.perf_counter() if started is None else started
+        self.name, self.try_next = name, try_next
         self.kept, self.command = kept_by(flags), flags.invocation.command
         self.run = new_run(name, flags.run_dir, label)
         write_config(self.run, self.kept)
@@ -78,4 +82,11 @@ class Study:
         for name, value in numbers.items():
             print(f"{name}: {value:.6g}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")
+        if self.try_next:
+            print_next(self.name, self.try_next)
         return metrics
+
+
+def print_next(script: str, flags: str) -> None:
+    """Ends a study with a command to try."""
+    print(f"\nto try next: python experiments/{script}.py {flags}")
