@@ -9,7 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from basics.errors import InputError
 from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
+from callbacks.schedules import Schedule, constant, schedule_called
 
+# Those that come with this project. The three here follow more than the progress of a run; they begin as constant.
+OF_MORE: dict[str, Schedule] = {"step": constant, "onecycle": constant, "plateau": constant}
 SCHEDULES = ("constant", "step", "linear", "cosine", "onecycle", "plateau")
 ONECYCLE_RISE = 0.3  # share of the run until the peak, as in torch's OneCycleLR
 ONECYCLE_START = 1 / 25  # of the peak, as there
@@ -23,10 +26,10 @@ class LRDecay(Callback):
     that Lightning steps instead loses a step at each resume with `plateau`.)
 
     Args:
-        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `linear`: down to 0 in a
-            straight line; `cosine`: down to 0 by half a cosine (Loshchilov and Hutter 2017); `onecycle`:
-            up to the initial value and then down to 0 (Smith and Topin 2018); `plateau`: times `gamma`
-            whenever the metric has not improved for more than `patience` validation rounds.
+        schedule: a function of `schedules/` by its name, such as `constant`, `linear` or `cosine`; `step`: times
+            `gamma` at each of the `milestones`; `onecycle`: up to the initial value and then down to 0 (Smith and Topin
+            2018); `plateau`: times `gamma` whenever the metric has not improved for more than `patience` validation
+            rounds.
         warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
@@ -46,8 +49,7 @@ class LRDecay(Callback):
         monitor: str = "val/loss",
         mode: str | None = None,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise InputError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
+        self.shape = schedule_called(schedule, OF_MORE)
         if warmup_epochs < 0:
             raise InputError(f"warmup_epochs {warmup_epochs}: must not be negative")
         if list(milestones) != sorted(milestones) or not all(0 < share < 1 for share in milestones):
@@ -64,14 +66,9 @@ class LRDecay(Callback):
         if self.schedule == "onecycle":
             return onecycle(step / total_steps, (warmup_steps / total_steps) or ONECYCLE_RISE)
         warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-        if self.schedule == "step":
-            return warmup * self.gamma ** sum(step >= share * total_steps for share in self.milestones)
+        passed = sum(step >= share * total_steps for share in self.milestones) if self.schedule == "step" else 0
         progress = max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps)
-        if self.schedule == "linear":
-            return warmup * (1 - progress)
-        if self.schedule == "cosine":
-            return warmup * 0.5 * (1 + math.cos(math.pi * progress))
-        return warmup * self.plateau_factor
+        return warmup * self.shape(progress) * self.gamma**passed * self.plateau_factor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for group in self._groups(trainer):
