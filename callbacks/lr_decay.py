@@ -21,6 +21,8 @@ ONECYCLE_START = 1 / 25  # of the peak, as there
 class LRDecay(Callback):
     """Sets every learning rate before each step to its initial value times a factor.
 
+    A module whose `configure_optimizers` brings a scheduler of its own keeps that, if the schedule here is `constant`.
+
     The factor follows from the number of the step, or for `plateau` from the validation metric, and
     the initial value is kept in the optimizer's param groups, so in checkpoints. (A torch scheduler
     that Lightning steps instead loses a step at each resume with `plateau`.)
@@ -60,6 +62,7 @@ class LRDecay(Callback):
         self.gamma, self.patience, self.monitor = gamma, patience, monitor
         self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
+        self.stands_aside = False  # where the module has a scheduler of its own
 
     def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:
         """The share of the initial learning rate at `step` of `total_steps`, the first being 0."""
@@ -71,17 +74,27 @@ class LRDecay(Callback):
         return warmup * self.shape(progress) * self.gamma**passed * self.plateau_factor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stands_aside = bool(trainer.lr_scheduler_configs)
+        if self.stands_aside:
+            if self.schedule != "constant" or self.warmup_epochs:
+                asked = f"lr_decay {self.schedule}, warmup_epochs {self.warmup_epochs:g}"
+                raise InputError(f"{asked}: configure_optimizers has a scheduler too; there can be one only")
+            return
         for group in self._groups(trainer):
             group.setdefault("initial_lr", group["lr"])
         self.total_steps = trainer.estimated_stepping_batches
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
             raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
-        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        self.warmup_steps = self.warmup_epochs * steps_per_epoch
+        self.warmup_steps = self.warmup_epochs * self._steps_per_epoch(trainer) if self.warmup_epochs else 0.0
         if self.warmup_steps >= self.total_steps:
             raise InputError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
         if trainer.is_global_zero and trainer.global_step:
             self._say_jump(trainer)
+
+    def _steps_per_epoch(self, trainer: Trainer) -> int:
+        if math.isinf(trainer.num_training_batches):
+            raise InputError(f"warmup_epochs {self.warmup_epochs:g}: the data do not say how long an epoch is")
+        return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
     def _say_jump(self, trainer: Trainer) -> None:
         """Says that a resumed run has another curve if it has more or fewer steps."""
@@ -95,6 +108,8 @@ class LRDecay(Callback):
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.stands_aside:
+            return
         factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)
         for group in self._groups(trainer):
             group["lr"] = group["initial_lr"] * factor

@@ -10,6 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
+from callbacks.step_curves import loss_of
+from callbacks.throughput import samples_in
+
 REDRAW_SECONDS = 0.5
 BAR_WIDTH = 24
 
@@ -18,8 +21,6 @@ class ProgressLine(ProgressBar):
     """Draws epoch, step, loss, samples per second and time left on a terminal, and a line per epoch anywhere.
 
     A validation within an epoch has a line of its own; an epoch's line shows validation figures only from its end.
-
-    A batch is a tuple whose last part has one entry per sample.
     """
 
     def __init__(self) -> None:
@@ -68,18 +69,18 @@ class ProgressLine(ProgressBar):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._epoch_samples += len(batch[-1])
+        self._epoch_samples += samples_in(batch)
         if self._draws and time.perf_counter() >= self._redraw_at:
             self._redraw_at = time.perf_counter() + REDRAW_SECONDS
-            self._draw(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches, batch_idx + 1)
+            self._draw(trainer, loss_of(outputs, trainer), batch_idx + 1)
 
-    def _draw(self, trainer: Trainer, loss: float, batches: int) -> None:
+    def _draw(self, trainer: Trainer, loss: float | None, batches: int) -> None:
         rate = self._epoch_samples * trainer.world_size / (time.perf_counter() - self._epoch_started)
-        filled = BAR_WIDTH * batches // int(self.total_train_batches)
+        filled = int(BAR_WIDTH * batches / self.total_train_batches)  # 0 of an epoch of unknown length
         bar = "=" * filled + " " * (BAR_WIDTH - filled)
         line = (
             f"{_epoch_of(trainer, trainer.current_epoch + 1)} [{bar}] {batches}/{self.total_train_batches}"
-            f"  loss {loss:.4f}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
+            f"{'' if loss is None else f'  loss {loss:.4f}'}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
         )
         width = shutil.get_terminal_size().columns - 1
         print(f"\r{line[:width]:<{width}}", end="", flush=True)

@@ -134,6 +134,9 @@ class FitFlags(TrainerFlags, Invoked):
         pictures: at the end, draw what was learnt and where it goes wrong, in figures/ and TensorBoard.
         pictures_every: also draw from validation data each time that many epochs have passed; 0 is off.
         histograms: log histograms of each layer's weights and gradients, every epoch.
+        callbacks: further callbacks, as import paths of their classes, such as lightning.pytorch.callbacks.Timer, with
+            commas between them and arguments in parentheses.
+        loggers: further loggers, in the same way, such as lightning.pytorch.loggers.CSVLogger.
         curves_by: x-axis of the curves in TensorBoard: step, or epoch, with one point per epoch.
         stall_timeout: seconds without a finished batch after which the run ends with an error; 0: never.
     """
@@ -165,6 +168,8 @@ class FitFlags(TrainerFlags, Invoked):
     pictures: bool = True
     pictures_every: int = 0
     histograms: bool = False
+    callbacks: str = ""
+    loggers: str = ""
     curves_by: str = "step"
     stall_timeout: float = 1800.0
 

@@ -52,10 +52,13 @@ def keep_freed_memory() -> None:
 
 
 class Extras(NamedTuple):
-    """What a script adds to a training from Python: its own callbacks and loggers, besides ours."""
+    """Callbacks and loggers, such as those that a script adds to ours."""
 
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+
+    def joined(self, others: "Extras") -> "Extras":
+        return Extras([*self.callbacks, *others.callbacks], [*self.loggers, *others.loggers])
 
 
 NO_EXTRAS = Extras()
@@ -76,7 +79,7 @@ def build_trainer(
     Args:
         run: directory for Lightning's own files, such as the weights during a range test.
         ours: the callbacks and loggers of this training.
-        theirs: the callbacks and loggers that a script adds.
+        theirs: the callbacks and loggers that a script or the command line adds.
         resumed: the checkpoint that training continues from, so that it need not be read again.
 
     Raises:
@@ -92,7 +95,6 @@ def build_trainer(
             max_epochs=max_epochs,
             callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs first: they may log what ours wait for
             logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
-            use_distributed_sampler=False,  # our loaders know their rank
             enable_model_summary=False,
             **chosen,
         )
