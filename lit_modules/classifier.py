@@ -113,6 +113,10 @@ class Classifier(Stages):
             return (precise(self.net(images)) + precise(self.net(images.flip(-1)))) / 2
         return precise(self.net(images))
 
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """Probabilities, (B, num_classes)."""
+        return outputs.softmax(1)
+
     def draw(self, batch: Batch) -> tuple[Tensor, ...]:
         """Training images and labels; after mixup or CutMix, also the share of each image's own label."""
         if not self.mixes:

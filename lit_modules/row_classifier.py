@@ -54,6 +54,10 @@ class RowClassifier(Stages):
         """Logarithms of the members' mean probabilities, (B, num_classes), of logits, (B, members, num_classes)."""
         return logits.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
 
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """Probabilities, (B, num_classes)."""
+        return outputs.exp()
+
     def learn(self, rows: Tensor, labels: Tensor) -> Learnt:
         logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
         each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)

@@ -128,8 +128,15 @@ class Stages(LightningModule, ABC):
         return self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
-        """The output of `forward` for a batch, with or without targets."""
-        return self(batch if isinstance(batch, Tensor) else batch[0])
+        """What is predicted for a batch, with or without targets: probabilities of classes, numbers, or embeddings.
+
+        Of the n processes of a `Trainer.predict` on our data, process r gets the samples r, r + n, r + 2n ...
+        """
+        return self.predicted(self(batch if isinstance(batch, Tensor) else batch[0]))
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The predictions that outputs of `forward` stand for."""
+        return outputs
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Lightning's, but the gradient of a step is the mean over its batches even if these are fewer than usual.

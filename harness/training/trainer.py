@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from basics.errors import InputError
 from basics.lightning_internals import copies_this_process, set_precision
+from callbacks import FirstStep, LRDecay
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import DurableCheckpointIO
 from harness.runs.checkpoints import Checkpoint
@@ -93,7 +94,7 @@ def build_trainer(
     try:
         trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs first: they may log what ours wait for
+            callbacks=_in_order(ours.callbacks, theirs.callbacks),
             logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
             enable_model_summary=False,
             **chosen,
@@ -110,6 +111,15 @@ def build_trainer(
     if type(plugin) is HalfPrecision:
         set_precision(trainer, _HalfInputs(plugin.precision))
     return trainer
+
+
+def _in_order(ours: Sequence[Callback], theirs: Sequence[Callback]) -> list[Callback]:
+    """Theirs come before most of ours, which may wait for what they log.
+
+    But they see the learning rate of the step that begins, and their first point is not lost.
+    """
+    first = [each for each in ours if isinstance(each, LRDecay | FirstStep)]
+    return [*first, *theirs, *(each for each in ours if each not in first)]
 
 
 def _asked(flags: TrainerFlags, *names: str) -> str:
