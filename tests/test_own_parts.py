@@ -103,7 +103,7 @@ def test_state_of_a_callback_continues_in_a_resumed_run(grown, tmp_path):
 
 @pytest.mark.parametrize("callbacks", [[], [LearningRateMonitor()], [Growing(), LearningRateMonitor()]])
 def test_run_is_not_resumed_with_other_callbacks_of_the_script(grown, tmp_path, callbacks):
-    with pytest.raises(InputError, match=r"callbacks of the script \[.*\]: .* was started with \['.*Growing'\]"):
+    with pytest.raises(InputError, match=r"callbacks of the script \[.*: .* was started with \['.*Growing'\]"):
         train(tmp_path, *callbacks, resume=str(grown))
 
 
