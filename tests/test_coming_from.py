@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,17 @@ COMMANDS = re.findall(r"`((?:python|torchrun --\w+ \d+) experiments/\w+\.py[^`]*
 (SCRIPT,) = re.findall(r"^```python\n# line.py\n(.*?)^```", PAGE, re.M | re.S)
 
 
+@cache
+def parser_of(script):
+    return make_parser(importlib.import_module(f"experiments.{script}").main)
+
+
 def parsed(words):
     """The flags that a script, named by the first word, makes of the others."""
     path, *args = words
-    main = importlib.import_module(f"experiments.{Path(path).stem}").main
     if any(arg.endswith(".py") for arg in args):  # a tool that runs another script
         args = join_vary(split_command(args, OWN))
-    return make_parser(main).parse_args([arg for arg in args if arg != "--print_config"])
+    return parser_of(Path(path).stem).parse_args([arg for arg in args if arg != "--print_config"])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,7 +63,7 @@ def test_command_has_flags_that_its_script_knows(command):
 
 def test_what_is_set_here_is_no_flag():
     names = re.search(r"are not flags: (.*?)\.\n", PAGE, re.S)[1]
-    known = vars(make_parser(importlib.import_module("experiments.mnist").main).get_defaults())
+    known = vars(parser_of("mnist").get_defaults())
     for name in re.findall(r"`(\w+)`", names):
         assert name not in known, name
 

@@ -111,7 +111,7 @@ class FitFlags(TrainerFlags, Invoked):
         run_dir: folder that holds all runs.
         resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
         doctor: look for faults in data, network and learning rate instead of training (see doctor.py).
-        lr_decay: constant, step, linear, cosine, onecycle or plateau.
+        lr_decay: constant, step, linear, cosine, onecycle, plateau, or another of callbacks/schedules.
         warmup_epochs: epochs, or part of one, in which the learning rate rises; for onecycle, its own rise.
         lr_milestones: points at which `step` decays, as shares of the run.
         lr_gamma: factor by which `step` and `plateau` decay.
