@@ -64,7 +64,7 @@ class ProgressLine(ProgressBar):
         self._validated = trainer.is_last_batch
         if not self._validated and self.enabled:
             place = f"{_epoch_of(trainer, trainer.current_epoch + 1)}, step {trainer.global_step:,}"
-            self._print(f"{place}  {_metrics(trainer, 'val/')}")
+            self._print(f"{place}  {_metrics(trainer, 'val')}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -96,7 +96,7 @@ class ProgressLine(ProgressBar):
     def _print_epoch(self, trainer: Trainer, epochs_done: int) -> None:
         if not self.enabled or not epochs_done or trainer.global_step == self._first_step:
             return
-        metrics = _metrics(trainer, "train/", *["val/"] * self._validated)
+        metrics = _metrics(trainer, "train", *["val"] * self._validated)
         self._validated = False
         self._print(f"{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}")
 
@@ -106,9 +106,10 @@ class ProgressLine(ProgressBar):
 
 
 def _metrics(trainer: Trainer, *stages: str) -> str:
-    """The latest metrics of these stages, without times."""
+    """The latest metrics of these stages, such as val/loss, or val_loss as others write it; without times."""
     metrics = trainer.callback_metrics
-    names = sorted(name for name in metrics if name.startswith(stages) and "second" not in name)
+    known = tuple(stage + mark for stage in stages for mark in "/_")
+    names = sorted(name for name in metrics if name.startswith(known) and "second" not in name)
     return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
 
 
