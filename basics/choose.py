@@ -9,8 +9,11 @@ from basics.errors import InputError
 T = TypeVar("T")
 
 
-def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
+def choose(kind: str, name: str, options: Mapping[str, T], flag: str = "") -> T:
     """Returns `options[name]`.
+
+    Args:
+        flag: what the name was given to, if that is called otherwise than what it names.
 
     Raises:
         InputError: there is no such name; the message gives the nearest one, and lists all.
@@ -19,4 +22,4 @@ def choose(kind: str, name: str, options: Mapping[str, T]) -> T:
         return options[name]
     nearest = get_close_matches(name, options, n=1, cutoff=0)
     hint = f"did you mean {nearest[0]}? " if nearest else ""
-    raise InputError(f"{kind} {name!r}: no such {kind}; {hint}There are {', '.join(sorted(options))}")
+    raise InputError(f"{flag or kind} {name!r}: no such {kind}; {hint}There are {', '.join(sorted(options))}")

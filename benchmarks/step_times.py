@@ -23,7 +23,6 @@ from datamodules import ImageData
 from datamodules.arrays import ImageArrays
 from harness.tasks.launch import fit_and_test
 from harness.training.flags import FitFlags
-from harness.training.trainer import Extras
 from lit_modules import Classifier
 
 IMAGES = 2048  # number of different images; an epoch repeats them
@@ -140,7 +139,7 @@ def of_ours(case: Case, data: ImageData, window: Window, accelerator: str, **fla
     flags = {**BARE_RUN, "precision": case.precision, "accelerator": accelerator, **flags}
     flags |= {"max_epochs": 1, "channels_last": shape[0] > 1}
     with passing_run() as runs:
-        fit_and_test("steps", model, data, FitFlags(run_dir=runs, **flags), Extras([clock]))
+        fit_and_test("steps", model, data, FitFlags(run_dir=runs, **flags), [clock])
     return clock.ticks.milliseconds(window)
 
 

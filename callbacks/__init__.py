@@ -10,7 +10,7 @@ from callbacks.gradient_norms import GradientNorms
 from callbacks.histograms import Histograms
 from callbacks.interruption import Interruption
 from callbacks.lr_decay import LRDecay
-from callbacks.monitor import MonitorCheck, monitor_mode
+from callbacks.monitor import MonitorCheck, metrics_of, monitor_mode
 from callbacks.predictions import Predictions, TestOutputs
 from callbacks.progress import ProgressLine
 from callbacks.step_curves import StepCurves
@@ -33,6 +33,7 @@ __all__ = [
     "StepCurves",
     "TestOutputs",
     "Throughput",
+    "metrics_of",
     "monitor_mode",
     "weight_averaging",
 ]

@@ -9,7 +9,10 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from basics.errors import InputError
 from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
+from callbacks.schedules import Schedule, constant, schedule_called
 
+# Those that come with this project. The three here follow more than the progress of a run; they begin as constant.
+OF_MORE: dict[str, Schedule] = {"step": constant, "onecycle": constant, "plateau": constant}
 SCHEDULES = ("constant", "step", "linear", "cosine", "onecycle", "plateau")
 ONECYCLE_RISE = 0.3  # share of the run until the peak, as in torch's OneCycleLR
 ONECYCLE_START = 1 / 25  # of the peak, as there
@@ -18,15 +21,17 @@ ONECYCLE_START = 1 / 25  # of the peak, as there
 class LRDecay(Callback):
     """Sets every learning rate before each step to its initial value times a factor.
 
+    A module whose `configure_optimizers` brings a scheduler of its own keeps that, if the schedule here is `constant`.
+
     The factor follows from the number of the step, or for `plateau` from the validation metric, and
     the initial value is kept in the optimizer's param groups, so in checkpoints. (A torch scheduler
     that Lightning steps instead loses a step at each resume with `plateau`.)
 
     Args:
-        schedule: `constant`; `step`: times `gamma` at each of the `milestones`; `linear`: down to 0 in a
-            straight line; `cosine`: down to 0 by half a cosine (Loshchilov and Hutter 2017); `onecycle`:
-            up to the initial value and then down to 0 (Smith and Topin 2018); `plateau`: times `gamma`
-            whenever the metric has not improved for more than `patience` validation rounds.
+        schedule: a function of `schedules/` by its name, such as `constant`, `linear` or `cosine`; `step`: times
+            `gamma` at each of the `milestones`; `onecycle`: up to the initial value and then down to 0 (Smith and Topin
+            2018); `plateau`: times `gamma` whenever the metric has not improved for more than `patience` validation
+            rounds.
         warmup_epochs: epochs, or a part of one, of linear rise from 0; for onecycle, of its own rise.
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
@@ -46,8 +51,7 @@ class LRDecay(Callback):
         monitor: str = "val/loss",
         mode: str | None = None,
     ) -> None:
-        if schedule not in SCHEDULES:
-            raise InputError(f"lr_decay {schedule!r}: no such schedule; there are {', '.join(SCHEDULES)}")
+        self.shape = schedule_called(schedule, OF_MORE)
         if warmup_epochs < 0:
             raise InputError(f"warmup_epochs {warmup_epochs}: must not be negative")
         if list(milestones) != sorted(milestones) or not all(0 < share < 1 for share in milestones):
@@ -58,33 +62,39 @@ class LRDecay(Callback):
         self.gamma, self.patience, self.monitor = gamma, patience, monitor
         self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
+        self.stands_aside = False  # where the module has a scheduler of its own
 
     def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:
         """The share of the initial learning rate at `step` of `total_steps`, the first being 0."""
         if self.schedule == "onecycle":
             return onecycle(step / total_steps, (warmup_steps / total_steps) or ONECYCLE_RISE)
         warmup = min(1.0, (step + 1) / warmup_steps) if warmup_steps else 1.0
-        if self.schedule == "step":
-            return warmup * self.gamma ** sum(step >= share * total_steps for share in self.milestones)
+        passed = sum(step >= share * total_steps for share in self.milestones) if self.schedule == "step" else 0
         progress = max(0.0, step - warmup_steps) / max(1.0, total_steps - warmup_steps)
-        if self.schedule == "linear":
-            return warmup * (1 - progress)
-        if self.schedule == "cosine":
-            return warmup * 0.5 * (1 + math.cos(math.pi * progress))
-        return warmup * self.plateau_factor
+        return warmup * self.shape(progress) * self.gamma**passed * self.plateau_factor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.stands_aside = bool(trainer.lr_scheduler_configs)
+        if self.stands_aside:
+            if self.schedule != "constant" or self.warmup_epochs:
+                asked = f"lr_decay {self.schedule}, warmup_epochs {self.warmup_epochs:g}"
+                raise InputError(f"{asked}: configure_optimizers has a scheduler too; there can be one only")
+            return
         for group in self._groups(trainer):
             group.setdefault("initial_lr", group["lr"])
         self.total_steps = trainer.estimated_stepping_batches
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
             raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
-        steps_per_epoch = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
-        self.warmup_steps = self.warmup_epochs * steps_per_epoch
+        self.warmup_steps = self.warmup_epochs * self._steps_per_epoch(trainer) if self.warmup_epochs else 0.0
         if self.warmup_steps >= self.total_steps:
             raise InputError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
         if trainer.is_global_zero and trainer.global_step:
             self._say_jump(trainer)
+
+    def _steps_per_epoch(self, trainer: Trainer) -> int:
+        if math.isinf(trainer.num_training_batches):
+            raise InputError(f"warmup_epochs {self.warmup_epochs:g}: the data do not say how long an epoch is")
+        return math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
 
     def _say_jump(self, trainer: Trainer) -> None:
         """Says that a resumed run has another curve if it has more or fewer steps."""
@@ -98,6 +108,8 @@ class LRDecay(Callback):
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.stands_aside:
+            return
         factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)
         for group in self._groups(trainer):
             group["lr"] = group["initial_lr"] * factor

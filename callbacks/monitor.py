@@ -21,6 +21,12 @@ def monitor_mode(monitor: str, mode: str | None = None) -> str:
     return known
 
 
+def metrics_of(module: LightningModule) -> tuple[str, ...]:
+    """The names of what each stage logs, from a module that says so, as ours do; empty for others."""
+    names = getattr(module, "metrics", ())  # many modules keep objects of torchmetrics there
+    return names if isinstance(names, tuple) and all(isinstance(name, str) for name in names) else ()
+
+
 class MonitorCheck(Callback):
     """Stops before the first step if the monitored metric is not among those that validation logs.
 
@@ -38,7 +44,7 @@ class MonitorCheck(Callback):
         self._check(trainer, sorted(trainer.callback_metrics))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if names := getattr(pl_module, "metrics", ()):
+        if names := metrics_of(pl_module):
             self._check(trainer, sorted(f"val/{name}" for name in names))
 
     def _check(self, trainer: Trainer, logged: list[str]) -> None:

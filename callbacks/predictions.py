@@ -21,8 +21,11 @@ class _Outputs(Callback):
         self.seen: list[tuple[Tensor, Tensor]] = []  # this rank's part of the current evaluation
 
     def _keep(self, outputs: Any, batch: Any) -> None:
-        if outputs is not None:
-            self.seen.append((outputs, batch[-1]))
+        labels = batch[-1] if isinstance(batch, tuple | list) else None
+        if not isinstance(outputs, Tensor) or not isinstance(labels, Tensor):
+            return  # other modules return dicts, or nothing
+        if outputs.ndim and outputs.shape[:1] == labels.shape[:1]:  # and not a loss
+            self.seen.append((outputs, labels))
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> tuple[Tensor, Tensor] | None:
         """All ranks' outputs and labels, on the CPU and in the order of the data; None where steps return None."""

@@ -10,6 +10,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
+from callbacks.step_curves import loss_of
+from callbacks.throughput import samples_in
+
 REDRAW_SECONDS = 0.5
 BAR_WIDTH = 24
 
@@ -18,8 +21,6 @@ class ProgressLine(ProgressBar):
     """Draws epoch, step, loss, samples per second and time left on a terminal, and a line per epoch anywhere.
 
     A validation within an epoch has a line of its own; an epoch's line shows validation figures only from its end.
-
-    A batch is a tuple whose last part has one entry per sample.
     """
 
     def __init__(self) -> None:
@@ -63,23 +64,23 @@ class ProgressLine(ProgressBar):
         self._validated = trainer.is_last_batch
         if not self._validated and self.enabled:
             place = f"{_epoch_of(trainer, trainer.current_epoch + 1)}, step {trainer.global_step:,}"
-            self._print(f"{place}  {_metrics(trainer, 'val/')}")
+            self._print(f"{place}  {_metrics(trainer, 'val')}")
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._epoch_samples += len(batch[-1])
+        self._epoch_samples += samples_in(batch)
         if self._draws and time.perf_counter() >= self._redraw_at:
             self._redraw_at = time.perf_counter() + REDRAW_SECONDS
-            self._draw(trainer, float(outputs["loss"]) * trainer.accumulate_grad_batches, batch_idx + 1)
+            self._draw(trainer, loss_of(outputs, trainer), batch_idx + 1)
 
-    def _draw(self, trainer: Trainer, loss: float, batches: int) -> None:
+    def _draw(self, trainer: Trainer, loss: float | None, batches: int) -> None:
         rate = self._epoch_samples * trainer.world_size / (time.perf_counter() - self._epoch_started)
-        filled = BAR_WIDTH * batches // int(self.total_train_batches)
+        filled = int(BAR_WIDTH * batches / self.total_train_batches)  # 0 of an epoch of unknown length
         bar = "=" * filled + " " * (BAR_WIDTH - filled)
         line = (
             f"{_epoch_of(trainer, trainer.current_epoch + 1)} [{bar}] {batches}/{self.total_train_batches}"
-            f"  loss {loss:.4f}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
+            f"{'' if loss is None else f'  loss {loss:.4f}'}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
         )
         width = shutil.get_terminal_size().columns - 1
         print(f"\r{line[:width]:<{width}}", end="", flush=True)
@@ -95,7 +96,7 @@ class ProgressLine(ProgressBar):
     def _print_epoch(self, trainer: Trainer, epochs_done: int) -> None:
         if not self.enabled or not epochs_done or trainer.global_step == self._first_step:
             return
-        metrics = _metrics(trainer, "train/", *["val/"] * self._validated)
+        metrics = _metrics(trainer, "train", *["val"] * self._validated)
         self._validated = False
         self._print(f"{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}")
 
@@ -105,9 +106,10 @@ class ProgressLine(ProgressBar):
 
 
 def _metrics(trainer: Trainer, *stages: str) -> str:
-    """The latest metrics of these stages, without times."""
+    """The latest metrics of these stages, such as val/loss, or val_loss as others write it; without times."""
     metrics = trainer.callback_metrics
-    names = sorted(name for name in metrics if name.startswith(stages) and "second" not in name)
+    known = tuple(stage + mark for stage in stages for mark in "/_")
+    names = sorted(name for name in metrics if name.startswith(known) and "second" not in name)
     return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
 
 

@@ -1,11 +1,19 @@
 """Curves by step between the epochs' means: the loss of single batches and the learning rate."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from basics.trainer_parts import steps_between_logs
+
+
+def loss_of(outputs: Any, trainer: Trainer) -> float | None:
+    """The loss of a training step; None if the step returned none, as one that steps its optimizers itself may."""
+    if not isinstance(outputs, Mapping) or "loss" not in outputs:
+        return None
+    return float(outputs["loss"]) * trainer.accumulate_grad_batches  # by which Lightning has divided it
 
 
 class StepCurves(Callback):
@@ -36,9 +44,10 @@ class StepCurves(Callback):
         if interval and step % interval == 0 and step != self._logged:
             self._logged = step
             rate = trainer.optimizers[0].param_groups[-1]["lr"]  # if there are several groups, the head's
-            loss = float(outputs["loss"]) * trainer.accumulate_grad_batches  # Lightning has divided it
+            loss = loss_of(outputs, trainer)
+            metrics = {"step/lr": rate} | ({} if loss is None else {"step/loss": loss})
             for logger in trainer.loggers:
-                logger.log_metrics({"step/loss": loss, "step/lr": rate}, step=step - 1)
+                logger.log_metrics(metrics, step=step - 1)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:

@@ -5,12 +5,15 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.data import extract_batch_size
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 
 
 class Throughput(Callback):
     """Logs `train/samples_per_second`, over all devices, and `train/seconds`, for each epoch without its validation.
 
-    A batch is a tuple whose last part has one entry per sample. Totals continue across a resume.
+    Totals continue across a resume.
 
     Attributes:
         run_seconds: time from the start of training to its end, with validation and checkpoints.
@@ -40,7 +43,7 @@ class Throughput(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._epoch_samples += len(batch[-1]) * trainer.world_size
+        self._epoch_samples += samples_in(batch) * trainer.world_size
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._in_epoch:
@@ -74,6 +77,16 @@ class Throughput(Callback):
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         vars(self).update(state)
+
+
+def samples_in(batch: Any) -> int:
+    """How many samples a batch has: as the last part of a tuple says, or as Lightning finds; 0 if that is unclear."""
+    if isinstance(batch, tuple | list) and isinstance(batch[-1], Tensor) and batch[-1].ndim:
+        return len(batch[-1])
+    try:
+        return extract_batch_size(batch)
+    except MisconfigurationException:
+        return 0
 
 
 def _now(trainer: Trainer) -> float:

@@ -31,6 +31,7 @@ class ClassifierOptions(OptimizerOptions):
         test_flip: in evaluation, average the network's outputs for each image and its mirror image.
         backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
         freeze_epochs: epochs at the start in which only the head learns.
+        metrics: further metrics of validation and test, such as macro_f1,top5_acc (lit_modules/metrics).
 
     Raises:
         InputError: a number is out of its range.
@@ -43,6 +44,7 @@ class ClassifierOptions(OptimizerOptions):
     test_flip: bool = False
     backbone_lr: float | None = None
     freeze_epochs: int = 0
+    metrics: str = ""
 
     def __post_init__(self) -> None:
         if not 0 <= self.label_smoothing <= 1:
@@ -99,6 +101,7 @@ class Classifier(Stages):
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
         self.frozen = False  # whether only the head learns now
+        self._measure_also(chosen.metrics, num_classes)
         self.configure_optimizers()  # refuses a wrong option now
         if chosen.freeze_epochs:
             head_of(self.net)  # the same
@@ -109,6 +112,10 @@ class Classifier(Stages):
         if self.test_flip and not self.training:
             return (precise(self.net(images)) + precise(self.net(images.flip(-1)))) / 2
         return precise(self.net(images))
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """Probabilities, (B, num_classes)."""
+        return outputs.softmax(1)
 
     def draw(self, batch: Batch) -> tuple[Tensor, ...]:
         """Training images and labels; after mixup or CutMix, also the share of each image's own label."""
@@ -137,7 +144,7 @@ class Classifier(Stages):
         logits = self(images)
         # The sum, unlike the mean, is right for an empty batch, which a rank may get at the end.
         loss = F.cross_entropy(logits, labels, reduction="sum")
-        self.means[stage].add(len(labels), loss=loss, acc=num_correct(logits, labels))
+        self._count(stage, logits, labels, loss=loss, acc=num_correct(logits, labels))
         return logits
 
     # A resume within an epoch starts training without the start of an epoch.

@@ -19,10 +19,15 @@ LOSSES = ("mse", "huber")
 
 @dataclass(frozen=True, kw_only=True)
 class RowOptions(OptimizerOptions):
-    """The optimizer of a network for tables."""
+    """The optimizer of a network for tables, and what is measured.
+
+    Args:
+        metrics: further metrics of validation and test, such as macro_f1 (lit_modules/metrics).
+    """
 
     lr: float = 0.001
     optimizer: str = "adamw"
+    metrics: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,10 +89,12 @@ class Regressor(Stages):
         super().__init__()
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
-        self.hparams.update(asdict(RegressorOptions(**options)))  # those that have their defaults too
+        chosen = RegressorOptions(**options)
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.metrics = ("loss", "log_rmse", "rmse", "mae", "r2") if log_target else ("loss", "rmse", "mae", "r2")
         self.net = build_net(net, input_shape, 1, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
+        self._measure_also(chosen.metrics, 1)
         self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -120,8 +127,9 @@ class Regressor(Stages):
         rows, targets = batch
         outputs = precise(member_outputs(self.net, rows)).mean(1).squeeze(1)  # (B,)
         loss = self._loss(outputs, self._scale(targets), reduction="sum")
-        self.means[stage].add(len(targets), **self._sums(outputs, targets, loss))
-        return self._unscale(outputs.to(widest(outputs.device)))  # (B,)
+        predicted = self._unscale(outputs.to(widest(outputs.device)))  # (B,)
+        self._count(stage, predicted, targets, **self._sums(outputs, targets, loss))
+        return predicted
 
     def _sums(self, outputs: Tensor, targets: Tensor, loss: Tensor) -> dict[str, Tensor]:
         """The sums from which `summarise` makes metrics; targets are relative to their training mean, for precision."""

@@ -38,9 +38,11 @@ class RowClassifier(Stages):
         super().__init__()
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
-        self.hparams.update(asdict(RowOptions(**options)))  # those that have their defaults too
+        chosen = RowOptions(**options)
+        self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
+        self._measure_also(chosen.metrics, num_classes)
         self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -51,6 +53,10 @@ class RowClassifier(Stages):
     def _averaged(logits: Tensor) -> Tensor:
         """Logarithms of the members' mean probabilities, (B, num_classes), of logits, (B, members, num_classes)."""
         return logits.log_softmax(2).logsumexp(1) - math.log(logits.shape[1])
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """Probabilities, (B, num_classes)."""
+        return outputs.exp()
 
     def learn(self, rows: Tensor, labels: Tensor) -> Learnt:
         logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
@@ -63,5 +69,5 @@ class RowClassifier(Stages):
         rows, labels = batch
         logs = self(rows)
         loss = F.nll_loss(logs, labels, reduction="sum")
-        self.means[stage].add(len(labels), loss=loss, acc=(logs.argmax(1) == labels).sum())
+        self._count(stage, logs, labels, loss=loss, acc=(logs.argmax(1) == labels).sum())
         return logs

@@ -14,9 +14,11 @@ from basics.errors import InputError, reading
 from basics.lightning_internals import batch_in_epoch
 from lit_modules.heads import hidden_matrices
 from lit_modules.means import Means
+from lit_modules.metrics import build_metrics, read
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
 
 if TYPE_CHECKING:
+    from torchmetrics import Metric
     from typing_extensions import Self  # typing has it from Python 3.11 on
 
 Batch = tuple[Tensor, Tensor]
@@ -43,6 +45,7 @@ class Stages(LightningModule, ABC):
         super().__init__()
         self.means = {stage: Means() for stage in ("train", "val", "test")}
         self.captured: Callable[..., Learnt] | None = None
+        self.further: dict[str, dict[str, Metric]] = {}  # those of `--metrics`, of "val" and "test"
 
     def __setattr__(self, name: str, value: Any) -> None:
         # Lightning assigns the current hook's name some forty times a step, and nn.Module looks for parameters and
@@ -76,6 +79,17 @@ class Stages(LightningModule, ABC):
         It must use tensors only, and not look at their values: its operations are recorded once and replayed for other
         batches of the same shape (see callbacks/captured_step.py).
         """
+
+    def _measure_also(self, names: str, num_outputs: int) -> None:
+        """Adds metrics of `lit_modules.metrics`, separated by commas, to those of validation and test."""
+        self.further = {stage: build_metrics(names, num_outputs) for stage in ("val", "test")}
+        self.metrics = (*self.metrics, *self.further["val"])
+
+    def _count(self, stage: str, outputs: Tensor, targets: Tensor, **sums: Tensor) -> None:
+        """Adds a batch's sums to `means[stage]`, and shows its outputs to the further metrics."""
+        self.means[stage].add(len(targets), **sums)
+        for metric in self.further.get(stage, {}).values() if len(targets) else ():
+            metric.to(targets.device).update(outputs, targets)
 
     @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> Tensor | None:
@@ -114,8 +128,15 @@ class Stages(LightningModule, ABC):
         return self._evaluate("test", batch)
 
     def predict_step(self, batch: Batch | Tensor, batch_idx: int) -> Tensor:
-        """The output of `forward` for a batch, with or without targets."""
-        return self(batch if isinstance(batch, Tensor) else batch[0])
+        """What is predicted for a batch, with or without targets: probabilities of classes, numbers, or embeddings.
+
+        Of the n processes of a `Trainer.predict` on our data, process r gets the samples r, r + n, r + 2n ...
+        """
+        return self.predicted(self(batch if isinstance(batch, Tensor) else batch[0]))
+
+    def predicted(self, outputs: Tensor) -> Tensor:
+        """The predictions that outputs of `forward` stand for."""
+        return outputs
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Lightning's, but the gradient of a step is the mean over its batches even if these are fewer than usual.
@@ -148,7 +169,8 @@ class Stages(LightningModule, ABC):
 
     def _log_means(self, stage: str) -> int:
         means, count = self.means[stage].compute(self._sum_over_ranks)
-        self.log_dict({f"{stage}/{name}": value for name, value in self.summarise(means).items()})
+        metrics = self.summarise(means) | {name: read(name, its) for name, its in self.further.get(stage, {}).items()}
+        self.log_dict({f"{stage}/{name}": value for name, value in metrics.items()})
         return count
 
     def _sum_over_ranks(self, total: Tensor) -> Tensor:

@@ -111,6 +111,7 @@ def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> Argume
         _add_fields(parser, parameter.annotation)
         if parameter.default is not parameter.empty:
             parser.set_defaults(values(parameter.default))
+    parser.add_argument("--own_callbacks", type=list[str], default=[], help=SUPPRESS)  # the script's; in config.yaml
     parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # kept in config.yaml
     allow_bare_flags(parser)
     return parser

@@ -45,7 +45,9 @@ def read_curves(run: Path) -> Curves | None:
         return None
     first = events.Scalars("train/seconds")[0]  # at the end of an epoch, like the other means
     epoch_at = {event.step: event.value + 1 for event in events.Scalars("epoch")}  # Lightning counts from 0
-    steps_per_epoch = (first.step + 1) / epoch_at[first.step]  # the step of a mean is that of the epoch's last step
+    steps_per_epoch = (first.step + 1) / epoch_at.get(
+        first.step, 1
+    )  # the step of a mean is that of the epoch's last step
 
     def curve(tag: str, steps_done: int) -> Curve:
         points = [((event.step + steps_done) / steps_per_epoch, event.value) for event in events.Scalars(tag)]
@@ -55,7 +57,7 @@ def read_curves(run: Path) -> Curves | None:
     metrics: dict[str, dict[str, Curve]] = {}
     for stage in STAGES:
         for tag in tags:
-            metric = tag.removeprefix(f"{stage}/")
+            metric = tag.removeprefix(f"{stage}/").removeprefix(f"{stage}_")  # others' modules often log val_loss
             if metric != tag and metric not in NOT_METRICS:
                 metrics.setdefault(metric, {})[stage] = curve(tag, steps_done=1)
     rate = curve("step/lr", steps_done=0) if "step/lr" in tags else Curve((), ())
@@ -65,7 +67,7 @@ def read_curves(run: Path) -> Curves | None:
 def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"]:
     """A figure by its name, a panel for each metric, with a line at the best epoch; none if no epoch ended."""
     curves = read_curves(run)
-    if not curves:
+    if not curves or not curves.metrics:
         return {}
     count = len(curves.metrics) + (len(curves.rate.epochs) > 1)  # short runs log it once or never
     columns = min(3, count)

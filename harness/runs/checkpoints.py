@@ -64,6 +64,8 @@ def read_checkpoint(path: Path, mmap: bool = True) -> Checkpoint:
         checkpoint = torch.load(path, map_location="cpu", mmap=mmap, weights_only=True)
     except (RuntimeError, EOFError, OSError, UnpicklingError) as error:  # torch's own message has several lines
         raise InputError(f"{path}: cut off, damaged or not a checkpoint") from error
+    if isinstance(checkpoint, dict) and "pytorch-lightning_version" in checkpoint:
+        checkpoint.setdefault("hyper_parameters", {})  # of a module that saves none
     parts = [checkpoint.get("state_dict"), checkpoint.get("hyper_parameters")] if isinstance(checkpoint, dict) else [0]
     if not all(isinstance(part, dict) and all(isinstance(key, str) for key in part) for part in parts):
         raise InputError(f"{path}: not a checkpoint of this project; it has no hyperparameters and state_dict")

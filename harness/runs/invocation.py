@@ -63,4 +63,8 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if value is None or type(value) in (bool, int, float, str):
         return value
-    return str(value) if isinstance(value, Path) else f"{type(value).__module__}.{type(value).__qualname__}"
+    return str(value) if isinstance(value, Path) else type_name(value)
+
+
+def type_name(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"

@@ -19,9 +19,10 @@ MAY_CHANGE = {
     *("data_dir", "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite"),
     *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "early_stopping"),
     *("checkpoint_epochs", "checkpoint_every", "checkpoint_minutes"),
-    *("log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
+    *("loggers", "log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
     *("enable_model_summary", "num_sanity_val_steps", "profiler", "detect_anomaly"),
 }
+NO_FLAG = {"own_callbacks": "callbacks of the script"}  # what config.yaml has besides, in messages
 LONGEST = 60  # greatest number of characters of a value in a message
 
 
@@ -36,8 +37,9 @@ def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
         )
     for name, value in flags.items():
         if name not in may_change and name in before and not alike(value, before[name]):
+            flag = NO_FLAG.get(name, f"--{name}")
             raise InputError(
-                f"--{name} {short(value)}: {run} was started with {short(before[name])}, and keeps that;"
+                f"{flag} {short(value)}: {run} was started with {short(before[name])}, and keeps that;"
                 " only where it runs, how long, and what it logs and saves may change (see docs/runs.md)"
             )
 

@@ -98,4 +98,4 @@ def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extra
     model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), **values(flags, ClassifierOptions))
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
-    return fit_and_test(data.name, model, data, flags, theirs)
+    return fit_and_test(data.name, model, data, flags, *theirs)

@@ -13,15 +13,19 @@
 Scripts call functions; the only classes that they inherit from are those of flags.
 """
 
+from collections.abc import Sequence
 from typing import Protocol, TypeVar
+
+from lightning.pytorch import Callback, LightningDataModule, LightningModule
+from lightning.pytorch.loggers import Logger
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
-from harness.runs.invocation import changed, kept_by
+from harness.runs.invocation import changed, kept_by, type_name
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
-from harness.training.trainer import NO_EXTRAS, Extras, keep_freed_memory
+from harness.training.trainer import Extras, keep_freed_memory
 from lit_modules.stages import Stages
 
 DEFAULTS = FitFlags()
@@ -29,28 +33,34 @@ DEFAULTS = FitFlags()
 
 def fit_and_test(
     name: str,
-    model: Stages,
-    data: BatchModule,
+    model: LightningModule,
+    data: LightningDataModule,
     flags: FitFlags = DEFAULTS,
-    theirs: Extras = NO_EXTRAS,
+    callbacks: Sequence[Callback] = (),
+    loggers: Sequence[Logger] = (),
 ) -> Result:
     """Trains in a run directory, new or resumed, and tests the best epoch once; with `doctor`, only examines it.
 
     Args:
         name: name of the experiment, and of the directory of its runs.
-        theirs: the script's own callbacks and loggers.
+        model: one of ours, or any other; docs/coming_from.md says what these get.
+        callbacks: the script's own, besides ours; a resumed run must have the same.
+        loggers: the script's own, besides TensorBoard's.
     """
     if len(getattr(data, "val_indices", [None])) == 0:
         flags = _without_validation(flags)
     if flags.doctor:
+        if not (isinstance(model, Stages) and isinstance(data, BatchModule)):
+            raise InputError(f"doctor: knows only modules and data of this project, no {type(model).__name__}")
         from harness.checking.examination import examine
 
         keep_freed_memory()  # as in training, since it estimates the time of that
         examine(name, model, data, flags)  # ends the process
-    label = model.hparams.get("net", name)
+    label = str(model.hparams.get("net", name))
     kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
+    kept["own_callbacks"] = [type_name(each) for each in callbacks]
     with opened_run(name, flags.run_dir, label, flags.resume, kept, flags.writes) as opened:
-        return fit_in(opened, Job(name, model, data), flags, theirs)
+        return fit_in(opened, Job(name, model, data), flags, Extras(callbacks, loggers))
 
 
 def _without_validation(flags: FitFlags) -> FitFlags:

@@ -63,7 +63,7 @@ def train_table(
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
         return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
-    return fit_and_test(data.name, model, data, flags, theirs)
+    return fit_and_test(data.name, model, data, flags, *theirs)
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:

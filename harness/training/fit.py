@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
-from callbacks import FirstStep, Interruption
+from callbacks import FirstStep, Interruption, metrics_of
 from datamodules.batch_module import BatchModule
 from harness.processes.exits import watching
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
@@ -23,6 +23,7 @@ from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.flags import FitFlags
 from harness.training.lr_finder import find_lr
+from harness.training.own_parts import own_parts
 from harness.training.preflight import (
     check_batches,
     check_flags,
@@ -31,12 +32,13 @@ from harness.training.preflight import (
     check_room,
     check_shapes,
     check_splits,
+    check_states,
+    check_validation,
 )
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags, write_layout
 from harness.training.run_texts import write_texts
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
-from lit_modules.stages import Stages
 
 
 class Result(NamedTuple):
@@ -49,7 +51,7 @@ class Result(NamedTuple):
     """
 
     run: Path | None
-    model: Stages
+    model: LightningModule
     metrics: dict[str, Any]
 
 
@@ -57,8 +59,8 @@ class Job(NamedTuple):
     """What is trained, and the name of the experiment."""
 
     name: str
-    model: Stages
-    data: BatchModule
+    model: LightningModule
+    data: LightningDataModule
 
 
 def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS) -> Result:
@@ -80,12 +82,14 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     damaged = opened.checkpoint if resumed and resumed.path != opened.checkpoint else None
     begin = FirstStep(partial(_begin, run=run, kept=kept, invocation=flags.invocation, damaged=damaged))
     interruption = Interruption(run / "checkpoints" / "last.ckpt" if run else None)
+    theirs = theirs.joined(own_parts(flags, run))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
     if trainer.is_global_zero:
         _announce(job, run, resumed)
         if run:
             check_reloads(job.model)
+            check_states(theirs.callbacks)
             check_room(run, job.model)
     if flags.find_lr and run:
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
@@ -136,6 +140,7 @@ def _trainer(
 def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint | None) -> None:
     """Finds whatever can be found wrong before the first step; puts the network into the form it is trained in."""
     check_flags(trainer, flags.monitor, flags.lr_patience)
+    check_validation(job.model, job.data, flags.monitor)
     check_splits(job.data, trainer, flags.monitor)
     check_batches(job.data, trainer)
     check_shapes(job.model, job.data, trainer)
@@ -145,7 +150,7 @@ def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint 
     if flags.channels_last and flags.strategy != "fsdp":  # fsdp needs contiguous weights
         job.model.to(memory_format=torch.channels_last)
     if flags.compile:
-        job.model.net.compile(mode=mode)  # in place, so that checkpoints keep the plain names
+        getattr(job.model, "net", job.model).compile(mode=mode)  # in place, so that checkpoints keep the plain names
 
 
 def _begin(
@@ -155,14 +160,15 @@ def _begin(
     if not trainer.is_global_zero:
         return
     assert run is not None  # a dry run does not have this callback
-    logger, model = run_logger_of(trainer), cast("Stages", trainer.lightning_module)  # or any that has `metrics`
+    logger, names = run_logger_of(trainer), metrics_of(trainer.lightning_module)
     if damaged:
         set_aside(damaged)
     remove_unfinished(run / "checkpoints")
     put_by_metrics(run)
     write_config(run, kept)
     logger.begun = True
-    write_layout(logger, model.metrics)
+    if names:
+        write_layout(logger, names)
     write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
 
@@ -170,7 +176,8 @@ def _begin(
 def _announce(job: Job, run: Path | None, resumed: Checkpoint | None) -> None:
     model = job.model
     print(f"{job.name}: {model.hparams.get('net', type(model).__name__)}, {num_parameters(model):,} parameters")
-    print(job.data.describe())
+    if isinstance(job.data, BatchModule):
+        print(job.data.describe())
     print(f"run directory: {run}" if run else "a dry run: nothing is written", flush=True)
     if resumed:
         print(f"continues after step {resumed.content['global_step']:,}, from {resumed.path.name}", flush=True)

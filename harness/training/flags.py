@@ -111,7 +111,7 @@ class FitFlags(TrainerFlags, Invoked):
         run_dir: folder that holds all runs.
         resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
         doctor: look for faults in data, network and learning rate instead of training (see doctor.py).
-        lr_decay: constant, step, linear, cosine, onecycle or plateau.
+        lr_decay: constant, step, linear, cosine, onecycle, plateau, or another of callbacks/schedules.
         warmup_epochs: epochs, or part of one, in which the learning rate rises; for onecycle, its own rise.
         lr_milestones: points at which `step` decays, as shares of the run.
         lr_gamma: factor by which `step` and `plateau` decay.
@@ -134,6 +134,9 @@ class FitFlags(TrainerFlags, Invoked):
         pictures: at the end, draw what was learnt and where it goes wrong, in figures/ and TensorBoard.
         pictures_every: also draw from validation data each time that many epochs have passed; 0 is off.
         histograms: log histograms of each layer's weights and gradients, every epoch.
+        callbacks: further callbacks, as import paths of their classes, such as lightning.pytorch.callbacks.Timer, with
+            commas between them and arguments in parentheses.
+        loggers: further loggers, in the same way, such as lightning.pytorch.loggers.CSVLogger.
         curves_by: x-axis of the curves in TensorBoard: step, or epoch, with one point per epoch.
         stall_timeout: seconds without a finished batch after which the run ends with an error; 0: never.
     """
@@ -165,6 +168,8 @@ class FitFlags(TrainerFlags, Invoked):
     pictures: bool = True
     pictures_every: int = 0
     histograms: bool = False
+    callbacks: str = ""
+    loggers: str = ""
     curves_by: str = "step"
     stall_timeout: float = 1800.0
 

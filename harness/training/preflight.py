@@ -4,13 +4,14 @@ import copy
 import io
 import shutil
 import warnings
-from collections.abc import Sized
+from collections.abc import Iterable, Sized
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer, __version__
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, __version__
 from lightning.pytorch.callbacks import Timer
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from basics.errors import InputError, InputFileError
 from basics.trainer_parts import callbacks_of, overfits_batches
@@ -18,6 +19,7 @@ from datamodules.augment import Moment
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, TrainBatches
 from harness.runs.checkpoints import Checkpoint
+from lit_modules.stages import Stages
 
 STATES = 3  # numbers that a checkpoint holds for each weight: the weight, and Adam's two moments
 FILES = 3  # checkpoints that need room: the best, the last, and the one being written
@@ -41,6 +43,21 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
             raise InputError(f"{name} {getattr(trainer, name)}: leaves nothing to train or to test")
     if monitor and not trainer.limit_val_batches:
         raise InputError(f"monitor {monitor}: there is no validation; --monitor null keeps the last epoch")
+
+
+def has_stage(stage: str, model: LightningModule, data: LightningDataModule) -> bool:
+    """Whether the module has a step, and the data a loader, for the stage: "val" or "test"."""
+    step = {"val": "validation_step", "test": "test_step"}[stage]
+    return is_overridden(step, model) and is_overridden(f"{stage}_dataloader", data)
+
+
+def check_validation(model: LightningModule, data: LightningDataModule, monitor: str | None) -> None:
+    """Raises InputError if a metric is to choose the best epoch, and nothing is validated."""
+    if monitor and not has_stage("val", model, data):
+        raise InputError(
+            f"monitor {monitor}: {type(model).__name__} or {type(data).__name__} has no validation;"
+            " --monitor null keeps the last epoch"
+        )
 
 
 def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | None) -> None:
@@ -127,7 +144,10 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
 
 
 def check_reloads(model: LightningModule) -> None:
-    """Raises InputError if the model's checkpoint could not be read back without executing code in it."""
+    """Raises InputError if the model's checkpoint could not be read back without executing code in it.
+
+    A module that is not ours need not be made from its checkpoint alone: its `__init__` may take what is not saved.
+    """
     for name, value in model.hparams.items():
         try:
             same = torch.load(_file_of(value), weights_only=True) == value
@@ -138,6 +158,8 @@ def check_reloads(model: LightningModule) -> None:
     kind = type(model)
     checkpoint = {"state_dict": {}, "hyper_parameters": dict(model.hparams), "pytorch-lightning_version": __version__}
     model.on_save_checkpoint(checkpoint)
+    if not isinstance(model, Stages):
+        return
     # Training must start from the present random state.
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warning that it holds no weights
@@ -148,11 +170,28 @@ def check_reloads(model: LightningModule) -> None:
         raise InputError(f"{kind.__name__}: its hyperparameters make another network; {name} differs")
 
 
+def check_states(callbacks: Iterable[Callback]) -> None:
+    """Raises InputError if what a callback keeps in checkpoints could not be read back without executing code in it."""
+    for callback in callbacks:
+        _check_state(callback)
+
+
+def _check_state(callback: Callback) -> None:
+    try:
+        torch.load(_file_of(callback.state_dict()), weights_only=True)
+    except Exception as error:  # pickling may raise anything, depending on the values' types
+        raise InputError(
+            f"{type(callback).__name__}: its state_dict cannot be read back from a checkpoint; make it plain data:"
+            " numbers, strings, lists, dicts, tensors"
+        ) from error
+
+
 def _no_plain_data(model: LightningModule, name: str, value: Any) -> str:
     kind = type(value)
     return (
         f"{type(model).__name__}: its hyperparameter {name!r}, a {kind.__module__}.{kind.__qualname__}, cannot be read"
-        " back from a checkpoint; make it plain data: numbers, strings, lists, dicts"
+        " back from a checkpoint; make it plain data: numbers, strings, lists, dicts; or leave it out by"
+        f" save_hyperparameters(ignore=[{name!r}])"
     )
 
 

@@ -1,5 +1,6 @@
 """What a run leaves behind: the figures of its best epoch, in metrics.json, on the terminal and in TensorBoard."""
 
+import copy
 import json
 import os
 import platform
@@ -10,17 +11,19 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from basics.files import replacing
 from basics.lightning_internals import epochs_begun
 from basics.trainer_parts import callbacks_of
 from basics.versions import git_commit
-from callbacks import TestOutputs, Throughput
+from callbacks import BestCheckpoint, LastCheckpoint, TestOutputs, Throughput, metrics_of
+from datamodules.batch_module import BatchModule
 from harness.drawing.pictures import draw_final
 from harness.runs.checkpoints import read_checkpoint
 from harness.runs.layout import METRICS
+from harness.training.preflight import has_stage
 from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
 from lit_modules.stages import Stages
@@ -49,16 +52,16 @@ class Evaluation(NamedTuple):
 
 
 def finish(
-    trainer: Trainer, model: Stages, data: LightningDataModule, run: Path | None, kept: Mapping[str, Any]
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, run: Path | None, kept: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Evaluates the best epoch on validation and test data, reports, draws pictures, and returns the metrics.
+    """Evaluates the best epoch on validation and test data, if there are any, reports, draws, and returns the metrics.
 
     Args:
         run: the directory to write to; None for a dry run.
         kept: the flags of the run, as in config.yaml.
     """
     # The best one, or the last one if no metric chooses.
-    checkpoints = [each for each in trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+    checkpoints = [each for each in trainer.checkpoint_callbacks if isinstance(each, BestCheckpoint | LastCheckpoint)]
     saved = [each for each in checkpoints if each.best_model_path]
     best, chosen = (saved[0].best_model_path, saved[0].monitor is not None) if saved else (None, False)
     if run:
@@ -68,16 +71,18 @@ def finish(
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
     metrics = evaluation.metrics | _facts(trainer, model, kept)
     earlier = _times_tested(run) if run else 0
-    metrics["test_evaluations"] = earlier + 1
+    metrics["test_evaluations"] = earlier + has_stage("test", model, data)
     if trainer.is_global_zero:
         _print_report(metrics, model, chosen, earlier)
         if run:
             print(f"{run}")
-            _write_report(trainer, model, evaluation, Best(best, chosen), kept, metrics)
+            ours = isinstance(data, BatchModule)  # the others' outputs may be of any kind
+            outputs = evaluation if ours else evaluation._replace(outputs=None, labels=None)
+            _write_report(trainer, model, outputs, Best(best, chosen), kept, metrics)
     return metrics
 
 
-def _facts(trainer: Trainer, model: Stages, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json holds besides the figures of the best epoch."""
     throughput = next(callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput))
     return {
@@ -94,10 +99,16 @@ def _facts(trainer: Trainer, model: Stages, kept: Mapping[str, Any]) -> dict[str
     }
 
 
-def _print_report(metrics: dict[str, Any], model: Stages, chosen: bool, earlier: int) -> None:
-    print_table(metrics, model.metrics, "best epoch" if chosen else "last epoch")
+def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool, earlier: int) -> None:
+    title = "best epoch" if chosen else "last epoch"
+    figures = {name: value for name, value in metrics.items() if type(value) is float and name != "seconds"}
+    if names := metrics_of(model):
+        print_table(metrics, names, title)
+    elif figures:
+        print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
+    samples = f"{metrics['test/samples']:,} test samples; " if "test/samples" in metrics else ""
     print(
-        f"{metrics['test/samples']:,} test samples; {metrics['epochs']} epochs, {metrics['steps']:,} steps"
+        f"{samples}{metrics['epochs']} epochs, {metrics['steps']:,} steps"
         f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
     )
     if earlier:
@@ -106,7 +117,7 @@ def _print_report(metrics: dict[str, Any], model: Stages, chosen: bool, earlier:
 
 def _write_report(
     trainer: Trainer,
-    model: Stages,
+    model: LightningModule,
     evaluation: Evaluation,
     best: Best,
     kept: Mapping[str, Any],
@@ -118,7 +129,8 @@ def _write_report(
     assert best.path is not None  # every run that is not dry has one
     write_json(run / METRICS, metrics)
     logger.ended, by_epoch = False, logger.by_epoch
-    _log_final(logger, type(model), best.path, kept, metrics)
+    _log_final(logger, kept, metrics)
+    _draw_graph(logger, model, best.path)
     if any(isinstance(callback, TestOutputs) for callback in callbacks_of(trainer)):
         place = _place(best.path, by_epoch) if best.chosen else None
         draw_final(trainer, model, evaluation.outputs, evaluation.labels, place)
@@ -132,7 +144,7 @@ def _place(best: str | None, by_epoch: bool) -> int | None:
 
 
 def evaluate(
-    trainer: Trainer, model: Stages, data: LightningDataModule, checkpoint: str | None, validates: bool
+    trainer: Trainer, model: LightningModule, data: LightningDataModule, checkpoint: str | None, validates: bool
 ) -> Evaluation:
     """Evaluates a model, with the checkpoint's weights if given.
 
@@ -144,9 +156,12 @@ def evaluate(
         for validated in trainer.validate(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
             metrics |= validated  # from the only loader; nothing if it is empty
         checkpoint = None  # its weights are loaded by now
-    metrics |= trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False)[0]
+    if has_stage("test", model, data):
+        for tested in trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
+            metrics |= tested
     metrics = {name: round(value, 6) for name, value in metrics.items()}
-    metrics["test/samples"] = int(metrics["test/samples"])
+    if "test/samples" in metrics:
+        metrics["test/samples"] = int(metrics["test/samples"])
     kept = [callback for callback in callbacks_of(trainer) if isinstance(callback, TestOutputs)]
     return Evaluation(metrics, kept[0].outputs, kept[0].labels) if kept else Evaluation(metrics)
 
@@ -169,19 +184,27 @@ def _times_tested(run: Path) -> int:
     return max((metrics.get("test_evaluations", 1) for metrics in found), default=0)
 
 
-def _log_final(
-    logger: RunLogger, kind: type[LightningModule], best: str, kept: Mapping[str, Any], metrics: dict[str, Any]
-) -> None:
-    """The HPARAMS tab, with the test figures, and the network's graph."""
+def _log_final(logger: RunLogger, kept: Mapping[str, Any], metrics: dict[str, Any]) -> None:
+    """The HPARAMS tab, with the test figures."""
     final = {name: metrics[name] for name in metrics if name.startswith("test/")}
     step = metrics["epochs" if logger.by_epoch else "steps"]
     logger.by_epoch = False  # these keep their own x-axis
     logger.log_metrics(final, step=step)
     write_flags(Path(logger.log_dir), worth_comparing(kept))
-    fresh = kind.load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
+
+
+def _draw_graph(logger: RunLogger, model: LightningModule, best: str) -> None:
+    """The network's graph, for modules of ours and others that have an example of their input."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the graph tab needs torch.jit, which newer releases deprecate
-        logger.experiment.add_graph(fresh.net, fresh.example_input_array)
+        if isinstance(model, Stages):
+            fresh = type(model).load_from_checkpoint(best, map_location="cpu", weights_only=True).eval()
+            logger.experiment.add_graph(fresh.net, fresh.example_input_array)
+        elif isinstance(example := model.example_input_array, torch.Tensor) and is_overridden("forward", model):
+            try:
+                logger.experiment.add_graph(copy.deepcopy(model).cpu().eval(), example.cpu())
+            except Exception as error:  # not every module can be traced
+                print(f"TensorBoard shows no graph of {type(model).__name__}: {error}".splitlines()[0])
 
 
 def log_run(

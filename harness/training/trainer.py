@@ -17,6 +17,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from basics.errors import InputError
 from basics.lightning_internals import copies_this_process, set_precision
+from callbacks import FirstStep, LRDecay
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import DurableCheckpointIO
 from harness.runs.checkpoints import Checkpoint
@@ -52,10 +53,13 @@ def keep_freed_memory() -> None:
 
 
 class Extras(NamedTuple):
-    """What a script adds to a training from Python: its own callbacks and loggers, besides ours."""
+    """Callbacks and loggers, such as those that a script adds to ours."""
 
     callbacks: Sequence[Callback] = ()
     loggers: Sequence[Logger] = ()
+
+    def joined(self, others: "Extras") -> "Extras":
+        return Extras([*self.callbacks, *others.callbacks], [*self.loggers, *others.loggers])
 
 
 NO_EXTRAS = Extras()
@@ -76,7 +80,7 @@ def build_trainer(
     Args:
         run: directory for Lightning's own files, such as the weights during a range test.
         ours: the callbacks and loggers of this training.
-        theirs: the callbacks and loggers that a script adds.
+        theirs: the callbacks and loggers that a script or the command line adds.
         resumed: the checkpoint that training continues from, so that it need not be read again.
 
     Raises:
@@ -90,9 +94,8 @@ def build_trainer(
     try:
         trainer = Trainer(
             max_epochs=max_epochs,
-            callbacks=[*theirs.callbacks, *ours.callbacks],  # theirs first: they may log what ours wait for
+            callbacks=_in_order(ours.callbacks, theirs.callbacks),
             logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
-            use_distributed_sampler=False,  # our loaders know their rank
             enable_model_summary=False,
             **chosen,
         )
@@ -108,6 +111,15 @@ def build_trainer(
     if type(plugin) is HalfPrecision:
         set_precision(trainer, _HalfInputs(plugin.precision))
     return trainer
+
+
+def _in_order(ours: Sequence[Callback], theirs: Sequence[Callback]) -> list[Callback]:
+    """Theirs come before most of ours, which may wait for what they log.
+
+    But they see the learning rate of the step that begins, and their first point is not lost.
+    """
+    first = [each for each in ours if isinstance(each, LRDecay | FirstStep)]
+    return [*first, *theirs, *(each for each in ours if each not in first)]
 
 
 def _asked(flags: TrainerFlags, *names: str) -> str:

@@ -10,59 +10,27 @@ outputs.
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
 
-import pkgutil
-import re
-import traceback
 from collections.abc import Callable, Sequence
 from functools import cache
-from importlib import import_module
-from importlib.machinery import FileFinder
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from basics.choose import choose
-from basics.errors import InputError
+from basics.offers import Offers, read_offers
 from lit_modules.heads import output_layer
 from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
     """Every network by its name, except those in files that cannot be imported."""
-    return {name.lower(): getattr(file, name) for file in _files()[0] for name in file.__all__}
+    return _files().by_name()
 
 
 @cache
-def _files() -> tuple[list[ModuleType], dict[Path, str]]:
-    """The modules here, and what is wrong with files that are not."""
-    modules: list[ModuleType] = []
-    faults: dict[Path, str] = {}
-    for found in pkgutil.iter_modules(__path__):
-        assert isinstance(found.module_finder, FileFinder)  # as of all that is in a folder
-        path = Path(found.module_finder.path, found.name)
-        path = path / "__init__.py" if found.ispkg else path.with_suffix(".py")
-        try:
-            module = import_module(f"{__name__}.{found.name}")
-        except Exception as error:  # anything may happen in somebody's file
-            faults[path] = f"{path}, line {_line(error, path)}: {type(error).__name__}: {error}"
-            continue
-        missing = [name for name in getattr(module, "__all__", ["__all__"]) if not hasattr(module, name)]
-        if missing:
-            offers = "has no __all__ that names its networks" if missing == ["__all__"] else f"has no {missing[0]!r}"
-            faults[path] = f"{path}: {offers}"
-        else:
-            modules.append(module)
-    return modules, faults
-
-
-def _line(error: Exception, path: Path) -> int:
-    """The line of the file in which it happened."""
-    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == str(path)]
-    return lines[-1] if lines else getattr(error, "lineno", None) or 1  # a SyntaxError has it
+def _files() -> Offers:
+    return read_offers(__name__, __path__, "networks")
 
 
 def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:
@@ -71,11 +39,7 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     Raises:
         InputError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
-    faults = _files()[1] if name not in nets() else {}
-    for path, fault in faults.items():
-        if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
-            raise InputError(f"net {name!r}: {fault}")
-    constructor = choose("net", name, nets())
+    constructor: Callable[..., nn.Module] = _files().choose("net", name)
     check_options("net_args", name, constructor, options)
     net = constructor(tuple(input_shape), num_outputs, **options)
     if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
