@@ -28,6 +28,7 @@ from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import BY_PYTHON, Invocation, kept_by
 from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
+from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
@@ -88,7 +89,8 @@ def cross_validate(table: Callable[..., HousePrices], flags: CrossValidationFlag
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # checks all files before anything is trained
-    with opened_run(data.name, flags.run_dir, flags.net, flags.resume, kept_by(flags)) as opened:
+    label = run_label(flags.net, flags.name, flags.invocation.changed)
+    with opened_run(data.name, flags.run_dir, label, flags.resume, kept_by(flags)) as opened:
         assert opened.folder is not None  # it is not a dry run
         tasks = _tasks(flags, opened.folder)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")

@@ -17,6 +17,7 @@ from typing import Protocol, TypeVar
 
 from datamodules.batch_module import BatchModule
 from harness.runs.invocation import kept_by
+from harness.runs.names import run_label
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -44,7 +45,7 @@ def fit_and_test(
 
         keep_freed_memory()  # as in training, since it estimates the time of that
         examine(name, model, data, flags)  # ends the process
-    label = model.hparams.get("net", name)
+    label = run_label(model.hparams.get("net", name), flags.name, flags.invocation.changed)
     kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
     with opened_run(name, flags.run_dir, label, flags.resume, kept, flags.writes) as opened:
         return fit_in(opened, Job(name, model, data), flags, theirs)

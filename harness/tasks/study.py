@@ -44,9 +44,11 @@ class StudyFlags(Invoked):
 
     Args:
         run_dir: folder that holds all runs.
+        name: a name for this run, which stands in that of its directory.
     """
 
     run_dir: str = "runs"
+    name: str | None = None
 
 
 class Study:
