@@ -1,8 +1,8 @@
 """What stands in the name of a run's directory after its date: the network, and `--name` or what was changed.
 
-    2026-01-31_12-00-00_lenet5                   the recipe of the script as it is
-    2026-01-31_12-00-00_lenet5_lr0.3_sample      without --name: the flags that differ from the recipe
-    2026-01-31_12-00-00_lenet5_wide              --name wide
+2026-01-31_12-00-00_lenet5                   the recipe of the script as it is
+2026-01-31_12-00-00_lenet5_lr0.3_sample      without --name: the flags that differ from the recipe
+2026-01-31_12-00-00_lenet5_wide              --name wide
 """
 
 import re

@@ -32,7 +32,8 @@ from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
-from harness.training.report import log_run, num_parameters, write_json
+from harness.training.report import log_figures, logged_run, num_parameters, write_json
+from harness.training.run_logger import worth_comparing, write_flags
 from lit_modules import Regressor
 
 NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
@@ -247,7 +248,10 @@ def _finish(
     }
     write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
-    log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures, invocation.command)
+    with logged_run(run, opened.flags, invocation.command) as logger:
+        logger.log_metrics({"cv/log_rmse": metrics["cv/log_rmse"]})
+        log_figures(logger, "pictures", figures)
+    write_flags(run, worth_comparing(opened.flags))
     _print_scores(metrics, data.targets, run)
     return metrics
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
@@ -33,7 +33,7 @@ from harness.training.preflight import (
     check_splits,
 )
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
-from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags, write_layout
+from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
 from lit_modules.stages import Stages
@@ -155,14 +155,13 @@ def _begin(
     if not trainer.is_global_zero:
         return
     assert run is not None  # a dry run does not have this callback
-    logger, model = run_logger_of(trainer), cast("Stages", trainer.lightning_module)  # or any that has `metrics`
+    logger = run_logger_of(trainer)
     if damaged:
         set_aside(damaged)
     remove_unfinished(run / "checkpoints")
     put_by_metrics(run)
     write_config(run, kept)
     logger.begun = True
-    write_layout(logger, model.metrics)
     write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
 
