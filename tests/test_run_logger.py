@@ -1,5 +1,7 @@
 """HPARAMS and custom scalars as TensorBoard's own reader sees them: columns of all runs, current flags, full charts."""
 
+import json
+
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
@@ -58,7 +60,7 @@ def charts(run):
     layout = CustomScalarsPlugin(context).layout_impl(RequestContext(), "")
     return {
         category["title"]: [tag for chart in category["chart"] for tag in chart["multiline"]["tag"]]
-        for category in layout.get("category", [])
+        for category in (json.loads(layout)["category"] if layout else [])
     }
 
 
