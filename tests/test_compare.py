@@ -101,7 +101,8 @@ def test_record_that_is_cut_off_ends_the_file_and_a_damaged_one_is_named(tmp_pat
     whole = path.read_bytes()
     path.write_bytes(whole[:-5])
     assert read_curve(run, "train/loss")[0] == [1, 2, 3]
-    at = whole.index(b"val/acc") + len("val/acc") + 3  # within the value
+    tag = b"\x07val/acc"  # with its length, which it has not in the layout of the charts
+    at = whole.index(tag) + len(tag) + 3  # within the value
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
     for content in (path.read_bytes(), b"no event file, though it is as long as one"):
         path.write_bytes(content)
@@ -361,7 +362,7 @@ def test_scripts_and_data_have_tables_of_their_own_which_fit_a_terminal(runs, tr
         assert titles == [f"{order}, best val/acc first" for order in orders]
         assert [len(group.runs) for group in groups] == [1, 1, 1, 3, 2, 1]
         assert groups[0].mean("val/acc") == 0.9
-        assert all(value in out.replace("\n", "") for value in ("adamw", "label_smoothing", "lr=0.2857"))
+        assert all(value in out.replace("\n", "") for value in ("adamw", "smoothing", "0.2857"))
         assert "only_here" not in out  # what only some have tells nothing apart here
         assert groups[2].flags == {}
 

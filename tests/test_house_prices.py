@@ -104,7 +104,7 @@ def test_run_leaves_the_promised_files(cross_validated):
         assert len(curve) == 3
         assert "200 test samples" in (run / f"fold{number}" / "log.txt").read_text()
     parent = EventAccumulator(str(run)).Reload()
-    assert parent.Tags()["images"] == ["predicted", "residuals"]
+    assert parent.Tags()["images"] == ["pictures/predicted", "pictures/residuals"]
     assert parent.Scalars("cv/log_rmse")[-1].value == pytest.approx(metrics["cv/log_rmse"], abs=1e-6)
 
 

@@ -1,15 +1,18 @@
-"""The HPARAMS tab as TensorBoard's own reader sees it: the columns of all runs, and a resumed run's current flags."""
+"""HPARAMS and custom scalars as TensorBoard's own reader sees them: columns of all runs, current flags, full charts."""
+
+import json
 
 from tensorboard.backend.event_processing.data_provider import MultiplexerDataProvider
 from tensorboard.backend.event_processing.plugin_event_multiplexer import EventMultiplexer
 from tensorboard.context import RequestContext
 from tensorboard.plugins.base_plugin import TBContext
+from tensorboard.plugins.custom_scalar.custom_scalars_plugin import CustomScalarsPlugin
 from tensorboard.plugins.hparams import metadata
 from tensorboard.plugins.hparams.backend_context import Context
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
-from harness.training.run_logger import write_flags
+from harness.training.run_logger import RunLogger, worth_comparing, write_flags
 
 
 def read_tab(folder):
@@ -22,7 +25,7 @@ def read_tab(folder):
     starts = {run: its[metadata.SESSION_START_INFO_TAG] for run, its in content.items()}
     flags = {run: metadata.parse_session_start_info_plugin_data(its).hparams for run, its in starts.items()}
     values = {run: {name: value.number_value for name, value in its.items()} for run, its in flags.items()}
-    return {info.name for info in experiment.hparam_infos}, values
+    return [info.name for info in experiment.hparam_infos], values
 
 
 def test_columns_are_those_of_all_runs_and_the_last_flags_count(tmp_path):
@@ -36,6 +39,47 @@ def test_columns_are_those_of_all_runs_and_the_last_flags_count(tmp_path):
     write_flags(tmp_path / "a", {"lr": 0.2})
     write_flags(tmp_path / "a", {"lr": 0.3, "only_a": 1})
     columns, values = read_tab(tmp_path)
-    assert columns == {"lr", "only_a", "only_b"}
+    assert columns == ["lr", "only_a", "only_b"]
     assert values == {"a": {"lr": 0.3, "only_a": 1}, "b": {"lr": 0.1, "only_b": 2}}
     assert [path.name for path in (tmp_path / "b").iterdir()] == ["events.out.tfevents.0.hparams"]
+
+
+def test_flags_that_vary_come_first(tmp_path):
+    """As TensorBoard orders its columns, and shows the first five of them."""
+    for number, lr in enumerate((0.1, 0.2)):
+        (tmp_path / str(number)).mkdir()
+        write_flags(tmp_path / str(number), worth_comparing({"net": "mlp", "lr": lr, "accelerator": "cpu", "seed": 0}))
+    assert read_tab(tmp_path)[0] == ["lr", "accelerator", "net", "seed"]
+
+
+def charts(run):
+    """The titles of the layout that TensorBoard shows for this folder, and the regular expressions of their charts."""
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(run))
+    multiplexer.Reload()
+    context = TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(run)))
+    layout = CustomScalarsPlugin(context).layout_impl(RequestContext(), "")
+    return {
+        category["title"]: [tag for chart in category["chart"] for tag in chart["multiline"]["tag"]]
+        for category in (json.loads(layout)["category"] if layout else [])
+    }
+
+
+def test_each_chart_is_of_a_curve_that_a_run_has(tmp_path):
+    logger = RunLogger(tmp_path / "a", name="", version="")
+    logger.log_metrics({"step/loss": 1.0, "step/lr": 0.1}, 0)
+    assert charts(tmp_path) == {}  # steps alone, as in a resumed run's first epoch, replace no layout
+    logger.log_metrics({"val/acc": 0.5, "epoch": 0}, 1)
+    logger.log_metrics({"train/loss": 0.5, "train/acc": 0.5, "train/samples_per_second": 9, "train/seconds": 1}, 1)
+    logger.close()
+    pairs = ["train/loss$", "val/loss$", "train/acc$", "val/acc$"]
+    expected = {
+        "training and validation: loss, acc": pairs,
+        "speed and learning rate": ["train/samples_per_second$", "step/lr$"],
+    }
+    assert charts(tmp_path) == expected
+    for name in ("b", "c"):  # a run of another task has charts of its own, once
+        other = RunLogger(tmp_path / name, name="", version="")
+        other.log_metrics({"train/loss": 0.5, "train/mae": 0.5}, 1)
+        other.close()
+    other = {"training and validation: loss, mae": ["train/loss$", "val/loss$", "train/mae$", "val/mae$"]}
+    assert charts(tmp_path) == expected | other

@@ -30,6 +30,7 @@ from harness.runs.flag_checks import check_ranges, check_run_dir
 from harness.runs.invocation import Invocation, Invoked, plain, values
 from harness.runs.kept_flags import check_flags_kept
 from harness.runs.layout import CONFIG
+from harness.runs.names import changed_flags, check_name
 
 # Values on the command line and in config files may name classes of these modules, and no others.
 set_parsing_settings(
@@ -70,6 +71,7 @@ def cli(
         _check_values(args)
         resumed = _resumed_run(args)
         parser = make_parser(main, resumed)
+        usual = {chosen_by: parser.get_default(chosen_by)} if recipes else {}  # before a recipe is chosen
         asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
             if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
@@ -89,10 +91,16 @@ def cli(
         if changed and is_rank_zero():
             print(describe(flags["optimizer"], changed), flush=True)
         check_ranges(given)
+        check_name(given.get("name"))
         if "run_dir" in flags and not any(map(flags.get, ("resume", "fast_dev_run", "doctor"))):
             check_run_dir(flags["run_dir"])
-        invocation = Invocation(given, ("python", str(script), *args))
+        changed_by_user = {} if resumed else changed_flags(given, _defaults(parser) | usual)
+        invocation = Invocation(given, ("python", str(script), *args), changed_by_user)
         return main(**_arguments(main, parser.instantiate(flags).as_dict(), invocation))
+
+
+def _defaults(parser: ArgumentParser) -> dict[str, Any]:
+    return plain(parser.get_defaults().as_dict())
 
 
 def _script_of(main: Callable[..., Any]) -> Path:

@@ -12,14 +12,15 @@ from typing import Any, NamedTuple, cast
 
 from harness.comparing.run_files import Run, mode_of, number
 
-# Flags that are not part of a configuration: the seed, and what changes neither weights nor metrics. `MAY_CHANGE` of
+# Flags that are not part of a configuration: seed, name, and what changes neither weights nor metrics. `MAY_CHANGE` of
 # kept_flags.py is not the same: it is about one run, and has what a configuration consists of, such as max_epochs.
 ASIDE = {
-    "seed", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
+    "seed", "name", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
     "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps",
     "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
+DIGITS = 4  # of a number in a table or a label
 MOST_METRICS = 3  # columns of a table that has no validation figure
 
 
@@ -28,6 +29,11 @@ class Group(NamedTuple):
 
     flags: dict[str, str]  # those in which the groups of a table differ, as text, as far as this one has them
     runs: list[Run]
+
+    @property
+    def names(self) -> list[str]:
+        """What `--name` called its runs, each once."""
+        return [*dict.fromkeys(str(run.flags["name"]) for run in self.runs if run.flags.get("name"))]
 
     def values(self, metric: str) -> list[float]:
         """The values of all runs; empty if one of them has none, since a mean of the others would flatter."""
@@ -70,6 +76,16 @@ class Table(NamedTuple):
         """The flags in which the groups differ."""
         names = dict.fromkeys(name for group in self.groups for name in group.flags)
         return sorted(names, key=lambda name: name != "net")  # the net first
+
+    @property
+    def of_net(self) -> list[str]:
+        """The columns that follow from the net, as those of its recipe that no run has changed."""
+        by_net: defaultdict[str | None, list[Group]] = defaultdict(list)
+        for group in self.groups:
+            by_net[group.flags.get("net")].append(group)
+        columns = [name for name in self.columns if name != "net"] if "net" in self.columns else []
+        values = {name: [{its.flags.get(name) for its in of} for of in by_net.values()] for name in columns}
+        return [name for name in columns if all(len(of_one_net) == 1 for of_one_net in values[name])]
 
 
 def kind_of(run: Run) -> Kind:
@@ -188,9 +204,18 @@ def as_text(value: Any) -> str:
     return (value or "''") if isinstance(value, str) else json.dumps(value)
 
 
+def rounded(text: str) -> str:
+    """A flag's value as text, with few digits if it is a long number."""
+    try:
+        return f"{float(text):.{DIGITS}g}" if len(text) > DIGITS + 2 else text
+    except ValueError:
+        return text
+
+
 def short_labels(groups: Sequence[Group]) -> list[str]:
     """Such as "lr=0.1 batch_size=64", with only as many flags as tell the groups apart, since a recipe sets many.
 
+    Runs of one name have it before their flags.
     The net is always among them, since the other flags of the recipe follow from it.
     """
     names = list(dict.fromkeys(name for group in groups for name in group.flags))
@@ -198,5 +223,7 @@ def short_labels(groups: Sequence[Group]) -> list[str]:
         fewer = [other for other in names if other != name]
         if len({tuple(group.flags.get(other) for other in fewer) for group in groups}) == len(groups):
             names = fewer
-    shown = [[f"{name}={group.flags[name]}" for name in names if name in group.flags] for group in groups]
-    return [" ".join(its) or group.runs[0].script for its, group in zip(shown, groups, strict=True)]
+    shown = [[f"{name}={rounded(group.flags[name])}" for name in names if name in group.flags] for group in groups]
+    named = [group.names if len(group.names) == 1 else [] for group in groups]
+    labels = [" ".join([*its, *flags]) for its, flags in zip(named, shown, strict=True)]
+    return [label or group.runs[0].script for label, group in zip(labels, groups, strict=True)]

@@ -3,17 +3,19 @@
 import csv
 import io
 import json
+import re
 import shutil
 import textwrap
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
-from harness.comparing.comparison import Group, Table, configuration
+from harness.comparing.comparison import Group, Table, configuration, rounded
 from harness.comparing.run_files import Run
 
-NARROWEST, WIDEST = 80, 120  # columns of a table on a terminal, or in a file
+NARROWEST, USUAL = 80, 120  # columns of a table: at least, and where there is no terminal
 SEEDS = 12  # characters of a list of seeds
+NAMES = 24  # characters of a list of names
 LEAST_FLAGS = 24  # characters of flags in a line, even if figures leave less
 
 
@@ -34,17 +36,70 @@ def _title(table: Table) -> str:
 
 
 def _write_text(table: Table, titled: bool) -> str:
-    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns))
-    text = align(_rows(table), left=len(table.columns))
-    if max(map(len, text.splitlines())) > width:
-        text = align(_wrapped_rows(table, width), left=1)
+    width = max(NARROWEST, shutil.get_terminal_size((USUAL, 0)).columns)
+    text = _aligned(_rows(table, table.columns), table)
+    if _width(text) > width:
+        text = _narrow(table, width)
     return f"{_title(table)}\n\n{text}"
 
 
-def _rows(table: Table) -> list[list[str]]:
-    head = [*table.columns, "n", "seeds", *table.metrics]
-    cells = [[group.flags.get(name, "-") for name in table.columns] for group in table.groups]
-    return [head, *(row + _figures(table, group) for row, group in zip(cells, table.groups, strict=True))]
+def _narrow(table: Table, width: int) -> str:
+    """What follows from the net once for each net, then heads on several lines, then rows on several lines."""
+    columns = [name for name in table.columns if name not in table.of_net]
+    head, *rows = _rows(table, columns)
+    tries = [_aligned([head, *rows], table), _aligned([*_stacked(head), *rows], table)]
+    wrapped = align(_wrapped_rows(table, columns, width), left=1)
+    return next((text for text in tries if _width(text) <= width), wrapped) + _of_nets(table, width)
+
+
+def _width(text: str) -> int:
+    return max(map(len, text.splitlines()))
+
+
+def _aligned(rows: Sequence[Sequence[str]], table: Table) -> str:
+    figures = len(table.metrics) + 2  # with the number of runs and their seeds
+    return align(rows, left=len(rows[0]) - figures)
+
+
+def _stacked(heads: Sequence[str]) -> list[list[str]]:
+    """The heads of columns on several lines, such as "batch_" above "size"."""
+    parts = [re.findall(r"[^_/]+[_/]?|[_/]", head) for head in heads]
+    lines = max(map(len, parts))
+    return [list(line) for line in zip(*([""] * (lines - len(its)) + its for its in parts), strict=True)]
+
+
+def _heads(table: Table, columns: Sequence[str]) -> list[str]:
+    return ["name"] * any(group.names for group in table.groups) + [*columns]
+
+
+def _rows(table: Table, columns: Sequence[str]) -> list[list[str]]:
+    heads = _heads(table, columns)
+    cells = [_name_cell(table) if head == "name" else _cells(table, head) for head in heads]
+    rows = [[*of, *_figures(table, group)] for *of, group in zip(*cells, table.groups, strict=True)]
+    return [[*heads, "n", "seeds", *table.metrics], *rows]
+
+
+def _name_cell(table: Table) -> list[str]:
+    return [textwrap.shorten(", ".join(group.names) or "-", NAMES, placeholder=" ...") for group in table.groups]
+
+
+def _cells(table: Table, name: str) -> list[str]:
+    """The groups' values of a flag; numbers have few digits if these tell them apart."""
+    exact = [group.flags.get(name, "-") for group in table.groups]
+    short = [rounded(text) for text in exact]
+    return short if len(set(short)) == len(set(exact)) else exact
+
+
+def _of_nets(table: Table, width: int) -> str:
+    """For each net a paragraph of those flags that follow from it; empty if none do."""
+    flags = {group.flags.get("net", "-"): group.flags for group in table.groups}
+    if not table.of_net:
+        return ""
+    lines = []
+    for net, its in flags.items():
+        text = " ".join(f"{name}={rounded(its[name])}" for name in table.of_net if name in its)
+        lines += textwrap.wrap(text, width, initial_indent=f"{net}: ", subsequent_indent="    ", break_on_hyphens=False)
+    return "\n\n" + "\n".join(lines)
 
 
 def _figures(table: Table, group: Group) -> list[str]:
@@ -52,13 +107,15 @@ def _figures(table: Table, group: Group) -> list[str]:
     return [str(len(group.runs)), textwrap.shorten(seeds_of(group.runs), SEEDS, placeholder=" ..."), *figures]
 
 
-def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
-    """Rows with all flags of a group in one column, on as many lines as they need."""
+def _wrapped_rows(table: Table, columns: Sequence[str], width: int) -> list[list[str]]:
+    """Rows with name and flags of a group in one column, on as many lines as they need."""
     figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
     room = width - 2 - max(map(len, align(figures).splitlines()))
     rows = [["flags", *figures[0]]]
-    for group, its in zip(table.groups, figures[1:], strict=True):
-        text = " ".join(f"{name}={value}" for name, value in group.flags.items())
+    values = {name: _cells(table, name) for name in columns}
+    for place, (group, its) in enumerate(zip(table.groups, figures[1:], strict=True)):
+        shown = [f"{name}={values[name][place]}" for name in columns if name in group.flags]
+        text = " ".join([", ".join(group.names), *shown]).strip()
         lines = textwrap.wrap(text, max(LEAST_FLAGS, room), break_on_hyphens=False) or [""]
         further = [[""] * len(its)] * (len(lines) - 1)
         rows += [[line, *cells] for line, cells in zip(lines, [its, *further], strict=True)]
@@ -66,8 +123,8 @@ def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
 
 
 def _write_markdown(table: Table, titled: bool) -> str:
-    rows = [[cell.replace("|", "\\|") for cell in row] for row in _rows(table)]
-    rows.insert(1, ["---"] * len(table.columns) + ["---:"] * (2 + len(table.metrics)))
+    rows = [[cell.replace("|", "\\|") for cell in row] for row in _rows(table, table.columns)]
+    rows.insert(1, ["---"] * len(_heads(table, table.columns)) + ["---:"] * (2 + len(table.metrics)))
     text = "\n".join(f"| {' | '.join(row)} |" for row in rows)
     return f"{_title(table)}\n\n{text}" if titled else text
 
@@ -89,6 +146,7 @@ def _plain(table: Table, group: Group) -> dict[str, Any]:
         "script": table.kind.script,
         "data": table.kind.data,
         "ordered_by": table.by,
+        "names": group.names,
         "flags": flags,
         "n": len(group.runs),
         "seeds": seeds_of(group.runs),
@@ -104,12 +162,12 @@ def _write_csv(tables: Sequence[Table]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     figures = [name for metric in metrics for name in (metric, f"{metric} std")]
-    writer.writerow(["script", "data", "ordered by", *flags, "n", "seeds", *figures])
+    writer.writerow(["script", "data", "ordered by", "name", *flags, "n", "seeds", *figures])
     for table in tables:
         for group in table.groups:
             values = [value for metric in metrics for value in (group.mean(metric), group.std(metric))]
             cells = [group.flags.get(name) for name in flags]
-            kind = [table.kind.script, table.kind.data, table.by]
+            kind = [table.kind.script, table.kind.data, table.by, ", ".join(group.names)]
             writer.writerow([*kind, *cells, len(group.runs), seeds_of(group.runs), *values])
     return text.getvalue().rstrip("\n")
 

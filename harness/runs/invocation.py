@@ -12,10 +12,12 @@ class Invocation(NamedTuple):
     Attributes:
         flags: all flags, as plain data, for config.yaml.
         command: the words of the command line, beginning with "python".
+        changed: those flags that differ from the script's recipe.
     """
 
     flags: Mapping[str, Any] = {}
     command: Sequence[str] = ()
+    changed: Mapping[str, Any] = {}
 
 
 BY_PYTHON = Invocation()

@@ -28,10 +28,12 @@ from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import BY_PYTHON, Invocation, kept_by
 from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
+from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
-from harness.training.report import log_run, num_parameters, write_json
+from harness.training.report import log_figures, logged_run, num_parameters, write_json
+from harness.training.run_logger import worth_comparing, write_flags
 from lit_modules import Regressor
 
 NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
@@ -88,7 +90,8 @@ def cross_validate(table: Callable[..., HousePrices], flags: CrossValidationFlag
     data.prepare_data()
     data.setup()
     ids, _ = data.submission_rows()  # checks all files before anything is trained
-    with opened_run(data.name, flags.run_dir, flags.net, flags.resume, kept_by(flags)) as opened:
+    label = run_label(flags.net, flags.name, flags.invocation.changed)
+    with opened_run(data.name, flags.run_dir, label, flags.resume, kept_by(flags)) as opened:
         assert opened.folder is not None  # it is not a dry run
         tasks = _tasks(flags, opened.folder)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
@@ -245,7 +248,10 @@ def _finish(
     }
     write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
-    log_run(run, opened.flags, {"cv/log_rmse": metrics["cv/log_rmse"]}, figures, invocation.command)
+    with logged_run(run, opened.flags, invocation.command) as logger:
+        logger.log_metrics({"cv/log_rmse": metrics["cv/log_rmse"]})
+        log_figures(logger, "pictures", figures)
+    write_flags(run, worth_comparing(opened.flags))
     _print_scores(metrics, data.targets, run)
     return metrics
 

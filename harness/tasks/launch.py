@@ -22,6 +22,7 @@ from lightning.pytorch.loggers import Logger
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from harness.runs.invocation import changed, kept_by, type_name
+from harness.runs.names import run_label
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -56,7 +57,7 @@ def fit_and_test(
 
         keep_freed_memory()  # as in training, since it estimates the time of that
         examine(name, model, data, flags)  # ends the process
-    label = str(model.hparams.get("net", name))
+    label = run_label(str(model.hparams.get("net", name)), flags.name, flags.invocation.changed)
     kept = kept_by(flags, getattr(data, "hparams", {}), model.hparams)
     kept["own_callbacks"] = [type_name(each) for each in callbacks]
     with opened_run(name, flags.run_dir, label, flags.resume, kept, flags.writes) as opened:

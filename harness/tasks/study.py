@@ -19,7 +19,9 @@ from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by
 from harness.runs.layout import METRICS
-from harness.training.report import log_run, write_json
+from harness.runs.names import run_label
+from harness.training.report import log_figures, logged_run, write_json
+from harness.training.run_texts import write_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,9 +46,11 @@ class StudyFlags(Invoked):
 
     Args:
         run_dir: folder that holds all runs.
+        name: a name for this run, which stands in that of its directory.
     """
 
     run_dir: str = "runs"
+    name: str | None = None
 
 
 class Study:
@@ -63,14 +67,14 @@ class Study:
         self.started = time.perf_counter() if started is None else started
         self.name, self.try_next = name, try_next
         self.kept, self.command = kept_by(flags), flags.invocation.command
-        self.run = new_run(name, flags.run_dir, label)
+        self.name, self.run = name, new_run(name, flags.run_dir, run_label(label, flags.name, {}))
         write_config(self.run, self.kept)
         print(f"run directory: {self.run}", flush=True)
 
     def conclude(self, metrics: dict[str, Any], figures: dict[str, "Figure"]) -> dict[str, Any]:
         """Writes metrics.json and the figures, shows both in TensorBoard, prints the metrics, and returns them.
 
-        The numbers among the metrics are printed and go to the HPARAMS tab; other plain data is in metrics.json only.
+        The numbers among the metrics are printed and in the text tab; other plain data is in metrics.json only.
         """
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
@@ -78,7 +82,9 @@ class Study:
         write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)
-        log_run(self.run, self.kept, numbers, figures, self.command)
+        with logged_run(self.run, self.kept, self.command) as logger:
+            write_results(logger, self.name, numbers)
+            log_figures(logger, f"pictures_of_{self.name}", figures)
         for name, value in numbers.items():
             print(f"{name}: {value:.6g}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
-from callbacks import FirstStep, Interruption, metrics_of
+from callbacks import FirstStep, Interruption
 from datamodules.batch_module import BatchModule
 from harness.processes.exits import watching
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
@@ -36,7 +36,7 @@ from harness.training.preflight import (
     check_validation,
 )
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
-from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags, write_layout
+from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
 
@@ -160,15 +160,13 @@ def _begin(
     if not trainer.is_global_zero:
         return
     assert run is not None  # a dry run does not have this callback
-    logger, names = run_logger_of(trainer), metrics_of(trainer.lightning_module)
+    logger = run_logger_of(trainer)
     if damaged:
         set_aside(damaged)
     remove_unfinished(run / "checkpoints")
     put_by_metrics(run)
     write_config(run, kept)
     logger.begun = True
-    if names:
-        write_layout(logger, names)
     write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
 

@@ -109,6 +109,7 @@ class FitFlags(TrainerFlags, Invoked):
         max_epochs: passes over the training split.
         seed: seed for the validation split, the initial weights, the order of batches and all random draws.
         run_dir: folder that holds all runs.
+        name: a name for this run, which stands in its directory's; null: there are the flags that the recipe lacks.
         resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
         doctor: look for faults in data, network and learning rate instead of training (see doctor.py).
         lr_decay: constant, step, linear, cosine, onecycle, plateau, or another of callbacks/schedules.
@@ -144,6 +145,7 @@ class FitFlags(TrainerFlags, Invoked):
     max_epochs: int = 10
     seed: int = 0
     run_dir: str = "runs"
+    name: str | None = None
     resume: str | None = None
     doctor: bool = False
     lr_decay: str = "constant"

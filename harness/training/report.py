@@ -5,9 +5,10 @@ import json
 import os
 import platform
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -27,6 +28,9 @@ from harness.training.preflight import has_stage
 from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
 from lit_modules.stages import Stages
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Best(NamedTuple):
@@ -186,7 +190,7 @@ def _times_tested(run: Path) -> int:
 
 def _log_final(logger: RunLogger, kept: Mapping[str, Any], metrics: dict[str, Any]) -> None:
     """The HPARAMS tab, with the test figures."""
-    final = {name: metrics[name] for name in metrics if name.startswith("test/")}
+    final = {name: metrics[name] for name in metrics if name.startswith("test/") and name != "test/samples"}
     step = metrics["epochs" if logger.by_epoch else "steps"]
     logger.by_epoch = False  # these keep their own x-axis
     logger.log_metrics(final, step=step)
@@ -207,17 +211,19 @@ def _draw_graph(logger: RunLogger, model: LightningModule, best: str) -> None:
                 print(f"TensorBoard shows no graph of {type(model).__name__}: {error}".splitlines()[0])
 
 
-def log_run(
-    run: Path, flags: Mapping[str, Any], final: dict[str, float], figures: dict[str, Any], command: Sequence[str]
-) -> None:
-    """Writes flags, final figures and pictures to TensorBoard for a run without a training loop of its own."""
+@contextmanager
+def logged_run(run: Path, flags: Mapping[str, Any], command: Sequence[str]) -> Iterator[RunLogger]:
+    """The logger of a run without a training loop of its own, with the texts on how it was started."""
     logger = RunLogger(run, name="", version="", default_hp_metric=False)
     write_texts(logger, cpu(), flags, command)
-    logger.log_metrics(final)
-    write_flags(run, worth_comparing(flags))
-    for name, figure in figures.items():
-        logger.experiment.add_figure(name, figure)
+    yield logger
     logger.close()
+
+
+def log_figures(logger: RunLogger, group: str, figures: Mapping[str, "Figure"]) -> None:
+    """Adds pictures to TensorBoard, which shows them below the group's name."""
+    for name, figure in figures.items():
+        logger.experiment.add_figure(f"{group}/{name}", figure)
 
 
 def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:

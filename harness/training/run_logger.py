@@ -1,8 +1,9 @@
 """A run's curves in TensorBoard, by step or by epoch: complete, and each point once, even after an interruption."""
 
+import re
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FLAGS = "events.out.tfevents.0.hparams"  # TensorBoard reads a run's files in the order of names
+SPEED = ("train/samples_per_second", "train/seconds")
 
 
 class RunLogger(TensorBoardLogger):
@@ -49,8 +51,16 @@ class RunLogger(TensorBoardLogger):
             metrics = {**self._of_steps, **metrics}
             step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
         super().log_metrics(metrics, step)
+        self._lay_out({name for name in metrics if name.startswith(("train/", "val/", "step/"))})
+
+    def _lay_out(self, curves: Collection[str]) -> None:
+        """Lays out TensorBoard's custom scalars anew if there are new curves, so that no chart is empty."""
+        new, self._curves = set(curves) - self._curves, self._curves.union(curves)
+        if any(not name.startswith("step/") for name in new):  # a resumed run begins with steps, and has a layout
+            self.experiment.add_custom_scalars(layout_of(self._curves))
 
     _of_steps: Mapping[str, float] = {}  # the latest ones of the current epoch
+    _curves: frozenset[str] = frozenset()  # those that are laid out
 
     def save(self) -> None:
         """Flushes the curves to disk each epoch; writes no hparams.yaml, because config.yaml has the flags."""
@@ -115,9 +125,11 @@ def _wait_for_order(run: Path) -> None:
 # Flags that change no figure, and locations of files: they never become columns, so that all runs have the same ones.
 NO_COLUMNS = {
     "data_dir", "run_dir", "resume", "started_by", "plugins", "profiler", "default_root_dir", "model_registry",
-    "callbacks", "own_callbacks", "loggers",
+    "callbacks", "own_callbacks", "logger", "loggers", "jobs", "doctor", "find_lr", "stall_timeout",
     "fast_dev_run", "barebones", "detect_anomaly", "inference_mode", "log_every_n_steps", "num_sanity_val_steps",
     "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams",
+    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+    "pictures", "pictures_every", "histograms", "curves_by", "log_gradients",
 }  # fmt: skip
 
 
@@ -146,8 +158,18 @@ def write_flags(run: Path, flags: Mapping[str, Any]) -> None:
         written.replace(run / FLAGS)
 
 
-def write_layout(logger: TensorBoardLogger, names: Sequence[str]) -> None:
-    """Lays out TensorBoard's custom scalars: one chart for each metric, with both training and validation."""
-    pairs = {name: ["Multiline", [f"train/{name}$", f"val/{name}$"]] for name in names}
-    speed = {name: ["Multiline", [f"{name}$"]] for name in ("train/samples_per_second", "step/lr")}
-    logger.experiment.add_custom_scalars({"training and validation": pairs, "speed": speed})
+def layout_of(curves: Collection[str]) -> dict[str, dict[str, list[Any]]]:
+    """The layout of TensorBoard's custom scalars: one chart for each metric, with both training and validation.
+
+    TensorBoard joins the categories of the same title over all runs. As the title names the metrics, runs of another
+    task add a category of their own, and no chart to this one.
+
+    Args:
+        curves: the names of those that the run has, such as train/loss.
+    """
+    found = {name.partition("/")[2] for name in curves if not name.startswith("step/") and name not in SPEED}
+    names = sorted(found, key=lambda name: (name != "loss", name))
+    pairs = {name: ["Multiline", [f"{split}/{re.escape(name)}$" for split in ("train", "val")]] for name in names}
+    pace = {name: ["Multiline", [f"{name}$"]] for name in (SPEED[0], "step/lr") if name in curves}
+    categories = {f"training and validation: {', '.join(names)}": pairs, "speed and learning rate": pace}
+    return {title: charts for title, charts in categories.items() if charts}

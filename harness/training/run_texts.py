@@ -37,6 +37,11 @@ def write_texts(
         logger.experiment.add_text(f"run/{name}", text)
 
 
+def write_results(logger: TensorBoardLogger, name: str, results: Mapping[str, float]) -> None:
+    """Adds figures that a study found as a table: as scalars they would be charts of one dot each."""
+    logger.experiment.add_text(f"results/{name}", _table({key: f"{value:.6g}" for key, value in results.items()}))
+
+
 def _command_line(command: Sequence[str]) -> str:
     """The command, ready to be typed again in the project's folder; a user's own script has its full path."""
     python, script, *args = command or ["python", sys.argv[0], *sys.argv[1:]]
