@@ -24,6 +24,7 @@ from harness.command_line.optimizer_defaults import describe, set_usual_defaults
 from harness.command_line.parser_internals import allow_bare_flags, allow_commas, defaults_of, flags_of
 from harness.command_line.paths import expand_home, expanded
 from harness.processes.exits import listening
+from harness.processes.pipes import ending_with_reader
 from harness.processes.ranks import is_rank_zero
 from harness.runs.directories import find_run
 from harness.runs.flag_checks import check_ranges, check_run_dir
@@ -66,7 +67,7 @@ def cli(
         chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
-    with listening(), _one_line_errors():
+    with ending_with_reader(), listening(), _one_line_errors():
         _check_values(args)
         resumed = _resumed_run(args)
         parser = make_parser(main, resumed)

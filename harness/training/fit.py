@@ -35,7 +35,7 @@ from harness.training.preflight import (
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags, write_layout
 from harness.training.run_texts import write_texts
-from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
+from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 from lit_modules.stages import Stages
 
 
@@ -91,7 +91,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
     with watching(trainer, interruption, flags.stall_timeout):
-        trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
+        with showing_profile():
+            trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
         metrics = finish(trainer, job.model, job.data, run, kept)
     if run and trainer.is_global_zero:
