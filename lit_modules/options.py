@@ -43,11 +43,11 @@ def usual_options(maker: Callable[..., Any]) -> dict[str, Any]:
 
 
 def with_lists(maker: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options, with a text such as `300,100` as a list where that is what `maker` expects."""
+    """The options, with `300,100` or a single number as a list where that is what `maker` expects."""
     known, read = _options(maker), dict(options)
     for name, value in options.items():
-        if isinstance(value, str) and name in known and not _fits(value, known[name].annotation):
-            parts = [_number_in(part.strip()) for part in value.split(",")]
+        if name in known and not _fits(value, known[name].annotation):
+            parts = [_number_in(part.strip()) for part in str(value).split(",")]
             read[name] = parts if _fits(parts, known[name].annotation) else value
     return read
 

@@ -5,7 +5,7 @@ import io
 import json
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -27,6 +27,11 @@ def write_tables(tables: Sequence[Table], kind: str) -> str:
     return "\n\n".join(write(table, titled=kind == "table" or len(tables) > 1) for table in tables)
 
 
+def terminal_width() -> int:
+    """The columns that a table may have: those of the terminal, within limits, or the widest for a file."""
+    return max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns))
+
+
 def _title(table: Table) -> str:
     count = sum(len(group.runs) for group in table.groups)
     order = f"best {table.by} first" if table.by else "in no order of merit"
@@ -34,7 +39,7 @@ def _title(table: Table) -> str:
 
 
 def _write_text(table: Table, titled: bool) -> str:
-    width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 0)).columns))
+    width = terminal_width()
     text = align(_rows(table), left=len(table.columns))
     if max(map(len, text.splitlines())) > width:
         text = align(_wrapped_rows(table, width), left=1)
@@ -55,10 +60,15 @@ def _figures(table: Table, group: Group) -> list[str]:
 def _wrapped_rows(table: Table, width: int) -> list[list[str]]:
     """Rows with all flags of a group in one column, on as many lines as they need."""
     figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
+    return before_figures([group.flags for group in table.groups], figures, width)
+
+
+def before_figures(flags: Sequence[Mapping[str, Any]], figures: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The rows of figures, of which the first is the head, with the flags of each in a column before them."""
     room = width - 2 - max(map(len, align(figures).splitlines()))
     rows = [["flags", *figures[0]]]
-    for group, its in zip(table.groups, figures[1:], strict=True):
-        text = " ".join(f"{name}={value}" for name, value in group.flags.items())
+    for named, its in zip(flags, figures[1:], strict=True):
+        text = " ".join(f"{name}={value}" for name, value in named.items())
         lines = textwrap.wrap(text, max(LEAST_FLAGS, room), break_on_hyphens=False) or [""]
         further = [[""] * len(its)] * (len(lines) - 1)
         rows += [[line, *cells] for line, cells in zip(lines, [its, *further], strict=True)]
