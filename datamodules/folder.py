@@ -67,7 +67,7 @@ def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    Without val/ the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
+    A val/ may be called validation/ or valid/. Without it the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
     `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
     the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
@@ -216,7 +216,8 @@ class ImageFolder(ImageData):
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"]:
-            lines.append(f"the validation images are those of {self.data_dir / 'val'}, whatever val_size says")
+            folder = self.data_dir / self.listing.folders["val"]
+            lines.append(f"the validation images are those of {folder}, whatever val_size says")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
         if passed := self.listing.passed:

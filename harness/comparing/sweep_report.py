@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 BEST = 10  # trials that are printed
 REASON = 160  # characters of the reason of a failure; log.txt has it whole
 LEAST = 20  # finished trials that importances need: the best tenth, which are two, are compared with the others
-# Marker and colour of a state; the markers alone tell the states apart.
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+# Marker and colour; the markers alone tell the states apart.
 MARKERS = {TrialState.COMPLETE: ("o", COLOURS[0]), TrialState.PRUNED: ("x", COLOURS[1])}
 
 
