@@ -11,9 +11,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
+from basics.terminal import columns
+
 REDRAW_SECONDS = 0.5
 BAR_WIDTH = 24  # at most; less where the terminal is narrow
-NO_LIMIT = 1000  # columns of a file
 
 
 class ProgressLine(ProgressBar):
@@ -103,7 +104,7 @@ class ProgressLine(ProgressBar):
         self._print(_epoch_of(trainer, epochs_done), metrics, self._time_left(trainer))
 
     def _print(self, place: str, metrics: list[str], left: str = "") -> None:
-        line = fitted([place, *metrics], left, shutil.get_terminal_size((NO_LIMIT, 0)).columns)
+        line = fitted([place, *metrics], left, columns())
         erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
         print(f"{erase}{line}", flush=True)
 

@@ -24,6 +24,7 @@ from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weig
 from experiments.fundamentals.layers import Layer, counted_by_torch, layers_of
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
 from harness.command_line.cli import cli
+from harness.comparing.tables import align, terminal_width
 from harness.drawing.figures import COLOURS, new_figure
 from harness.tasks.study import Study, StudyFlags
 from lit_modules.nets import build_net
@@ -112,13 +113,17 @@ def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[
 
 
 def _print_layers(layers: list[Layer]) -> None:
-    width = max(len(layer.name) for layer in layers) + 2
-    print(f"\n{'layer':<{width}}{'kind':<20}{'output':<16}{'parameters':>12}{'multiply-adds':>16}")
-    for name, kind, output, parameters, products in layers:
-        shape = " x ".join(map(str, output))
-        print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
-    parameters, products = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
-    print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
+    total = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
+    counts = [[f"{layer.parameters:,}", f"{layer.multiply_adds:,}"] for layer in layers]
+    rows = [["layer", "kind", "output", "parameters", "multiply-adds"]]
+    for layer, its in zip(layers, counts, strict=True):
+        rows.append([layer.name, layer.kind, " x ".join(map(str, layer.output)), *its])
+    rows.append(["total", "", "", *(f"{count:,}" for count in total)])
+    widest = max(map(len, align(rows, left=3).splitlines()))
+    longest = max(len(row[0]) for row in rows) - max(0, widest - terminal_width())
+    for row in rows:  # the end of a long name says more than its beginning
+        row[0] = row[0] if len(row[0]) <= longest else f"...{row[0][3 - longest :]}"
+    print(f"\n{align(rows, left=3)}\n")
 
 
 def _draw_kernels(image: Tensor, kernels: list[str]) -> "Figure":

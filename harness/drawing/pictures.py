@@ -22,7 +22,7 @@ from callbacks import Histograms
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
-from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability
+from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_calibration
 from harness.drawing.figures import publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
@@ -98,7 +98,7 @@ def _draw(
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
         "precision_recall": draw_pr(probabilities, labels, classes),
-        "reliability": draw_reliability(probabilities, labels),
+        "calibration": draw_calibration(probabilities, labels),
     }
     if not _shows_images(model, trainer):
         return figures
