@@ -32,6 +32,4 @@ def unused(path: Path, suffixes: Sequence[str] = ()) -> Path:
         suffixes: those of files beside it, which must be free too, such as .png for predictions.png.
     """
     names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
-    return next(
-        name for name in names if not any(name.with_suffix(end).exists() for end in (path.suffix, *suffixes))
-    )
+    return next(name for name in names if not any(name.with_suffix(end).exists() for end in (path.suffix, *suffixes)))

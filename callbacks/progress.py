@@ -101,7 +101,8 @@ class ProgressLine(ProgressBar):
             return
         metrics = _metrics(trainer, "train/", *["val/"] * self._validated)
         self._validated = False
-        self._print(_epoch_of(trainer, epochs_done), metrics, self._time_left(trainer))
+        last = _epoch_of(trainer, max(trainer.max_epochs or -1, epochs_done))
+        self._print(f"{_epoch_of(trainer, epochs_done):<{len(last)}}", metrics, self._time_left(trainer))
 
     def _print(self, place: str, metrics: list[str], left: str = "") -> None:
         line = fitted([place, *metrics], left, columns())

@@ -1,4 +1,4 @@
-"""Labels and probabilities for your own image files, from a checkpoint and nothing else.
+"""Labels and probabilities for your own image files, from a checkpoint.
 
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad

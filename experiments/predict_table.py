@@ -1,4 +1,4 @@
-"""Predictions for new rows, from a checkpoint and nothing else.
+"""Predictions for new rows, from a checkpoint.
 
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv

@@ -64,9 +64,7 @@ def read_table(csv: str, target: str, seed: int, drop: Sequence[str] = ()) -> tu
     """
     kind = CsvTable if csv else Diabetes
     options: dict[str, Any] = {"scale": "standard", "drop": list(drop)}
-    data = kind(
-        csv, target or "above_median", "classification", seed=seed, val_size=0.25, fold=Fold(0, 5), **options
-    )
+    data = kind(csv, target or "above_median", "classification", seed=seed, val_size=0.25, fold=Fold(0, 5), **options)
     table = data.read()
     _, classes = class_target(table, data.target)
     if len(classes) > 2:

@@ -103,6 +103,11 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
 def _check(flags: FitFlags, resumes: bool) -> None:
     """Raises InputError if flags contradict each other."""
     check_ranges(values(flags))  # not all of them come from a command line
+    if flags.writes and flags.enable_checkpointing is False:
+        raise InputError(
+            "enable_checkpointing false: a run needs checkpoints for its best epoch, and to be resumed;"
+            " --fast_dev_run writes none"
+        )
     if flags.find_lr and resumes:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:

@@ -95,6 +95,8 @@ def build_trainer(
     Raises:
         InputError: the Trainer refuses its flags, or they ask for something that runs here do not support.
     """
+    if flags.barebones:
+        raise InputError("barebones: switches off the curves and checkpoints that a run is made of; leave it out")
     chosen = values(flags, TrainerFlags)
     kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
     chosen["default_root_dir"] = flags.default_root_dir or run
