@@ -1,8 +1,9 @@
 """Files that are written whole or not at all."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 from basics.errors import writing
@@ -22,3 +23,13 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def unused(path: Path, suffixes: Sequence[str] = ()) -> Path:
+    """The path, or with the first number from 2 that is free, such as predictions-2.csv.
+
+    Args:
+        suffixes: those of files beside it, which must be free too, such as .png for predictions.png.
+    """
+    names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
+    return next(name for name in names if not any(name.with_suffix(end).exists() for end in (path.suffix, *suffixes)))

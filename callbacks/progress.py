@@ -3,6 +3,7 @@
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -10,11 +11,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
+from basics.terminal import columns
 from callbacks.step_curves import loss_of
 from callbacks.throughput import samples_in
 
 REDRAW_SECONDS = 0.5
-BAR_WIDTH = 24
+BAR_WIDTH = 24  # at most; less where the terminal is narrow
 
 
 class ProgressLine(ProgressBar):
@@ -64,7 +66,7 @@ class ProgressLine(ProgressBar):
         self._validated = trainer.is_last_batch
         if not self._validated and self.enabled:
             place = f"{_epoch_of(trainer, trainer.current_epoch + 1)}, step {trainer.global_step:,}"
-            self._print(f"{place}  {_metrics(trainer, 'val')}")
+            self._print(place, _metrics(trainer, "val"))
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -76,14 +78,15 @@ class ProgressLine(ProgressBar):
 
     def _draw(self, trainer: Trainer, loss: float | None, batches: int) -> None:
         rate = self._epoch_samples * trainer.world_size / (time.perf_counter() - self._epoch_started)
-        filled = int(BAR_WIDTH * batches / self.total_train_batches)  # 0 of an epoch of unknown length
-        bar = "=" * filled + " " * (BAR_WIDTH - filled)
-        line = (
-            f"{_epoch_of(trainer, trainer.current_epoch + 1)} [{bar}] {batches}/{self.total_train_batches}"
+        before = f"{_epoch_of(trainer, trainer.current_epoch + 1)} ["
+        after = (
+            f"] {batches}/{self.total_train_batches}"
             f"{'' if loss is None else f'  loss {loss:.4f}'}  {rate:,.0f} samples/s  {self._time_left(trainer)}"
         )
         width = shutil.get_terminal_size().columns - 1
-        print(f"\r{line[:width]:<{width}}", end="", flush=True)
+        long = max(0, min(BAR_WIDTH, width - len(before) - len(after)))
+        bar = "=" * int(long * batches / self.total_train_batches)  # 0 of an epoch of unknown length
+        print(f"\r{f'{before}{bar:<{long}}{after}'[:width]:<{width}}", end="", flush=True)
 
     def _time_left(self, trainer: Trainer) -> str:
         done = trainer.global_step - self._first_step
@@ -98,19 +101,36 @@ class ProgressLine(ProgressBar):
             return
         metrics = _metrics(trainer, "train", *["val"] * self._validated)
         self._validated = False
-        self._print(f"{_epoch_of(trainer, epochs_done)}  {metrics}  {self._time_left(trainer)}")
+        last = _epoch_of(trainer, max(trainer.max_epochs or -1, epochs_done))
+        self._print(f"{_epoch_of(trainer, epochs_done):<{len(last)}}", metrics, self._time_left(trainer))
 
-    def _print(self, line: str) -> None:
+    def _print(self, place: str, metrics: list[str], left: str = "") -> None:
+        line = fitted([place, *metrics], left, columns())
         erase = "\r" + " " * (shutil.get_terminal_size().columns - 1) + "\r" if self._draws else ""
         print(f"{erase}{line}", flush=True)
 
 
-def _metrics(trainer: Trainer, *stages: str) -> str:
+def fitted(parts: Sequence[str], left: str, width: int) -> str:
+    """The parts in a line of at most `width` columns; where there is no room, without the time left, and then closer.
+
+    What is still too long goes on in further lines, which are indented.
+    """
+    for line in ("  ".join([*parts, left] if left else parts), "  ".join(parts), " ".join(parts)):
+        if len(line) <= width:
+            return line
+    lines = [parts[0]]
+    for part in parts[1:]:
+        longer = f"{lines[-1]}  {part}"
+        lines = [*lines[:-1], longer] if len(longer) <= width else [*lines, f"  {part}"]
+    return "\n".join(lines)
+
+
+def _metrics(trainer: Trainer, *stages: str) -> list[str]:
     """The latest metrics of these stages, such as val/loss, or val_loss as others write it; without times."""
     metrics = trainer.callback_metrics
     known = tuple(stage + mark for stage in stages for mark in "/_")
     names = sorted(name for name in metrics if name.startswith(known) and "second" not in name)
-    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names)
+    return [f"{name} {metrics[name]:.4f}" for name in names]
 
 
 def _epoch_of(trainer: Trainer, number: int) -> str:

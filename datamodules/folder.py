@@ -67,8 +67,9 @@ def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    Without val/ the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
-    `splits.py`); with a `val_size` of 0, val/ is for training too. Without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
+    A val/ may be called validation/ or valid/. Without it the validation split is taken from train/, by `val_size` and
+    `seed`, with its share of each class (see `splits.py`); with a `val_size` of 0 it is for training too. Without test/
+    a tenth of each class of train/ is the test set, the same for every seed. With `sample`
     the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
@@ -216,9 +217,9 @@ class ImageFolder(ImageData):
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"]:
-            val = self.data_dir / "val"
-            given = f"the validation images are those of {val}, whatever val_size says"
-            lines.append(given if self.val_size else f"val_size 0: the images of {val} are training images too")
+            folder = self.data_dir / self.listing.folders["val"]
+            given = f"the validation images are those of {folder}, whatever val_size says"
+            lines.append(given if self.val_size else f"val_size 0: the images of {folder} are training images too")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
         if passed := self.listing.passed:

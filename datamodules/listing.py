@@ -1,7 +1,7 @@
 """What lies in a folder of class folders: the files of each split, with their classes.
 
     photos/train/<class>/*.jpg    the names do not matter; folders within a class folder are read too
-    photos/val/<class>/*.jpg      optional
+    photos/val/<class>/*.jpg      optional; validation/ and valid/ mean the same
     photos/test/<class>/*.jpg     optional; without it, a tenth of each class of train/ is held out
 
 Hidden files and folders, and what desktops leave behind, are skipped.
@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 
-SPLITS = ("train", "val", "test")
+SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # names of their folders
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
 NAMED = 10  # files in a message; more make it unreadable
@@ -28,6 +28,7 @@ class Listing(NamedTuple):
 
     classes: tuple[str, ...]
     splits: dict[str, dict[str, int]]  # train, val and test; empty if there is no such folder
+    folders: dict[str, str]  # the names of the folders that there are, by split
     stray: list[str]  # files of a split that are in no class folder
     unread: list[str]  # folders beside the splits
     passed: list[str]  # links to folders that are read anyway
@@ -43,7 +44,8 @@ def list_images(root: Path) -> Listing:
 
     Raises:
         MissingFileError: there is no train/.
-        InputError: there are fewer than two classes, an empty one, one that train/ lacks, or one that links to another.
+        InputError: there are fewer than two classes, an empty one, one that train/ lacks, or one that links to another;
+            or two folders of validation images.
     """
     with reading(root):
         folders = _visible(root)[0] if root.is_dir() else []
@@ -52,21 +54,35 @@ def list_images(root: Path) -> Listing:
             f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
             " and val/ and test/, if there are any, beside train/"
         )
-    found, passed = _read_splits(root, [split for split in SPLITS if split in folders])
+    its = _folders_of_splits(root, folders)
+    read, passed = _read_splits(root, its.values())
+    found = {split: read[name] for split, name in its.items()}
     classes = tuple(found["train"])
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
         raise InputError(f"{root / 'train'}: need a folder for each of two or more classes, found {only}")
     for split in found:
-        _check(root / split, found[split], classes)
+        _check(root / its[split], found[split], classes)
     number = {name: label for label, name in enumerate(classes)}
     splits = {
         split: {file: number[name] for name, files in found.get(split, {}).items() for file in files}
         for split in SPLITS
     }
-    stray = [f"{split}/{name}" for split in found for name in _visible(root / split)[1]]
-    unread = [name for name in folders if name not in SPLITS]
-    return Listing(classes, splits, stray, unread, passed, _fingerprint(root, chain(stray, *splits.values())))
+    stray = [f"{folder}/{name}" for folder in its.values() for name in _visible(root / folder)[1]]
+    unread = [name for name in folders if name not in its.values()]
+    return Listing(classes, splits, its, stray, unread, passed, _fingerprint(root, chain(stray, *splits.values())))
+
+
+def _folders_of_splits(root: Path, folders: Sequence[str]) -> dict[str, str]:
+    """The folder of each split that has one."""
+    found = {}
+    for split, names in SPLITS.items():
+        there = [name for name in names if name in folders]
+        if len(there) > 1:
+            raise InputError(f"{root}: {there[0]}/ and {there[1]}/ are both validation images; leave one of them")
+        if there:
+            found[split] = there[0]
+    return found
 
 
 def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[str, dict[str, int]]:
@@ -81,7 +97,7 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
     }
     for split, files in listing.splits.items():
         if files and not splits[split]:
-            raise InputError(f"{root / split}: no readable image in it")
+            raise InputError(f"{root / listing.folders[split]}: no readable image in it")
     train = splits["train"]
     if unseen := set(range(len(listing.classes))) - set(train.values()):
         raise InputError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")

@@ -26,7 +26,7 @@ from harness.tasks.trained import load_data, load_model
 from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
 from harness.training.report import evaluate, print_table
-from harness.training.trainer import build_trainer
+from harness.training.trainer import build_trainer, showing_profile
 from lit_modules.stages import Stages
 
 
@@ -65,7 +65,8 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     precision = flags.precision or read.content.get("precision")
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
     check_batches(data, trainer)
-    metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics
+    with showing_profile():
+        metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics
     if trainer.is_global_zero:
         print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)

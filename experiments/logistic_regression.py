@@ -4,7 +4,7 @@
     python experiments/logistic_regression.py --problem blobs     one sigmoid output beside two softmax outputs
     python experiments/logistic_regression.py --problem xor       what one layer cannot separate, and two can
     python experiments/logistic_regression.py --problem table     diabetes: is progression above the median?
-    python experiments/logistic_regression.py --csv my.csv --target bought
+    python experiments/logistic_regression.py --csv my.csv --target bought --drop name,address
 
 blobs: two normal clouds, whose best boundary is known: w = (2, 1.5), b = -3.125. A sigmoid with binary cross-entropy
 and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 digits, if the
@@ -24,7 +24,7 @@ A fifth of the rows is the test set, and a fifth chooses the threshold. Class 1 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -58,6 +58,7 @@ class TwoClassFlags(StudyFlags):
         problem: blobs, two clouds; xor, four clouds at the corners of a square; table, a file or the diabetes data.
         csv: a file to use instead of the diabetes data; the problem is then table.
         target: the column of the file with the two classes.
+        drop: columns of the file to leave out, such as name,address.
         points: how many to generate for blobs and for xor; three fifths are for training.
         hidden: units between the two layers of the network that solves xor.
         lr: rate of gradient descent on the blobs; by default the inverse of the largest curvature of the loss.
@@ -68,6 +69,7 @@ class TwoClassFlags(StudyFlags):
     problem: Literal["all", "blobs", "xor", "table"] = "all"
     csv: str = ""
     target: str = ""
+    drop: list[str] = field(default_factory=list)
     points: int = 1000
     hidden: int = 8
     lr: float | None = None
@@ -93,8 +95,10 @@ def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
     )
     if flags.lr is not None and flags.lr <= 0:
         raise InputError(f"--lr {flags.lr}: must be above 0")
+    if flags.drop and not flags.csv:
+        raise InputError(f"--drop {','.join(flags.drop)}: is only for a file; name it by --csv")
     problem = "table" if flags.csv else flags.problem
-    table = read_table(flags.csv, flags.target, flags.seed) if problem in ("all", "table") else None
+    table = read_table(flags.csv, flags.target, flags.seed, flags.drop) if problem in ("all", "table") else None
     study = Study("logistic_regression", flags, problem, try_next=TRY_NEXT)
     metrics: dict[str, Any] = {}
     figures: dict[str, Figure] = {}

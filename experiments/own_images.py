@@ -3,7 +3,8 @@
     python experiments/own_images.py --data_dir photos
     python experiments/own_images.py --sample           on generated shapes; no files
 
-The images are in photos/train/<class>/. If there is no photos/val/ or photos/test/, they are held out of train/.
+The images are in photos/train/<class>/. Images of photos/val/ (or validation/, or valid/) choose
+the epoch, and those of photos/test/ test it. Without such a folder, they are held out of train/.
 
 No figure has been measured here yet.
 """
@@ -22,7 +23,7 @@ class OwnImageFlags(ImageFlags):
     """A folder of images.
 
     Args:
-        data_dir: folder that holds train/<class>/, and val/ and test/ if there are any.
+        data_dir: folder that holds train/<class>/, and val/ (or validation/, or valid/) and test/ if there are any.
         image_size: side of the images in pixels; they are resized, and cropped to their central square.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
     """

@@ -1,10 +1,11 @@
-"""Labels and probabilities for your own image files, from a checkpoint and nothing else.
+"""Labels and probabilities for your own image files, from a checkpoint.
 
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
     python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
 
-Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them.
+Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them; a
+second call to predictions-2.csv and predictions-2.png.
 Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
 images, those whose background is dark where that of its training images was light, or the other way round, are
 inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with
@@ -23,6 +24,7 @@ from PIL import Image, ImageOps
 
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
+from basics.files import unused
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
@@ -36,6 +38,7 @@ from lit_modules import Classifier
 
 BATCH = 256  # files at a time
 PRINTED = 10  # rows at most
+PREDICTIONS = Path("predictions.csv")
 SWITCH = {"auto": None, "yes": True, "no": False}
 
 
@@ -51,7 +54,7 @@ class Predictions(NamedTuple):
 def main(
     checkpoint: str,
     files: list[str],
-    output: str = "predictions.csv",
+    output: str | None = None,
     invert: str = "auto",
     centred: str = "auto",
     skip_bad: bool = False,
@@ -62,7 +65,8 @@ def main(
     Args:
         checkpoint: run directory, or checkpoint file.
         files: image files, and folders, which are searched to any depth.
-        output: the CSV file; the sheet is written beside it, as .png.
+        output: the CSV file; the sheet is written beside it, as .png. null: predictions.csv, or if there is one,
+            predictions-2.csv and so on.
         invert: exchange light and dark: yes, no, or auto: grey images whose background is not like that in training.
         centred: resize and centre the ink of grey images like MNIST's: yes, no, or auto: if the network was trained on
             MNIST or its sample; for the sample, like its own digits.
@@ -70,7 +74,7 @@ def main(
         force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
-    table = Path(output)
+    table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
     _check_outputs(table, sheet, force)
     read = read_checkpoint(find_checkpoint(checkpoint))

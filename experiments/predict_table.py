@@ -1,4 +1,4 @@
-"""Predictions for new rows, from a checkpoint and nothing else.
+"""Predictions for new rows, from a checkpoint.
 
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from basics.errors import InputError, InputFileError, MissingFileError, writing
+from basics.files import unused
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import check_unique, read_csv
@@ -30,17 +31,20 @@ from harness.tasks.tabular import predict
 from harness.tasks.trained import load_model
 from lit_modules import Regressor, RowClassifier
 
+PREDICTIONS = Path("predictions.csv")
 
-def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: bool = False) -> None:
+
+def main(checkpoint: str, rows: str, output: str | None = None, force: bool = False) -> None:
     """Writes a CSV file with a prediction for each row.
 
     Args:
         checkpoint: run directory, or checkpoint file.
         rows: CSV file with the columns of the training table.
-        output: the file to write.
+        output: the file to write; null: predictions.csv, or if there is one, predictions-2.csv and so on.
         force: replace the file of an earlier call.
     """
-    _check_output(Path(output), force)
+    target = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS)
+    _check_output(target, force)
     folds = [str(fold) for fold in sorted(Path(checkpoint).glob("fold*"))]
     paths = [find_checkpoint(fold) for fold in folds or [checkpoint]]
     said = [_predict(path, Path(rows)) for path in paths]
@@ -49,8 +53,8 @@ def main(checkpoint: str, rows: str, output: str = "predictions.csv", force: boo
         print(f"warning: {line}", file=sys.stderr)
     first, values = said[0], np.mean([predicted.values for predicted in said], axis=0)
     columns = _distinct([(first.id_column, first.ids), *_columns(first.fitted, values)])
-    write_predictions(Path(output), first.id_column, columns.pop(first.id_column), columns)
-    print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {output}")
+    write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
+    print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {target}")
 
 
 def _check_output(output: Path, force: bool) -> None:

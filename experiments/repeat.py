@@ -3,8 +3,9 @@
     python experiments/repeat.py --seeds 5 mnist.py --net lenet5
     python experiments/repeat.py --seeds 3 --jobs 2 cifar10.py --sample     two at a time, which share the cores
 
-Flags before the script's name are those of this tool; everything after it is passed on. Each seed has a run directory
-as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt with its output. In TensorBoard:
+Flags before the script's name are those of this tool; those after it are passed on, except for `--run_dir DIR`, which
+may be anywhere. Each seed has a run directory as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt
+with its output. In TensorBoard:
 
     tensorboard --logdir runs/repeat/<script>_<flags>_<code>
 
@@ -55,7 +56,7 @@ def main(
         seeds: how many.
         first_seed: the first seed; the others count up from it.
         jobs: runs at a time, which share cores and accelerators.
-        run_dir: where runs are kept.
+        run_dir: folder for repeat/<script>_<flags>_<code>/, which holds the runs; before or after the script's name.
         arguments: those of the script, after its name.
     """
     for name, value in {"seeds": seeds, "jobs": jobs}.items():

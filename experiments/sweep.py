@@ -62,7 +62,7 @@ class SweepFlags:
         jobs: trials at a time in this process, which share cores and accelerators.
         heartbeat: seconds between two signs of life; a worker that gives none for six times as long counts as dead.
         retry_failed: first try those trials again whose script has failed.
-        run_dir: where runs are kept.
+        run_dir: folder for sweep/<script>_<flags>_<code>/, which holds all of it; before or after the script's name.
         arguments: those of the script, after its name.
     """
 

@@ -3,6 +3,7 @@
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -22,10 +23,7 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
     Raises:
         InputError: an option is unknown, or a value has the wrong type or is out of its range.
     """
-    known = dict(list(_parameters(maker).items())[2:])
-    if options_type := getattr(maker, "options_type", None):  # a dataclass, whose fields it takes as keyword arguments
-        known = {key: each for key, each in known.items() if each.kind is not each.VAR_KEYWORD}
-        known |= _parameters(options_type)
+    known = _options(maker)
     for option, value in options.items():
         if option not in known:
             raise InputError(f"{flag} {option!r}: {name} has no such option; it has {', '.join(known) or 'none'}")
@@ -37,6 +35,37 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
             raise InputError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
         if option == "dropout" and not 0 <= value < 1:
             raise InputError(f"{flag}.dropout {value}: must be from 0 to below 1")
+
+
+def usual_options(maker: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a network or loss, each with its default."""
+    return {name: _plain(each.default) for name, each in _options(maker).items()}
+
+
+def with_lists(maker: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options, with `300,100` or a single number as a list where that is what `maker` expects."""
+    known, read = _options(maker), dict(options)
+    for name, value in options.items():
+        if name in known and not _fits(value, known[name].annotation):
+            parts = [_number_in(part.strip()) for part in str(value).split(",")]
+            read[name] = parts if _fits(parts, known[name].annotation) else value
+    return read
+
+
+def _number_in(text: str) -> Any:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _options(maker: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """What it takes besides its two sizes."""
+    known = dict(list(_parameters(maker).items())[2:])
+    if options_type := getattr(maker, "options_type", None):  # a dataclass, whose fields it takes as keyword arguments
+        known = {key: each for key, each in known.items() if each.kind is not each.VAR_KEYWORD}
+        known |= _parameters(options_type)
+    return known
 
 
 def _parameters(maker: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:

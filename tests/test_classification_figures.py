@@ -10,9 +10,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from harness.drawing.classification_figures import (
     calibration,
+    draw_calibration,
     draw_confusion,
     draw_pr,
-    draw_reliability,
     pr_curve,
     shortened,
 )
@@ -93,7 +93,7 @@ def test_figures_say_what_they_were_given(predictions):
         assert counts[classes.index(first[0]), classes.index(first[1])] == counts[true, guess]
     lines = draw_pr(probabilities, labels, classes).axes[0].lines
     assert len(lines) == len(labels.unique())
-    assert draw_reliability(probabilities, labels).axes[0].get_title().startswith("Expected calibration error")
+    assert draw_calibration(probabilities, labels).axes[0].get_title().startswith("Expected calibration error")
 
 
 def test_perfect_predictions_of_one_class_can_be_drawn():

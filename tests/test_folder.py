@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from photos import colours, photos, ready, save, snapshot
 
-from datamodules import decode
+from basics.errors import InputError
+from datamodules import ImageFolder, decode
 from datamodules.arrays import read_arrays
 from datamodules.decode import decode_files
 from datamodules.listing import list_images
@@ -65,10 +66,11 @@ def test_held_out_test_images_do_not_hang_on_the_seed_and_stay_as_others_come(tm
     assert (colours(before.arrays.test_images) & colours(after.arrays.test_images)).total() >= 9
 
 
-def test_folders_of_their_own_are_the_validation_and_test_images(tmp_path):
+@pytest.mark.parametrize("name", ["val", "validation", "valid"])
+def test_folders_of_their_own_are_the_validation_and_test_images(tmp_path, name):
     photos(tmp_path, ant=3, bee=4, cat=3)
     for number in range(4):
-        save(tmp_path / "val" / "bee" / f"{number}.png", (1, 2, number))
+        save(tmp_path / name / "bee" / f"{number}.png", (1, 2, number))
     save(tmp_path / "test" / "cat" / "0.png", (3, 4, 5))
     save(tmp_path / "test" / "ant" / "0.png", (6, 7, 8))
     data = ready(tmp_path, val_size=5)
@@ -80,18 +82,26 @@ def test_folders_of_their_own_are_the_validation_and_test_images(tmp_path):
     assert data.describe().splitlines() == [
         "10 training, 4 validation and 2 test images of 16 x 16 x 3",
         "3 classes of 3 (ant) to 4 (bee) training images",
-        f"the validation images are those of {tmp_path / 'val'}, whatever val_size says",
+        f"the validation images are those of {tmp_path / name}, whatever val_size says",
     ]
+
+
+def test_two_folders_of_validation_images_are_refused(tmp_path):
+    photos(tmp_path, ant=3, bee=4)
+    for name in ("val", "valid"):
+        save(tmp_path / name / "ant" / "0.png")
+    with pytest.raises(InputError, match=r"val/ and valid/ are both validation images; leave one of them"):
+        ImageFolder(str(tmp_path)).prepare_data()
 
 
 def test_description_says_what_was_held_out_and_not_read(tmp_path):
     photos(tmp_path, ant=12, bee=12)
-    save(tmp_path / "valid" / "ant" / "0.png")
+    save(tmp_path / "more" / "ant" / "0.png")
     assert ready(tmp_path).describe().splitlines() == [
         "20 training, 2 validation and 2 test images of 16 x 16 x 3",
         *ready(tmp_path).describe().splitlines()[1:2],
         f"there is no {tmp_path / 'test'}: a tenth of train/ is the test set, whatever the seed",
-        "not read, being neither train/ nor val/ nor test/: valid",
+        "not read, being neither train/ nor val/ nor test/: more",
     ]
 
 

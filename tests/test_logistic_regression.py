@@ -153,6 +153,16 @@ def test_a_file_with_numbers_and_words(tmp_path):
     assert metrics["table/weights"]["size"] > 0.5
 
 
+def test_dropped_column_is_as_if_the_file_did_not_have_it(tmp_path):
+    lines = rows_of()
+    whole = write(tmp_path, "\n".join([f"name,{lines[0]}", *(f"row {n},{line}" for n, line in enumerate(lines[1:]))]))
+    dropped = run(tmp_path, "--csv", whole, "--target", "bought", "--drop", "name,town")
+    without = write(tmp_path, "\n".join(",".join(line.split(",")[:2] + line.split(",")[3:]) for line in lines))
+    expected = run(tmp_path, "--csv", without, "--target", "bought")
+    assert dropped["table/weights"] == expected["table/weights"]
+    assert set(dropped["table/weights"]) == {"size", "age"}
+
+
 def test_how_a_file_was_understood_is_said(tmp_path, capsys):
     lines = [line.replace(",", "%,", 1) if number else line for number, line in enumerate(rows_of())]
     metrics = run(tmp_path, "--csv", write(tmp_path, "\n".join(lines)), "--target", "bought")
@@ -213,6 +223,7 @@ def test_class_that_the_test_rows_lack_is_one_line(tmp_path, refusal):
         (["--seed", "-1"], "--seed -1: must be at least 0"),
         (["--csv", "rows.csv"], "--target: is needed with --csv"),
         (["--target", "bought"], "--csv: is needed with --target"),
+        (["--drop", "name,town"], "--drop name,town: is only for a file; name it by --csv"),
         (["--csv", "rows.csv", "--target", "bought", "--problem", "xor"], "--problem xor reads no file"),
     ],
 )

@@ -22,7 +22,7 @@ from harness.drawing.projector import add_to_projector
 from lit_modules import Classifier
 
 ROOT = Path(__file__).parents[1]
-OF_CLASSES = {"confusion", "precision_recall", "reliability"}
+OF_CLASSES = {"confusion", "precision_recall", "calibration"}
 OF_IMAGES = {"wrong", "augmented", "kernels", "feature_maps"}
 QUICK = ["--sample", "--max_epochs", "2", "--accelerator", "cpu", "--enable_progress_bar", "false"]
 
@@ -141,7 +141,7 @@ def test_pictures_every_must_be_an_epoch(tmp_path, capsys):
 
 
 def test_picture_that_fails_costs_no_figures(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(pictures, "draw_reliability", lambda *args: 1 / 0)
+    monkeypatch.setattr(pictures, "draw_calibration", lambda *args: 1 / 0)
     run = run_mnist(tmp_path, "--pictures_every", "1")
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
     assert "a picture could not be drawn" in capsys.readouterr().err

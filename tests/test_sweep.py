@@ -133,7 +133,10 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     assert "importances: not from 2 finished trials; it takes 20" in lines
     trials = trials_of(folder)
     for trial in trials:
-        x, results = int(trial.params["x"]), {2: "-  x=2  fail", 3: "0.0000  x=3  complete", 4: "1.0000  x=4  complete"}
+        x, results = (
+            int(trial.params["x"]),
+            {2: "-  x=2  failed", 3: "0.0000  x=3  finished", 4: "1.0000  x=4  finished"},
+        )
         assert f"trial{trial.number:04d}  {results[x]}" in lines
         assert trial.state == (TrialState.FAIL if x == 2 else TrialState.COMPLETE)
         assert trial.user_attrs.get("failure", "").endswith("RuntimeError: two is unlucky" if x == 2 else "")

@@ -68,7 +68,7 @@ def test_graph_has_the_network(page):
 
 def test_images_are_the_figures_of_the_run(page, run):
     page.open("images")
-    page.wait_for("confusion", "wrong", "reliability", "step 22")
+    page.wait_for("confusion", "wrong", "calibration", "step 22")
     page.each("button.heading:not([open-button])", "element.click()")
     sizes = {Image.open(path).width for path in run.glob("figures/*.png")}
     page.wait_until(lambda: set(page.each("img", "element.naturalWidth")) == sizes, f"images {sizes} pixels wide")

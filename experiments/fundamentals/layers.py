@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from harness.comparing.tables import align, terminal_width
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -68,13 +69,17 @@ def counted_by_torch(net: nn.Module, input_shape: Sequence[int]) -> int:
 
 def print_layers(layers: Sequence[Layer]) -> None:
     """A row for each layer, by the name that code has for it, and the totals."""
-    width = max(len(layer.name) for layer in layers) + 2
-    print(f"\n{'layer':<{width}}{'kind':<20}{'output':<16}{'parameters':>12}{'multiply-adds':>16}")
-    for name, kind, output, parameters, products in layers:
-        shape = " x ".join(map(str, output))
-        print(f"{name:<{width}}{kind:<20}{shape:<16}{parameters:>12,}{products:>16,}")
-    parameters, products = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
-    print(f"{'total':<{width + 36}}{parameters:>12,}{products:>16,}\n")
+    total = sum(layer.parameters for layer in layers), sum(layer.multiply_adds for layer in layers)
+    counts = [[f"{layer.parameters:,}", f"{layer.multiply_adds:,}"] for layer in layers]
+    rows = [["layer", "kind", "output", "parameters", "multiply-adds"]]
+    for layer, its in zip(layers, counts, strict=True):
+        rows.append([layer.name, layer.kind, " x ".join(map(str, layer.output)), *its])
+    rows.append(["total", "", "", *(f"{count:,}" for count in total)])
+    widest = max(map(len, align(rows, left=3).splitlines()))
+    longest = max(len(row[0]) for row in rows) - max(0, widest - terminal_width())
+    for row in rows:  # the end of a long name says more than its beginning
+        row[0] = row[0] if len(row[0]) <= longest else f"...{row[0][3 - longest :]}"
+    print(f"\n{align(rows, left=3)}\n")
 
 
 def draw_layers(net: str, layers: Sequence[Layer]) -> "Figure":

@@ -1,6 +1,8 @@
 """Problems of two classes: clouds of generated points, a CSV file, and the diabetes data."""
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,16 +51,20 @@ class Diabetes(CsvTable):
         return table._replace(cells=table.cells.drop(columns="progression").assign(**{self.target: answers}))
 
 
-def read_table(csv: str, target: str, seed: int) -> tuple[Problem, list[str]]:
+def read_table(csv: str, target: str, seed: int, drop: Sequence[str] = ()) -> tuple[Problem, list[str]]:
     """A file or the diabetes data, with the names of the features; numbers are standardised by the training rows.
+
+    Args:
+        csv: the file; empty: the diabetes data.
+        target: the column with the two classes.
+        drop: columns to leave out.
 
     Raises:
         InputError: the file is no such table, its target has not two classes, or a split lacks one of them.
     """
     kind = CsvTable if csv else Diabetes
-    data = kind(
-        csv, target or "above_median", "classification", seed=seed, val_size=0.25, fold=Fold(0, 5), scale="standard"
-    )
+    options: dict[str, Any] = {"scale": "standard", "drop": list(drop)}
+    data = kind(csv, target or "above_median", "classification", seed=seed, val_size=0.25, fold=Fold(0, 5), **options)
     table = data.read()
     _, classes = class_target(table, data.target)
     if len(classes) > 2:

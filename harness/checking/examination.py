@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
+from basics.terminal import columns
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.table_data import TableData
@@ -60,7 +61,7 @@ def examine(name: str, model: Stages, data: BatchModule, flags: FitFlags) -> NoR
         check_batches(data, trainer)
         check_shapes(model, data, trainer)
         for finding in _findings(model, data, trainer, flags.channels_last):
-            print(finding, flush=True)
+            print(finding.within(columns()), flush=True)
             count, wrong = count + 1, wrong + (not finding.ok)
     print(f"{wrong} of {count} to look at" if wrong else f"all {count} ok")
     sys.exit(1 if wrong else 0)

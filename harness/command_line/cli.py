@@ -6,8 +6,8 @@ import re
 import sys
 import time
 from argparse import SUPPRESS, ArgumentError
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from inspect import Parameter, get_annotations, signature
@@ -15,15 +15,16 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, get_loader, set_loader, set_parsing_settings
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader, set_parsing_settings
 from yaml import YAMLError
 
 from basics.errors import InputError
 from basics.yaml_text import HostileYAMLError, check_yaml
 from harness.command_line.optimizer_defaults import describe, set_usual_defaults
-from harness.command_line.parser_internals import allow_bare_flags, flags_of
+from harness.command_line.parser_internals import allow_bare_flags, allow_commas, defaults_of, flags_of
 from harness.command_line.paths import expand_home, expanded
 from harness.processes.exits import listening
+from harness.processes.pipes import ending_with_reader
 from harness.processes.ranks import is_rank_zero
 from harness.runs.directories import find_run
 from harness.runs.flag_checks import check_ranges, check_run_dir
@@ -67,22 +68,23 @@ def cli(
         chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
-    with listening(), _one_line_errors():
+    with ending_with_reader(), listening(), _one_line_errors():
         _check_values(args)
         resumed = _resumed_run(args)
         parser = make_parser(main, resumed)
         usual = {chosen_by: parser.get_default(chosen_by)} if recipes else {}  # before a recipe is chosen
-        asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
         try:
-            if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
-                parser.set_defaults(values(recipe))
-            changed = set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
+            changed = _set_defaults(parser, args, recipes or {}, chosen_by)
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise InputError(_explain(error, parser)) from error
         for source in ("config", "__default_config__"):  # the files that the flags came from
             flags.pop(source, None)
         expand_home(flags)
+        if flags.get("net_args") or flags.get("loss_args"):
+            from harness.command_line.named_parts import read_option_lists  # here, because it imports torch
+
+            read_option_lists(flags)
         script = _script_of(main)
         flags.started_by = script.name  # even if the config file comes from another script
         given = plain(flags.as_dict())
@@ -101,6 +103,27 @@ def cli(
 
 def _defaults(parser: ArgumentParser) -> dict[str, Any]:
     return plain(parser.get_defaults().as_dict())
+
+
+def _set_defaults(
+    parser: ArgumentParser, args: Sequence[str], recipes: Mapping[str, Any], chosen_by: str
+) -> dict[str, tuple[Any, Any]]:
+    """Makes the recipe's flags the defaults, and completes what --help says; returns what the optimizer changes."""
+    asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
+    if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
+        parser.set_defaults(values(recipe))
+    if {"-h", "--help"} & set(args) and defaults_of(parser, ["net_args"]):
+        with suppress(ArgumentError):  # such as a missing script or checkpoint; --help shows what is missing
+            asked = parser.parse_args(asks)
+            _describe_parts(parser, asked, recipes if chosen_by == "net" else ())
+    return set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
+
+
+def _describe_parts(parser: ArgumentParser, asked: Namespace, recipes: Collection[str]) -> None:
+    if "checkpoint" not in asked:  # which would say what the network is
+        from harness.command_line.named_parts import describe_parts  # here, because it imports torch
+
+        describe_parts(parser, asked, recipes)
 
 
 def _script_of(main: Callable[..., Any]) -> Path:
@@ -122,6 +145,7 @@ def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> Argume
     parser.add_argument("--own_callbacks", type=list[str], default=[], help=SUPPRESS)  # the script's; in config.yaml
     parser.add_argument("--started_by", default=_script_of(main).name, help=SUPPRESS)  # kept in config.yaml
     allow_bare_flags(parser)
+    allow_commas(parser)
     return parser
 
 

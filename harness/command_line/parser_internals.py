@@ -4,10 +4,13 @@ Both keep a parser's flags in `_actions`, and neither offers a public way to loo
 as `tests/test_internals.py` checks.
 """
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, get_args, get_origin
 
 from jsonargparse import ArgumentParser
+
+from harness.command_line.lists import with_brackets
 
 
 def allow_bare_flags(parser: ArgumentParser) -> None:
@@ -23,6 +26,26 @@ def allow_bare_flags(parser: ArgumentParser) -> None:
             action._typehint = str  # type: ignore[attr-defined]  # an attribute of jsonargparse's own actions
 
 
+def allow_commas(parser: ArgumentParser) -> None:
+    """Lets every list be given as `3,5`, also in a config file; jsonargparse wants `[3, 5]`."""
+    for action in parser._actions:
+        kind = getattr(action, "_typehint", None)
+        if get_origin(kind) in (list, dict):
+            action._check_type = _with_commas(action._check_type, kind)  # type: ignore[attr-defined]  # jsonargparse's
+
+
+def _with_commas(check: Callable[..., Any], kind: Any) -> Callable[..., Any]:
+    """`check`, for a list or a dict of lists, which gets `--levels.size S,M` as a tuple of the key and the value."""
+
+    @wraps(check)  # jsonargparse looks at its parameters
+    def check_with_commas(value: Any, **options: Any) -> Any:
+        if get_origin(kind) is dict and hasattr(value, "_replace"):
+            return check(value._replace(val=with_brackets(value.val, get_args(kind)[1])), **options)
+        return check(with_brackets(value, kind), **options)
+
+    return check_with_commas
+
+
 def flags_of(parser: ArgumentParser) -> list[str]:
     """All flags as they are typed, for suggesting the nearest one to a mistyped flag."""
     return [flag for action in parser._actions for flag in action.option_strings]
@@ -31,3 +54,9 @@ def flags_of(parser: ArgumentParser) -> list[str]:
 def defaults_of(parser: ArgumentParser, names: Iterable[str]) -> dict[str, Any]:
     """The defaults of those flags that the parser has; `get_defaults` also reads the config files."""
     return {action.dest: action.default for action in parser._actions if action.dest in names}
+
+
+def set_help(parser: ArgumentParser, texts: Mapping[str, str]) -> None:
+    """Replaces what --help says of these flags; argparse has no public way to change it."""
+    for action in parser._actions:
+        action.help = texts.get(action.dest, action.help)

@@ -37,11 +37,12 @@ from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
+ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
 
 def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
-    """The command line of a tool that runs a script; whatever follows the script's name goes to the flag `arguments`.
+    """The command line of a tool that runs a script; what follows the script's name goes to the flag `arguments`.
 
     Args:
         own: flags that belong to the tool even after the script's name, with the values that follow them.
@@ -52,7 +53,7 @@ def split_command(args: Sequence[str], own: Collection[str] = ()) -> list[str]:
     target: list[str] | None = None
     for arg in args[at + 1 :]:
         if arg.startswith("--"):
-            target = tool if arg.partition("=")[0] in own else arguments
+            target = tool if arg.partition("=")[0] in (*own, *ANYWHERE) else arguments
         (arguments if target is None else target).append(arg)
     return [*tool, f"--arguments={json.dumps(arguments)}"] if at < len(args) else tool
 

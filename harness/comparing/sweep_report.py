@@ -5,6 +5,7 @@ import itertools
 import math
 import os
 import shlex
+import textwrap
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from basics.files import replacing
 from harness.comparing.configurations import counted, is_live
 from harness.comparing.scripts import finished
-from harness.comparing.tables import align, format_mean
+from harness.comparing.tables import align, before_figures, format_mean, terminal_width
 from harness.comparing.trials import Sweep
 from harness.drawing.figures import COLOURS, new_figure, save_figures
 
@@ -26,9 +27,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEST = 10  # trials that are printed
+REASON = 160  # characters of the reason of a failure; log.txt has it whole
 LEAST = 20  # finished trials that importances need: the best tenth, which are two, are compared with the others
-# State, marker and colour; the markers alone tell the states apart.
-MARKERS = {TrialState.COMPLETE: ("o", COLOURS[0], "finished"), TrialState.PRUNED: ("x", COLOURS[1], "pruned")}
+STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+# Marker and colour; the markers alone tell the states apart.
+MARKERS = {TrialState.COMPLETE: ("o", COLOURS[0]), TrialState.PRUNED: ("x", COLOURS[1])}
 
 
 def report(study: optuna.Study, sweep: Sweep) -> None:
@@ -40,14 +43,10 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
     trials.sort(key=lambda trial: (order.index(trial.state), sign * trial.value if trial.value is not None else 0))
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     write_csv(trials, names, metric, folder / "trials.csv")
-    rows = [["trial", metric, *names, "state"]]
-    for trial in trials[:BEST]:
-        values = [_short(trial.params.get(name, "-")) for name in names]
-        rows.append([_name(trial), format_mean(metric, trial.value), *values, trial.state.name.lower()])
-    print(f"\n{align(rows, left=1)}\n")
+    print(f"\n{_table(trials[:BEST], names, metric)}\n")
     for trial in trials:
         if trial.state == TrialState.FAIL:
-            print(f"{_name(trial)} failed: {trial.user_attrs['failure']}")
+            print(f"{_name(trial)} failed: {textwrap.shorten(trial.user_attrs['failure'], REASON, placeholder=' ...')}")
     importances = importances_of(trials, study.direction)
     if importances:
         print("importance  " + "  ".join(f"{name} {share:.0%}" for name, share in importances.items()))
@@ -61,11 +60,25 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
         print(folder / "sweep.png")
 
 
+def _table(trials: list[FrozenTrial], names: list[str], metric: str) -> str:
+    """A line for each trial; if that is wider than the terminal, with all flags in one column on several lines."""
+    head = ["trial", metric, "state"]
+    ends = [[_name(trial), format_mean(metric, trial.value), STATES[trial.state]] for trial in trials]
+    flags = [{name: _short(trial.params.get(name, "-")) for name in names} for trial in trials]
+    rows = [["trial", metric, *names, "state"]]
+    rows += [[*end[:2], *its.values(), end[2]] for end, its in zip(ends, flags, strict=True)]
+    text = align(rows, left=1)
+    if max(map(len, text.splitlines())) > (width := terminal_width()):
+        texts = [" ".join(f"{name}={value}" for name, value in its.items()) for its in flags]
+        return align(before_figures(texts, [head, *ends], width), left=1)
+    return text
+
+
 def say_ended(metric: str, study: optuna.Study, trial: FrozenTrial) -> None:
     """Prints a line about a trial that has ended, unless another has taken its place."""
     if is_live(trial):
         values = " ".join(f"{name}={_short(value)}" for name, value in trial.params.items())
-        print(f"{_name(trial)}  {format_mean(metric, trial.value)}  {values}  {trial.state.name.lower()}", flush=True)
+        print(f"{_name(trial)}  {format_mean(metric, trial.value)}  {values}  {STATES[trial.state]}", flush=True)
 
 
 def say_best(study: optuna.Study, sweep: Sweep) -> None:
@@ -144,11 +157,11 @@ def draw(
 
 
 def _scatter(axes: "Axes", trials: list[FrozenTrial], x: list[Any]) -> None:
-    for state, (marker, colour, text) in MARKERS.items():
+    for state, (marker, colour) in MARKERS.items():
         chosen = [(at, trial.value) for at, trial in zip(x, trials, strict=True) if trial.state == state]
         if chosen:
             places, values = zip(*chosen, strict=True)
-            axes.scatter(places, values, marker=marker, color=colour, s=26, alpha=0.8, label=text)
+            axes.scatter(places, values, marker=marker, color=colour, s=26, alpha=0.8, label=STATES[state])
     axes.grid(alpha=0.3)
 
 

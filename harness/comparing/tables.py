@@ -6,7 +6,7 @@ import json
 import re
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -29,6 +29,11 @@ def write_tables(tables: Sequence[Table], kind: str) -> str:
     return "\n\n".join(write(table, titled=kind == "table" or len(tables) > 1) for table in tables)
 
 
+def terminal_width() -> int:
+    """The columns that a table may have: those of the terminal, or the usual number for a file."""
+    return max(NARROWEST, shutil.get_terminal_size((USUAL, 0)).columns)
+
+
 def _title(table: Table) -> str:
     count = sum(len(group.runs) for group in table.groups)
     order = f"best {table.by} first" if table.by else "in no order of merit"
@@ -36,7 +41,7 @@ def _title(table: Table) -> str:
 
 
 def _write_text(table: Table, titled: bool) -> str:
-    width = max(NARROWEST, shutil.get_terminal_size((USUAL, 0)).columns)
+    width = terminal_width()
     text = _aligned(_rows(table, table.columns), table)
     if _width(text) > width:
         text = _narrow(table, width)
@@ -110,12 +115,26 @@ def _figures(table: Table, group: Group) -> list[str]:
 def _wrapped_rows(table: Table, columns: Sequence[str], width: int) -> list[list[str]]:
     """Rows with name and flags of a group in one column, on as many lines as they need."""
     figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
+    return before_figures([group.flags for group in table.groups], figures, width)
+
+
+def before_figures(flags: Sequence[Mapping[str, Any]], figures: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The rows of figures, of which the first is the head, with the flags of each in a column before them."""
     room = width - 2 - max(map(len, align(figures).splitlines()))
     rows = [["flags", *figures[0]]]
     values = {name: _cells(table, name) for name in columns}
-    for place, (group, its) in enumerate(zip(table.groups, figures[1:], strict=True)):
+    texts = []
+    for place, group in enumerate(table.groups):
         shown = [f"{name}={values[name][place]}" for name in columns if name in group.flags]
-        text = " ".join([", ".join(group.names), *shown]).strip()
+        texts.append(" ".join([", ".join(group.names), *shown]).strip())
+    return before_figures(texts, figures, width)
+
+
+def before_figures(texts: Sequence[str], figures: Sequence[Sequence[str]], width: int) -> list[list[str]]:
+    """The rows of figures, of which the first is the head, with a text each, as wrapped lines, in a column before."""
+    room = width - 2 - max(map(len, align(figures).splitlines()))
+    rows = [["flags", *figures[0]]]
+    for text, its in zip(texts, figures[1:], strict=True):
         lines = textwrap.wrap(text, max(LEAST_FLAGS, room), break_on_hyphens=False) or [""]
         further = [[""] * len(its)] * (len(lines) - 1)
         rows += [[line, *cells] for line, cells in zip(lines, [its, *further], strict=True)]

@@ -161,7 +161,7 @@ def calibration(probabilities: Tensor, labels: Tensor) -> Calibration:
     return Calibration(confidences / filled, hits / filled, count, float(abs(hits - confidences).sum() / count.sum()))
 
 
-def draw_reliability(probabilities: Tensor, labels: Tensor) -> "Figure":
+def draw_calibration(probabilities: Tensor, labels: Tensor) -> "Figure":
     """Accuracy by confidence beside the diagonal, and how many predictions have which confidence."""
     found = calibration(probabilities, labels)
     figure, (axes, below) = new_figure(2, 1, size=(6.4, 6.4), sharex=True, height_ratios=(3, 1))

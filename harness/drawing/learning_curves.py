@@ -11,11 +11,7 @@ from harness.drawing.figures import COLOURS, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STAGES = {  # label, colour, marker, line style
-    "train": ("training", COLOURS[0], "o", "-"),
-    "val": ("validation", COLOURS[1], "s", "--"),
-}
-NAMES = {"acc": "accuracy"}
+STAGES = {"train": (COLOURS[0], "o", "-"), "val": (COLOURS[1], "s", "--")}  # colour, marker, line style
 NOT_METRICS = ("seconds", "samples_per_second")
 MARKED = 30  # epochs beyond which markers would hide the curve
 
@@ -76,13 +72,13 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
     figure, panels = new_figure(rows, columns, size=size, squeeze=False, sharex=True)
     for axes, (metric, stages) in zip(panels.flat, curves.metrics.items(), strict=False):
         for stage, curve in stages.items():
-            label, colour, marker, style = STAGES[stage]
+            colour, marker, style = STAGES[stage]
             few = marker if len(curve.epochs) <= MARKED else ""
-            axes.plot(*curve, label=label, color=colour, marker=few, markersize=4, linestyle=style)
+            axes.plot(*curve, label=f"{stage}/{metric}", color=colour, marker=few, markersize=4, linestyle=style)
         if best_step is not None:
             epoch = best_step / curves.steps_per_epoch
             axes.axvline(epoch, color="0.4", linestyle=":", label=f"best epoch, {epoch:g}")
-        axes.set(title=NAMES.get(metric, metric), xlabel="epoch")
+        axes.set(title=metric, xlabel="epoch")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     for axes in panels.flat[len(curves.metrics) : count]:

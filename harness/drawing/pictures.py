@@ -24,7 +24,7 @@ from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
 from datamodules.table_data import TableData
-from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_reliability, shortened
+from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
 from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
@@ -105,7 +105,7 @@ def _draw(
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
         "precision_recall": draw_pr(probabilities, labels, classes),
-        "reliability": draw_reliability(probabilities, labels),
+        "calibration": draw_calibration(probabilities, labels),
     }
     if not _shows_images(model, trainer):
         return figures

@@ -38,7 +38,7 @@ from harness.training.preflight import (
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
-from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory
+from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 
 
 class Result(NamedTuple):
@@ -95,7 +95,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
     with watching(trainer, interruption, flags.stall_timeout):
-        trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
+        with showing_profile():
+            trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
         metrics = finish(trainer, job.model, job.data, run, kept)
     if run and trainer.is_global_zero:
@@ -106,6 +107,11 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
 def _check(flags: FitFlags, resumes: bool) -> None:
     """Raises InputError if flags contradict each other."""
     check_ranges(values(flags))  # not all of them come from a command line
+    if flags.writes and flags.enable_checkpointing is False:
+        raise InputError(
+            "enable_checkpointing false: a run needs checkpoints for its best epoch, and to be resumed;"
+            " --fast_dev_run writes none"
+        )
     if flags.find_lr and resumes:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:

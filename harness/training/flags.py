@@ -44,7 +44,7 @@ class TrainerFlags:
         check_val_every_n_epoch: epochs between two validations.
         num_sanity_val_steps: validation batches to run before training starts, which show mistakes early.
         log_every_n_steps: steps between two points of the curves by step; null: 50, or fewer in a short run.
-        enable_checkpointing: write checkpoints.
+        enable_checkpointing: write checkpoints; false only in a dry run.
         enable_progress_bar: show the progress line.
         accumulate_grad_batches: batches whose gradients are combined in one step.
         gradient_clip_val: largest norm, or largest value, of the gradient.
@@ -54,7 +54,7 @@ class TrainerFlags:
         inference_mode: evaluate in torch's inference mode; false: with no_grad.
         profiler: simple, advanced or pytorch; shows where the time goes.
         detect_anomaly: find the operator whose gradient is not a number; slow.
-        barebones: switch off everything in Lightning that costs time, for measurements.
+        barebones: refused, since it would switch off what a run is made of.
         plugins: further plugins for the Trainer.
         sync_batchnorm: let BatchNorm normalise over the batches of all devices.
         reload_dataloaders_every_n_epochs: epochs after which the data loaders are made anew.

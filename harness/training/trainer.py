@@ -4,8 +4,8 @@ import ctypes
 import logging
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,11 +27,14 @@ from harness.training.kernels import choose_kernels
 
 for _library in ("lightning.pytorch", "lightning.fabric"):
     logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
+logging.getLogger("tensorboard").setLevel(logging.ERROR)  # its remarks on a resumed run, whose curves we read
+_PROFILES = logging.getLogger("lightning.pytorch.profilers.profiler")
 for _expected in (
     ".*smaller than the logging interval.*",  # epochs with few steps
     ".*exists and is not empty.*",  # checkpoints of a resumed run
     ".*sync_dist=True.*",  # what we log is reduced over the ranks already
     ".*LeafSpec.*",  # Lightning's own use of torch
+    ".*all_gather is deprecated.*",  # the same
     ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
     ".*Total length of `.*` across ranks is zero.*",  # a training without validation
     ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
@@ -50,6 +53,16 @@ def keep_freed_memory() -> None:
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         libc.mallopt(M_MMAP_MAX, 0)
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+@contextmanager
+def showing_profile() -> Iterator[None]:
+    """Lets the profiler of `--profiler` print its report when a stage ends; there is none after other stages."""
+    _PROFILES.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        _PROFILES.setLevel(logging.NOTSET)
 
 
 class Extras(NamedTuple):
@@ -86,6 +99,8 @@ def build_trainer(
     Raises:
         InputError: the Trainer refuses its flags, or they ask for something that runs here do not support.
     """
+    if flags.barebones:
+        raise InputError("barebones: switches off the curves and checkpoints that a run is made of; leave it out")
     chosen = values(flags, TrainerFlags)
     kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
     chosen["default_root_dir"] = flags.default_root_dir or run
