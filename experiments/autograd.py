@@ -4,13 +4,13 @@
     python experiments/autograd.py --chapters '[accumulation, in_place]'
     python experiments/autograd.py --x1 0.1 --x2 3
 
-Each example is printed as the code that is run, beside the derivative found on paper. What to see: gradients of two backward
-passes add up until they are set to zero; a second pass through a graph is refused unless the first retained it; a
-gradient of 0 times infinity is not a number, and `where` does not protect from it. The figures draw two graphs from
-`grad_fn`: that of a small net's loss, which holds its weights but not its data, and that of
-ln(x1) + x1 x2 - sin(x2), the example of Baydin et al. 2018, "Automatic differentiation in machine learning: a survey",
-tables 2 and 3. At (2, 5) it is 11.652, and its gradient is (5.5, 1.716): x1 is used twice, and gets the sum of
-0.5, along the edge to the logarithm, and of 5, along that to the product.
+Each example is printed as the code that is run, beside the derivative found on paper. What to see: gradients of two
+backward passes add up until they are set to zero; a second pass through a graph is refused unless the first retained
+it; 0 times an infinite gradient is not a number, and `where` does not protect from it. The figures draw two graphs from
+`grad_fn`: that of a small net's loss, which holds its weights but not its data, and that of ln(x1) + x1 x2 - sin(x2),
+the example of Baydin et al. 2018, "Automatic differentiation in machine learning: a survey", tables 2 and 3. At (2, 5)
+it is 11.652, and its gradient is (5.5, 1.716): x1 is used twice, and gets the sum of 0.5, from the logarithm, and 5,
+from the product.
 """
 
 from dataclasses import dataclass, field
@@ -20,12 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from basics.choose import choose
 from basics.errors import InputError
 from experiments.fundamentals.autograd_examples import CHAPTERS
 from experiments.fundamentals.autograd_figures import draw_derivatives, draw_numbers, draw_shapes
 from experiments.fundamentals.autograd_graph import Graph, graph_of
-from experiments.fundamentals.worked_examples import print_chapters
+from experiments.fundamentals.worked_examples import chosen, print_chapters
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
@@ -50,9 +49,7 @@ DEFAULTS = AutogradFlags()
 
 def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
     """Prints worked examples of autograd, and draws the graphs behind two results."""
-    if not flags.chapters:
-        raise InputError("chapters []: name at least one")
-    chapters = {name: choose("chapter", name, CHAPTERS) for name in flags.chapters}
+    chapters = chosen(flags.chapters, CHAPTERS)
     if flags.x1 <= 0:
         raise InputError(f"x1 {flags.x1:g}: must be above 0, for its logarithm is taken")
     study = Study("autograd", flags, label=f"{len(chapters)}chapters")

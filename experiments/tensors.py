@@ -14,12 +14,10 @@ six tensors, broadcasting cell by cell, and a photograph whose channels were mad
 from dataclasses import dataclass, field
 from typing import Any
 
-from basics.choose import choose
-from basics.errors import InputError
 from experiments.fundamentals.tensor_figures import draw_broadcasting, draw_scramble, draw_strides
 from experiments.fundamentals.tensor_numbers import MEMORY, PICKING, PRODUCTS, STATISTICS
 from experiments.fundamentals.tensor_shapes import BROADCASTING, CREATION, INDEXING, JOINING, SHAPE
-from experiments.fundamentals.worked_examples import print_chapters
+from experiments.fundamentals.worked_examples import chosen, print_chapters
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
@@ -52,9 +50,7 @@ DEFAULTS = TensorFlags()
 
 def main(flags: TensorFlags = DEFAULTS) -> dict[str, Any]:
     """Prints worked examples of tensors, and draws strides and broadcasting."""
-    if not flags.chapters:
-        raise InputError("chapters []: name at least one")
-    chapters = {name: choose("chapter", name, CHAPTERS) for name in flags.chapters}
+    chapters = chosen(flags.chapters, CHAPTERS)
     study = Study("tensors", flags, label=f"{len(chapters)}chapters")
     counts = print_chapters(chapters, peer="numpy")
     figures = {

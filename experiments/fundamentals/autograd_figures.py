@@ -45,7 +45,7 @@ def _wanted_height(graph: Graph, heights: np.ndarray, node: int) -> float:
 
 def draw_shapes(graph: Graph, title: str) -> "Figure":
     """The graph, with the shapes of the gradients at its edges."""
-    figure, axes = new_figure(size=(10, 4.4))
+    figure, axes = new_figure(size=(10, 3.8))
     for place, edge in _draw_graph(axes, graph, lambda node: f"\n{_shape(node.value)}" if node.leaf else ""):
         _label(axes, place, _shape(edge.gradient), GRADIENT, 7)
     axes.set_title(title)
@@ -54,7 +54,7 @@ def draw_shapes(graph: Graph, title: str) -> "Figure":
 
 def draw_numbers(graph: Graph, gradients: dict[str, float], title: str) -> "Figure":
     """The graph of numbers, with the value and the gradient at each edge, and the `gradients` of the leaves by name."""
-    figure, axes = new_figure(size=(10, 4.6))
+    figure, axes = new_figure(size=(10, 4))
     values = [node.value for node in graph.nodes]
 
     def below(node: Node) -> str:
@@ -78,8 +78,8 @@ def _draw_graph(axes: "Axes", graph: Graph, below: Callable[[Node], str]) -> lis
         boxes.append(text.get_bbox_patch())
     for edge in graph.edges:
         arrow = dict(arrowstyle="->", color="0.4", patchA=boxes[edge.source], patchB=boxes[edge.target])
-        axes.annotate("", xy=places[edge.target], xytext=places[edge.source], arrowprops=arrow)
-    axes.set(xlim=(places[:, 0].min() - 0.6, 0.6), ylim=(places[:, 1].min() - 0.6, places[:, 1].max() + 0.6))
+        axes.annotate("", xy=places[edge.target], xytext=places[edge.source], arrowprops=arrow, zorder=1)
+    axes.set(xlim=(places[:, 0].min() - 0.6, 0.6), ylim=(places[:, 1].min() - 0.4, places[:, 1].max() + 0.4))
     axes.axis("off")
     return [((places[edge.source] + places[edge.target]) / 2, edge) for edge in graph.edges]
 

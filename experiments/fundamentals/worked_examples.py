@@ -22,6 +22,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basics.choose import choose
+from basics.errors import InputError
+
 WIDTH = 80  # columns
 INDENT = " " * 5
 ROOM = WIDTH - len(INDENT)
@@ -83,6 +86,17 @@ def outcome_of(example: Example) -> Outcome:
     except (RuntimeError, ValueError, IndexError, TypeError) as error:
         return Outcome(before, error)
     raise RuntimeError(f"{example.operation}: should have been refused")
+
+
+def chosen(names: Sequence[str], chapters: Mapping[str, Sequence[Example]]) -> dict[str, Sequence[Example]]:
+    """The chapters with these names.
+
+    Raises:
+        InputError: there is no such chapter, or no name.
+    """
+    if not names:
+        raise InputError("chapters []: name at least one")
+    return {name: choose("chapter", name, chapters) for name in names}
 
 
 def print_chapters(chapters: Mapping[str, Sequence[Example]], peer: str) -> dict[str, int]:
