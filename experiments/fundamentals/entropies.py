@@ -21,7 +21,7 @@ def information(p: Tensor) -> Tensor:
 
 def entropy(p: Tensor) -> Tensor:
     """H(p) = -sum p log p, (...): the mean information of an event; 0 log 0 is 0, its limit."""
-    return -torch.xlogy(p, p).sum(-1)
+    return torch.special.entr(p).sum(-1)
 
 
 def cross_entropy(p: Tensor, q: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The pictures of information.py: coins and dice, the floor of a smoothed loss, and epsilons in a logarithm."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -62,13 +62,14 @@ def draw_floors(courses: dict[float, Course]) -> "Figure":
     """The loss of each training above its floor, their distance, and the probability that the net gives the label."""
     figure, (loss, distance, confidence) = new_figure(1, 3, size=(11, 4.4))
     for number, (smoothing, course) in enumerate(courses.items()):
-        style = dict(color=COLOURS[number % len(COLOURS)], linestyle=STYLES[number % len(STYLES)], linewidth=2)
+        colour, line = COLOURS[number % len(COLOURS)], STYLES[number % len(STYLES)]
+        style: dict[str, Any] = dict(color=colour, linestyle=line, linewidth=2)
         name = f"smoothing {smoothing:g}"
         loss.plot([parts.loss for parts in course.parts], label=name, **style)
         distance.plot([parts.divergence for parts in course.parts], label=name, **style)
         confidence.plot(course.confidence, label=name, **style)
-        loss.axhline(floor(smoothing, CLASSES), color=style["color"], linewidth=0.8)
-        confidence.axhline(1 - smoothing + smoothing / CLASSES, color=style["color"], linewidth=0.8)
+        loss.axhline(floor(smoothing, CLASSES), color=colour, linewidth=0.8)
+        confidence.axhline(1 - smoothing + smoothing / CLASSES, color=colour, linewidth=0.8)
     loss.set(title="H(p, q) and its floor H(p)", ylabel="nats", ylim=(-0.05, 2.6))
     distance.set(title="KL(p, q) = H(p, q) - H(p)", ylabel="nats", yscale="log")
     confidence.set(title="probability of the label", ylim=(0, 1.05))
@@ -83,7 +84,7 @@ def draw_epsilons(z: Tensor, curves: dict[str, Curve]) -> "Figure":
     """The loss and its slope at the logits (z, 0), by each way to write it."""
     figure, (loss, slope) = new_figure(1, 2, size=(10, 4.6))
     for number, (name, curve) in enumerate(curves.items()):
-        style = dict(color=COLOURS[number % len(COLOURS)], linestyle=STYLES[number % len(STYLES)])
+        style: dict[str, Any] = dict(color=COLOURS[number % len(COLOURS)], linestyle=STYLES[number % len(STYLES)])
         style |= dict(linewidth=6, alpha=0.35) if number == 0 else dict(linewidth=2)
         loss.plot(z, curve.loss, label=name, **style)
         slope.plot(z, curve.slope, label=name, **style)

@@ -1,6 +1,7 @@
-"""The cross-entropy of class 0 at the logits (z, 0), in float32: the logarithm of a softmax, with and without an epsilon."""
+"""The cross-entropy of class 0 at the logits (z, 0), in float32: its logarithm, with and without an epsilon."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -22,9 +23,11 @@ def losses(epsilons: list[float]) -> dict[str, Loss]:
         "log_softmax": lambda logits: -logits.log_softmax(1)[:, 0],
         "log(softmax)": lambda logits: -logits.softmax(1)[:, 0].log(),
     }
-    for epsilon in epsilons:
-        ways[f"log(softmax + {epsilon:g})"] = lambda logits, epsilon=epsilon: -(logits.softmax(1)[:, 0] + epsilon).log()
-    return ways
+    return ways | {f"log(softmax + {epsilon:g})": partial(_with_epsilon, epsilon=epsilon) for epsilon in epsilons}
+
+
+def _with_epsilon(logits: Tensor, epsilon: float) -> Tensor:
+    return -(logits.softmax(1)[:, 0] + epsilon).log()
 
 
 def curve_of(loss: Loss, z: Tensor) -> Curve:
@@ -36,9 +39,9 @@ def curve_of(loss: Loss, z: Tensor) -> Curve:
 
 
 def half_slope(curve: Curve, z: Tensor) -> float:
-    """The largest z, of those in increasing order, below which the slope is never again half of what it should be.
+    """The largest z, of those in increasing order, whose slope is half of what it should be, or less, or not a number.
 
-    Infinite if there is none: the slope is right everywhere.
+    Minus infinity if there is none: the slope is right everywhere.
     """
-    weak = (curve.slope.abs() < 0.5 * (z.double().sigmoid() - 1).abs()) & (z < 0)
-    return float(z[weak].max()) if weak.any() else -torch.inf
+    right = curve.slope.abs() > 0.5 * (z.double().sigmoid() - 1).abs()
+    return float(z[~right & (z < 0)].max()) if (~right & (z < 0)).any() else -torch.inf
