@@ -4,19 +4,19 @@
     python experiments/information.py --label_smoothing '[0, 0.3]'
     python experiments/information.py --sample false --epochs 5           MNIST
 
-The figures show the information of an event, -log p; entropy, its mean, which is highest for a fair coin and a fair die;
-and cross-entropy, the mean for one who believes q where p is true, which is lowest, H(p), for q = p.
+The figures show the information of an event, -log p; entropy, its mean, which is highest for a fair coin and a fair
+die; and cross-entropy, the mean for one who believes q where p is true, which is lowest, H(p), for q = p.
 
-The loss of a classifier is such a cross-entropy, and at each step of a training in float64 it is H(p) + KL(p, q) within
-1e-12. H(p) is the entropy of the labels: 0 if they are certain, 0.5003 nats if a tenth of each is spread over the ten
-digits, and 1.1765 if three tenths are. The loss cannot fall below it, however well the net learns; what falls is KL. With
-seed 0 the three losses end at 0.019, 0.564 and 1.235, and the net gives its label 0.98, 0.87 and 0.68: it tends to
-0.91 and 0.73 where labels are smoothed.
+The loss of a classifier is such a cross-entropy, and at each step of a training in float64 it is H(p) + KL(p, q)
+within 1e-12. H(p) is the entropy of the labels: 0 if they are certain, 0.5003 nats if a tenth of each is spread over
+the ten digits, and 1.1765 if three tenths are. The loss cannot fall below it, however well the net learns; what falls
+is KL. With seed 0 the three losses end at 0.019, 0.564 and 1.235, and the net gives its label 0.98, 0.87 and 0.68: it
+tends to 0.91 and 0.73 where labels are smoothed.
 
-The last figure is about the logarithm of a probability that is rounded to 0. Where the net is wrong by 89 nats and more,
-the slope of log(softmax) is not a number in float32. With an epsilon of 1e-7 inside, it is one, but halved where the net
-is wrong by 16 nats (the logarithm of 1e-7) and soon 0: of its worst mistakes it learns nothing. With 1e-3 that begins at
-7. log_softmax has the right slope everywhere.
+The last figure is about the logarithm of a probability that is rounded to 0. Where the net is wrong by 89 nats and
+more, the slope of log(softmax) is not a number in float32. With an epsilon of 1e-7 inside, it is one, but halved where
+the net is wrong by 16 nats (the logarithm of 1e-7) and soon 0: of its worst mistakes it learns nothing. With 1e-3 that
+begins at 7. log_softmax has the right slope everywhere.
 """
 
 import math
@@ -74,6 +74,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     train, val = _read_mnist(flags.data_dir, flags.seed, flags.sample)
     if flags.batch_size > len(train.labels):
         raise InputError(f"batch_size {flags.batch_size}: there are only {len(train.labels):,} training images")
+    torch.set_num_threads(1)  # matrices this small gain nothing from a second thread, and lose much on a busy machine
     courses = {}
     for smoothing in flags.label_smoothing:
         trainee = Trainee(flags.width, smoothing, flags.lr, flags.seed)
