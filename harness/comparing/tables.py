@@ -115,13 +115,6 @@ def _figures(table: Table, group: Group) -> list[str]:
 def _wrapped_rows(table: Table, columns: Sequence[str], width: int) -> list[list[str]]:
     """Rows with name and flags of a group in one column, on as many lines as they need."""
     figures = [["n", "seeds", *table.metrics], *(_figures(table, group) for group in table.groups)]
-    return before_figures([group.flags for group in table.groups], figures, width)
-
-
-def before_figures(flags: Sequence[Mapping[str, Any]], figures: Sequence[Sequence[str]], width: int) -> list[list[str]]:
-    """The rows of figures, of which the first is the head, with the flags of each in a column before them."""
-    room = width - 2 - max(map(len, align(figures).splitlines()))
-    rows = [["flags", *figures[0]]]
     values = {name: _cells(table, name) for name in columns}
     texts = []
     for place, group in enumerate(table.groups):
