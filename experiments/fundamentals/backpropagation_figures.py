@@ -11,7 +11,6 @@ from experiments.fundamentals.delta_recursion import Kind, Loss, output_delta, s
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LOSSES: tuple[tuple[Loss, str, str], ...] = (
@@ -41,7 +40,6 @@ def draw_agreement(gaps: dict[str, Any]) -> "Figure":
             heights = [max(values[start : start + SMOOTHED]) for start in range(0, len(values), SMOOTHED)]
             steps = np.arange(len(heights)) * SMOOTHED + 1
             axes.semilogy(steps, np.clip(heights, LOWEST, None), style, color=colour, linewidth=2, label=way)
-        axes.axhline(1e-10, color="0.5", linewidth=1, linestyle=":")
         axes.set_title(name, fontsize=11)
         axes.grid(alpha=0.3)
     axes.set_ylim(LOWEST, 1e-6)
@@ -72,7 +70,9 @@ def draw_output_deltas(p: Tensor, targets: Tensor) -> "Figure":
     left.annotate(
         "sure, and wrong:\nnothing to learn from", (0.97, 0.02), (0.15, -0.6), arrowprops={"arrowstyle": "->"}
     )
-    left.set(xlabel="error p - y of one output", ylabel="its gradient dL/dz", title="sigmoid")
+    left.set(
+        xlabel="error p - y of one output", ylabel="its gradient dL/dz", title="sigmoid", xticks=np.linspace(-1, 1, 5)
+    )
     right.set(
         xlabel="norm of the errors p - y", ylabel="norm of the gradients dL/dz", title="softmax: a dot for each digit"
     )
@@ -95,8 +95,8 @@ def draw_jacobians(examples: dict[str, Tensor]) -> "Figure":
         axes.set(xlabel="logit j", xticks=range(len(p)), yticks=range(len(p)))
     panels[0, 0].set(ylim=(0, 1), ylabel="$p_j$")
     panels[1, 0].set_ylabel("output i")
-    figure.colorbar(shown, ax=panels[1].tolist(), label=r"$p_i\,(\delta_{ij} - p_j)$")
-    figure.suptitle("The Jacobian of a softmax: it vanishes where the net is sure")
+    figure.colorbar(shown, ax=panels[1].tolist(), label="$dp_i / dz_j$")
+    figure.suptitle(r"The Jacobian of a softmax, $p_i\,(\delta_{ij} - p_j)$, vanishes where the net is sure")
     return figure
 
 
@@ -111,6 +111,7 @@ def draw_curves(same: list[Curve], early: dict[Kind, dict[float, float]], wrong:
         middle.plot(list(by_rate), list(by_rate.values()), **_look(kind))
     quarter = same[0].steps[(len(same[0].steps) - 1) // 4]
     middle.set(xlabel="learning rate", xscale="log", title=f"after {quarter} steps, by rate")
+    middle.set_xticks(list(by_rate), [f"{rate:g}" for rate in by_rate])
     left.set(ylabel="accuracy on the validation split", ylim=(0, 1), title=f"at one rate, {same[0].lr:g}")
     right.set_title("from a start that is sure of 0,\neach at its best rate")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
@@ -132,9 +133,9 @@ def draw_ranks(values: dict[str, np.ndarray]) -> "Figure":
     for (name, its), colour, marker in zip(values.items(), COLOURS, "os", strict=False):
         axes.semilogy(range(1, len(its) + 1), its / its[0], marker=marker, color=colour, linewidth=2, label=name)
     axes.axhspan(1e-18, 1e-10, color="0.9", zorder=0)
-    axes.text(1, 1e-11, "rounding: no direction of its own", va="top", color="0.3")
+    axes.text(3.2, 1e-11, "rounding: no direction of its own", va="top", color="0.3")
     axes.set(xlabel="singular value of the last hidden layer, from the largest", ylabel="relative to the largest")
-    axes.set_title("Points in the plane: linear layers keep two directions, whatever their width")
+    axes.set_title("Linear layers keep the two directions of the plane, whatever their width")
     axes.set_ylim(1e-18, 10)
     axes.legend()
     axes.grid(alpha=0.3)

@@ -1,6 +1,7 @@
 """Trains networks of raw tensors on digits by the delta recursion, and compares it at each step with other ways."""
 
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import torch
@@ -109,8 +110,7 @@ def train_beside_autograd(splits: dict[str, Split], kind: Kind, plan: Plan) -> t
         optimizer.zero_grad()
         loss.backward()
         pairs = [(loss.detach(), loss_of(forward(layers, rows, kind)[-1], targets, kind))]
-        ours = [(ours, slope) for layer, its in zip(layers, slopes, strict=True) for ours, slope in zip(layer, its)]
-        for parameter, (value, slope) in zip(twin.parameters(), ours, strict=True):
+        for parameter, value, slope in zip(twin.parameters(), chain(*layers), chain(*slopes), strict=True):
             assert parameter.grad is not None
             pairs += [(parameter.detach(), value), (parameter.grad, slope)]
         comparison.autograd.append(max(float((its - ours).abs().max()) for its, ours in pairs))
@@ -148,11 +148,10 @@ def _from_central_differences(
     """The largest difference in `PLACES` entries of each parameter, drawn at random."""
     rows, targets = batch
     gap = 0.0
-    for layer, slope in zip(layers, slopes, strict=True):
-        for parameter, gradient in zip(layer, slope, strict=True):
-            for place in torch.randint(parameter.numel(), (PLACES,), generator=generator).tolist():
-                central = central_difference(
-                    lambda: loss_of(forward(layers, rows, kind)[-1], targets, kind), parameter, place
-                )
-                gap = max(gap, abs(central - float(gradient.view(-1)[place])))
+    for parameter, slope in zip(chain(*layers), chain(*slopes), strict=True):
+        for place in torch.randint(parameter.numel(), (PLACES,), generator=generator).tolist():
+            central = central_difference(
+                lambda: loss_of(forward(layers, rows, kind)[-1], targets, kind), parameter, place
+            )
+            gap = max(gap, abs(central - float(slope.view(-1)[place])))
     return gap
