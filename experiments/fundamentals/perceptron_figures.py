@@ -18,7 +18,7 @@ CLASSES = ((-1, COLOURS[0], "o"), (1, COLOURS[1], "^"))
 
 
 def draw_rule(sets: dict[str, Points], courses: Sequence[Course], logistic: Sequence[np.ndarray]) -> "Figure":
-    """A panel for each set: the last boundaries of the perceptron, darker and darker, and that of logistic regression."""
+    """A panel for each set: the last boundaries of the perceptron, ever darker, and that of logistic regression."""
     figure, panels = new_figure(1, 2, size=(9, 5.2), sharex=True, sharey=True)
     for axes, (name, points), course, its in zip(panels, sets.items(), courses, logistic, strict=True):
         _points(axes, points)
@@ -27,8 +27,8 @@ def draw_rule(sets: dict[str, Points], courses: Sequence[Course], logistic: Sequ
             _line(axes, weights, color="black", alpha=shade, linewidth=0.8)
         _line(axes, boundaries[-1], color="black", linewidth=2.5, label="perceptron, last boundary")
         _line(axes, its, color=COLOURS[2], linestyle="--", linewidth=2.5, label="logistic regression")
-        more = "it stops" if course.wrong[-1] == 0 else "it was stopped"
-        axes.set_title(f"{name}: {more} after {course.updates:,} updates", fontsize=11)
+        end = "stops" if course.wrong[-1] == 0 else "stopped"
+        axes.set_title(f"{name}: {end} after {course.updates:,} updates", fontsize=11)
         axes.set(xlabel="$x_1$")
     panels[0].set_ylabel("$x_2$")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
@@ -38,7 +38,7 @@ def draw_rule(sets: dict[str, Points], courses: Sequence[Course], logistic: Sequ
 
 def draw_errors(sets: dict[str, Points], courses: Sequence[Course], logistic: Sequence[np.ndarray]) -> "Figure":
     """How many points the perceptron has wrong after each pass, and how many logistic regression has at its minimum."""
-    figure, axes = new_figure(size=(8, 4.2))
+    figure, axes = new_figure(size=(8, 4.8))
     for (name, points), course, its, colour, marker in zip(
         sets.items(), courses, logistic, COLOURS, "o^", strict=False
     ):
@@ -48,7 +48,7 @@ def draw_errors(sets: dict[str, Points], courses: Sequence[Course], logistic: Se
         axes.axhline(wrong, color=colour, linestyle="--", linewidth=1.5, label=f"logistic regression, {name}")
     axes.set(xlabel="pass over the points", ylabel=f"points that are wrong, of {len(points.y)}", ylim=(-2, None))
     axes.set_title("Where no line separates the points, the rule does not come to rest")
-    axes.legend(fontsize=9)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     axes.grid(alpha=0.3)
     return figure
 
@@ -56,9 +56,9 @@ def draw_errors(sets: dict[str, Points], courses: Sequence[Course], logistic: Se
 def draw_bound(counts: dict[float, list[tuple[float, int]]]) -> "Figure":
     """Updates against Novikoff's bound, both logarithmic: a dot for each set of points, below the line of the bound."""
     figure, axes = new_figure(size=(8, 5))
-    for (gap, pairs), colour, marker in zip(counts.items(), COLOURS, "os^Dv*", strict=True):
+    for (gap, pairs), colour, marker in zip(counts.items(), COLOURS, "os^DvP", strict=True):
         bounds, updates = np.array(pairs).T
-        axes.loglog(bounds, updates, marker, color=colour, alpha=0.8, markeredgecolor="white", label=f"{gap:g}")
+        axes.loglog(bounds, updates, marker, color=colour, alpha=0.8, markersize=7, markeredgecolor="white", label=f"{gap:g}")
     limits = np.array(axes.get_xlim())
     axes.plot(limits, limits, color="black", linewidth=2)
     axes.text(*np.full(2, np.sqrt(limits.prod())), "the bound  ", ha="right", va="bottom")

@@ -5,9 +5,9 @@ answers +1 where v . z > 0, and -1 elsewhere. Where the answer to a point with t
 to v (Rosenblatt 1958, "The perceptron: a probabilistic model"). The size of that step is of no account: from v = 0 it
 multiplies v, and changes no answer.
 
-If some v separates the points, with y (v . z) / |v| at least `margin` at all of them, and no |z| is above R, then there are
-at most (R / margin)^2 updates, in whatever order the points come (Novikoff 1962, "On convergence proofs on perceptrons").
-The largest margin of all v gives the lowest bound.
+If some v separates the points, with y (v . z) / |v| at least `margin` at all of them, and no |z| is above R, then there
+are at most (R / margin)^2 updates, in whatever order the points come (Novikoff 1962, "On convergence proofs on
+perceptrons"). The largest margin of all v gives the lowest bound.
 """
 
 from typing import NamedTuple
@@ -86,8 +86,8 @@ def learn(points: Points, epochs: int, rng: np.random.Generator, bias: bool = Tr
 def largest_margin(points: Points) -> float:
     """The largest margin that any v has on the extended points, found by a support vector machine.
 
-    Such a machine has a bias of its own, which has to be 0 here: it is if each point also stands on the other side of the
-    origin, with the other label.
+    Such a machine has a bias of its own, which has to be 0 here: it is if each point also stands on the other side of
+    the origin, with the other label.
 
     Raises:
         ValueError: no v separates the points.
