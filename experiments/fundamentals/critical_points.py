@@ -1,4 +1,4 @@
-"""Where the gradient of a function of the plane is zero: minima, saddles and maxima, by Newton's method, and the ways out.
+"""Where the gradient of a function of the plane is zero, by Newton's method, and how descent leaves a saddle.
 
 Functions take points, (..., 2), and return values, (...). All is float64.
 """
@@ -59,7 +59,7 @@ def critical_points(f: Function, span: float, side: int = 30) -> Critical:
 
 
 class Escape(NamedTuple):
-    """A descent that starts near a saddle: how fast it leaves."""
+    """A descent from rest beside a saddle."""
 
     distances: Tensor  # from the saddle, after each step, (steps + 1,)
     factor: float  # by which theory has the distance grow at each step, while it is small
@@ -75,10 +75,10 @@ def escape(f: Function, critical: Critical, number: int, lr: float, momentum: fl
     sum_of_roots = 1 + momentum + lr * c
     factor = (sum_of_roots + (sum_of_roots**2 - 4 * momentum) ** 0.5) / 2
     start = saddle + 1e-6 * critical.directions[number, :, 0]
-    return Escape((descend(f, start, lr, momentum, steps) - saddle).norm(dim=1), factor)
+    return Escape((sgd_path(f, start, lr, momentum, steps) - saddle).norm(dim=1), factor)
 
 
-def descend(f: Function, start: Tensor, lr: float, momentum: float, steps: int) -> Tensor:
+def sgd_path(f: Function, start: Tensor, lr: float, momentum: float, steps: int) -> Tensor:
     """The path of torch.optim.SGD from the start, (2,), or from many, (N, 2): (steps + 1, ...)."""
     point = torch.nn.Parameter(start.clone())
     optimizer = torch.optim.SGD([point], lr, momentum)
@@ -92,15 +92,15 @@ def descend(f: Function, start: Tensor, lr: float, momentum: float, steps: int) 
 
 
 def start_on_border(f: Function, ends: tuple[Tensor, Tensor], lr: float, steps: int, halvings: int = 20) -> Tensor:
-    """A point between two others, (2,) each, that plain descent sends to different minima: where it is in two minds.
+    """A point on the border of two basins, (2,), between points that plain descent takes to different minima.
 
-    Halves the segment `halvings` times. The descent from what is found runs along the border of the two basins, and so
-    towards a saddle, before it makes up its mind.
+    It is found by halving the segment `halvings` times, so the descent from it runs along the border for long, and
+    towards a saddle.
     """
     low, high = ends
-    first = descend(f, low, lr, 0.0, steps)[-1]
+    first = sgd_path(f, low, lr, 0.0, steps)[-1]
     for _ in range(halvings):
         middle = (low + high) / 2
-        same = (descend(f, middle, lr, 0.0, steps)[-1] - first).norm() < 0.1
+        same = (sgd_path(f, middle, lr, 0.0, steps)[-1] - first).norm() < 0.1
         low, high = (middle, high) if same else (low, middle)
     return low

@@ -58,7 +58,9 @@ def draw_bound(counts: dict[float, list[tuple[float, int]]]) -> "Figure":
     figure, axes = new_figure(size=(8, 5))
     for (gap, pairs), colour, marker in zip(counts.items(), COLOURS, "os^DvP", strict=True):
         bounds, updates = np.array(pairs).T
-        axes.loglog(bounds, updates, marker, color=colour, alpha=0.8, markersize=7, markeredgecolor="white", label=f"{gap:g}")
+        axes.loglog(
+            bounds, updates, marker, color=colour, alpha=0.8, markersize=7, markeredgecolor="white", label=f"{gap:g}"
+        )
     limits = np.array(axes.get_xlim())
     axes.plot(limits, limits, color="black", linewidth=2)
     axes.text(*np.full(2, np.sqrt(limits.prod())), "the bound  ", ha="right", va="bottom")
