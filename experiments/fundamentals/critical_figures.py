@@ -32,7 +32,7 @@ class Passage(NamedTuple):
 
 def draw_critical_points(f: Function, critical: Critical, span: float) -> "Figure":
     """All critical points on contours, with the ways down from saddles; and the kind that Newton finds, by start."""
-    figure, (left, right) = new_figure(1, 2, size=(10, 5.6), sharex=True, sharey=True)
+    figure, (left, right) = new_figure(1, 2, size=(10, 6.4), sharex=True, sharey=True)
     _contours(left, f, (-span, span), (-span, span), 2.0 ** np.arange(-2, 13))
     for point, kind, directions in zip(critical.points, critical.kinds, critical.directions, strict=True):
         if kind == "saddle":
@@ -90,7 +90,6 @@ def draw_saddle(f: Function, saddle: Tensor, passages: dict[str, Passage]) -> "F
     paths.set(xlabel="x", ylabel="y", title="two descents from ●, a dot for each step")
     gradients.set(xlabel="step", ylabel="norm of the gradient", title="plain descent slows near the saddle")
     distances.set(xlabel="step", ylabel="distance from the saddle", title="from rest beside it; dotted: theory")
-    distances.axhline(1, color="0.7", linewidth=1)
     for axes in (gradients, distances):
         axes.grid(alpha=0.3)
     figure.legend(*distances.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
