@@ -1,4 +1,4 @@
-"""Backpropagation by hand against a textbook's numbers, finite differences, torch's Jacobian, and the header's claims."""
+"""Backpropagation by hand: a textbook's numbers, finite differences, torch's Jacobian, and the header's claims."""
 
 import numpy as np
 import pytest
