@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basics.errors import InputError
-from datamodules import MNIST
 from datamodules.pickled_arrays import read_pickled_splits
+from experiments.fundamentals.digit_rows import SIDE, Split, read_digits
 from experiments.fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
 from experiments.fundamentals.stability import draw_stability, print_extremes
 from harness.command_line.cli import cli
@@ -31,16 +30,9 @@ from harness.tasks.study import Study, StudyFlags
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SIDE, NUM_CLASSES = 28, 10
+NUM_CLASSES = 10
 SPLITS = ("train", "val", "test")
 TRY_NEXT = "--lr 1  # ten times the rate: does the loss still fall?"
-
-
-class Split(NamedTuple):
-    """Part of the images, as rows of pixels."""
-
-    rows: Tensor  # float32 in 0..1, (N, 784)
-    labels: Tensor  # (N,)
 
 
 class Training(NamedTuple):
@@ -106,23 +98,7 @@ def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
 
 
 def _read_splits(flags: FromScratchFlags) -> dict[str, Split]:
-    return _read_pickle(Path(flags.pickle)) if flags.pickle else _read_mnist(flags.data_dir, flags.seed, flags.sample)
-
-
-def _read_mnist(data_dir: str, seed: int, sample: bool) -> dict[str, Split]:
-    data = MNIST(data_dir, seed=seed, sample=sample)
-    data.prepare_data()
-    data.setup()
-    images, labels, test_images, test_labels = data.arrays
-    return {
-        "train": _split(images[data.train_indices], labels[data.train_indices]),
-        "val": _split(images[data.val_indices], labels[data.val_indices]),
-        "test": _split(test_images, test_labels),
-    }
-
-
-def _split(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(torch.from_numpy(images).flatten(1).float() / 255, torch.from_numpy(labels).long())
+    return _read_pickle(Path(flags.pickle)) if flags.pickle else read_digits(flags.data_dir, flags.seed, flags.sample)
 
 
 def _read_pickle(path: Path) -> dict[str, Split]:

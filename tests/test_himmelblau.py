@@ -8,6 +8,7 @@ import torch
 from scipy.optimize import fsolve
 
 from experiments import himmelblau
+from experiments.fundamentals.critical_points import critical_points, newton, sgd_path
 from harness.command_line.cli import cli
 from lit_modules.optimizers import build_optimizer
 
@@ -30,6 +31,75 @@ def test_minima_are_where_scipy_finds_the_gradient_zero_and_f_is_zero():
     for minimum in himmelblau.MINIMA.numpy():
         np.testing.assert_allclose(fsolve(gradient, np.round(minimum, 1), xtol=1e-14), minimum, atol=1e-6)
     assert himmelblau.himmelblau(himmelblau.MINIMA).max() < 1e-9
+
+
+# As published; f at them is 181.617, and 13.3119, 67.7192, 104.0152 and 178.3372.
+MAXIMUM = (-0.270845, -0.923039)
+SADDLES = ((3.385154, 0.073852), (0.086678, 2.884255), (-3.073026, -0.081353), (-0.127961, -1.953715))
+
+
+@pytest.fixture(scope="module")
+def critical():
+    return critical_points(himmelblau.himmelblau, himmelblau.SPAN)
+
+
+def test_saddles_and_the_maximum_are_the_known_ones_and_where_scipy_finds_the_gradient_zero(critical):
+    assert critical.kinds == ["minimum"] * 4 + ["saddle"] * 4 + ["maximum"]
+    for points, known in ((critical.of_kind("saddle"), SADDLES), (critical.of_kind("maximum"), [MAXIMUM])):
+        np.testing.assert_allclose(points, known, atol=1e-6)
+        for point, near in zip(points.numpy(), known, strict=True):
+            np.testing.assert_allclose(point, fsolve(gradient, near, xtol=1e-14), atol=1e-9)
+    np.testing.assert_allclose(critical.values[4:], [13.3119, 67.7192, 104.0152, 178.3372, 181.617], atol=1e-3)
+
+
+def test_none_is_missing(critical):
+    assert len(critical.points) == 3 * 3  # as many zeros as two cubics can share, by Bezout
+
+
+def test_curvatures_are_those_of_the_hessian_by_hand(critical):
+    for (x, y), curvatures in zip(critical.points.tolist(), critical.curvatures, strict=True):
+        mixed = 4 * (x + y)
+        by_hand = np.array([[12 * x**2 + 4 * y - 42, mixed], [mixed, 4 * x + 12 * y**2 - 26]])
+        np.testing.assert_allclose(curvatures, np.linalg.eigvalsh(by_hand), rtol=1e-9)
+
+
+def test_newton_takes_one_step_on_a_parabola():
+    def parabola(points):
+        return 3 * (points[..., 0] - 1) ** 2 - (points[..., 1] + 2) ** 2  # a saddle
+
+    ends = newton(parabola, torch.tensor([[5.0, 5.0], [-7.0, 0.5]], dtype=torch.float64), steps=1)
+    np.testing.assert_allclose(ends, [[1, -2], [1, -2]], atol=1e-12)
+
+
+@pytest.fixture(scope="module")
+def passages(critical):
+    return himmelblau.pass_saddle(critical)
+
+
+@pytest.mark.parametrize(("name", "steps"), [("plain", 317), ("momentum", 83)])
+def test_saddle_is_left_as_fast_as_theory_has_it(passages, name, steps):
+    distances, factor = passages[name].escape
+    ratios = distances[40:60] / distances[39:59]  # after the first steps, in which momentum gathers speed
+    assert float(ratios.log().mean().exp()) == pytest.approx(factor, rel=1e-3)
+    assert int((distances > 0.5).nonzero()[0]) == steps
+
+
+def test_plain_descent_slows_near_the_saddle_and_momentum_passes_it(passages, critical):
+    saddle = critical.of_kind("saddle")[0]
+    nearest = {name: (passage.path - saddle).norm(dim=1) for name, passage in passages.items()}
+    assert nearest["plain"].min() < 1e-3
+    assert (nearest["plain"] < 0.1).sum() > 100
+    assert (nearest["momentum"] < 0.1).sum() == 0
+
+
+def test_path_is_that_of_the_heavy_ball_by_hand():
+    start = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    path = sgd_path(himmelblau.himmelblau, start, 0.003, 0.9, 5).numpy()
+    point, speed = np.array([1.0, -2.0]), np.zeros(2)
+    for step in range(1, 6):
+        speed = 0.9 * speed + np.array(gradient(point))
+        point = point - 0.003 * speed
+        np.testing.assert_allclose(path[step], point, rtol=1e-12)
 
 
 def test_f_at_the_origin_and_its_gradient():
@@ -97,7 +167,7 @@ def test_every_start_is_counted_once(run):
         assert row["arrived"] + row["not_settled"] + row["diverged"] == 86
         assert sum(row["by_minimum"]) == row["arrived"]
     assert json.loads((path / "metrics.json").read_text())["optimizers"] == metrics
-    for name in ("trajectories", "basins", "arrivals", "surface"):
+    for name in ("trajectories", "basins", "arrivals", "surface", "critical_points", "saddle"):
         assert (path / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
 
 

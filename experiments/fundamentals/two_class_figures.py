@@ -42,7 +42,8 @@ def draw_boundaries(
             line = -(weights[0] * x + bias) / weights[1]
             axes.plot(x, line, color="black", linestyle=":", linewidth=2, label="best possible boundary", scaley=False)
         axes.set(xlabel="$x_1$")
-        axes.set_title(f"{name}: {share:.1%} of test points right", fontsize=11)
+        break_or_space = "\n" if len(models) > 2 else " "
+        axes.set_title(f"{name}:{break_or_space}{share:.1%} of test points right", fontsize=11)
     panels[0, 0].set_ylabel("$x_2$")
     figure.legend(*panels[0, -1].get_legend_handles_labels(), fontsize=9, loc="outside lower center", ncols=3)
     figure.colorbar(shades, ax=panels[0].tolist(), label="probability of class 1", ticks=np.linspace(0, 1, 6))

@@ -40,6 +40,7 @@ ACTIVATIONS: dict[str, tuple[type[nn.Module], Callable[[Tensor], None]]] = {
     "tanh": (nn.Tanh, glorot),
     "silu": (nn.SiLU, he),
     "gelu": (nn.GELU, he),
+    "identity": (nn.Identity, lecun),  # none: all layers together are one linear layer
 }
 
 

@@ -1,0 +1,35 @@
+"""Handwritten digits as rows of pixels, for studies that compute with raw tensors."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from datamodules import MNIST
+
+SIDE = 28
+
+
+class Split(NamedTuple):
+    """Part of the images, as rows of pixels."""
+
+    rows: Tensor  # float32 in 0..1, (N, 784)
+    labels: Tensor  # (N,)
+
+
+def read_digits(data_dir: str, seed: int, sample: bool) -> dict[str, Split]:
+    """MNIST, or the embedded digits: the splits train, val and test, of which the seed draws the first two."""
+    data = MNIST(data_dir, seed=seed, sample=sample)
+    data.prepare_data()
+    data.setup()
+    images, labels, test_images, test_labels = data.arrays
+    return {
+        "train": _split(images[data.train_indices], labels[data.train_indices]),
+        "val": _split(images[data.val_indices], labels[data.val_indices]),
+        "test": _split(test_images, test_labels),
+    }
+
+
+def _split(images: np.ndarray, labels: np.ndarray) -> Split:
+    return Split(torch.from_numpy(images).flatten(1).float() / 255, torch.from_numpy(labels).long())
