@@ -1,7 +1,29 @@
-"""Header."""
+"""Digits that are moved: an MLP beside convolutional networks, and what is left of these when pixels change places.
+
+    python experiments/invariance.py                                        three seeds; no download
+    python experiments/invariance.py --seeds 1 --max_epochs 20
+    python experiments/invariance.py --sample false --seeds 1 --max_epochs 2          MNIST's digits
+
+All networks learn digits in the middle of the image only, and are tested on the same digits moved by 0 to 6 pixels to
+each side. The second time, all images, training and test, have their 784 pixels in one other order: nothing is lost,
+but neighbours are no longer neighbours. Test accuracy of the first command, means of seeds 0, 1 and 2:
+
+    moved by                      0        1        2        3        4        5        6 pixels
+    MLP                        97.9 %   89.2 %   49.6 %   21.9 %   13.1 %   10.5 %   10.1 %
+    CNN, maps flattened        99.4 %   97.2 %   78.4 %   40.7 %   19.8 %   12.8 %   10.9 %
+    CNN, maps averaged         98.5 %   76.3 %   77.0 %   73.8 %   97.8 %   73.8 %   69.1 %
+
+- The MLP has a weight for each pixel, and knows nothing of the same stroke four pixels on.
+- A convolution finds it there: if the image moves, so do the maps. Linear layers on top have a weight for each place in
+  the maps again, which helps for as long as pooling hides the move. The mean of each map forgets the place for good.
+- That mean is not quite the same for each move: two strides of 2 look at every fourth place, so that only moves by 4
+  pixels leave it as it was (Zhang 2019, "Making convolutional networks shift-invariant again").
+- With its pixels in another order, the image has no strokes for a convolution to find. The three networks are within
+  three points of each other at 0 pixels, and all of them are lost when the digit moves.
+"""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning.pytorch import seed_everything
@@ -15,11 +37,14 @@ from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Name and options of each network. Both convnets are without shortcuts and dropout.
 NETS: dict[str, tuple[str, dict[str, Any]]] = {
-    "mlp": ("mlp", {"widths": [128, 64]}),
-    "cnn, flattened": ("cnn", {"widths": (8, 16, 64), "dropout": 0.0}),
-    "cnn": ("resnet_cifar", {"depth": 8, "widths": (8, 16, 32), "residual": False}),
+    "MLP": ("mlp", {"widths": [128, 64]}),
+    "CNN, maps flattened": ("cnn", {"widths": (8, 16, 64), "dropout": 0.0}),
+    "CNN, maps averaged": ("resnet_cifar", {"depth": 8, "widths": (8, 16, 32), "residual": False}),
 }
 ORDERS = ("natural", "permuted")  # of the pixels
 
@@ -68,7 +93,7 @@ def main(flags: InvarianceFlags = DEFAULTS) -> dict[str, Any]:
     _print_table(results)
     figures = {"accuracies": draw_accuracies(results), "images": _draw_images(data)}
     metrics = study.conclude(_metrics(results), figures)
-    print("\nTo try next: --sample false --max_epochs 2 --seeds 1, the same on MNIST's own digits, once they are in data")
+    print("\nto try next: --sample false --seeds 1 --max_epochs 2, which is the same with MNIST's 60,000 digits")
     return metrics
 
 
@@ -96,26 +121,25 @@ def _data(flags: InvarianceFlags, seed: int, permuted: bool) -> SmallDigits:
 
 
 def _print_table(results: dict[str, dict[str, np.ndarray]]) -> None:
-    print(f"\n{'test accuracy, moved by':<26}" + "".join(f"{distance:>7} px" for distance in range(BORDER + 1)))
+    print(f"\n{'test accuracy, moved by':<30}" + "".join(f"{distance:>7} px" for distance in range(BORDER + 1)))
     for order in ORDERS:
         for name, its in results.items():
-            print(f"{f'{name}, {order}':<26}" + "".join(f"{mean:>10.1%}" for mean in its[order].mean(0)))
+            print(f"{f'{name}, {order}':<30}" + "".join(f"{mean:>10.1%}" for mean in its[order].mean(0)))
     print()
 
 
 def _metrics(results: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
-    """The CNN's lead over the MLP in points, and all accuracies."""
-    lead = {order: 100 * (results["cnn"][order] - results["mlp"][order]).mean(0) for order in ORDERS}
-    return {
-        "lead/natural_0px": float(lead["natural"][0]),
-        "lead/natural_4px": float(lead["natural"][4]),
-        "lead/permuted_0px": float(lead["permuted"][0]),
-        "lead/permuted_4px": float(lead["permuted"][4]),
+    """The lead of the CNN that averages its maps over the MLP, in points, and all accuracies."""
+    leads = {}
+    for order in ORDERS:
+        lead = 100 * (results["CNN, maps averaged"][order] - results["MLP"][order]).mean(0)
+        leads |= {f"lead/{order}_{distance}px": round(float(lead[distance]), 2) for distance in (0, 4)}
+    return leads | {
         "accuracies": {name: {order: a.tolist() for order, a in its.items()} for name, its in results.items()},
     }
 
 
-def _draw_images(data: SmallDigits) -> Any:
+def _draw_images(data: SmallDigits) -> "Figure":
     images, labels = data.arrays.test_images, data.arrays.test_labels
     some = images[[int(np.flatnonzero(labels == digit)[0]) for digit in range(5)]]
     moved = move(some, 0, 4)
