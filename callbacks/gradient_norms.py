@@ -7,8 +7,8 @@ from torch.optim import Optimizer
 
 from basics.trainer_parts import steps_between_logs
 
-# A layer's gradient norm is healthy from 0 to this. It is a rule of thumb: weights of usual sizes have norms of 1 to 20,
-# so that at a rate of 0.1 a step along such a gradient moves them by a tenth of their norm or more.
+# A layer's gradient norm is healthy from 0 to this, by a rule of thumb. The initial weights of a 3 x 3 convolution from
+# 64 to 64 channels have a norm of sqrt(128) = 11 (He et al. 2015): at a rate of 0.1, one step moves them by 18 %.
 HIGHEST_HEALTHY = 20.0
 
 

@@ -96,7 +96,7 @@ def _train_all(flags: NormalisationFlags) -> Scores:
 
 
 def _print_descents(descents: dict[str, Descent]) -> None:
-    print(f"\n{'features':<16}{'condition number':>18}{'best rate':>12}{'steps to 1 % of the loss':>28}")
+    print(f"\n{'features':<16}{'condition number':>18}{'rate':>12}{'steps to 1 % of the loss':>28}")
     for name, descent in descents.items():
         print(f"{name:<16}{descent.condition:>18,.1f}{descent.rate:>12.2g}{len(descent.path) - 1:>28,}")
     print(f"\n{'norm':<16}{'inputs that an output of 4 x 6 x 2 x 2 depends on':>52}")

@@ -95,7 +95,9 @@ def test_maps_averaged_forget_a_move_by_their_stride(data):
     torch.manual_seed(0)
     model = Classifier(net, (1, 28, 28), 10, net_args=options).eval()
     image = np.zeros((1, 28, 28), np.uint8)
-    image[0, 13:15, 13:15] = 255  # so small that no map reaches the padding, but the bias of the norms does not exist yet
+    image[0, 13:15, 13:15] = (
+        255  # so small that no map reaches the padding, but the bias of the norms does not exist yet
+    )
     outputs = [model(torch.from_numpy(move(image, 0, distance))[:, None] / 255) for distance in (0, 2, 4)]
     here, nearby, there = (output - outputs[0] for output in outputs)
     assert here.abs().max() == 0

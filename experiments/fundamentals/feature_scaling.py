@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+FRACTION = 0.9  # of the rate beyond which a descent diverges, 2 / the largest curvature
 REACHED = 0.01  # share of the loss that can be lost, at which a descent counts as done
 LONGEST = 100_000  # steps
 
@@ -40,11 +41,11 @@ def standardised(features: np.ndarray) -> np.ndarray:
 
 
 def descend(features: np.ndarray, target: np.ndarray) -> Descent:
-    """Descends with the best constant rate, 2 / (the largest plus the smallest curvature), until `REACHED`."""
+    """Descends until `REACHED`, with a rate a little below the one that diverges."""
     features, target = features - features.mean(0), target - target.mean()
     hessian, slope = features.T @ features / len(target), features.T @ target / len(target)
     smallest, largest = np.linalg.eigvalsh(hessian)
-    best, rate = np.linalg.solve(hessian, slope), 2 / (largest + smallest)
+    best, rate = np.linalg.solve(hessian, slope), FRACTION * 2 / largest
     path = [np.zeros(2)]
     losses = [_excess(hessian, path[0] - best)]
     while losses[-1] > REACHED * losses[0] and len(losses) <= LONGEST:
@@ -60,7 +61,7 @@ def _excess(hessian: np.ndarray, offset: np.ndarray) -> float:
 
 def draw_scaling(descents: dict[str, Descent]) -> "Figure":
     """Contours of each loss with the path, and the losses by step."""
-    figure, axes = new_figure(1, len(descents) + 1, size=(12, 4))
+    figure, axes = new_figure(1, len(descents) + 1, size=(10, 3.8))
     for number, (place, (name, descent)) in enumerate(zip(axes, descents.items(), strict=False)):
         _draw_contours(place, descent, COLOURS[number])
         place.set(title=f"{name}: {len(descent.path) - 1:,} steps", xlabel="weight of the area")
@@ -68,11 +69,11 @@ def draw_scaling(descents: dict[str, Descent]) -> "Figure":
         axes[-1].plot(steps + 1, descent.losses, color=COLOURS[number], linestyle=("-", "--")[number % 2], label=name)
     axes[0].set_ylabel("weight of the rooms")
     axes[-1].axhline(REACHED, color="0.5", linestyle=":")
-    axes[-1].set(xscale="log", yscale="log", xlabel="step + 1", ylabel="loss above the least, share of the first")
+    axes[-1].set(xscale="log", yscale="log", xlabel="step + 1", ylabel="share of the loss that is left")
     axes[-1].set_title("Loss by step")
     axes[-1].grid(alpha=0.3)
     axes[-1].legend()
-    figure.suptitle("Gradient descent at its best constant rate; the star is the least-squares solution")
+    figure.suptitle("Gradient descent to 1 % of the loss; the star is the least-squares solution")
     return figure
 
 
@@ -82,6 +83,7 @@ def _draw_contours(place: "Axes", descent: Descent, colour: str) -> None:
     points = np.stack(np.meshgrid(columns, rows), -1) - descent.best  # (201, 201, 2)
     hessian = descent.features.T @ descent.features / len(descent.target)
     heights = np.einsum("...i,ij,...j->...", points, hessian, points) / 2
-    place.contour(columns, rows, heights, levels=heights.max() * np.geomspace(1e-3, 0.7, 10), colors="0.6", linewidths=1)
+    levels = heights.max() * np.geomspace(1e-3, 0.7, 10)
+    place.contour(columns, rows, heights, levels, colors="0.6", linewidths=1)
     place.plot(*descent.path.T, marker="o", markersize=3, linewidth=1, color=colour)
     place.plot(*descent.best, marker="*", markersize=14, color="black")

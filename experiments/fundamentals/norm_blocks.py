@@ -30,18 +30,21 @@ def draw_blocks() -> "Figure":
 
     After figure 2 of Wu and He 2018, "Group normalization".
     """
-    figure, axes = new_figure(1, len(NORMS), size=(12, 3.9), subplot_kw={"projection": "3d"})
-    for place, norm in zip(axes, NORMS, strict=True):
+    figure, axes = new_figure(2, 2, size=(8, 6.6), subplot_kw={"projection": "3d"})
+    for place, norm in zip(axes.flat, NORMS, strict=True):
         needed = averaged_over(norm)
-        blocks = needed.transpose(1, 0, 2)[:, ::-1]  # (C, N, H W), with image 0 in front
-        filled = np.ones(blocks.shape, dtype=bool)
-        place.voxels(filled, facecolors=np.where(blocks, COLOURS[0], "#F4F4F4"), edgecolor="0.45", linewidth=0.5)
+        blocks = needed.transpose(1, 0, 2)  # (C, N, H W), image 0 in front
+        colours = np.where(blocks, COLOURS[0], "#F4F4F4")
+        place.voxels(np.ones_like(blocks), facecolors=colours, edgecolor="0.45", linewidth=0.7, shade=False)
         place.set(xlabel="channels", xticks=[], yticks=[], zticks=[])
         place.set_ylabel("images", labelpad=-10)
         place.set_zlabel("pixels", labelpad=-10)
         place.xaxis.labelpad = -10
+        for axis in (place.xaxis, place.yaxis, place.zaxis):
+            axis.pane.set_visible(False)
+            axis.line.set_visible(False)
         place.view_init(elev=22, azim=-55)
-        place.set_box_aspect((CHANNELS, IMAGES, SIDE * SIDE), zoom=0.9)
+        place.set_box_aspect((CHANNELS, IMAGES, SIDE * SIDE), zoom=1.05)
         place.set_title(f"{norm}: {needed.sum()} of {needed.size} inputs")
-    figure.suptitle("The inputs that are averaged for the output of the first image, first channel, lowest pixel")
+    figure.suptitle("Blue: the inputs that are averaged for the output at image, channel and pixel 1")
     return figure

@@ -29,14 +29,14 @@ def draw_running(followed: dict[float, np.ndarray], batch_means: np.ndarray) -> 
 
 
 def draw_batches(scores: dict[str, dict[int, dict[str, float]]], size: int) -> "Figure":
-    """Test error by the size of training batches, and test accuracy in both modes of those trained in batches of `size`.
+    """Test error by the size of training batches, and test accuracy in both modes after training in batches of `size`.
 
     Args:
         scores: by norm, size of batches, and way of testing.
     """
     from matplotlib.ticker import PercentFormatter
 
-    figure, (errors, modes) = new_figure(1, 2, size=(11, 4))
+    figure, (errors, modes) = new_figure(1, 2, size=(10, 4))
     ways = list(next(iter(scores.values()))[size])
     for number, (norm, of_size) in enumerate(scores.items()):
         wrong = [1 - ways_of[ways[0]] for ways_of in of_size.values()]

@@ -15,7 +15,7 @@ from lit_modules import Classifier
 from lit_modules.classifier import num_correct
 
 MEAN, SPREAD, BATCH = 3.0, 2.0, 8  # of the numbers that a norm's running mean is shown with
-RATE = 0.1 / 64  # learning rate for each image of a batch (Goyal et al. 2017: as many times the images, so the rate)
+RATE = 0.05 / 64  # learning rate for each image of a batch (Goyal et al. 2017: as many times the images, so the rate)
 NORMS: dict[str, str | None] = {"none": None, "batch": "batch", "layer": "layer"}  # of the MLP
 
 
@@ -51,7 +51,7 @@ def digits(seed: int, batch_size: int) -> MNIST:
     return data
 
 
-def test_images(data: MNIST) -> tuple[Tensor, Tensor]:
+def images_to_test(data: MNIST) -> tuple[Tensor, Tensor]:
     """The test images, floats in 0..1, (N, 1, 28, 28), and labels, (N,)."""
     images = torch.from_numpy(data.arrays.test_images).unsqueeze(1).float() / 255
     return images, torch.from_numpy(data.arrays.test_labels).long()
@@ -83,7 +83,7 @@ def by_class(labels: Tensor) -> list[Tensor]:
 
 def score(seed: int, norm: str, batch_size: int, epochs: int) -> dict[str, float]:
     """Test accuracies of a trained network, by mode and by the batches that the images come in."""
-    model, (images, labels) = train(seed, norm, batch_size, epochs), test_images(digits(seed, batch_size))
+    model, (images, labels) = train(seed, norm, batch_size, epochs), images_to_test(digits(seed, batch_size))
     ways = {
         "eval": (shuffled(len(labels), 64, seed), False),
         "train, batches of 64": (shuffled(len(labels), 64, seed), True),
