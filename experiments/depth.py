@@ -4,7 +4,22 @@
     python experiments/depth.py --depths '[6, 26, 82]' --max_epochs 12
     python experiments/depth.py --sample false --images 10000                10,000 images of CIFAR-10
 
-TABLE
+The networks are those of He et al. 2015, "Deep residual learning for image recognition", section 4.2, in two stages of 8
+and 16 channels, on images of 16 x 16. All have BatchNorm and He's initial weights. 45 s on two cores, and with seed 0:
+
+                  training error          validation error       highest gradient norm at first
+    layers       plain    residual       plain    residual           plain    residual
+       6        20.7 %     18.9 %       25.0 %     35.7 %            0.29       0.46
+      14        13.2 %     10.9 %       21.7 %     18.3 %            0.32       1.2
+      26        47.9 %     10.5 %       57.3 %     16.0 %            2.5        1.6
+      50        87.2 %      9.4 %       88.3 %     19.0 %            250        3.0
+
+- A plain network of 50 layers is worse than one of 14 on the images that it learns: this is no overfitting. It could do
+  as well, if its other layers passed on what they get, but descent does not find that. With shortcuts they do so from
+  the start, and 50 layers are no worse than 14.
+- In the plain network, BatchNorm multiplies the gradient by about 1.2 with each layer on its way to the input, so that
+  the first of 50 layers gets one of norm 250, far above the healthy 20, and 4,000 times the least. Shortcuts let it
+  pass by.
 """
 
 from dataclasses import dataclass, field
