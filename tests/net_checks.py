@@ -16,8 +16,8 @@ def blank(name: str, *input_shape: int, **options: Any) -> nn.Module:
         return build_net(name, input_shape, 10, **options)
 
 
-def count(name: str, *input_shape: int) -> int:
-    return sum(p.numel() for p in blank(name, *input_shape).parameters())
+def count(name: str, *input_shape: int, **options: Any) -> int:
+    return sum(p.numel() for p in blank(name, *input_shape, **options).parameters())
 
 
 def randomise_norms(net: nn.Module) -> None:

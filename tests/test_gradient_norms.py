@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from callbacks import GradientNorms
-from callbacks.gradient_norms import gradient_norms
+from callbacks.gradient_norms import gradient_norms, unhealthy
 from datamodules import MNIST
 from lit_modules import Classifier
 from lit_modules.nets import build_net
@@ -62,3 +62,28 @@ def test_curves_have_the_norms_before_clipping(tmp_path):
     for curve in curves.values():  # one layer has it all
         assert [event.step for event in curve] == [0, 2, 4]
         assert [event.value for event in curve] == pytest.approx(unclipped.norms[::2], rel=1e-5)
+
+
+def test_unhealthy_layers_are_those_above_20_and_nan():
+    norms = {"a": 0.0, "b": 20.0, "c": 20.1, "d": math.inf, "e": math.nan}
+    found = unhealthy({f"gradients/{layer}": norm for layer, norm in norms.items()} | {"gradients/total": math.nan})
+    assert list(found) == ["c", "d", "e"]
+
+
+@pytest.mark.parametrize(("std", "warned"), [(1.0, False), (1e-3, True)])
+def test_high_norms_are_warned_of_once_and_counted(std, warned, capsys):
+    """Inputs a thousand times as large make the gradient of their weights as much larger."""
+    trainer = Trainer(
+        accelerator="cpu", devices=1, max_epochs=1, limit_train_batches=4, limit_val_batches=0, log_every_n_steps=1,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        callbacks=[GradientNorms()],
+    )  # fmt: skip
+    trainer.fit(Classifier("softmax", (1, 28, 28), 10, std=[std], lr=1e-9), MNIST(sample=True))
+    lines = [line for line in capsys.readouterr().out.splitlines() if "gradient norm" in line]
+    if not warned:
+        assert lines == []
+        return
+    warning, summary = lines
+    assert warning.startswith("warning: step 0: the gradient norm of net.linear is ")
+    assert "healthy is 0 to 20" in warning
+    assert summary == "gradient norms: above 20 at 4 of 4 logged steps"

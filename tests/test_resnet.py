@@ -11,7 +11,7 @@ from lit_modules.nets.preact_resnet import FirstUnit, Unit
 from lit_modules.nets.resnet import Bottleneck, ResNet
 from lit_modules.norms import NORMS
 
-NAMES = ["resnet18", "resnet34", "resnet50", "preact_resnet18", "residual_mnist"]
+NAMES = ["resnet18", "resnet34", "resnet50", "preact_resnet18", "residual_mnist", "resnet_cifar"]
 
 
 def size(channels, width, depth):
@@ -29,6 +29,8 @@ def test_size_is_the_sum_over_layers():
     assert count("resnet34", 3, 32, 32) == resnet34
     small = 9 * 32 + 2 * 32 + size(32, 32, 1) + size(32, 64, 1) + size(64, 128, 1) + 128 * 10 + 10
     assert count("residual_mnist", 1, 28, 28) == small < 600_000
+    cifar = 9 * 3 * 16 + 2 * 16 + size(16, 16, 3) + size(16, 32, 3) + size(32, 64, 3) + 64 * 10 + 10
+    assert count("resnet_cifar", 3, 32, 32) == cifar
     # No norm after the stem and the projections, a narrower one where the width changes, one more at the end.
     preact = resnet18 - 2 * (64 + 128 + 256 + 512) - 2 * (64 + 128 + 256) + 2 * 512
     assert count("preact_resnet18", 3, 32, 32) == preact
@@ -91,3 +93,18 @@ def test_preactivation_comes_before_each_convolution():
     norm1, _, conv1, norm2, _, conv2 = unit.residual
     x = torch.randn(2, 8, 6, 6)
     torch.testing.assert_close(unit(x), x + conv2(norm2(conv1(norm1(x).relu())).relu()))
+
+
+@pytest.mark.parametrize(("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)])
+def test_nets_for_cifar_have_the_sizes_of_the_papers_table(depth, millions):
+    projections = 16 * 32 + 2 * 32 + 32 * 64 + 2 * 64  # the paper's shortcuts there have no parameters
+    assert count("resnet_cifar", 3, 32, 32, depth=depth) - projections == pytest.approx(millions * 1e6, rel=0.03)
+    assert count("resnet_cifar", 3, 32, 32, depth=depth, residual=False) == (
+        count("resnet_cifar", 3, 32, 32, depth=depth) - projections
+    )
+
+
+@pytest.mark.parametrize("depth", [2, 7, 21, -4])
+def test_depth_that_is_no_number_of_blocks_is_refused(depth):
+    with pytest.raises(ValueError, match=f"depth {depth}: must be 8, 14, 20 or so on"):
+        blank("resnet_cifar", 3, 32, 32, depth=depth)

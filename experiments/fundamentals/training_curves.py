@@ -14,6 +14,7 @@ class Curves(Callback):
         self.losses: list[float] = []  # by epoch, like those below
         self.val_losses: list[float] = []
         self.accuracies: list[float] = []
+        self.train_accuracies: list[float] = []
         self._seen = hashlib.sha256()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -34,6 +35,7 @@ class Curves(Callback):
         self.losses.append(float(metrics["train/loss"]))
         self.val_losses.append(float(metrics["val/loss"]))
         self.accuracies.append(float(metrics["val/acc"]))
+        self.train_accuracies.append(float(metrics["train/acc"]))
 
     def checksum(self) -> str:
         """The checksum of the images and labels of all steps, in order."""

@@ -12,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from basics.choose import choose
+from basics.errors import InputError
 from lit_modules.inits import he_normal
 from lit_modules.norms import NORMS, Norm
 
-__all__ = ["residual_mnist", "resnet18", "resnet34", "resnet50"]
+__all__ = ["residual_mnist", "resnet18", "resnet34", "resnet50", "resnet_cifar"]
 
 
 def shortcut(channels: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
@@ -23,6 +24,16 @@ def shortcut(channels: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
     if stride == 1 and channels == outputs:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(channels, outputs, kernel_size=1, stride=stride, bias=False), norm(outputs))
+
+
+def two_convolutions(channels: int, width: int, stride: int, norm: Norm) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False),
+        norm(width),
+        nn.ReLU(),
+        nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
+        norm(width),
+    )
 
 
 # The scale of a block's last norm starts at 1, as in the paper. Goyal et al. 2017 start it at 0, which makes
@@ -34,17 +45,20 @@ class BasicBlock(nn.Module):
 
     def __init__(self, channels: int, width: int, stride: int, norm: Norm) -> None:
         super().__init__()
-        self.residual = nn.Sequential(
-            nn.Conv2d(channels, width, kernel_size=3, stride=stride, padding=1, bias=False),
-            norm(width),
-            nn.ReLU(),
-            nn.Conv2d(width, width, kernel_size=3, padding=1, bias=False),
-            norm(width),
-        )
+        self.residual = two_convolutions(channels, width, stride, norm)
         self.shortcut = shortcut(channels, width, stride, norm)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.residual(x) + self.shortcut(x))  # -> (B, width, H / stride, W / stride)
+
+
+class PlainBlock(nn.Sequential):
+    """The same layers without the shortcut; the paper's plain networks."""
+
+    expansion = 1
+
+    def __init__(self, channels: int, width: int, stride: int, norm: Norm) -> None:
+        super().__init__(*two_convolutions(channels, width, stride, norm), nn.ReLU())
 
 
 class Bottleneck(nn.Module):
@@ -75,7 +89,7 @@ class ResNet(nn.Module):
     """A stem, stages of blocks that each halve the image (but the first), the mean over pixels, one linear layer.
 
     Args:
-        block: `BasicBlock` or `Bottleneck`.
+        block: `BasicBlock`, `PlainBlock` or `Bottleneck`.
         depths: blocks in each stage.
         widths: width of the blocks of each stage; the stem has the first.
         norm: one of `NORMS`.
@@ -90,7 +104,7 @@ class ResNet(nn.Module):
         self,
         input_shape: Sequence[int],
         num_outputs: int,
-        block: type[BasicBlock] | type[Bottleneck],
+        block: type[BasicBlock] | type[PlainBlock] | type[Bottleneck],
         depths: Sequence[int],
         widths: Sequence[int] = (64, 128, 256, 512),
         norm: str = "batch",
@@ -138,3 +152,29 @@ def resnet50(input_shape: Sequence[int], num_outputs: int, norm: str = "batch") 
 def residual_mnist(input_shape: Sequence[int], num_outputs: int, norm: str = "batch") -> nn.Module:
     """Three blocks, at 28, 14 and 7 pixels, with like amounts of work; 0.31 M parameters. Not in the paper."""
     return ResNet(input_shape, num_outputs, BasicBlock, (1, 1, 1), widths=(32, 64, 128), norm=norm)
+
+
+def resnet_cifar(
+    input_shape: Sequence[int],
+    num_outputs: int,
+    depth: int = 20,
+    residual: bool = True,
+    widths: Sequence[int] = (16, 32, 64),
+    norm: str = "batch",
+) -> nn.Module:
+    """The paper's own nets for CIFAR-10, of its section 4.2; 0.27 M parameters at depth 20, and 0.85 M at 56.
+
+    Args:
+        depth: convolutions and the linear layer, without those in shortcuts: 20, 32, 44, 56 or 110 in the paper.
+        residual: false: the paper's plain nets, which have no shortcuts.
+        widths: channels of each stage.
+
+    Raises:
+        InputError: an unknown norm, or a depth that does not divide into blocks of two layers, as many in each stage.
+    """
+    layers = 2 * len(widths)  # of one block in each stage
+    blocks, rest = divmod(depth - 2, layers)  # without the stem and the linear layer
+    if rest or blocks < 1:
+        raise InputError(f"net_args depth {depth}: must be {layers + 2}, {2 * layers + 2}, {3 * layers + 2} or so on")
+    block = BasicBlock if residual else PlainBlock
+    return ResNet(input_shape, num_outputs, block, [blocks] * len(widths), widths, norm)
