@@ -4,6 +4,8 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
+A network for segmentation says `per_pixel = True`, and returns a module to (B, num_outputs, H, W).
+
 A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
 outputs.
 
@@ -13,7 +15,7 @@ An ensemble also has `members`, which gives each member's outputs, (B, members, 
 import pkgutil
 import re
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from importlib.machinery import FileFinder
@@ -32,7 +34,16 @@ from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
-    """Every network by its name, except those in files that cannot be imported."""
+    """Every network by its name, except those for segmentation, and those in files that cannot be imported."""
+    return {name: net for name, net in _found().items() if not getattr(net, "per_pixel", False)}
+
+
+def pixel_nets() -> dict[str, Callable[..., nn.Module]]:
+    """The networks for segmentation, by their names."""
+    return {name: net for name, net in _found().items() if getattr(net, "per_pixel", False)}
+
+
+def _found() -> dict[str, Callable[..., nn.Module]]:
     return {name.lower(): getattr(file, name) for file in _files()[0] for name in file.__all__}
 
 
@@ -71,11 +82,32 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     Raises:
         InputError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
-    faults = _files()[1] if name not in nets() else {}
+    known = nets()
+    if name not in known and name in pixel_nets():
+        raise InputError(f"net {name!r}: gives a class for each pixel; segmentation.py trains it")
+    return _build(name, known, input_shape, num_outputs, options)
+
+
+def build_pixel_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:
+    """The same for the networks with outputs for each pixel."""
+    known = pixel_nets()
+    if name not in known and name in nets():
+        raise InputError(f"net {name!r}: gives one class for the whole image; each pixel's give {', '.join(known)}")
+    return _build(name, known, input_shape, num_outputs, options)
+
+
+def _build(
+    name: str,
+    known: Mapping[str, Callable[..., nn.Module]],
+    input_shape: Sequence[int],
+    num_outputs: int,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    faults = _files()[1] if name not in known else {}
     for path, fault in faults.items():
         if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
             raise InputError(f"net {name!r}: {fault}")
-    constructor = choose("net", name, nets())
+    constructor = choose("net", name, known)
     check_options("net_args", name, constructor, options)
     net = constructor(tuple(input_shape), num_outputs, **options)
     if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):
