@@ -131,7 +131,9 @@ def read_mask(path: Path, image_size: tuple[int, int], size: int, classes: np.nd
     """
     with Image.open(path, formats=FORMATS) as mask:
         if mask.mode not in GREY:
-            raise InputError(f"its mask is {mask.mode}; it has to be grey, or of a palette, with a number for each class")
+            raise InputError(
+                f"its mask is {mask.mode}; it has to be grey, or of a palette, with a number for each class"
+            )
         if mask.size != image_size:
             raise InputError(f"its mask has {_by(mask.size)} pixels, the image {_by(image_size)}")
         values = np.asarray(mask.convert("L") if mask.mode == "1" else mask)

@@ -1,6 +1,7 @@
 """Images with masks, for segmentation: a folder of them (see `mask_files.py`), or the generated scenes."""
 
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class MaskFolder(ImageData):
             raise InputError("augment grow: the masks would not keep their size")
         side = scenes.SIDE if sample else image_size
         self.image_shape, self.given, self.binary = (side, side, 3), classes, binary
+        self._train_masked: Masked | None = None
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -68,6 +70,11 @@ class MaskFolder(ImageData):
         if not self.binary:
             return self._all_classes
         return self._all_classes if len(self._all_classes) == 2 else (self._all_classes[0], OBJECT[1])
+
+    @property
+    def folder(self) -> Path:
+        """Where the images are."""
+        return self.data_dir / "images"
 
     def prepare_data(self) -> None:
         """Does nothing: each process reads the files itself."""
@@ -100,15 +107,22 @@ class MaskFolder(ImageData):
         missing = np.flatnonzero(np.bincount(labels[train].ravel(), minlength=self.num_classes) == 0)
         if len(missing):
             name = self.classes[missing[0]]
-            raise InputError(f"{self.data_dir}: class {name!r}, number {missing[0]}, is in no mask of the training split")
+            raise InputError(
+                f"{self.data_dir}: class {name!r}, number {missing[0]}, is in no mask of the training split"
+            )
         return val, train
 
     def describe(self) -> str:
         """Sizes of the splits, shares of the rarest and the commonest class, and what of the folder is not used."""
         pixels = np.bincount(self.arrays.train_labels[self.train_indices].ravel(), minlength=self.num_classes)
-        shares = {name: f"{share:.1%} ({name})" for name, share in zip(self.classes, pixels / pixels.sum(), strict=True)}
+        shares = {
+            name: f"{share:.1%} ({name})" for name, share in zip(self.classes, pixels / pixels.sum(), strict=True)
+        }
         rare, common = (self.classes[place(pixels)] for place in (np.argmin, np.argmax))
-        lines = [self._sizes(), f"{self.num_classes} classes, of {shares[rare]} to {shares[common]} of the training pixels"]
+        lines = [
+            self._sizes(),
+            f"{self.num_classes} classes, of {shares[rare]} to {shares[common]} of the training pixels",
+        ]
         if not self.sample:
             lines.append(f"a tenth of the images in {self.data_dir} is the test set, whatever the seed")
             if unused := self.pairs.unused:
@@ -137,6 +151,9 @@ class MaskFolder(ImageData):
         return EvalBatches(test, np.arange(len(test.masks)), self.batch_size, part=self._part())
 
     def _training_files(self) -> Masked:  # type: ignore[override]  # masks in place of labels
-        if self._train_images is None:
-            self._train_images = Masked(self.arrays.train_images, self.arrays.train_labels, self._device())
-        return self._train_images
+        if self._train_masked is None:
+            self._train_masked = Masked(self.arrays.train_images, self.arrays.train_labels, self._device())
+        return self._train_masked
+
+    def teardown(self, stage: str) -> None:
+        self._train_masked = None  # frees device memory

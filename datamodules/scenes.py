@@ -8,25 +8,26 @@ SEED = 0
 SIDE = 48  # pixels; the networks' poolings divide it
 CLASSES = ("background", "disc", "square", "triangle", "ring")
 SHAPES = 3  # in a scene at most; later ones cover earlier ones
-CONTRAST = 0.3  # of each colour channel between a shape and its background, at least, on a circle of length 1
+DARK, BRIGHT = 0.45, 0.55  # of each colour channel: the most in a background, the least in a shape
+LEAN = np.pi / 8  # greatest angle by which a shape is turned
 
 
 def scenes(num_train: int = 900, num_test: int = 200) -> ImageArrays:
     """Scenes of 48 x 48 pixels, and in place of labels masks, (N, 48, 48), of the numbers of `CLASSES`.
 
-    Each has one to three shapes of any colour, size and angle, on a background that changes colour; with noise.
+    Each has one to three bright shapes of any size, on a dark background that changes colour; with noise.
     """
     count, rng = num_train + num_test, np.random.default_rng(SEED)
-    first, last = rng.uniform(0, 1, (2, count, 1, 1, 3)).astype(np.float32)
+    first, last = rng.uniform(0, DARK, (2, count, 1, 1, 3)).astype(np.float32)
     slope = np.linspace(0, 1, SIDE, dtype=np.float32)[:, None, None]  # from top to bottom
-    images = first + 0.4 * (last - first) * slope  # (N, 48, 1, 3)
+    images = first + (last - first) * slope  # (N, 48, 1, 3)
     images = np.repeat(images, SIDE, axis=2)  # (N, 48, 48, 3)
     masks = np.zeros((count, SIDE, SIDE), np.uint8)
     shapes = rng.integers(1, SHAPES + 1, count)
     for number in range(SHAPES):
         inside, kinds = _draw_shapes(count, rng)
         inside &= (shapes > number)[:, None, None]
-        colours = (first + rng.uniform(CONTRAST, 1 - CONTRAST, (count, 1, 1, 3))) % 1
+        colours = rng.uniform(BRIGHT, 1, (count, 1, 1, 3)).astype(np.float32)
         images = np.where(inside[..., None], colours, images)
         masks = np.where(inside, kinds[:, None, None], masks)
     images = images + 0.1 * rng.standard_normal(images.shape, dtype=np.float32)
@@ -39,7 +40,7 @@ def _draw_shapes(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     kinds = rng.integers(1, len(CLASSES), count, dtype=np.uint8)
     place = rng.uniform(9, SIDE - 9, (2, count, 1, 1)).astype(np.float32)
     radius = rng.uniform(8, 14, (count, 1, 1)).astype(np.float32)
-    angle = rng.uniform(0, 2 * np.pi, (count, 1, 1)).astype(np.float32)
+    angle = rng.uniform(-LEAN, LEAN, (count, 1, 1)).astype(np.float32)
     y, x = np.arange(SIDE, dtype=np.float32)[:, None] - place[0], np.arange(SIDE, dtype=np.float32) - place[1]
     # Pixels from the centre, along the shape's own axes, (N, 48, 48) each.
     y, x = np.cos(angle) * y - np.sin(angle) * x, np.sin(angle) * y + np.cos(angle) * x

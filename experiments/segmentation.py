@@ -1,9 +1,9 @@
 """Segmentation: the class of each pixel, by a U-Net or a fully convolutional network.
 
-    python experiments/segmentation.py                         generated scenes of shapes; no files
-    python experiments/segmentation.py --net fcn               the same, coarser
-    python experiments/segmentation.py --data_dir plots        plots/images/*.jpg, plots/masks/*.png
-    python experiments/segmentation.py --binary                shape or background: one output, and a threshold
+python experiments/segmentation.py                         generated scenes of shapes; no files
+python experiments/segmentation.py --net fcn               the same, coarser
+python experiments/segmentation.py --data_dir plots        plots/images/*.jpg, plots/masks/*.png
+python experiments/segmentation.py --binary                shape or background: one output, and a threshold
 """
 
 from dataclasses import replace
@@ -15,7 +15,7 @@ from harness.tasks.segmentation import SegmentationFlags, segment
 
 # What each net starts from here; command-line flags override these.
 ONECYCLE = SegmentationFlags(
-    max_epochs=14, lr_decay="onecycle", weight_decay=0.01, augment="flip,vflip,rotate90", channels_last=True
+    max_epochs=12, lr_decay="onecycle", weight_decay=0.01, dice=1.0, augment="flip", channels_last=True
 )
 RECIPES = by_net(ONECYCLE, replace(ONECYCLE, net="fcn"))
 DEFAULTS = SegmentationFlags()

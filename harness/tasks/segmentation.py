@@ -37,7 +37,7 @@ class SegmentationFlags(SegmenterOptions, FitFlags):
     net_args: dict[str, Any] | None = None
     lr: float = 0.003
     optimizer: str = "adamw"
-    batch_size: int = 32
+    batch_size: int = 16
     augment: str = ""
     val_size: float = 0.1
     data_dir: str | None = None

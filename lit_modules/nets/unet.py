@@ -39,9 +39,7 @@ class UNet(nn.Module):
 
     per_pixel = True
 
-    def __init__(
-        self, input_shape: Sequence[int], num_outputs: int, widths: Sequence[int] = (16, 32, 64, 128)
-    ) -> None:
+    def __init__(self, input_shape: Sequence[int], num_outputs: int, widths: Sequence[int] = (16, 32, 64, 128)) -> None:
         super().__init__()
         channels, height, width = input_shape
         shrinks = 2 ** (len(widths) - 1)
