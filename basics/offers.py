@@ -24,13 +24,12 @@ class Offers(NamedTuple):
         """What the modules name in their `__all__`, by its name in lower case."""
         return {name.lower(): getattr(module, name) for module in self.modules for name in module.__all__}
 
-    def choose(self, kind: str, name: str, others: Mapping[str, Any] = {}, flag: str = "") -> Any:
-        """What is offered by this name, here or among `others`; `kind` and `flag` as in `basics.choose`.
+    def choose(self, kind: str, name: str, known: Mapping[str, Any], flag: str = "") -> Any:
+        """What is `known` by this name; `kind` and `flag` as in `basics.choose`.
 
         Raises:
             InputError: there is no such name, or it stands in a file that cannot be imported.
         """
-        known = {**self.by_name(), **others}
         for path, fault in ({} if name in known else self.faults).items():
             if name.lower() in (path.stem, *re.findall(r"\w+", path.read_text(errors="replace").lower())):
                 raise InputError(f"{flag or kind} {name!r}: {fault}")

@@ -181,6 +181,8 @@ AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
 }
 
 
+# Those that move pixels, in all channels of an image alike; the others change values.
+MOVING = ("flip", "altflip", "vflip", "rotate", "rotate90", "zoom", "elastic", "crop", "shift", "grow")
 IN_PIXELS = ("elastic", "crop", "shift", "cutout", "grow")  # whose amounts are pixels
 
 
@@ -191,6 +193,11 @@ def parse_augmentations(text: str) -> list[Augmentation]:
         InputError: a name is unknown, or an amount is not a positive number or not allowed.
     """
     return [_as_function(*_parse_one(part)) for part in _parts(text)]
+
+
+def moves_pixels(text: str) -> list[bool]:
+    """Whether each augmentation of the list moves pixels, and so has to move those of a mask alike."""
+    return [_parse_one(part)[0] in MOVING for part in _parts(text)]
 
 
 def check_sizes(text: str, height: int, width: int) -> None:

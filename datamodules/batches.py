@@ -41,6 +41,26 @@ class Images:
         return images.float().div_(255), self.labels[indices.to(self.device)]
 
 
+class Masked:
+    """Images as in `Images`, and the class of each of their pixels, in the same memory.
+
+    Args:
+        images: uint8, (N, H, W) or (N, H, W, 3).
+        masks: uint8, (N, H, W).
+        device: where batches are wanted.
+    """
+
+    def __init__(self, images: np.ndarray, masks: np.ndarray, device: torch.device) -> None:
+        self.images, self.device = Images(images, np.zeros(len(images), np.uint8), device), device
+        self.home = self.images.home
+        self.masks = torch.from_numpy(masks).to(self.home)
+
+    def take(self, indices: Tensor) -> Batch:
+        """Images as floats in 0..1, (B, C, H, W), and masks, uint8, (B, H, W), at `indices`, (B,)."""
+        images, _ = self.images.take(indices)
+        return images, self.masks[indices.to(self.home)].to(self.device)
+
+
 class Rows:
     """A table's rows, (N, F), and their targets, (N,), on `device`."""
 
@@ -75,7 +95,7 @@ class TrainBatches:
     use, and at most a few left-over images, fewer than ranks, which would make the parts unequal.
 
     Args:
-        data: the images or rows to draw from.
+        data: the samples to draw from.
         indices: which of them belong to the training split, (N,).
         batch_size: images per device and step.
         epoch: returns the number of the epoch that is about to start.
@@ -86,7 +106,7 @@ class TrainBatches:
 
     def __init__(
         self,
-        data: Images | Rows,
+        data: Images | Masked | Rows,
         indices: np.ndarray,
         batch_size: int,
         seed: int,
@@ -117,10 +137,12 @@ class TrainBatches:
             reseed(int(seeds[batch]), self.data.device)
             part = self._part(order, batch)
             images, labels = self.data.take(part)
-            moment = Moment(part.to(images.device), epoch, self.epochs)
-            for augmentation in self.augmentations:
-                images = augmentation(images, moment)
-            yield images, labels
+            yield self._augment(images, labels, Moment(part.to(images.device), epoch, self.epochs))
+
+    def _augment(self, images: Tensor, labels: Tensor, moment: Moment) -> Batch:
+        for augmentation in self.augmentations:
+            images = augmentation(images, moment)
+        return images, labels
 
     def samples(self, batch: int) -> list[int]:
         """Which of the data are in this rank's part of a batch of the current epoch."""
@@ -150,7 +172,7 @@ class EvalBatches:
     buffers at each; the last may be smaller on some ranks, or empty.
     """
 
-    def __init__(self, data: Images | Rows, indices: np.ndarray, batch_size: int, part: Part = WHOLE) -> None:
+    def __init__(self, data: Images | Masked | Rows, indices: np.ndarray, batch_size: int, part: Part = WHOLE) -> None:
         self.data, self.indices, self.batch_size = data, torch.from_numpy(indices), batch_size
         self.rank, self.world_size = part
 

@@ -111,14 +111,18 @@ class ImageData(BatchModule):
         """Sizes of the splits, and the rarest and commonest class of the training split."""
         counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
         rare, common = np.argmin(counts), np.argmax(counts)
+        return (
+            f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
+            f" to {counts[common]:,} ({self.classes[common]}) training images"
+        )
+
+    def _sizes(self) -> str:
         channels, height, width = self.input_shape
         stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.arrays.test_labels):,} test images of {height} x {width} x {channels}"
-            f"{f', from the embedded sample{stand_in}' if self.sample else ''}\n"
-            f"{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
-            f" to {counts[common]:,} ({self.classes[common]}) training images"
+            f"{f', from the embedded sample{stand_in}' if self.sample else ''}"
         )
 
     def train_dataloader(self) -> TrainBatches:

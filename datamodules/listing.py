@@ -102,13 +102,13 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
     if unseen := set(range(len(listing.classes))) - set(train.values()):
         raise InputError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")
     if not splits["test"]:
-        splits["test"] = {file: train.pop(file) for file in sorted(_choose_test(train))}
+        splits["test"] = {file: train.pop(file) for file in sorted(choose_test(train))}
         if not splits["test"]:
             raise InputError(f"{root}: no test/, and no class of train/ has two images, one to hold out")
     return splits
 
 
-def _choose_test(train: Mapping[str, int]) -> set[str]:
+def choose_test(train: Mapping[str, int]) -> set[str]:
     """A tenth of each class, and at least one image if it has two.
 
     A hash of the name decides: no seed changes the test set, and it keeps its images when others are added.

@@ -6,7 +6,7 @@
     python experiments/evaluate.py runs/own_images/<run> --data_dir elsewhere
 
 The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
-metrics.json. Images, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
+metrics.json. Images, masks, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
 (runs/house_prices/<run>/fold0). Nothing is written.
 """
 
@@ -19,6 +19,7 @@ import numpy as np
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.mask_folder import MaskFolder
 from datamodules.table_data import TableData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
@@ -27,6 +28,7 @@ from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
 from harness.training.report import evaluate, print_table
 from harness.training.trainer import build_trainer, showing_profile
+from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
 
@@ -76,6 +78,8 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
+    if isinstance(model, Segmenter) != isinstance(data, MaskFolder):
+        raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
     shape, classes = tuple(data.input_shape), len(data.classes)
     wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
     if (shape, classes) != (wanted, known):

@@ -9,13 +9,14 @@
 
 The file takes any number of images as they are decoded, uint8: (B, H, W) grey or (B, H, W, 3) RGB, of the size the
 network was trained for. Scaling and normalisation are inside, and the mean over mirror images of `--test_flip`. It
-gives `probabilities` and `logits`, (B, classes), in float32, or for metric_learning.py `embeddings`, (B, size). Class
-names, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or metadata.json in the .pt2.
+gives `probabilities` and `logits`, (B, classes), in float32, or for metric_learning.py `embeddings`, (B, size), or for
+segmentation.py `masks`, uint8, (B, H, W), of the numbers of classes, and `logits`, (B, classes, H, W). Class names,
+net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or metadata.json in the .pt2.
 
 Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
 sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
 embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from the softmax of the
-file's logits, the export is refused and no file is left.
+file's logits, the export is refused and no file is left. So it is if a mask is not what the file's logits say.
 """
 
 import io
@@ -39,6 +40,7 @@ from harness.command_line.cli import cli
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
+from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
 TOLERANCE = 1e-4  # of the largest value of each output; float32 rounds large ones more coarsely
@@ -49,18 +51,36 @@ logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERRO
 Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
 
 
+OUTPUTS: dict[type[Stages], tuple[str, str]] = {
+    Classifier: ("probabilities", "logits"),
+    Segmenter: ("masks", "logits"),
+}
+
+
 class FromBytes(nn.Module):
     """A model between the scaling of images, uint8, (B, H, W) or (B, H, W, 3), and the softmax."""
 
     def __init__(self, model: Stages) -> None:
         super().__init__()
         self.model = model
-        self.outputs = ("probabilities", "logits") if isinstance(model, Classifier) else ("embeddings",)
+        self.outputs = next((names for kind, names in OUTPUTS.items() if isinstance(model, kind)), ("embeddings",))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
         outputs = self.model(images.float() / 255)
-        return (outputs.softmax(1), outputs) if len(self.outputs) == 2 else (outputs,)
+        return (self.conclude(outputs), outputs) if len(self.outputs) == 2 else (outputs,)
+
+    def conclude(self, logits: Tensor) -> Tensor:
+        """The first output, as it follows from the second."""
+        return self.model.classify(logits).byte() if isinstance(self.model, Segmenter) else logits.softmax(1)
+
+    @property
+    def decision(self) -> str:
+        return "mask" if "masks" in self.outputs else "class, or largest output,"
+
+    def decisions(self, outputs: list[Tensor]) -> Tensor:
+        """The largest output of each image, (B, 1), or its mask, (B, H * W)."""
+        return outputs[0].flatten(1) if "masks" in self.outputs else outputs[-1].argmax(1, keepdim=True)
 
 
 def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = False, images: int = 1000) -> None:
@@ -99,7 +119,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         unfinished.unlink(missing_ok=True)
     all_apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
     print(f"compared with {source} on {len(examples):,} {what}")
-    print(f"largest differences: {all_apart}; the class, or largest output, is the same for {same:,}")
+    print(f"largest differences: {all_apart}; the {module.decision} is the same for {same:,}")
     print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
 
 
@@ -203,19 +223,19 @@ class Difference(NamedTuple):
 
 @torch.no_grad()
 def compare(module: FromBytes, exported: Predict, images: Tensor) -> tuple[dict[str, Difference], int]:
-    """The largest difference of each output, and the number of images for which both have the same largest output.
+    """The largest difference of each output, and the number of images for which both decide the same.
 
     Probabilities are compared with the softmax of the file's own logits: if these are large and two of them close,
-    their rounding alone changes the probabilities.
+    their rounding alone changes the probabilities. So are masks.
     """
     differences, largest, same = np.zeros(len(module.outputs)), np.zeros(len(module.outputs)), 0
     edges = [1, 3, 10, *range(10 + BATCH, len(images), BATCH)]
     for chunk in filter(len, images.tensor_split(edges)):
         ours, theirs = list(module(chunk)), exported(chunk)
-        same += int((ours[-1].argmax(1) == theirs[-1].argmax(1)).sum())
+        same += int((module.decisions(ours) == module.decisions(theirs)).all(1).sum())
         if len(ours) == 2:
-            ours[0] = theirs[1].softmax(1)
-        apart = [float((our - their).abs().max()) for our, their in zip(ours, theirs, strict=True)]
+            ours[0] = module.conclude(theirs[1])
+        apart = [float((our.float() - their.float()).abs().max()) for our, their in zip(ours, theirs, strict=True)]
         differences = np.maximum(differences, apart)  # NaN wins over a number
         largest = np.maximum(largest, [float(our.abs().max()) for our in ours])
     return dict(zip(module.outputs, map(Difference, differences, largest), strict=True)), same

@@ -16,6 +16,7 @@ from typing import Any
 from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageData, ImageFolder
+from datamodules.mask_folder import MaskFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.classification import ImageFlags, classify
@@ -53,7 +54,8 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
     net, net_args = _network(checkpoint, flags.resume)
-    dataset: Callable[..., ImageData] = choose("data", flags.data, data_by_name(ImageData))
+    known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, MaskFolder)}
+    dataset: Callable[..., ImageData] = choose("data", flags.data, known)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
     classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))

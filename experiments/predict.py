@@ -1,15 +1,18 @@
-"""Labels and probabilities for your own image files, from a checkpoint.
+"""Labels and probabilities, or masks, for your own image files, from a checkpoint.
 
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
     python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
+    python experiments/predict.py runs/segmentation/<run> plots          masks, in predictions/
 
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them; a
 second call to predictions-2.csv and predictions-2.png.
 Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
 images, those whose background is dark where that of its training images was light, or the other way round, are
 inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with
-`--sample`, resized like the sample's (datamodules/handwriting.py has the rules, and what they achieve).
+`--sample`, resized like the sample's (datamodules/handwriting.py has the rules, and what they achieve). A network for
+segmentation sees the whole image, stretched to a square, and its mask has the size of the file again; the table says
+which share of it each class has.
 """
 
 from collections import Counter
@@ -33,8 +36,10 @@ from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from harness.tasks.cross_validation import write_predictions
+from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
+from lit_modules.segmenter import Segmenter
 
 BATCH = 256  # files at a time
 PRINTED = 10  # rows at most
@@ -65,8 +70,8 @@ def main(
     Args:
         checkpoint: run directory, or checkpoint file.
         files: image files, and folders, which are searched to any depth.
-        output: the CSV file; the sheet is written beside it, as .png. null: predictions.csv, or if there is one,
-            predictions-2.csv and so on.
+        output: the CSV file; the sheet is written beside it, as .png, and masks in a folder of the same name. null:
+            predictions.csv, or if there is one, predictions-2.csv and so on.
         invert: exchange light and dark: yes, no, or auto: grey images whose background is not like that in training.
         centred: resize and centre the ink of grey images like MNIST's: yes, no, or auto: if the network was trained on
             MNIST or its sample; for the sample, like its own digits.
@@ -79,13 +84,16 @@ def main(
     _check_outputs(table, sheet, force)
     read = read_checkpoint(find_checkpoint(checkpoint))
     model = load_model(read)
+    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
+    if isinstance(model, Segmenter):
+        _segment(model, paths, table, (invert, centred) == ("auto", "auto"), skip_bad, force)
+        return
     if not isinstance(model, Classifier):
-        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images")
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, which gives neither labels nor masks of images")
     data = read.content.get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
-    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
@@ -93,6 +101,17 @@ def main(
     if digits and data["sample"]:
         print(_warn_of_sample(read))
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+
+
+def _segment(model: Segmenter, paths: Sequence[Path], table: Path, plain: bool, skip_bad: bool, force: bool) -> None:
+    """Writes masks; `plain` is whether the images are to be taken as they are."""
+    if not plain:
+        raise InputError("--invert, --centred: are for networks that classify whole images")
+    check_masks_folder(table.with_suffix(""), paths, force)
+    count, bad = predict_masks(model, paths, table, skip_bad)
+    if bad:
+        print(f"{naming(bad)}; left out")
+    print(f"{count:,} masks by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:

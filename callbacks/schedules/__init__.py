@@ -30,7 +30,7 @@ def schedule_called(name: str, others: Mapping[str, Schedule]) -> Schedule:
     Raises:
         InputError: there is no such name, its file cannot be imported, or it gives no rate at some point of the run.
     """
-    schedule: Schedule = _files().choose("schedule", name, others, "lr_decay")
+    schedule: Schedule = _files().choose("schedule", name, {**_files().by_name(), **others}, "lr_decay")
     for progress in (point / TRIED for point in range(TRIED + 1)):
         try:
             share = float(schedule(progress))

@@ -39,6 +39,7 @@ from harness.training.preflight import check_batches, check_shapes
 from harness.training.report import num_parameters
 from harness.training.trainer import build_trainer
 from lit_modules import Regressor
+from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 from lit_modules.usual import FAMILIES
 
@@ -82,7 +83,7 @@ def _trainer(folder: Path, flags: FitFlags) -> Trainer:
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
     """First the data, then the network, then the learning rate and the cost of the run."""
-    for finding in check_data(data, [] if isinstance(model, Regressor) else data.classes):
+    for finding in check_data(data, [] if isinstance(model, Regressor | Segmenter) else data.classes):
         yield finding
         if finding.what == "labels" and not finding.ok:
             return  # no loss can be computed with them

@@ -12,13 +12,14 @@ from torch.overrides import TorchFunctionMode
 
 from harness.checking.findings import Finding
 from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
 # Of the network's input; initial weights are made for 0 and 1. Columns of a table are often 0 in most rows.
 MEAN, STD = 0.5, {"images": (0.5, 2.0), "rows": (0.2, 3.0)}
 LOSS = 1.5  # above ln C; logits of standard deviation s instead of 0 raise it by s^2 / 2
 ERROR = 10.0  # squared, in variances of the target
-LOSSES_OF = (Classifier, RowClassifier, Regressor)  # whose loss has a usual start, and can reach 0
+LOSSES_OF = (Classifier, RowClassifier, Regressor, Segmenter)  # whose loss has a usual start, and can reach 0
 DEAD = 0.2  # share of units
 RECTIFIERS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)

@@ -28,7 +28,11 @@ BINS = 15  # of confidence, as in Guo et al. 2017, "On calibration of modern neu
 
 def draw_confusion(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """Counts and rates of each pair of classes; for many classes, the matrix as a picture and the commonest errors."""
-    counts = multiclass_confusion_matrix(probabilities, labels, len(classes)).numpy()  # a row for each true class
+    return draw_counts(multiclass_confusion_matrix(probabilities, labels, len(classes)).numpy(), classes)
+
+
+def draw_counts(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
+    """The same from the counts themselves, (C, C), with a row for each true class."""
     rates = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     title = f"{np.trace(counts):,} of {counts.sum():,} right, {np.trace(counts) / counts.sum():.2%}"
     if len(classes) > IN_CELLS:

@@ -50,7 +50,7 @@ def _show(
     return figure, axes
 
 
-def _sheet(images: Tensor, columns: int, captions: Sequence[Sequence[tuple[str, str]]], title: str) -> "Figure":
+def sheet(images: Tensor, columns: int, captions: Sequence[Sequence[tuple[str, str]]], title: str) -> "Figure":
     """Images in rows, each with as many lines of text and colour under it as `captions` has."""
     height, width = images.shape[-2:]
     gap, line = max(1, width // 12), 0.17 * width * columns / 8  # of text, in image pixels
@@ -82,13 +82,13 @@ def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: S
         )
         for share, guess, label in zip(*(part.tolist() for part in probabilities.max(1)), labels.tolist(), strict=True)
     ]
-    return _sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")
+    return sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")
 
 
 def draw_augmented(images: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """Training images after augmentation and mixing."""
     captions = [((shortened(classes[label], 14), "black"),) for label in labels[:SHEET].tolist()]
-    return _sheet(images[:SHEET], COLUMNS, captions, "Training images as the net sees them")
+    return sheet(images[:SHEET], COLUMNS, captions, "Training images as the net sees them")
 
 
 def draw_kernels(name: str, weight: Tensor) -> "Figure":

@@ -24,15 +24,24 @@ from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
 from datamodules.table_data import TableData
-from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
+from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
 from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
 from harness.drawing.layer_names import layer_names
 from harness.drawing.learning_curves import draw_learning_curves
 from harness.drawing.projector import add_to_projector
+from harness.drawing.segmentation_figures import (
+    SHOWN,
+    Segmented,
+    draw_augmented_masks,
+    draw_segmented,
+    iou_of_images,
+)
 from harness.drawing.weight_figures import draw_histograms
 from lit_modules import Classifier, Regressor
+from lit_modules.segmenter import Segmenter
+from lit_modules.stages import Batch, Stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,6 +110,8 @@ def _draw(
     """The figures, by name, of the model's outputs for the loader's first samples."""
     if isinstance(model, Regressor):
         return {"predicted": _draw_numbers(trainer, logits, labels)}
+    if isinstance(model, Segmenter):
+        return _draw_segmentation(trainer, model, loader, logits)
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
@@ -113,7 +124,7 @@ def _draw(
     if len(wrong):
         images, _ = loader.take(wrong)
         figures["wrong"] = draw_wrong(images.cpu(), probabilities[wrong], labels[wrong], classes)
-    figures["augmented"] = _draw_training_images(trainer, model)
+    figures["augmented"] = draw_augmented(*_training_batch(trainer, model), classes)
     names = layer_names(model.net)
     if kernels := first_kernels(model.net, _data_of(trainer).input_shape):
         layer, weight = kernels
@@ -132,6 +143,26 @@ def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure"
     return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, rows)
 
 
+def _draw_segmentation(
+    trainer: Trainer, model: Segmenter, loader: EvalBatches, confusion: Tensor
+) -> dict[str, "Figure"]:
+    """The figures of the images with these confusion matrices, (N, C, C)."""
+    classes, scores = _data_of(trainer).classes, iou_of_images(confusion, model.binary)
+    figures = {"confusion": draw_counts(confusion.sum(0).long().numpy(), classes)}
+    if not _is_whole(trainer):
+        return figures
+    worst = scores.argsort(stable=True)[:SHOWN]
+    rows = {"segmented": torch.arange(min(SHOWN, len(scores))), "worst": worst}
+    titles = {"segmented": f"The first {len(worst)} images", "worst": f"The {len(worst)} images with the lowest IoU"}
+    for name, places in rows.items():
+        images, masks = loader.take(places)
+        predicted = model.classify(_forward(trainer, model, images)).cpu()
+        examples = Segmented(images.cpu(), masks.cpu(), predicted, scores[places])
+        figures[name] = draw_segmented(examples, classes, f"{titles[name]} of {len(scores):,}")
+    figures["augmented"] = draw_augmented_masks(*_training_batch(trainer, model), classes)
+    return figures
+
+
 def _data_of(trainer: Trainer) -> BatchModule:
     data = datamodule_of(trainer)
     assert isinstance(data, BatchModule)  # as of each run
@@ -140,8 +171,11 @@ def _data_of(trainer: Trainer) -> BatchModule:
 
 def _shows_images(model: LightningModule, trainer: Trainer) -> TypeGuard[Classifier]:
     """Whether images are classified by a network that is whole on each device, so that one rank can run it alone."""
-    whole = isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
-    return whole and isinstance(model, Classifier) and isinstance(_data_of(trainer), ImageData)
+    return _is_whole(trainer) and isinstance(model, Classifier) and isinstance(_data_of(trainer), ImageData)
+
+
+def _is_whole(trainer: Trainer) -> bool:
+    return isinstance(trainer.strategy, SingleDeviceStrategy | DDPStrategy)
 
 
 @torch.no_grad()
@@ -151,12 +185,12 @@ def _forward(trainer: Trainer, model: LightningModule, images: Tensor) -> Tensor
         return model(trainer.precision_plugin.convert_input(images))
 
 
-def _draw_training_images(trainer: Trainer, model: Classifier) -> "Figure":
+def _training_batch(trainer: Trainer, model: Stages) -> Batch:
     """A batch as training would make it next; random numbers continue as if it had not been made."""
     data, device = _data_of(trainer), trainer.strategy.root_device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         images, labels, *_ = model.draw(next(iter(data.train_dataloader())))
-    return draw_augmented(images.float().cpu(), labels.cpu(), data.classes)
+    return images.float().cpu(), labels.cpu()
 
 
 def _add_curves_and_points(
@@ -169,7 +203,7 @@ def _add_curves_and_points(
     step: int,
 ) -> None:
     """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images, if it has any."""
-    if isinstance(model, Regressor):
+    if isinstance(model, Regressor | Segmenter):
         return
     probabilities, classes = logits.softmax(1), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):

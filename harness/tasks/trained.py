@@ -17,6 +17,7 @@ from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
 from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
 Data = TypeVar("Data", bound=BatchModule)
@@ -53,7 +54,7 @@ def _kind(options: dict[str, Any]) -> type[Stages]:
         from lit_modules.embedder import Embedder  # imported here because its library of losses takes a second
 
         return Embedder
-    return Classifier
+    return Segmenter if "threshold" in options else Classifier
 
 
 def _channels_last(weight: torch.Tensor) -> bool:

@@ -32,7 +32,7 @@ def build_metrics(names: str, num_outputs: int) -> dict[str, Metric]:
 
 
 def _build(name: str, num_outputs: int) -> Metric:
-    constructor = _files().choose("metric", name, flag="metrics")
+    constructor = _files().choose("metric", name, _files().by_name(), "metrics")
     try:
         metric = constructor(num_outputs)
     except Exception as error:  # anything may happen in somebody's file

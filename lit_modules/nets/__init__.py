@@ -4,13 +4,15 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
+A network for segmentation says `per_pixel = True`, and returns a module to (B, num_outputs, H, W).
+
 A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
 outputs.
 
 An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -18,14 +20,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from basics.errors import InputError
 from basics.offers import Offers, read_offers
 from lit_modules.heads import output_layer
 from lit_modules.options import check_options
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
-    """Every network by its name, except those in files that cannot be imported."""
-    return _files().by_name()
+    """Every network by its name, except those for segmentation, and those in files that cannot be imported."""
+    return {name: net for name, net in _files().by_name().items() if not getattr(net, "per_pixel", False)}
+
+
+def pixel_nets() -> dict[str, Callable[..., nn.Module]]:
+    """The networks for segmentation, by their names."""
+    return {name: net for name, net in _files().by_name().items() if getattr(net, "per_pixel", False)}
 
 
 @cache
@@ -39,7 +47,28 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     Raises:
         InputError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
-    constructor: Callable[..., nn.Module] = _files().choose("net", name)
+    known = nets()
+    if name not in known and name in pixel_nets():
+        raise InputError(f"net {name!r}: gives a class for each pixel; segmentation.py trains it")
+    return _build(name, known, input_shape, num_outputs, options)
+
+
+def build_pixel_net(name: str, input_shape: Sequence[int], num_outputs: int, **options: Any) -> nn.Module:
+    """The same for the networks with outputs for each pixel."""
+    known = pixel_nets()
+    if name not in known and name in nets():
+        raise InputError(f"net {name!r}: gives one class for the whole image; each pixel's give {', '.join(known)}")
+    return _build(name, known, input_shape, num_outputs, options)
+
+
+def _build(
+    name: str,
+    known: Mapping[str, Callable[..., nn.Module]],
+    input_shape: Sequence[int],
+    num_outputs: int,
+    options: Mapping[str, Any],
+) -> nn.Module:
+    constructor = _files().choose("net", name, known)
     check_options("net_args", name, constructor, options)
     net = constructor(tuple(input_shape), num_outputs, **options)
     if any(is_lazy(tensor) for tensor in (*net.parameters(), *net.buffers())):

@@ -1,0 +1,33 @@
+"""Segmentation: the class of each pixel, by a U-Net or a fully convolutional network.
+
+python experiments/segmentation.py                         generated scenes of shapes; no files
+python experiments/segmentation.py --net fcn               the same, coarser
+python experiments/segmentation.py --data_dir plots        plots/images/*.jpg, plots/masks/*.png
+python experiments/segmentation.py --binary                shape or background: one output, and a threshold
+"""
+
+from dataclasses import replace
+
+from harness.command_line.cli import cli
+from harness.processes.ranks import is_rank_zero
+from harness.tasks.launch import by_net
+from harness.tasks.segmentation import SegmentationFlags, segment
+
+# What each net starts from here; command-line flags override these.
+ONECYCLE = SegmentationFlags(
+    max_epochs=12, lr_decay="onecycle", weight_decay=0.01, dice=1.0, augment="flip", channels_last=True
+)
+RECIPES = by_net(ONECYCLE, replace(ONECYCLE, net="fcn"))
+DEFAULTS = SegmentationFlags()
+
+
+def main(flags: SegmentationFlags = DEFAULTS) -> None:
+    """Trains a network to tell the class of each pixel, and tests its best epoch."""
+    result = segment(flags)
+    by_class = {name: value for name, value in result.metrics.items() if name.startswith("test/iou_")}
+    if flags.reports and is_rank_zero():
+        print("test IoU of", ", ".join(f"{name.removeprefix('test/iou_')} {iou:.4f}" for name, iou in by_class.items()))
+
+
+if __name__ == "__main__":
+    cli(main, RECIPES)
