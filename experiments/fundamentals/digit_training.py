@@ -125,7 +125,8 @@ def twin_of(layers: list[Layer], kind: Kind) -> nn.Sequential:
     activation = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "relu": nn.ReLU}[kind.activation]
     modules: list[nn.Module] = []
     for layer in layers:
-        linear = nn.Linear(*reversed(layer.weight.shape), dtype=torch.float64)
+        units, inputs = layer.weight.shape
+        linear = nn.Linear(inputs, units, dtype=torch.float64)
         linear.load_state_dict(layer._asdict())
         modules += [linear, activation()]
     return nn.Sequential(*modules[:-1])

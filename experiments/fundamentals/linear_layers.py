@@ -21,11 +21,12 @@ POINTS, WIDTHS, STEPS, LR = 600, (8, 8), 200, 0.05  # of Adam
 def product_of(net: MLP) -> nn.Linear:
     """The one layer that linear layers are: W3 (W2 (W1 x + b1) + b2) + b3 = (W3 W2 W1) x + (W3 (W2 b1 + b2) + b3)."""
     linears = [layer for layer in net.modules() if isinstance(layer, nn.Linear)]
-    weight, bias = linears[0].weight, linears[0].bias
+    weight, bias = linears[0].weight.detach(), linears[0].bias.detach()
     for layer in linears[1:]:
-        weight, bias = layer.weight @ weight, layer.weight @ bias + layer.bias
-    product = nn.Linear(*reversed(weight.shape), dtype=weight.dtype)
-    product.load_state_dict({"weight": weight.detach(), "bias": bias.detach()})
+        weight, bias = layer.weight.detach() @ weight, layer.weight.detach() @ bias + layer.bias.detach()
+    outputs, inputs = weight.shape
+    product = nn.Linear(inputs, outputs, dtype=weight.dtype)
+    product.load_state_dict({"weight": weight, "bias": bias})
     return product
 
 

@@ -101,10 +101,9 @@ def draw_bias(points: Points, weights: np.ndarray, unbiased: np.ndarray) -> "Fig
 
 def _points(axes: "Axes", points: Points) -> None:
     for label, colour, marker in CLASSES:
-        its = points.x[points.y == label]
-        axes.scatter(
-            *its.T, s=22, color=colour, marker=marker, edgecolors="white", linewidths=0.6, label=f"class {label}"
-        )
+        x1, x2 = points.x[points.y == label].T
+        look: dict[str, Any] = dict(color=colour, marker=marker, edgecolors="white", linewidths=0.6)
+        axes.scatter(x1, x2, s=22, label=f"class {label}", **look)
     axes.set(xlim=(-LIMIT, LIMIT), ylim=(-LIMIT, LIMIT), aspect="equal")
 
 
