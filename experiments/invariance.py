@@ -130,7 +130,7 @@ def _print_table(results: dict[str, dict[str, np.ndarray]]) -> None:
 
 def _metrics(results: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
     """The lead of the CNN that averages its maps over the MLP, in points, and all accuracies."""
-    leads = {}
+    leads: dict[str, float] = {}
     for order in ORDERS:
         lead = 100 * (results["CNN, maps averaged"][order] - results["MLP"][order]).mean(0)
         leads |= {f"lead/{order}_{distance}px": round(float(lead[distance]), 2) for distance in (0, 4)}

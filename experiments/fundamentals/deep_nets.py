@@ -79,8 +79,8 @@ def train(training: Training, kind: str, depth: int) -> Outcome:
     curves = Curves()
     trainer = quiet_trainer(max_epochs=training.max_epochs, callbacks=[curves], num_sanity_val_steps=0)
     trainer.fit(model, data)
-    errors = ([1 - share for share in its] for its in (curves.train_accuracies, curves.accuracies))
-    return Outcome(*errors, initial, layer_norms(model, *batch))
+    train_errors, val_errors = ([1 - share for share in its] for its in (curves.train_accuracies, curves.accuracies))
+    return Outcome(train_errors, val_errors, initial, layer_norms(model, *batch))
 
 
 def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float]:

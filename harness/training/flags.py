@@ -123,7 +123,7 @@ class FitFlags(TrainerFlags, Invoked):
         ema: decay of an exponential moving average of the weights, such as 0.999; the average is the model. 0 is off.
         swa: share of the run after which the weights are averaged; the average is the model. The best epoch is chosen
             after that point. 0 is off.
-        log_gradients: log the gradient norm of each layer.
+        log_gradients: log the gradient norm of each layer, and warn of norms above 20.
         channels_last: store images and weights with channels innermost, which speeds up convolutions; not with fsdp.
         compile: compile the network with torch.compile: true, or one of its modes, such as max-autotune.
         capture: launch each training step as CUDA graphs, with the same results; null: wherever that is possible.
