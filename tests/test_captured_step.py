@@ -14,6 +14,7 @@ from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
 from lit_modules.regressor import Regressor
 from lit_modules.row_classifier import RowClassifier
+from lit_modules.segmenter import Segmenter
 
 
 class Task(nn.Module):
@@ -196,6 +197,19 @@ def test_tables_are_recorded(task, net):
 
     targets = (lambda: torch.randint(3, (10,))) if task is RowClassifier else (lambda: torch.rand(10) + 1)
     inputs = [(torch.rand(10, 6), targets()) for _ in range(8)]
+    step, graphs, said = captured(own := module())
+    assert same(run(own, inputs, step), run(module(), inputs))
+    assert graphs.replays == 8 - WARM_UP and not said
+
+
+@pytest.mark.parametrize("net", ["unet", "fcn"])
+@pytest.mark.parametrize("options", [{}, {"dice": 1.0}, {"binary": True, "dice": 1.0}])
+def test_segmentations_are_recorded(net, options):
+    def module():
+        torch.manual_seed(0)
+        return Segmenter(net, (3, 16, 16), 2, net_args={"widths": [2, 3, 4, 5]}, **options).train()
+
+    inputs = [(torch.rand(3, 3, 16, 16), torch.randint(2, (3, 16, 16), dtype=torch.uint8)) for _ in range(8)]
     step, graphs, said = captured(own := module())
     assert same(run(own, inputs, step), run(module(), inputs))
     assert graphs.replays == 8 - WARM_UP and not said

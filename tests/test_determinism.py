@@ -19,14 +19,16 @@ import lit_modules.nets as package
 from callbacks.operators import operators_of
 from datamodules import MNIST
 from datamodules.augment import AUGMENTATIONS, Moment, parse_augmentations
+from datamodules.mask_folder import MaskFolder
 from harness.tasks.launch import fit_and_test
 from harness.training.flags import FitFlags
 from lit_modules import Classifier, Regressor, RowClassifier, mix
 from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
-from lit_modules.nets import nets
+from lit_modules.nets import nets, pixel_nets
 from lit_modules.nets.speednet import Whitening
 from lit_modules.optimizers import OPTIMIZERS
+from lit_modules.segmenter import Segmenter
 
 COLOUR, GREY = SHAPES
 # Operators that torch replaces by ones that repeat themselves, and why they may be in a training step.
@@ -98,6 +100,21 @@ def test_every_net(name, options):
     assert not unrepeated(trained(*on_meta(name, **options)))
 
 
+@pytest.mark.parametrize("name", sorted(pixel_nets()))
+@pytest.mark.parametrize("options", [{}, {"dice": 1.0}, {"binary": True, "dice": 1.0}])
+def test_every_net_for_pixels(name, options):
+    with torch.device("meta"):
+        model = Segmenter(name, COLOUR, 2, **options).train()
+        batch = torch.rand(4, *COLOUR), torch.zeros(4, *COLOUR[1:], dtype=torch.uint8)
+    assert not unrepeated(trained(model, batch))
+
+
+def test_usual_losses_of_pixels_are_found():
+    """Why Segmenter does not give class numbers to torch's cross-entropy."""
+    logits, masks = torch.rand(2, 3, 8, 8, requires_grad=True), torch.zeros(2, 8, 8, dtype=torch.long)
+    assert "nll_loss2d_forward" in unrepeated(lambda: F.cross_entropy(logits, masks).backward())
+
+
 class Pooled(nn.Module):
     """Means over parts of an image, whose backward pass adds to a pixel from several of them."""
 
@@ -158,6 +175,13 @@ def test_every_mix(mixed):
 def test_every_augmentation(name):
     (augment,) = parse_augmentations(name)
     assert not unrepeated(augment, torch.rand(4, *COLOUR), Moment(torch.arange(4), 0, 4))
+
+
+def test_masks_that_are_augmented_and_evaluated():
+    data = MaskFolder(sample=True, batch_size=4, augment="flip,rotate:10,noise")
+    data.setup()
+    model = Segmenter("unet", data.input_shape, data.num_classes, net_args={"widths": [4, 8]})
+    assert not unrepeated(lambda: model._evaluate("val", next(iter(data.train_dataloader()))))
 
 
 @pytest.mark.parametrize("net", ["linear", "mlp", "tabm"])

@@ -7,14 +7,19 @@ default and all data on the CPU, a tensor made without naming a device cannot be
 Mixup, CutMix and optimizers are not tested here: they keep numbers for a whole batch or step on the CPU on purpose.
 """
 
+import numpy as np
 import pytest
 import torch
 from net_checks import SHAPES
 
 from datamodules.augment import AUGMENTATIONS, Moment, parse_augmentations
+from datamodules.batches import Masked
+from datamodules.mask_batches import MaskBatches
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
+from lit_modules.nets import pixel_nets
+from lit_modules.segmenter import Segmenter
 
 COLOUR, GREY = SHAPES
 
@@ -54,6 +59,21 @@ def test_every_loss_on_embeddings(loss):
 def test_classifier(net, options):
     model = Classifier(net, COLOUR, 10, net_args=options, label_smoothing=0.1, l1=1e-4, test_flip=True)
     assert_trains_elsewhere(model, torch.rand(8, *COLOUR), torch.arange(8))
+
+
+@pytest.mark.parametrize("net", sorted(pixel_nets()))
+@pytest.mark.parametrize("options", [{}, {"binary": True, "dice": 1.0}])
+def test_segmenter(net, options):
+    model = Segmenter(net, COLOUR, 2, **options)
+    assert_trains_elsewhere(model, torch.rand(4, *COLOUR), torch.randint(2, (4, 32, 32), dtype=torch.uint8))
+
+
+def test_masks_are_augmented_with_their_images():
+    images, masks = np.zeros((8, 16, 16, 3), np.uint8), np.zeros((8, 16, 16), np.uint8)
+    augmentations = dict(augmentations=parse_augmentations("flip,rotate"), moves=[True, True], num_classes=2)
+    cpu = torch.device("cpu")
+    loader = MaskBatches(Masked(images, masks, cpu), np.arange(8), 8, 0, lambda: 0, **augmentations)
+    assert all(part.device.type == "cpu" for part in elsewhere(next, iter(loader)))
 
 
 @pytest.mark.parametrize("options", [{"loss": "mse"}, {"loss": "huber", "log_target": True}])

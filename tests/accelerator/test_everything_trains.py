@@ -5,6 +5,7 @@ import torch
 
 from datamodules import CIFAR10, MNIST
 from datamodules.augment import AUGMENTATIONS
+from datamodules.mask_folder import MaskFolder
 from experiments import table
 from harness.command_line.cli import cli
 from harness.tasks.launch import fit_and_test
@@ -12,8 +13,9 @@ from harness.training.flags import FitFlags
 from lit_modules import Classifier
 from lit_modules.embedder import Embedder
 from lit_modules.losses import LOSSES
-from lit_modules.nets import nets
+from lit_modules.nets import nets, pixel_nets
 from lit_modules.optimizers import OPTIMIZERS
+from lit_modules.segmenter import Segmenter
 
 PRECISIONS = ["32-true", "bf16-mixed"]
 
@@ -43,6 +45,16 @@ def test_every_net(accelerator, photographs, net, precision):
     options = {"size": 64} if net == "imagenet" else {}
     model = Classifier(net, photographs.input_shape, 10, net_args=options, lr=0.01)
     steps("nets", model, photographs, accelerator, precision=precision, channels_last=True)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("net", sorted(pixel_nets()))
+@pytest.mark.parametrize("binary", [False, True])
+def test_every_net_for_pixels(accelerator, net, binary, precision):
+    data = MaskFolder(sample=True, augment="flip,rotate:10,noise", binary=binary)
+    data.setup()
+    model = Segmenter(net, data.input_shape, data.num_classes, lr=0.01, dice=1.0, binary=binary)
+    steps("pixels", model, data, accelerator, precision=precision, monitor="val/iou", channels_last=True)
 
 
 @pytest.mark.parametrize("options", [{"norm": norm} for norm in ("layer", "instance", "group")])
