@@ -10,7 +10,6 @@ from harness.runs.invocation import values
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
-from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules.segmenter import Segmenter, SegmenterOptions
 
 
@@ -47,12 +46,8 @@ class SegmentationFlags(SegmenterOptions, FitFlags):
     monitor: str | None = "val/iou"
 
 
-def segment(flags: SegmentationFlags, theirs: Extras = NO_EXTRAS) -> Result:
-    """Trains a network on images with masks, and tests its best epoch.
-
-    Args:
-        theirs: the script's own callbacks and loggers.
-    """
+def segment(flags: SegmentationFlags) -> Result:
+    """Trains a network on images with masks, and tests its best epoch."""
     seed_everything(flags.seed, verbose=False)
     data = MaskFolder(
         flags.data_dir or "",
@@ -70,4 +65,4 @@ def segment(flags: SegmentationFlags, theirs: Extras = NO_EXTRAS) -> Result:
     pixels = data.input_shape, data.num_classes, data.mean, data.std
     options = values(flags, SegmenterOptions)
     model = Segmenter(flags.net, *pixels, flags.net_args, list(data.classes), **options)
-    return fit_and_test(data.name, model, data, flags, theirs)
+    return fit_and_test(data.name, model, data, flags)

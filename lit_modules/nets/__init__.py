@@ -76,7 +76,7 @@ def _build(
             net.eval()(torch.zeros(1, *input_shape))
         net.train()
     if not hasattr(net, "head") and (head := output_layer(net, num_outputs)) is not None:
-        net.head = head  # type: ignore[assignment]  # torch knows of tensors and modules only
+        net.head = head
     return net
 
 
