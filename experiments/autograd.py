@@ -28,6 +28,8 @@ from experiments.fundamentals.worked_examples import chosen, print_chapters
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
+TRY_NEXT = "--x1 0.01  # which of the two gradients that x1 gets is the larger?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class AutogradFlags(StudyFlags):
@@ -52,7 +54,7 @@ def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
     chapters = chosen(flags.chapters, CHAPTERS)
     if flags.x1 <= 0:
         raise InputError(f"x1 {flags.x1:g}: must be above 0, for its logarithm is taken")
-    study = Study("autograd", flags, label=f"{len(chapters)}chapters")
+    study = Study("autograd", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
     metrics: dict[str, Any] = dict(print_chapters(chapters, peer="paper"))
     print()
     net, (graph, gradients) = net_graph(), small_graph(flags.x1, flags.x2)
@@ -65,9 +67,7 @@ def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
         "numbers": draw_numbers(graph, gradients, "f = ln(x1) + x1 x2 - sin(x2): values in blue, df/d(value) in red"),
         "derivatives": draw_derivatives(x, by_autograd, by_hand),
     }
-    metrics = study.conclude(metrics, figures)
-    print("try next: --x1 0.01. Which of the two gradients that x1 gets is the larger?")
-    return metrics
+    return study.conclude(metrics, figures)
 
 
 def net_graph() -> Graph:

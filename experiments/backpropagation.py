@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 
 RATES = (0.1, 0.3, 1.0, 3.0, 10.0)  # each of which every network is also trained at
 WRONG = 12.0  # a bias of the output for 0 that makes a net sure of it: its probability is 0.9999 then
-TRY_NEXT = "try next: --activation tanh --lr 0.3: how much of the lead of cross-entropy is left?"
+
+TRY_NEXT = "--activation tanh --lr 0.3  # how much of the lead of cross-entropy is left?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
     images = len(splits["train"].labels)
     if flags.batch_size > images:
         raise InputError(f"batch_size {flags.batch_size}: there are only {images:,} training images")
-    study = Study("backpropagation", flags, flags.activation)
+    study = Study("backpropagation", flags, flags.activation, try_next=TRY_NEXT)
     plan = Plan(tuple(flags.widths), flags.lr, flags.batch_size, flags.steps, flags.seed)
     print(f"{images:,} training digits, {flags.steps} steps of {flags.batch_size}, by hand beside autograd", flush=True)
     beside = {kind: train_beside_autograd(splits, kind, plan) for kind in kinds_of(flags.activation)}
@@ -117,9 +118,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
     }
     seed_everything(flags.seed, verbose=False)
     linear_metrics, linear_figures = compare_linear_layers(flags.seed)
-    metrics = study.conclude(metrics | linear_metrics, figures | linear_figures)
-    print(TRY_NEXT)
-    return metrics
+    return study.conclude(metrics | linear_metrics, figures | linear_figures)
 
 
 def kinds_of(activation: str) -> list[Kind]:

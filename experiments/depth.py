@@ -37,6 +37,8 @@ from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 from lit_modules.nets import build_net
 
+TRY_NEXT = "--lr 0.01  # does a lower rate rescue the plain network of 50 layers?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class DepthFlags(StudyFlags):
@@ -75,7 +77,7 @@ def main(flags: DepthFlags = DEFAULTS) -> dict[str, Any]:
         flags.images, flags.max_epochs, flags.lr, flags.batch_size, flags.seed, flags.sample, flags.data_dir
     )
     data = prepare(training)
-    study = Study("depth", flags, f"{max(flags.depths)}_layers")
+    study = Study("depth", flags, f"{max(flags.depths)}_layers", try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     depths = sorted(set(flags.depths))
     tasks = [(training, kind, depth) for depth in reversed(depths) for kind in KINDS]  # long ones first
@@ -83,9 +85,7 @@ def main(flags: DepthFlags = DEFAULTS) -> dict[str, Any]:
     results = {kind: {depth: outcomes[kind, depth] for depth in depths} for kind in KINDS}
     _print_table(results)
     figures = {"errors": draw_errors(results), "gradients": draw_norms(results, HIGHEST_HEALTHY)}
-    metrics = study.conclude(_metrics(results), figures)
-    print("\nto try next: --lr 0.01; does a lower rate rescue the plain network of 50 layers?")
-    return metrics
+    return study.conclude(_metrics(results), figures)
 
 
 def _check(flags: DepthFlags) -> None:

@@ -53,15 +53,13 @@ MINIMA = torch.tensor(
 TOLERANCE = 1e-4  # distance at which a minimum counts as reached
 SPAN = 6.0  # the square of starts is [-SPAN, SPAN]^2
 NAMED = ((-0.2, -0.8), (-5.5, 5.0), (5.5, 5.5), (-5.5, -5.0), (5.5, -5.5))  # beside the hilltop, and the corners
-TRY_NEXT = "--lr_decay linear --steps 1000  # do rmsprop's starts settle when its steps shrink?"
+TRY_NEXT = "--lr_decay linear --steps 1000  # which pale cells of rmsprop's map remain?"
 
 # A rate at which plain descent and momentum both follow the valleys, and two points that it takes plain descent from to
 # different minima: on the border between these basins is the lowest saddle.
 SADDLE_RATE, SADDLE_STEPS = 0.003, 400
 BESIDE = (torch.tensor([5.5, -1.5], dtype=torch.float64), torch.tensor([5.5, 1.5], dtype=torch.float64))
 LEFT = 0.5  # the distance from a saddle at which it counts as left
-TRY_NEXT = "try next: --lr_decay linear --steps 1000: which pale cells of rmsprop's map remain?"
-
 # Of the rates 0.001, 0.003, 0.01, ... 10, the one with which most of 446 starts reach a minimum in 500 steps, and
 # among equally good ones the fastest (`--side 21 --lr ...`). For rmsprop only rates below 3 were considered: its first
 # step is ten times its rate, so 3 throws every start 30 units away.
@@ -199,9 +197,7 @@ def main(flags: HimmelblauFlags = DEFAULTS) -> dict[str, Any]:
         metrics["optimizers"][name] = options[name] | summarise(outcome)
         metrics[f"{name}/arrived"] = int(outcome.arrived.sum())
     metrics |= _describe(critical, passages)
-    metrics = study.conclude(metrics, figures)
-    print(TRY_NEXT)
-    return metrics
+    return study.conclude(metrics, figures)
 
 
 def pass_saddle(critical: Critical) -> dict[str, Passage]:

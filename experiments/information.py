@@ -36,6 +36,8 @@ from experiments.fundamentals.smoothed_training import CLASSES, Course, Split, T
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
+TRY_NEXT = "--label_smoothing 0.9  # where is the floor, and does the net still learn the digits?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class InformationFlags(StudyFlags):
@@ -81,7 +83,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
         courses[smoothing] = trainee.train(train, val, flags.batch_size, flags.epochs)
         if not math.isfinite(courses[smoothing].parts[-1].loss):
             raise InputError(f"lr {flags.lr:g}: the training diverges")
-    study = Study("information", flags, label=f"{len(courses)}trainings", started=started)
+    study = Study("information", flags, label=f"{len(courses)}trainings", started=started, try_next=TRY_NEXT)
     _print_beliefs()
     _print_courses(courses)
     z = torch.linspace(-120, 20, 1401)
@@ -91,9 +93,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
         print(f"{name:<24}{half_slope(curve, z):>8.1f}")
     print()
     figures = {"coins": draw_coins(), "floors": draw_floors(courses), "epsilons": draw_epsilons(z, curves)}
-    metrics = study.conclude(_metrics(courses), figures)
-    print("try next: --label_smoothing '[0.9]'. Where is the floor, and does the net still learn the digits?")
-    return metrics
+    return study.conclude(_metrics(courses), figures)
 
 
 def _check(label_smoothing: list[float], epsilons: list[float], lr: float) -> None:

@@ -48,6 +48,8 @@ NETS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 ORDERS = ("natural", "permuted")  # of the pixels
 
+TRY_NEXT = "--sample false --seeds 1 --max_epochs 2  # the same with MNIST's 60,000 digits"
+
 
 @dataclass(frozen=True, kw_only=True)
 class InvarianceFlags(StudyFlags):
@@ -84,7 +86,7 @@ def main(flags: InvarianceFlags = DEFAULTS) -> dict[str, Any]:
     if not flags.lr > 0:
         raise InputError(f"lr {flags.lr}: must be above 0")
     data = _data(flags, seed=0, permuted=False)
-    study = Study("invariance", flags, f"{flags.seeds}_seeds")
+    study = Study("invariance", flags, f"{flags.seeds}_seeds", try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     keys = [(name, order) for name in NETS for order in ORDERS]
     tasks = [(flags, *key, seed) for key in keys for seed in range(flags.seeds)]
@@ -92,9 +94,7 @@ def main(flags: InvarianceFlags = DEFAULTS) -> dict[str, Any]:
     results = {name: dict(zip(ORDERS, its, strict=True)) for name, its in zip(NETS, scores, strict=True)}
     _print_table(results)
     figures = {"accuracies": draw_accuracies(results), "images": _draw_images(data)}
-    metrics = study.conclude(_metrics(results), figures)
-    print("\nto try next: --sample false --seeds 1 --max_epochs 2, which is the same with MNIST's 60,000 digits")
-    return metrics
+    return study.conclude(_metrics(results), figures)
 
 
 def train(flags: InvarianceFlags, name: str, order: str, seed: int) -> list[float]:

@@ -34,6 +34,8 @@ from lit_modules.norms import NORMS as IMAGE_NORMS
 Scores = dict[str, dict[int, dict[str, float]]]  # by norm, size of batches, and way of testing
 SHOWN_SIZE = 32  # of the batches of the networks whose two modes are compared, or the next in the list
 
+TRY_NEXT = "--batch_sizes 2,4,8 --max_epochs 20  # do more epochs make up for small batches?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class NormalisationFlags(StudyFlags):
@@ -64,7 +66,7 @@ DEFAULTS = NormalisationFlags()
 def main(flags: NormalisationFlags = DEFAULTS) -> dict[str, Any]:
     """Shows what the normalisation of inputs and of layers does, and what can go wrong with BatchNorm."""
     _check(flags)
-    study = Study("normalisation", flags, "norms")
+    study = Study("normalisation", flags, "norms", try_next=TRY_NEXT)
     features, prices = houses(flags.houses, flags.seed)
     descents = {"as they are": descend(features, prices), "standardised": descend(standardised(features), prices)}
     _print_descents(descents)
@@ -78,9 +80,7 @@ def main(flags: NormalisationFlags = DEFAULTS) -> dict[str, Any]:
         "running": draw_running({momentum: means for momentum, (means, _) in followed.items()}, _first(followed)[1]),
         "batches": draw_batches(scores, shown),
     }
-    metrics = study.conclude(_metrics(descents, scores), figures)
-    print("\nto try next: --batch_sizes '[2, 4, 8]' --max_epochs 20; do more epochs make up for small batches?")
-    return metrics
+    return study.conclude(_metrics(descents, scores), figures)
 
 
 def _check(flags: NormalisationFlags) -> None:

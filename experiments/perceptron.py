@@ -37,7 +37,8 @@ from harness.tasks.study import Study, StudyFlags
 FEWEST = 20  # points
 GAPS, SETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4), 20  # distances from the line, and sets of points for each
 ENOUGH = 100_000  # passes, for points that are known to be separable
-TRY_NEXT = "try next: --gap 0.01: how many updates now, and how many does the bound allow?"
+
+TRY_NEXT = "--gap 0.01  # how many updates now, and how many does the bound allow?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ DEFAULTS = PerceptronFlags()
 def main(flags: PerceptronFlags = DEFAULTS) -> dict[str, Any]:
     """Separates points by Rosenblatt's rule, with and without noise and bias, and counts its updates."""
     _check(flags)
-    study = Study("perceptron", flags, f"gap{flags.gap:g}")
+    study = Study("perceptron", flags, f"gap{flags.gap:g}", try_next=TRY_NEXT)
     seed_everything(flags.seed, verbose=False)
     rng = np.random.default_rng(flags.seed)
     clean = separable(flags.points, flags.gap, rng)
@@ -92,9 +93,7 @@ def main(flags: PerceptronFlags = DEFAULTS) -> dict[str, Any]:
         "largest_share_of_bound": max(updates / bound for pairs in counts.values() for bound, updates in pairs),
         "bounds_and_updates": {f"{gap:g}": pairs for gap, pairs in counts.items()},
     }
-    metrics = study.conclude(metrics, figures)
-    print(TRY_NEXT)
-    return metrics
+    return study.conclude(metrics, figures)
 
 
 def _check(flags: PerceptronFlags) -> None:

@@ -33,6 +33,8 @@ CHAPTERS = {
     "memory": MEMORY,
 }
 
+TRY_NEXT = "--chapters shape  # one chapter alone: which example surprises you?"
+
 
 @dataclass(frozen=True, kw_only=True)
 class TensorFlags(StudyFlags):
@@ -51,7 +53,7 @@ DEFAULTS = TensorFlags()
 def main(flags: TensorFlags = DEFAULTS) -> dict[str, Any]:
     """Prints worked examples of tensors, and draws strides and broadcasting."""
     chapters = chosen(flags.chapters, CHAPTERS)
-    study = Study("tensors", flags, label=f"{len(chapters)}chapters")
+    study = Study("tensors", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
     counts = print_chapters(chapters, peer="numpy")
     figures = {
         "strides": draw_strides(),
@@ -59,9 +61,7 @@ def main(flags: TensorFlags = DEFAULTS) -> dict[str, Any]:
         "scramble": draw_scramble(),
     }
     print()
-    metrics = study.conclude(counts, figures)
-    print("try next: what would x.T[::2] look like in the figure of strides?\nAdd it to READINGS in tensor_figures.py")
-    return metrics
+    return study.conclude(counts, figures)
 
 
 if __name__ == "__main__":

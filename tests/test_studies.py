@@ -17,8 +17,9 @@ COMMANDS = {
     if (found := re.search(r'^TRY_NEXT = \(?\s*"(.*)"', path.read_text(), re.MULTILINE))
 }
 STUDIES = {
-    "activations", "augmentations", "convolution", "data_loading", "from_scratch", "himmelblau",
-    "linear_regression", "logistic_regression", "metric_learning", "optimizers", "overfitting",
+    "activations", "augmentations", "autograd", "backpropagation", "convolution", "data_loading", "depth",
+    "from_scratch", "himmelblau", "information", "invariance", "linear_regression", "logistic_regression",
+    "metric_learning", "normalisation", "optimizers", "overfitting", "perceptron", "tensors",
 }  # fmt: skip
 
 
