@@ -39,8 +39,8 @@ def values(flags: Any, *kinds: type) -> dict[str, Any]:
 def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's config.yaml holds: the flags of the command line, as plain data.
 
-    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model. The name of the data
-    set is `data` there, for `name` is that of the run.
+    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model. The data set's
+    name is `data` there, for `name` is that of the run.
     """
     if flags.invocation.flags:
         return dict(flags.invocation.flags)
