@@ -244,8 +244,8 @@ def test_run_started_from_python_tells_its_arguments(tmp_path):
     python_run(tmp_path, lr=0.03)
     run = only_run(tmp_path)
     config = yaml.safe_load((run / "config.yaml").read_text())
-    told = {name: config[name] for name in ("name", "net", "lr", "batch_size", "sample", "max_epochs")}
-    assert told == {"name": "mnist", "net": "softmax", "lr": 0.03, "batch_size": 256, "sample": True, "max_epochs": 1}
+    told = {name: config[name] for name in ("data", "net", "lr", "batch_size", "sample", "max_epochs")}
+    assert told == {"data": "mnist", "net": "softmax", "lr": 0.03, "batch_size": 256, "sample": True, "max_epochs": 1}
     (run / "metrics.json").unlink()
     python_run(tmp_path, "auto", lr=0.05)  # another one
     (other,) = set(tmp_path.glob("mnist/*")) - {run}

@@ -91,7 +91,7 @@ class Table(NamedTuple):
 def kind_of(run: Run) -> Kind:
     flags = run.flags
     script = "finetune" if {"checkpoint", "data"} <= flags.keys() else run.script
-    parts = [str(flags["data"])] if flags.get("data") else []
+    parts = [str(flags["data"])] if flags.get("data") not in (None, script) else []
     if flags.get("sample"):
         parts.append("embedded sample")
     else:

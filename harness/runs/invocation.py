@@ -50,11 +50,13 @@ def changed(flags: FlagsT, **new: Any) -> FlagsT:
 def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's config.yaml holds: the flags of the command line, as plain data.
 
-    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model.
+    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model. The data set's
+    name is `data` there, for `name` is that of the run.
     """
     if flags.invocation.flags:
         return dict(flags.invocation.flags)
-    return plain({**{name: value for other in others for name, value in other.items()}, **values(flags)})
+    told = {"data" if name == "name" else name: value for other in others for name, value in other.items()}
+    return plain({**told, **values(flags)})
 
 
 def plain(value: Any) -> Any:
