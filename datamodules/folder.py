@@ -67,9 +67,10 @@ def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str
 class ImageFolder(ImageData):
     """Images of `data_dir`/{train,val,test}/<class>/, as RGB squares.
 
-    A val/ may be called validation/ or valid/. Without it the validation split is taken from train/, by `val_size` and `seed`, with its share of each class (see
-    `splits.py`); without test/ a tenth of each class of train/ is the test set, the same for every seed. With `sample`
-    the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
+    A val/ may be called validation/ or valid/. Without it the validation split is taken from train/, by `val_size` and
+    `seed`, with its share of each class (see `splits.py`); without test/ a tenth of each class of train/ is the test
+    set, the same for every seed. With `sample` the images are generated 32 x 32 shapes, whatever `image_size` says. The
+    other arguments are those of `ImageData`.
 
     Args:
         data_dir: the folder that holds train/.

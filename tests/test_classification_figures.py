@@ -10,9 +10,9 @@ from torchmetrics.functional.classification import multiclass_calibration_error
 
 from harness.drawing.classification_figures import (
     calibration,
+    draw_calibration,
     draw_confusion,
     draw_pr,
-    draw_calibration,
     pr_curve,
     shortened,
 )

@@ -22,7 +22,7 @@ from callbacks import Histograms
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
-from harness.drawing.classification_figures import draw_confusion, draw_pr, draw_calibration
+from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr
 from harness.drawing.figures import publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
