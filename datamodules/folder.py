@@ -69,8 +69,8 @@ class ImageFolder(ImageData):
 
     A val/ may be called validation/ or valid/. Without it the validation split is taken from train/, by `val_size` and
     `seed`, with its share of each class (see `splits.py`); with a `val_size` of 0 it is for training too. Without test/
-    a tenth of each class of train/ is the test set, the same for every seed. With `sample`
-    the images are generated 32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
+    a tenth of each class of train/ is the test set, the same for every seed. With `sample` the images are generated
+    32 x 32 shapes, whatever `image_size` says. The other arguments are those of `ImageData`.
 
     Args:
         data_dir: the folder that holds train/.

@@ -93,6 +93,39 @@ def run_script(path, text):
     return subprocess.run([sys.executable, str(path)], capture_output=True, text=True, cwd=ROOT, env=import_from_here())
 
 
+LONG = """
+from harness.command_line.cli import cli
+
+def main(lines: int = 200_000) -> None:
+    for number in range(lines):
+        print(number)
+    {line}
+
+if __name__ == "__main__":
+    cli(main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "line", "status", "said"),
+    [
+        ([], "pass", 141, ""),  # while it prints
+        (["--lines", "10"], "pass", 141, ""),  # when it has ended: all is still in the buffer
+        (["--lines", "0"], "raise BrokenPipeError", 1, "BrokenPipeError"),  # of a pipe of its own: a bug
+    ],
+)
+def test_reader_that_has_enough_ends_a_script_quietly(tmp_path, flags, line, status, said):
+    (tmp_path / "long.py").write_text(LONG.format(line=line))
+    command = [sys.executable, str(tmp_path / "long.py"), *flags]
+    output, inlet = os.pipe()
+    if not said:
+        os.close(output)
+    done = subprocess.run(command, stdout=inlet, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=import_from_here())
+    os.close(inlet)
+    assert done.returncode == status
+    assert done.stderr.endswith(f"{said}\n") if said else not done.stderr
+
+
 def import_from_here():
     return os.environ | {"PYTHONPATH": str(ROOT)}
 

@@ -210,3 +210,15 @@ def test_bad_input_ends_with_one_line(tmp_path, refusal, flags, said):
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:700])
     flags = [flag.format(tmp_path) for flag in flags]
     assert said in refusal(convolution.main, *FLAGS, *flags)
+
+
+@pytest.mark.parametrize("net", ["resnet18", "googlenet"])
+def test_layers_fit_the_terminal_and_keep_the_ends_of_long_names(capsys, monkeypatch, net):
+    monkeypatch.setenv("COLUMNS", "80")
+    layers = layers_of(build_net(net, (3, 32, 32), 10), (3, 32, 32))
+    long = layers[0]._replace(name=f"{'a.very.long.name.' * 5}end.of.it")
+    convolution._print_layers([long, *layers])
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith("...") and "end.of.it  Conv2d" in lines[1]
+    assert len(lines) == len(layers) + 3

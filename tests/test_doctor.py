@@ -332,3 +332,12 @@ def test_it_leaves_nothing_behind_and_its_status_is_the_process_s(tmp_path):
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines()[-1].endswith("to look at")
     assert not list(tmp_path.iterdir())
+
+
+def test_long_finding_goes_on_below_where_it_began():
+    finding = Finding("shares of classes", True, "other by 12.6% in validation, 7.1% in test", "at most 39.9%, 25.2%")
+    lines = finding.within(80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith(" " * 32) and lines[0][32] == "o"
+    assert " ".join(" ".join(lines).split()) == " ".join(str(finding).split())
+    assert finding.within(1000) == str(finding)

@@ -229,3 +229,17 @@ def test_nothing_is_overwritten_and_mistaken_flags_are_one_line(tmp_path, capsys
         capsys, run, tmp_path / "new", *start[2:], tmp_path / "p.csv"
     )
     assert "no checkpoint" in refusal(capsys, tmp_path / "new", tmp_path / "new", *start[2:], tmp_path / "p.csv")
+
+
+def test_second_call_writes_beside_the_first_and_touches_nothing_of_it(tmp_path, digit_run, monkeypatch, capsys):
+    save(digits().test_images[:3], tmp_path / "scans")
+    monkeypatch.chdir(tmp_path)
+    cli(predict.main, None, [str(digit_run), "scans"])
+    first = {name: (tmp_path / name).read_bytes() for name in ("predictions.csv", "predictions.png")}
+    (tmp_path / "predictions-2.png").write_text("mine")  # so that the next number is 3
+    cli(predict.main, None, [str(digit_run), "scans"])
+    assert "3 predictions by mlp: predictions-3.csv, predictions-3.png" in capsys.readouterr().out
+    assert (tmp_path / "predictions-3.csv").read_bytes() == first["predictions.csv"]
+    assert {name: (tmp_path / name).read_bytes() for name in first} == first
+    cli(predict.main, None, [str(digit_run), "scans", "--force"])  # the first ones again
+    assert not (tmp_path / "predictions-4.csv").exists()

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from callbacks import ProgressLine
+from callbacks.progress import fitted
 from datamodules import MNIST
 from lit_modules import Classifier
 
@@ -119,3 +120,31 @@ def test_no_time_is_left_where_there_is_no_step_to_take_or_to_go_by(step, first,
     line = ProgressLine()
     line._first_step, line._started = first, 0.0
     assert line._time_left(SimpleNamespace(global_step=step, estimated_stepping_batches=total)) == ""
+
+
+def test_line_of_an_epoch_fits_the_terminal():
+    usual = ["epoch 20/20", "train/acc 0.9745", "train/loss 0.0857", "val/acc 0.9931", "val/loss 0.0745"]
+    whole = "  ".join([*usual, "0:00:08 left"])
+    assert fitted(usual, "0:00:08 left", len(whole)) == whole
+    assert fitted(usual, "0:00:08 left", len(whole) - 1) == "  ".join(usual)
+    assert fitted(usual, "0:00:08 left", 80) == " ".join(usual)  # 11 + 16 + 17 + 14 + 15 columns, and 4 between
+    lines = fitted([*usual, "val/top5 0.9999"], "", 80).splitlines()
+    assert lines == ["  ".join(usual[:4]), f"  {usual[4]}  val/top5 0.9999"]
+
+
+def test_bar_gives_way_to_the_figures_on_a_narrow_terminal(terminal, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    fit(ProgressLine(), terminal, max_epochs=100, max_steps=2, limit_train_batches=2)
+    frames = [frame for frame in capsys.readouterr().out.split("\r") if "samples/s" in frame]
+    assert frames
+    for frame in frames:
+        assert len(frame) == 79
+        assert re.fullmatch(r"epoch 1/100 \[[= ]+\] \d/2  loss 2.3026  512 samples/s  \d:\d\d:\d\d left *", frame)
+
+
+@pytest.mark.parametrize("colour", [{}, {"NO_COLOR": "1"}])
+def test_no_line_has_an_escape_code(terminal, capsys, monkeypatch, colour):
+    for name, value in colour.items():
+        monkeypatch.setenv(name, value)
+    fit(ProgressLine(), terminal, max_epochs=1, limit_train_batches=2)
+    assert "\x1b" not in capsys.readouterr().out

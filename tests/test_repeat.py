@@ -84,7 +84,7 @@ def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
         (["mnst.py"], "did you mean mnist.py"),
         ([*MNIST, "--lrr", "3"], "did you mean --lr"),
         ([*MNIST, "--net", "lenet6", "--seed", "3"], "--seed"),
-        ([*MNIST, "--run_dir=x"], "--run_dir"),
+        ([*MNIST, "--resume=x"], "--resume"),
         (["--seeds", "0", *MNIST], "seeds 0"),
         (["--sed", "3", *MNIST], "did you mean --seeds"),
         (["linear_regression.py", "--lr", "many"], "many"),

@@ -17,12 +17,14 @@ from optuna.trial import TrialState
 
 from experiments import sweep
 from harness.command_line.cli import cli
+from harness.comparing import sweep_report
 from harness.comparing import trials as trials_module
 from harness.comparing.configurations import counted, next_cell, values_of
 from harness.comparing.scripts import split_command
 from harness.comparing.sweep_report import LEAST, importances_of
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
 from harness.comparing.trials import Sweep, open_study, work
+from harness.runs.states import read_config
 from harness.training.report import write_json
 
 ROOT = Path(__file__).parents[1]
@@ -411,3 +413,31 @@ def test_no_waiting_trial_is_taken_twice(tmp_path):
         taker.start()
     taken = [number for _ in takers for number in results.get(timeout=60)]
     assert sorted(taken) == list(range(60))
+
+
+def test_sweep_may_be_a_file(tmp_path, capsys):
+    text = f"script: mnist.py\ntrials: 2\nrun_dir: {tmp_path}\nvary:\n- batch_size=64,128\n- net_args.widths=8,4|16\n"
+    words = "[--sample, --net, mlp, --max_epochs, 1, --pictures, false, --accelerator, cpu]"
+    (tmp_path / "sweep.yaml").write_text(f"{text}arguments: {words}\n")
+    cli(sweep.main, None, sweep.join_vary(split_command(["--config", str(tmp_path / "sweep.yaml")], sweep.OWN)))
+    assert "finished" in capsys.readouterr().out
+    widths = [read_config(run)["net_args"]["widths"] for run in tmp_path.glob("sweep/*/trial*/mnist/*")]
+    assert len(widths) == 2
+    assert all(its in ([8, 4], [16]) for its in widths)
+
+
+def test_table_of_many_flags_fits_the_terminal(monkeypatch):
+    space = {f"net_args.option_{number}": optuna.distributions.FloatDistribution(0, 1) for number in range(9)}
+    values = {name: number / 9 for number, name in enumerate(space)}
+    states = (TrialState.COMPLETE, TrialState.FAIL)
+    trials = [
+        optuna.trial.create_trial(
+            state=state, value=0.5 if state == TrialState.COMPLETE else None, params=values, distributions=space
+        )
+        for state in states
+    ]
+    monkeypatch.setenv("COLUMNS", "80")
+    text = sweep_report.table_of(trials, list(space), "val/acc")
+    assert max(map(len, text.splitlines())) <= 80
+    assert all(text.count(f"{name}={value:.4g}") == 2 for name, value in values.items())
+    assert text.splitlines()[1].endswith("50.00 %  finished")

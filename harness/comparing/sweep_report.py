@@ -43,7 +43,7 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
     trials.sort(key=lambda trial: (order.index(trial.state), sign * trial.value if trial.value is not None else 0))
     names = list(dict.fromkeys(name for trial in trials for name in trial.params))
     write_csv(trials, names, metric, folder / "trials.csv")
-    print(f"\n{_table(trials[:BEST], names, metric)}\n")
+    print(f"\n{table_of(trials[:BEST], names, metric)}\n")
     for trial in trials:
         if trial.state == TrialState.FAIL:
             print(f"{_name(trial)} failed: {textwrap.shorten(trial.user_attrs['failure'], REASON, placeholder=' ...')}")
@@ -60,7 +60,7 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
         print(folder / "sweep.png")
 
 
-def _table(trials: list[FrozenTrial], names: list[str], metric: str) -> str:
+def table_of(trials: list[FrozenTrial], names: list[str], metric: str) -> str:
     """A line for each trial; if that is wider than the terminal, with all flags in one column on several lines."""
     head = ["trial", metric, "state"]
     ends = [[_name(trial), format_mean(metric, trial.value), STATES[trial.state]] for trial in trials]
