@@ -15,7 +15,7 @@ net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`
 
 Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
 sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
-embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from the softmax of the
+embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from those of the
 file's logits, the export is refused and no file is left. So it is if a mask is not what the file's logits say.
 """
 
@@ -72,7 +72,7 @@ class FromBytes(nn.Module):
 
     def conclude(self, logits: Tensor) -> Tensor:
         """The first output, as it follows from the second."""
-        return self.model.classify(logits).byte() if isinstance(self.model, Segmenter) else logits.softmax(1)
+        return self.model.classify(logits).byte() if isinstance(self.model, Segmenter) else self.model.predicted(logits)
 
     @property
     def decision(self) -> str:
@@ -225,7 +225,7 @@ class Difference(NamedTuple):
 def compare(module: FromBytes, exported: Predict, images: Tensor) -> tuple[dict[str, Difference], int]:
     """The largest difference of each output, and the number of images for which both decide the same.
 
-    Probabilities are compared with the softmax of the file's own logits: if these are large and two of them close,
+    Probabilities are compared with those of the file's own logits: if these are large and two of them close,
     their rounding alone changes the probabilities. So are masks.
     """
     differences, largest, same = np.zeros(len(module.outputs)), np.zeros(len(module.outputs)), 0

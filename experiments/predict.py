@@ -197,7 +197,7 @@ def _probabilities(model: Classifier, images: Sequence[Image.Image], device: tor
     """The probability of each class, (B, C)."""
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
-    return model(pixels.float() / 255).double().softmax(1).cpu().numpy()
+    return model.predicted(model(pixels.float() / 255).double()).cpu().numpy()
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:

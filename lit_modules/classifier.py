@@ -1,17 +1,19 @@
-"""Classification by any network: cross-entropy, accuracy, and the usual penalties."""
+"""Classification by any network: cross-entropy or another loss, accuracy, and the usual penalties."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from basics.choose import choose
 from basics.errors import InputError
 from lit_modules import mix
+from lit_modules.class_losses import LOSSES
 from lit_modules.heads import head_of
 from lit_modules.means import precise, total, widest
+from lit_modules.metrics import with_top5
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
@@ -23,6 +25,8 @@ class ClassifierOptions(OptimizerOptions):
     """What a classifier of images learns by.
 
     Args:
+        loss: ce, bce or mse: cross-entropy of the softmax, a sigmoid for each class, or the softmax's squared error
+            (lit_modules/class_losses.py).
         l1: factor of the L1 penalty: of the sum of absolute weights, not of biases or scales.
         label_smoothing: share of each target that is spread over all classes (Szegedy et al. 2016); in training only.
         mixup: alpha of mixup: training images are weighted means of two (see mix.py); 0 is off.
@@ -37,6 +41,7 @@ class ClassifierOptions(OptimizerOptions):
         InputError: a number is out of its range.
     """
 
+    loss: str = "ce"
     l1: float = 0.0
     label_smoothing: float = 0.0
     mixup: float = 0.0
@@ -47,19 +52,24 @@ class ClassifierOptions(OptimizerOptions):
     metrics: str = ""
 
     def __post_init__(self) -> None:
+        choose("loss", self.loss, LOSSES)
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
+        if self.lr_parts and self.backbone_lr is not None:
+            raise InputError(
+                f"lr_parts {self.lr_parts}: says what backbone_lr {self.backbone_lr} says too; leave one out"
+            )
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
 
 class Classifier(Stages):
-    """Trains a network by cross-entropy. All arguments are plain data, kept in each checkpoint.
+    """Trains a network to name the class of an image. All arguments are plain data, kept in each checkpoint.
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
-    Logs `loss` and `acc` of each stage, exact means over its samples; `train/loss` includes label
-    smoothing, and no loss includes the L1 penalty. For a mixed image `train/acc` counts both labels by their shares.
+    Logs `loss` and `acc` of each stage, exact means over its samples, and of more than ten classes `top5_acc` of
+    validation and test. `train/loss` includes label smoothing, and no loss includes the L1 penalty. For a mixed image `train/acc` counts both labels by their shares.
 
     Args:
         net: a name from `lit_modules.nets`.
@@ -96,12 +106,17 @@ class Classifier(Stages):
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.label_smoothing, self.l1, self.test_flip = chosen.label_smoothing, chosen.l1, chosen.test_flip
+        self.loss, self.label_smoothing, self.l1, self.test_flip = (
+            chosen.loss,
+            chosen.label_smoothing,
+            chosen.l1,
+            chosen.test_flip,
+        )
         mixes = ((mix.mixup, chosen.mixup), (mix.cutmix, chosen.cutmix))
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
         self.frozen = False  # whether only the head learns now
-        self._measure_also(chosen.metrics, num_classes)
+        self._measure_also(with_top5(chosen.metrics, num_classes), num_classes)
         self.configure_optimizers()  # refuses a wrong option now
         if chosen.freeze_epochs:
             head_of(self.net)  # the same
@@ -114,8 +129,8 @@ class Classifier(Stages):
         return precise(self.net(images))
 
     def predicted(self, outputs: Tensor) -> Tensor:
-        """Probabilities, (B, num_classes)."""
-        return outputs.softmax(1)
+        """Probabilities, (B, num_classes); with bce each on its own, so that their sum need not be 1."""
+        return outputs.sigmoid() if self.loss == "bce" else outputs.softmax(1)
 
     def draw(self, batch: Batch) -> tuple[Tensor, ...]:
         """Training images and labels; after mixup or CutMix, also the share of each image's own label."""
@@ -137,13 +152,13 @@ class Classifier(Stages):
         return (loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss), sums
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        return LOSSES[self.loss](logits, labels, label_smoothing=self.label_smoothing)
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch
         logits = self(images)
         # The sum, unlike the mean, is right for an empty batch, which a rank may get at the end.
-        loss = F.cross_entropy(logits, labels, reduction="sum")
+        loss = LOSSES[self.loss](logits, labels, reduction="sum")
         self._count(stage, logits, labels, loss=loss, acc=num_correct(logits, labels))
         return logits
 

@@ -104,6 +104,8 @@ class Embedder(Stages):
         return precise(self.net(self.normalise(images)))
 
     def _param_groups(self) -> list[Any]:
+        if self.hparams["lr_parts"]:
+            return [*super()._param_groups(), {"params": list(self.loss.parameters())}]
         return [*self.net.parameters(), *self.loss.parameters()]
 
     def learn(self, images: Tensor, labels: Tensor) -> Learnt:

@@ -45,6 +45,8 @@ class OptimizerOptions:
         momentum: of sgd, momentum, nesterov, rmsprop and muon.
         nesterov: whether sgd's momentum is Nesterov's.
         weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
+        lr_parts: learning rates of parts of the network by their names, such as features=0.01,head*=0.1; the first name
+            that fits counts, * stands for anything, and the rest has `lr`.
     """
 
     lr: float = 0.1
@@ -52,6 +54,7 @@ class OptimizerOptions:
     momentum: float = 0.9
     nesterov: bool = True
     weight_decay: float = 0.0
+    lr_parts: str = ""
 
 
 def build_optimizer(

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lit_modules.means import precise, total
+from lit_modules.metrics import with_top5
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.regressor import RowOptions
 from lit_modules.stages import Batch, Learnt, Stages
@@ -42,7 +43,7 @@ class RowClassifier(Stages):
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
-        self._measure_also(chosen.metrics, num_classes)
+        self._measure_also(with_top5(chosen.metrics, num_classes), num_classes)
         self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from basics.errors import InputError, reading
 from basics.lightning_internals import batch_in_epoch
 from lit_modules.heads import hidden_matrices
+from lit_modules.lr_parts import groups_of
 from lit_modules.means import Means
 from lit_modules.metrics import build_metrics, read
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
@@ -97,6 +98,8 @@ class Stages(LightningModule, ABC):
 
     def _param_groups(self) -> list[Any]:
         """What the optimizer adjusts: parameters, or groups of them."""
+        if lr_parts := self.hparams.get("lr_parts"):
+            return groups_of(self.net, lr_parts)
         return list(self.net.parameters())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:

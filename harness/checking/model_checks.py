@@ -1,7 +1,6 @@
 """What may be wrong with a network and its input, by a few dozen steps on copies of it."""
 
 import copy
-import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 from harness.checking.findings import Finding
 from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.class_losses import chance_level
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -60,13 +60,13 @@ def check_input(model: Stages, inputs: Tensor, columns: slice) -> Finding:
 
 
 def check_initial_loss(model: Stages, batch: Batch) -> Finding:
-    """The loss before any step, compared with that of knowing nothing: ln C, or the variance of the targets."""
+    """The loss before any step, compared with that of knowing nothing, such as ln C, or the variance of the targets."""
     loss = _loss_and_acc(twin_of(model), batch)[1]
     if isinstance(model, Regressor):
         return Finding("initial loss", loss <= ERROR, f"{loss:.2f}", f"at most {ERROR:g}; always the mean has 1")
-    usual = math.log(count := model.hparams["num_classes"])
+    usual, formula = chance_level(model.hparams.get("loss", "ce"), model.hparams["num_classes"])
     ok = 0.5 * usual <= loss <= usual + LOSS
-    return Finding("initial loss", ok, f"{loss:.2f}", f"{0.5 * usual:.2f} to {usual + LOSS:.2f}; chance has ln {count}")
+    return Finding("initial loss", ok, f"{loss:.2f}", f"{0.5 * usual:.2f} to {usual + LOSS:.2f}; chance has {formula}")
 
 
 def check_units(model: Stages, batches: list[Batch]) -> Finding:

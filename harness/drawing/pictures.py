@@ -104,15 +104,13 @@ def _reported() -> Iterator[None]:
         traceback.print_exc()
 
 
-def _draw(
-    trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
-) -> dict[str, "Figure"]:
+def _draw(trainer: Trainer, model: Stages, loader: EvalBatches, logits: Tensor, labels: Tensor) -> dict[str, "Figure"]:
     """The figures, by name, of the model's outputs for the loader's first samples."""
     if isinstance(model, Regressor):
         return {"predicted": _draw_numbers(trainer, logits, labels)}
     if isinstance(model, Segmenter):
         return _draw_segmentation(trainer, model, loader, logits)
-    probabilities, classes = logits.softmax(1), _data_of(trainer).classes
+    probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     figures = {
         "confusion": draw_confusion(probabilities, labels, classes),
         "precision_recall": draw_pr(probabilities, labels, classes),
@@ -163,6 +161,10 @@ def _draw_segmentation(
     return figures
 
 
+def _probabilities(model: LightningModule, logits: Tensor) -> Tensor:
+    return model.predicted(logits) if isinstance(model, Stages) else logits.softmax(1)
+
+
 def _data_of(trainer: Trainer) -> BatchModule:
     data = datamodule_of(trainer)
     assert isinstance(data, BatchModule)  # as of each run
@@ -205,7 +207,7 @@ def _add_curves_and_points(
     """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images, if it has any."""
     if isinstance(model, Regressor | Segmenter):
         return
-    probabilities, classes = logits.softmax(1), _data_of(trainer).classes
+    probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)
     if _shows_images(model, trainer):

@@ -22,6 +22,11 @@ def _files() -> Offers:
     return read_offers(__name__, __path__, "metrics")
 
 
+def with_top5(names: str, num_classes: int) -> str:
+    """The names, and for more than ten classes, of which many are alike, top5_acc."""
+    return ",".join(dict.fromkeys([*filter(None, names.split(",")), *["top5_acc"] * (num_classes > 10)]))
+
+
 def build_metrics(names: str, num_outputs: int) -> dict[str, Metric]:
     """The metrics with these names, which commas separate.
 

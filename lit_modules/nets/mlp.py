@@ -57,6 +57,7 @@ class MLP(nn.Module):
     Args:
         widths: units of each hidden layer.
         activation: one of `ACTIVATIONS`.
+        slope: of leaky_relu, where its input is negative.
         dropout: probability of zeroing a hidden unit; SELU gets the alpha dropout that keeps its moments.
         init: he, xavier or lecun for all layers, or default for what torch draws, weights and biases, from
             U(-1, 1) / sqrt(fan-in); None: what suits the activation, and lecun for the output.
@@ -79,6 +80,7 @@ class MLP(nn.Module):
         init: str | None = None,
         norm: str | None = None,
         residual: bool = False,
+        slope: float = 0.01,
     ) -> None:
         super().__init__()
         activate, suitable = choose("activation", activation, ACTIVATIONS)
@@ -93,7 +95,8 @@ class MLP(nn.Module):
         for fan_in, fan_out in pairwise(sizes):
             layer: list[nn.Module] = [_linear(fan_in, fan_out, init, suitable)]
             layer += [normalise(fan_out)] if normalise else []
-            layer += [activate(), drop(dropout)] if dropout else [activate()]
+            layer += [nn.LeakyReLU(slope) if activation == "leaky_relu" else activate()]
+            layer += [drop(dropout)] if dropout else []
             layers += [Residual(*layer)] if residual and fan_in == fan_out else layer
         self.hidden = nn.Sequential(*layers)
         self.output = _linear(sizes[-1], num_outputs, init, lecun)
