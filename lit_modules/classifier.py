@@ -57,7 +57,7 @@ class ClassifierOptions(OptimizerOptions):
             raise InputError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
         if self.lr_parts and self.backbone_lr is not None:
             raise InputError(
-                f"lr_parts {self.lr_parts}: says what backbone_lr {self.backbone_lr} says too; leave one out"
+                f"lr_parts {self.lr_parts}, backbone_lr {self.backbone_lr}: both divide the network; use one"
             )
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
@@ -69,7 +69,8 @@ class Classifier(Stages):
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
     Logs `loss` and `acc` of each stage, exact means over its samples, and of more than ten classes `top5_acc` of
-    validation and test. `train/loss` includes label smoothing, and no loss includes the L1 penalty. For a mixed image `train/acc` counts both labels by their shares.
+    validation and test. `train/loss` includes label smoothing, and no loss includes the L1 penalty. For a mixed image
+    `train/acc` counts both labels by their shares.
 
     Args:
         net: a name from `lit_modules.nets`.
@@ -106,12 +107,8 @@ class Classifier(Stages):
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.normalise = Normalise(mean, std)
         self.example_input_array = torch.zeros(2, *input_shape)
-        self.loss, self.label_smoothing, self.l1, self.test_flip = (
-            chosen.loss,
-            chosen.label_smoothing,
-            chosen.l1,
-            chosen.test_flip,
-        )
+        self.loss, self.label_smoothing = chosen.loss, chosen.label_smoothing
+        self.l1, self.test_flip = chosen.l1, chosen.test_flip
         mixes = ((mix.mixup, chosen.mixup), (mix.cutmix, chosen.cutmix))
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []

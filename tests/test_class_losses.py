@@ -1,5 +1,6 @@
 """Losses of a classification, compared with formulas and with gradients on paper; learning rates by parts."""
 
+import json
 import math
 
 import numpy as np
@@ -68,27 +69,14 @@ def test_chance_levels():
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])
 def test_each_loss_learns_the_sample_and_predicts_probabilities(tmp_path, loss):
-    flags = [
-        "--sample",
-        "--net",
-        "mlp",
-        "--max_epochs",
-        "4",
-        "--loss",
-        loss,
-        "--mixup",
-        "0.2",
-        "--run_dir",
-        str(tmp_path),
-    ]
-    _, model, metrics = cli(mnist.main, mnist.RECIPES, flags)
-    assert metrics["test/acc"] > 0.8
-    shares = model.predicted(torch.tensor([[2.0, -1.0, 0.0]]))
-    expected = {
-        "bce": [1 / (1 + math.exp(-z)) for z in (2, -1, 0)],
-        "mse": np.exp([2, -1, 0]) / np.exp([2, -1, 0]).sum(),
-    }
-    assert shares[0].tolist() == pytest.approx(list(expected[loss]), rel=1e-6)
+    flags = f"--sample --net mlp --max_epochs 4 --loss {loss} --mixup 0.2 --run_dir {tmp_path}".split()
+    cli(mnist.main, mnist.RECIPES, flags)
+    (run,) = tmp_path.glob("mnist/*")
+    assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.8
+    model = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", map_location="cpu")
+    shares, powers = model.predicted(torch.tensor([[2.0, -1.0, 0.0]])), np.exp([2, -1, 0])
+    expected = powers / (1 + powers) if loss == "bce" else powers / powers.sum()
+    assert shares[0].tolist() == pytest.approx(list(expected), rel=1e-6)
 
 
 def test_unknown_loss_is_one_line(refusal):

@@ -104,7 +104,9 @@ def _reported() -> Iterator[None]:
         traceback.print_exc()
 
 
-def _draw(trainer: Trainer, model: Stages, loader: EvalBatches, logits: Tensor, labels: Tensor) -> dict[str, "Figure"]:
+def _draw(
+    trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
+) -> dict[str, "Figure"]:
     """The figures, by name, of the model's outputs for the loader's first samples."""
     if isinstance(model, Regressor):
         return {"predicted": _draw_numbers(trainer, logits, labels)}
@@ -159,6 +161,10 @@ def _draw_segmentation(
         figures[name] = draw_segmented(examples, classes, f"{titles[name]} of {len(scores):,}")
     figures["augmented"] = draw_augmented_masks(*_training_batch(trainer, model), classes)
     return figures
+
+
+def _probabilities(model: LightningModule, logits: Tensor) -> Tensor:
+    return model.predicted(logits) if isinstance(model, Stages) else logits.softmax(1)
 
 
 def _probabilities(model: LightningModule, logits: Tensor) -> Tensor:
