@@ -167,10 +167,6 @@ def _probabilities(model: LightningModule, logits: Tensor) -> Tensor:
     return model.predicted(logits) if isinstance(model, Stages) else logits.softmax(1)
 
 
-def _probabilities(model: LightningModule, logits: Tensor) -> Tensor:
-    return model.predicted(logits) if isinstance(model, Stages) else logits.softmax(1)
-
-
 def _data_of(trainer: Trainer) -> BatchModule:
     data = datamodule_of(trainer)
     assert isinstance(data, BatchModule)  # as of each run
