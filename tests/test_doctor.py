@@ -12,6 +12,7 @@ from datamodules import MNIST, samples
 from experiments import doctor, mnist
 from harness.checking import data_checks
 from harness.checking.examination import check_rate
+from harness.checking.findings import Finding
 from harness.checking.model_checks import check_input, check_units, twin_of
 from harness.training.lr_finder import MEMORY, single_losses, smooth
 from lit_modules import Classifier
