@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -36,6 +37,7 @@ class LRDecay(Callback):
         milestones: for `step`, as shares of the run.
         monitor: the metric for `plateau`.
         mode: min or max, if the metric's name does not tell which is better.
+        length: of the schedule, in lengths of the run; above 1, the run ends before it does.
 
     Raises:
         InputError: an unknown schedule, or a number out of its range.
@@ -45,11 +47,12 @@ class LRDecay(Callback):
         self,
         schedule: str = "constant",
         warmup_epochs: float = 0.0,
-        milestones: Sequence[float] = (0.5, 0.75),
+        milestones: Sequence[float | Fraction] = (0.5, 0.75),
         gamma: float = 0.1,
         patience: int = 5,
         monitor: str = "val/loss",
         mode: str | None = None,
+        length: Fraction | int = 1,
     ) -> None:
         self.shape = schedule_called(schedule, OF_MORE)
         if warmup_epochs < 0:
@@ -62,6 +65,7 @@ class LRDecay(Callback):
         self.gamma, self.patience, self.monitor = gamma, patience, monitor
         self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
+        self.length = length
         self.stands_aside = False  # where the module has a scheduler of its own
 
     def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:
@@ -83,6 +87,8 @@ class LRDecay(Callback):
         for group in self._groups(trainer):
             group.setdefault("initial_lr", group["lr"])
         self.total_steps = trainer.estimated_stepping_batches
+        if not math.isinf(self.total_steps):
+            self.total_steps = int(self.total_steps * self.length)
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
             raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
         self.warmup_steps = self.warmup_epochs * self._steps_per_epoch(trainer) if self.warmup_epochs else 0.0

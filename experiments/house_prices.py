@@ -12,17 +12,21 @@ Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15 (b
     --net tabm     0.1151   35 s
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from basics.errors import InputError
 from datamodules.house_prices import HouseOptions, HousePrices
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
 from harness.tasks.cross_validation import CrossValidationFlags, cross_validate, write_predictions
 from harness.tasks.launch import by_net
+from harness.tasks.refit import with_refit
 from harness.tasks.tabular import predict, train_table
+from harness.training.fit import Result
 from lit_modules import Regressor
 
 
@@ -78,19 +82,30 @@ DEFAULTS = HousePriceFlags()
 
 def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
     """Cross-validates a network on house prices, and writes submission.csv from the mean of the folds' log-prices."""
-    options = values(flags, HouseOptions)
-    table = partial(HousePrices, flags.data_dir, flags.batch_size, sample=flags.sample, **options)
     if flags.folds:
-        return cross_validate(table, flags)
-    data = table(seed=flags.seed, val_size=flags.val_size)
+        if flags.refit:
+            raise InputError("--refit: folds choose no epoch; --folds 0 does, by a validation split")
+        return cross_validate(_table(flags), flags)
+    return with_refit(_train, flags).metrics
+
+
+def _table(flags: HousePriceFlags) -> Callable[..., HousePrices]:
+    """Makes the data module of a training, from what its split takes."""
+    return partial(HousePrices, flags.data_dir, flags.batch_size, sample=flags.sample, **values(flags, HouseOptions))
+
+
+def _train(flags: HousePriceFlags) -> Result:
+    """One training, and its submission."""
+    data = _table(flags)(seed=flags.seed, val_size=flags.val_size)
     data.prepare_data()
     data.setup()
     ids, rows = data.submission_rows()
-    run, model, metrics = train_table(data, flags)
-    if run and flags.reports and is_rank_zero():
-        assert isinstance(model, Regressor)  # prices are numbers
-        write_predictions(run / "submission.csv", data.id_column, ids, {data.target: predict(model, rows)})
-    return metrics
+    result = train_table(data, flags)
+    if result.run and flags.reports and is_rank_zero():
+        assert isinstance(result.model, Regressor)  # prices are numbers
+        predicted = {data.target: predict(result.model, rows)}
+        write_predictions(result.run / "submission.csv", data.id_column, ids, predicted)
+    return result
 
 
 if __name__ == "__main__":

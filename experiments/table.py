@@ -15,7 +15,9 @@ from datamodules.csv_table import CsvOptions, CsvTable
 from harness.command_line.cli import cli
 from harness.runs.invocation import values
 from harness.tasks.launch import by_net
+from harness.tasks.refit import with_refit
 from harness.tasks.tabular import TabularFlags, train_table
+from harness.training.fit import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,10 +54,14 @@ def main(flags: TableFlags = DEFAULTS) -> None:
             raise InputError(f"--{name}: is required, unless --sample is given")
         if value and flags.sample:
             raise InputError(f"--{name} {value}: --sample has its own table and target; leave one of them out")
+    with_refit(_train, flags)
+
+
+def _train(flags: TableFlags) -> Result:
     what = flags.csv, flags.target, flags.task
     data = CsvTable(*what, flags.batch_size, flags.seed, flags.val_size, **values(flags, CsvOptions))
     data.setup()
-    train_table(data, flags)
+    return train_table(data, flags)
 
 
 if __name__ == "__main__":

@@ -39,7 +39,18 @@ _FLAGS: dict[Range, Iterable[str]] = {
     SEED: ("seed", "first_seed", "fold_seed"),
     AT_LEAST_1: (
         *("batch_size", "accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),
-        *("embedding_size", "recall_at", "rare", "seeds", "trials", "heartbeat", "points", "epochs", "steps"),
+        *(
+            "lr_epochs",
+            "embedding_size",
+            "recall_at",
+            "rare",
+            "seeds",
+            "trials",
+            "heartbeat",
+            "points",
+            "epochs",
+            "steps",
+        ),
         *("depth", "width", "hidden", "side", "input_shape", "num_outputs", "image_size"),
     ),
     POSITIVE: ("val_check_interval", "delta"),
@@ -47,10 +58,18 @@ _FLAGS: dict[Range, Iterable[str]] = {
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
         *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),
-        *("warmup_epochs", "lr_patience", "early_stopping", "checkpoint_every", "checkpoint_minutes", "stall_timeout"),
+        *(
+            "warmup_epochs",
+            "lr_patience",
+            "lr_step_epochs",
+            "early_stopping",
+            "checkpoint_every",
+            "checkpoint_minutes",
+            "stall_timeout",
+        ),
         *("min_epochs", "min_steps", "log_every_n_steps", "gradient_clip_val", "reload_dataloaders_every_n_epochs"),
         *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
-        *("pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
+        *("lr_step_epochs", "pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
     ),
 }
 RANGES = {name: its for its, names in _FLAGS.items() for name in names}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from lightning.pytorch import seed_everything
@@ -9,6 +10,7 @@ from lightning.pytorch import seed_everything
 from datamodules import ImageData
 from harness.runs.invocation import values
 from harness.tasks.launch import fit_and_test
+from harness.tasks.refit import with_refit
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
 from harness.training.pretrained import load_weights
@@ -84,12 +86,16 @@ def photograph_recipes() -> list[ImageFlags]:
 
 
 def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> Result:
-    """Trains a network on `dataset`, and tests its best epoch.
+    """Trains a network on `dataset`, and tests its best epoch; with `refit`, twice.
 
     Args:
         dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment` and `sample`.
         theirs: the script's own callbacks and loggers.
     """
+    return with_refit(partial(_train, dataset, theirs), flags)
+
+
+def _train(dataset: Callable[..., ImageData], theirs: Extras, flags: ImageFlags) -> Result:
     seed_everything(flags.seed, verbose=False)
     data = dataset(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)
     data.prepare_data()

@@ -1,11 +1,14 @@
 """The callbacks that the flags of a training ask for."""
 
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Callback
 
+from basics.errors import InputError
 from callbacks import (
     BestCheckpoint,
     Capture,
@@ -57,10 +60,34 @@ def assemble(flags: FitFlags, run: Path, watched: Watched) -> list[Callback]:
 
 def _schedule(flags: FitFlags, mode: str | None) -> list[Callback]:
     monitor = flags.monitor or "val/loss"
+    milestones: Sequence[float | Fraction] = _every(flags) if flags.lr_step_epochs else flags.lr_milestones
+    patience = flags.lr_patience
     decay = LRDecay(
-        flags.lr_decay, flags.warmup_epochs, flags.lr_milestones, flags.lr_gamma, flags.lr_patience, monitor, mode
+        flags.lr_decay, flags.warmup_epochs, milestones, flags.lr_gamma, patience, monitor, mode, _length(flags)
     )
     return [decay, *([MonitorCheck(flags.monitor)] if flags.monitor else [])]
+
+
+def _every(flags: FitFlags) -> list[Fraction]:
+    """The milestones of a decay every so many epochs, exact shares of the schedule."""
+    epochs = flags.lr_epochs or flags.max_epochs
+    if flags.lr_decay != "step":
+        raise InputError(f"lr_step_epochs {flags.lr_step_epochs}: is for --lr_decay step, not {flags.lr_decay}")
+    if epochs < 1 or flags.max_steps != -1:
+        raise InputError(f"lr_step_epochs {flags.lr_step_epochs}: counts epochs; set max_epochs, and no max_steps")
+    return [Fraction(done, epochs) for done in range(flags.lr_step_epochs, epochs, flags.lr_step_epochs)]
+
+
+def _length(flags: FitFlags) -> Fraction:
+    """How long the schedule is, in lengths of the run."""
+    if flags.lr_epochs is None:
+        return Fraction(1)
+    if flags.lr_epochs < flags.max_epochs or flags.max_epochs < 1 or flags.max_steps != -1:
+        raise InputError(
+            f"lr_epochs {flags.lr_epochs}: must be max_epochs ({flags.max_epochs}) or more, which must be set, and"
+            " max_steps must not"
+        )
+    return Fraction(flags.lr_epochs, flags.max_epochs)
 
 
 def _pictures(flags: FitFlags) -> list[Callback]:

@@ -111,10 +111,13 @@ class FitFlags(TrainerFlags, Invoked):
         run_dir: folder that holds all runs.
         name: a name for this run, which stands in its directory's; null: there are the flags that the recipe lacks.
         resume: run directory or checkpoint file to continue in place; auto: the newest unfinished run with these flags.
+        refit: once validation has chosen the epoch, train anew on all training samples for as long, and test that too.
         doctor: look for faults in data, network and learning rate instead of training (see doctor.py).
         lr_decay: constant, step, linear, cosine, onecycle, plateau, or another of callbacks/schedules.
         warmup_epochs: epochs, or part of one, in which the learning rate rises; for onecycle, its own rise.
         lr_milestones: points at which `step` decays, as shares of the run.
+        lr_step_epochs: epochs between two decays of `step`, in place of milestones; 0: at the milestones.
+        lr_epochs: epochs that the schedule is made for, if the run is to end before it; null: those of the run.
         lr_gamma: factor by which `step` and `plateau` decay.
         lr_patience: validation rounds without improvement before `plateau` decays.
         early_stopping: stop after that many validation rounds without improvement; 0 is off.
@@ -147,10 +150,13 @@ class FitFlags(TrainerFlags, Invoked):
     run_dir: str = "runs"
     name: str | None = None
     resume: str | None = None
+    refit: bool = False
     doctor: bool = False
     lr_decay: str = "constant"
     warmup_epochs: float = 0.0
     lr_milestones: list[float] = field(default_factory=lambda: [0.5, 0.75])
+    lr_step_epochs: int = 0
+    lr_epochs: int | None = None
     lr_gamma: float = 0.1
     lr_patience: int = 5
     early_stopping: int = 0

@@ -74,6 +74,8 @@ def finish(
     # Not the training's own count: a run that was resumed at its end has not set up validation.
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
     metrics = evaluation.metrics | _facts(trainer, model, kept)
+    if best and chosen:
+        metrics["best_epoch"] = read_checkpoint(Path(best)).content["epoch"] + 1
     earlier = _times_tested(run) if run else 0
     metrics["test_evaluations"] = earlier + has_stage("test", model, data)
     if trainer.is_global_zero:

@@ -1,0 +1,68 @@
+"""`--refit`: once validation has chosen the epoch, a second training on all samples that are not for testing.
+
+It is a run of its own, without validation: as many epochs as the best one of the first run, on the same schedule. Its
+figure is from the same test set, so the two say what the validation samples are worth as training samples.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar, cast
+
+from basics.errors import InputError
+from harness.processes.ranks import is_rank_zero
+from harness.runs.invocation import changed
+from harness.runs.layout import METRICS
+from harness.training.fit import Result
+from harness.training.flags import FitFlags
+from harness.training.report import write_json
+
+if TYPE_CHECKING:
+    from lit_modules.stages import Stages
+
+FlagsT = TypeVar("FlagsT", bound=FitFlags)
+
+
+def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
+    """Trains, and if the flags ask for it once more on all training samples; returns the last training's result.
+
+    Args:
+        train: makes data and model from the flags, and trains and tests the model.
+
+    Raises:
+        InputError: the first training would choose no epoch, or one that says nothing about the second.
+    """
+    if flags.refit:
+        _check(flags)
+    chosen = train(flags)
+    if not flags.refit or not chosen.run or not flags.reports:
+        return chosen
+    epochs = chosen.metrics["best_epoch"]
+    if is_rank_zero():
+        said = f"{epochs} of {flags.max_epochs} epochs, as validation chose"
+        print(f"\nrefit on all training samples: {said}", flush=True)
+    again = train(_on_all(flags, epochs))
+    if is_rank_zero() and again.run:
+        write_json(again.run / METRICS, {**again.metrics, "refit_of": str(chosen.run)})
+        name = cast("Stages", again.model).metrics[1]  # the first one is the loss
+        figures = [f"{result.metrics[f'test/{name}']:.4f}" for result in (chosen, again)]
+        print(f"test/{name}: {figures[0]} with a validation split, {figures[1]} refit on all training samples")
+    return again
+
+
+def _check(flags: FitFlags) -> None:
+    if flags.monitor is None or getattr(flags, "val_size", None) == 0:
+        raise InputError("--refit: needs a validation split and a --monitor, which choose the epoch")
+    if flags.lr_decay == "plateau":
+        raise InputError("--refit: --lr_decay plateau follows validation, which the second training does not have")
+    if flags.swa:
+        raise InputError(f"--refit: --swa {flags.swa:g} is a share of a run, and the second one is shorter; use --ema")
+    if flags.max_epochs < 1:
+        raise InputError(f"--refit: --max_epochs {flags.max_epochs} does not say how long the schedule is")
+
+
+def _on_all(flags: FlagsT, epochs: int) -> FlagsT:
+    """The flags of the second training."""
+    name = f"{flags.name}_refit" if flags.name else "refit"
+    alone = changed(flags, val_size=0.0, monitor=None, early_stopping=0, refit=False, name=name)
+    alone = changed(alone, max_epochs=epochs, lr_epochs=flags.lr_epochs or flags.max_epochs)
+    return replace(alone, resume=None)
