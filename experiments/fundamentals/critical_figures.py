@@ -32,7 +32,7 @@ class Passage(NamedTuple):
 
 def draw_critical_points(f: Function, critical: Critical, span: float) -> "Figure":
     """All critical points on contours, with the ways down from saddles; and the kind that Newton finds, by start."""
-    figure, (left, right) = new_figure(1, 2, size=(10, 6.4), sharex=True, sharey=True)
+    figure, (left, right) = new_figure(1, 2, size=(10, 6.0), sharex=True, sharey=True)
     _contours(left, f, (-span, span), (-span, span), 2.0 ** np.arange(-2, 13))
     for point, kind, directions in zip(critical.points, critical.kinds, critical.directions, strict=True):
         if kind == "saddle":
