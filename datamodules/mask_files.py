@@ -17,7 +17,7 @@ from PIL import Image
 
 from basics.errors import InputError, MissingFileError, reading
 from datamodules.decode import FORMATS, in_threads, open_upright, with_bar
-from datamodules.listing import files_below, first_of
+from datamodules.listing import files_below
 
 CLASSES = "classes.txt"
 OBJECT = ("background", "object")  # the classes, if nothing names any
@@ -50,7 +50,7 @@ def list_pairs(root: Path) -> Pairs:
     lacking = [path for name, path in images.items() if name not in masks]
     if lacking:
         first = lacking[0]
-        more = f"; nor have {len(lacking) - 1:,} others" if len(lacking) > 1 else ""
+        more = f", as {len(lacking) - 1:,} others have none" if len(lacking) > 1 else ""
         raise InputError(f"{first}: has no mask {root / 'masks' / first.relative_to(root / 'images').stem}.png{more}")
     found = {name: Pair(path, masks[name]) for name, path in images.items()}
     return Pairs(found, [path for name, path in masks.items() if name not in images])
@@ -89,7 +89,7 @@ def read_classes(root: Path, given: Sequence[str] | None) -> tuple[str, ...]:
     return tuple(names)
 
 
-def read_pairs(root: Path, pairs: Sequence[Pair], size: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+def read_pairs(pairs: Sequence[Pair], size: int, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Images, uint8, (N, size, size, 3), and masks, uint8, (N, size, size), of the numbers of classes.
 
     Both are stretched to squares: images by a bicubic filter, masks by taking the nearest pixel.
@@ -106,9 +106,11 @@ def read_pairs(root: Path, pairs: Sequence[Pair], size: int, num_classes: int) -
         masks[row] = read_mask(pairs[row].mask, image.size, size, classes)
 
     results = list(with_bar(in_threads(read, range(len(pairs))), len(pairs)))
-    bad = [f"{pairs[row].image.relative_to(root)}: {reason}" for row, reason in enumerate(results) if reason]
+    bad = {pairs[row].image: reason for row, reason in enumerate(results) if reason}
     if bad:
-        raise InputError(f"{root}: {first_of(bad)}")
+        (first, reason), *others = bad.items()
+        more = f"; {len(others):,} others cannot be used either" if others else ""
+        raise InputError(f"{first}: {reason}{more}")
     return images, masks
 
 

@@ -89,7 +89,7 @@ class MaskFolder(ImageData):
             InputError: files are missing, unreadable, or do not fit each other; see `mask_files.py`.
         """
         found, size = self.pairs.found, self.image_shape[0]
-        images, masks = read_pairs(self.data_dir, list(found.values()), size, len(self._all_classes))
+        images, masks = read_pairs(list(found.values()), size, len(self._all_classes))
         for_test = choose_test(dict.fromkeys(found, 0))
         if not for_test:
             raise InputError(f"{self.data_dir}: has one image; it takes at least three, to train, validate and test")

@@ -7,7 +7,7 @@ from datamodules.arrays import ImageArrays
 SEED = 0
 SIDE = 48  # pixels; the networks' poolings divide it
 CLASSES = ("background", "disc", "square", "triangle", "ring")
-SHAPES = 3  # in a scene at most; later ones cover earlier ones
+SHAPES = 2  # in a scene at most; the second covers the first
 DARK, BRIGHT = 0.45, 0.55  # of each colour channel: the most in a background, the least in a shape
 LEAN = np.pi / 8  # greatest angle by which a shape is turned
 
@@ -15,7 +15,7 @@ LEAN = np.pi / 8  # greatest angle by which a shape is turned
 def scenes(num_train: int = 900, num_test: int = 200) -> ImageArrays:
     """Scenes of 48 x 48 pixels, and in place of labels masks, (N, 48, 48), of the numbers of `CLASSES`.
 
-    Each has one to three bright shapes of any size, on a dark background that changes colour; with noise.
+    Each has one or two bright shapes of any size, on a dark background that changes colour; with noise.
     """
     count, rng = num_train + num_test, np.random.default_rng(SEED)
     first, last = rng.uniform(0, DARK, (2, count, 1, 1, 3)).astype(np.float32)
@@ -30,7 +30,7 @@ def scenes(num_train: int = 900, num_test: int = 200) -> ImageArrays:
         colours = rng.uniform(BRIGHT, 1, (count, 1, 1, 3)).astype(np.float32)
         images = np.where(inside[..., None], colours, images)
         masks = np.where(inside, kinds[:, None, None], masks)
-    images = images + 0.1 * rng.standard_normal(images.shape, dtype=np.float32)
+    images = images + 0.08 * rng.standard_normal(images.shape, dtype=np.float32)
     pixels = (images.clip(0, 1) * 255).astype(np.uint8)
     return ImageArrays(pixels[:num_train], masks[:num_train], pixels[num_train:], masks[num_train:])
 

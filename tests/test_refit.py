@@ -8,7 +8,7 @@ import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.optim import lr_scheduler
 
-from experiments import house_prices, mnist
+from experiments import house_prices, metric_learning, mnist
 from harness.command_line.cli import cli
 
 QUICK = "--sample --net softmax --accelerator cpu --pictures false".split()
@@ -102,6 +102,11 @@ def test_decay_every_few_epochs_is_that_of_torch(tmp_path):
 )
 def test_what_cannot_be_is_one_line(refusal, flags, named):
     assert named in refusal(mnist.main, *QUICK, *flags, recipes=mnist.RECIPES)
+
+
+def test_script_that_trains_once_says_so(refusal):
+    line = refusal(metric_learning.main, "--refit", "--baselines", "false")
+    assert "--refit: metric_learning trains once" in line
 
 
 def test_folds_choose_no_epoch(refusal):

@@ -157,6 +157,7 @@ def not_a_mask(root):
 
 
 def class_too_many(root):
+    plots(root, values=(0, 1))
     (root / "classes.txt").write_text("soil\nmaize\nweed\nstone\n")
 
 

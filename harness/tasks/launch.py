@@ -48,6 +48,8 @@ def fit_and_test(
         callbacks: the script's own, besides ours; a resumed run must have the same.
         loggers: the script's own, besides TensorBoard's.
     """
+    if flags.refit:
+        raise InputError(f"--refit: {name} trains once; scripts for classes of images, masks and tables train twice")
     if len(getattr(data, "val_indices", [None])) == 0:
         flags = _without_validation(flags)
     if flags.doctor:

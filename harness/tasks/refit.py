@@ -33,7 +33,7 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
     """
     if flags.refit:
         _check(flags)
-    chosen = train(flags)
+    chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse
     if not flags.refit or not chosen.run or not flags.reports:
         return chosen
     epochs = chosen.metrics["best_epoch"]

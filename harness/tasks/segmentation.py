@@ -8,6 +8,7 @@ from lightning.pytorch import seed_everything
 from datamodules.mask_folder import MaskFolder
 from harness.runs.invocation import values
 from harness.tasks.launch import fit_and_test
+from harness.tasks.refit import with_refit
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
 from lit_modules.segmenter import Segmenter, SegmenterOptions
@@ -47,7 +48,11 @@ class SegmentationFlags(SegmenterOptions, FitFlags):
 
 
 def segment(flags: SegmentationFlags) -> Result:
-    """Trains a network on images with masks, and tests its best epoch."""
+    """Trains a network on images with masks, and tests its best epoch; with `refit`, twice."""
+    return with_refit(_train, flags)
+
+
+def _train(flags: SegmentationFlags) -> Result:
     seed_everything(flags.seed, verbose=False)
     data = MaskFolder(
         flags.data_dir or "",

@@ -62,7 +62,7 @@ def _channels_last(weight: torch.Tensor) -> bool:
 
 
 def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -> BatchModule:
-    """The data module that the checkpoint was trained with, or the one called `name` with the same arguments.
+    """The data module that the checkpoint was trained with, or the one called `name` with those arguments it has too.
 
     Args:
         changes: arguments that replace the checkpoint's, unless they are None.
@@ -75,7 +75,9 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
         raise InputError(f"{checkpoint.path}: comes from an older version and does not name its data set")
     trained_on = options.pop("name")
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
-    return kind(**options | {option: value for option, value in changes.items() if value is not None})
+    options |= {option: value for option, value in changes.items() if value is not None}
+    known = inspect.signature(kind).parameters if kind.name != trained_on else options
+    return kind(**{option: value for option, value in options.items() if option in known})
 
 
 def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
