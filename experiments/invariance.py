@@ -132,8 +132,9 @@ def _metrics(results: dict[str, dict[str, np.ndarray]]) -> dict[str, Any]:
     """The lead of the CNN that averages its maps over the MLP, in points, and all accuracies."""
     leads: dict[str, float] = {}
     for order in ORDERS:
+        # Adding 0 makes a 0 of -0.
         lead = 100 * (results["CNN, maps averaged"][order] - results["MLP"][order]).mean(0)
-        leads |= {f"lead/{order}_{distance}px": round(float(lead[distance]), 2) for distance in (0, 4)}
+        leads |= {f"lead/{order}_{distance}px": round(float(lead[distance]), 2) + 0.0 for distance in (0, 4)}
     return leads | {
         "accuracies": {name: {order: a.tolist() for order, a in its.items()} for name, its in results.items()},
     }
