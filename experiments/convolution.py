@@ -1,4 +1,4 @@
-"""Convolution: classic kernels on a photograph, what strides and paddings do to sizes, and the layers of a network.
+"""Convolution: classic kernels on a photograph, what pooling, strides and paddings do, and the layers of a network.
 
     python experiments/convolution.py                                  a photograph that scikit-learn ships; LeNet-5
     python experiments/convolution.py --image photo.jpg --kernels '[sobel_x, sobel_y, emboss]'
@@ -22,6 +22,7 @@ from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weig
 from experiments.fundamentals.layers import Layer, counted_by_torch, draw_layers, layers_of, print_layers
 from experiments.fundamentals.output_sizes import draw_sizes, print_sizes
 from experiments.fundamentals.photographs import read_image, sample_image
+from experiments.fundamentals.resized_images import draw_resized
 from harness.command_line.cli import cli
 from harness.drawing.figures import new_figure
 from harness.tasks.study import Study, StudyFlags
@@ -79,6 +80,7 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         "kernels": _draw_kernels(photograph, flags.kernels),
         "sizes": draw_sizes(),
         "channels": _draw_channels(photograph),
+        "pooling": draw_resized(photograph),
         "layers": draw_layers(flags.net, layers),
     }
     return study.conclude(totals | {"layers": [layer._asdict() for layer in layers]}, figures)

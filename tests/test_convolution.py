@@ -15,6 +15,7 @@ from experiments import convolution
 from experiments.fundamentals.image_filters import KERNELS, LUMA, filtered, weighted_sum
 from experiments.fundamentals.layers import counted_by_torch, draw_layers, layers_of, print_layers
 from experiments.fundamentals.output_sizes import CELLS, OPERATIONS, output_size, taps, transposed_size
+from experiments.fundamentals.resized_images import resized
 from harness.command_line.cli import cli
 from lit_modules.nets import build_net
 
@@ -152,6 +153,7 @@ def run(tmp_path, *flags):
         "kernels.png",
         "sizes.png",
         "channels.png",
+        "pooling.png",
         "layers.png",
     }
     return metrics
@@ -217,8 +219,21 @@ def test_layers_fit_the_terminal_and_keep_the_ends_of_long_names(capsys, monkeyp
     monkeypatch.setenv("COLUMNS", "80")
     layers = layers_of(build_net(net, (3, 32, 32), 10), (3, 32, 32))
     long = layers[0]._replace(name=f"{'a.very.long.name.' * 5}end.of.it")
-    convolution._print_layers([long, *layers])
+    print_layers([long, *layers])
     lines = capsys.readouterr().out.strip().splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[1].startswith("...") and "end.of.it  Conv2d" in lines[1]
     assert len(lines) == len(layers) + 3
+
+
+def test_pooled_and_upsampled_images_are_those_of_numpy():
+    image = torch.rand(3, 8, 12, generator=torch.Generator().manual_seed(0))
+    largest, mean, nearest, bilinear = (picture.numpy() for picture in resized(image, 4).values())
+    blocks = image.numpy().reshape(3, 2, 4, 3, 4)
+    assert largest == pytest.approx(blocks.max((2, 4)))
+    assert mean == pytest.approx(blocks.mean((2, 4)))
+    assert nearest == pytest.approx(np.kron(mean, np.ones((1, 4, 4))))
+    centres = [(np.arange(4 * count) + 0.5) / 4 - 0.5 for count in mean.shape[1:]]  # of pixels, on the small grid
+    rows = np.stack([[np.interp(centres[1], np.arange(3), row) for row in channel] for channel in mean])
+    expected = np.stack([[np.interp(centres[0], np.arange(2), column) for column in channel.T] for channel in rows])
+    assert bilinear == pytest.approx(expected.transpose(0, 2, 1), abs=1e-6)

@@ -29,7 +29,7 @@ def trained(tmp_path_factory):
     return next(folder.glob("mnist/*"))
 
 
-ARCHS = ("squeezenet1_1", "mobilenet_v3_small", "alexnet", "densenet121", "vit_b_16")
+ARCHS = ("squeezenet1_1", "mobilenet_v3_small", "alexnet", "densenet121", "vit_b_16", "googlenet", "inception_v3")
 
 
 @pytest.mark.parametrize(

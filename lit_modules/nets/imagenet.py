@@ -14,6 +14,11 @@ from lit_modules.heads import output_layer
 __all__ = ["ImageNet"]
 
 
+# With auxiliary classifiers they would return a tuple in training. Their pretrained weights are for inputs in -1..1.
+INCEPTION = {"weights": None, "aux_logits": False, "transform_input": True, "init_weights": True}
+OPTIONS = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
+
+
 class ImageNet(nn.Module):
     """A network of torchvision.models behind a resizing of its input; grey images become three equal channels.
 
@@ -29,9 +34,8 @@ class ImageNet(nn.Module):
         super().__init__()
         from torchvision import models  # here, because its import takes seconds that other networks do not need
 
-        # In training, these two return a tuple with the outputs of auxiliary classifiers.
-        names = {name: name for name in models.list_models(module=models, exclude=["googlenet", "inception_v3"])}
-        self.model = models.get_model(choose("arch", arch, names), weights=None, num_classes=num_outputs)
+        names = {name: name for name in models.list_models(module=models)}
+        self.model = models.get_model(choose("arch", arch, names), num_classes=num_outputs, **OPTIONS.get(arch, {}))
         self.head = f"model.{output_layer(self.model, num_outputs)}"
         self.size = size
 
