@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -199,3 +200,20 @@ def test_bar_is_drawn_on_a_terminal_only(tmp_path, monkeypatch):
         decode_files([tmp_path / "a.png"], 16)
         assert ("decoding" in stream.getvalue()) == draws
         assert draws or not stream.getvalue()
+
+
+def test_bar_has_no_colour_where_none_is_wanted(tmp_path, monkeypatch):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    save(tmp_path / "a.png")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    colour = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3[0-8]|9[0-7])[\d;]*m")
+    for wish, coloured in ((None, True), ("1", False)):
+        monkeypatch.setattr(sys, "stderr", stream := Terminal())
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if wish:
+            monkeypatch.setenv("NO_COLOR", wish)
+        decode_files([tmp_path / "a.png"], 16)
+        assert bool(colour.search(stream.getvalue())) == coloured
