@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import sys
 import threading
 from collections import Counter
@@ -208,3 +209,20 @@ def test_without_validation_the_images_of_val_are_for_training(tmp_path):
     data = ready(tmp_path, val_size=0)
     assert (len(data.train_indices), len(data.val_indices)) == (8, 0)
     assert data.describe().splitlines()[2:] == [f"val_size 0: the images of {tmp_path / 'val'} are training images too"]
+
+
+def test_bar_has_no_colour_where_none_is_wanted(tmp_path, monkeypatch):
+    class Terminal(StringIO):
+        def isatty(self):
+            return True
+
+    save(tmp_path / "a.png")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    colour = re.compile(r"\x1b\[(?:[\d;]*;)?(?:3[0-8]|9[0-7])[\d;]*m")
+    for wish, coloured in ((None, True), ("1", False)):
+        monkeypatch.setattr(sys, "stderr", stream := Terminal())
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        if wish:
+            monkeypatch.setenv("NO_COLOR", wish)
+        decode_files([tmp_path / "a.png"], 16)
+        assert bool(colour.search(stream.getvalue())) == coloured

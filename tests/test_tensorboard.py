@@ -13,7 +13,10 @@ from harness.command_line.cli import cli
 pytest.importorskip("selenium", reason="selenium, which drives the browser, is not installed")
 from tensorboard_page import missing_programs, tensorboard_page
 
-pytestmark = pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(bool(missing_programs()), reason=f"not installed: {', '.join(missing_programs())}"),
+]
 FLAGS = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--log_every_n_steps", "2"]
 
 
