@@ -14,7 +14,7 @@ STAGES = {  # label, colour, marker, line style
     "train": ("training", COLOURS[0], "o", "-"),
     "val": ("validation", COLOURS[1], "s", "--"),
 }
-NAMES = {"acc": "accuracy"}
+NAMES = {"acc": "accuracy", "iou": "IoU", "dice": "Dice"}
 NOT_METRICS = ("seconds", "samples_per_second")
 MARKED = 30  # epochs beyond which markers would hide the curve
 
