@@ -12,7 +12,7 @@ DARK, BRIGHT = 0.45, 0.55  # of each colour channel: the most in a background, t
 LEAN = np.pi / 8  # greatest angle by which a shape is turned
 
 
-def scenes(num_train: int = 900, num_test: int = 200) -> ImageArrays:
+def scenes(num_train: int = 1200, num_test: int = 200) -> ImageArrays:
     """Scenes of 48 x 48 pixels, and in place of labels masks, (N, 48, 48), of the numbers of `CLASSES`.
 
     Each has one or two bright shapes of any size, on a dark background that changes colour; with noise.

@@ -86,7 +86,9 @@ def main(
     model = load_model(read)
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        _segment(model, paths, table, (invert, centred) == ("auto", "auto"), skip_bad, force)
+        if (invert, centred) != ("auto", "auto"):
+            raise InputError("--invert, --centred: are for networks that classify whole images")
+        _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, which gives neither labels nor masks of images")
@@ -103,10 +105,8 @@ def main(
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
 
 
-def _segment(model: Segmenter, paths: Sequence[Path], table: Path, plain: bool, skip_bad: bool, force: bool) -> None:
-    """Writes masks; `plain` is whether the images are to be taken as they are."""
-    if not plain:
-        raise InputError("--invert, --centred: are for networks that classify whole images")
+def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
+    """Writes a mask for each file, and says so."""
     check_masks_folder(table.with_suffix(""), paths, force)
     count, bad = predict_masks(model, paths, table, skip_bad)
     if bad:

@@ -15,7 +15,7 @@ from harness.tasks.segmentation import SegmentationFlags, segment
 
 # What each net starts from here; command-line flags override these.
 ONECYCLE = SegmentationFlags(
-    max_epochs=16, lr_decay="onecycle", weight_decay=0.01, dice=1.0, augment="flip", channels_last=True
+    max_epochs=14, lr_decay="onecycle", weight_decay=0.01, dice=1.0, augment="flip", channels_last=True
 )
 RECIPES = by_net(ONECYCLE, replace(ONECYCLE, net="fcn"))
 DEFAULTS = SegmentationFlags()

@@ -1,5 +1,6 @@
 """Segmentation, a class for each pixel, by any network for it: cross-entropy, Dice, IoU and pixel accuracy."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -89,7 +90,7 @@ class Segmenter(Stages):
         self.save_hyperparameters(logger=False)
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.num_classes, self.binary, self.dice = num_classes, chosen.binary, chosen.dice
-        self.cut = torch.tensor(chosen.threshold).logit().item()  # the threshold of a logit
+        self.cut = math.log(chosen.threshold / (1 - chosen.threshold))  # the threshold of a logit
         self.names = [str(name) for name in classes or range(num_classes)]
         self.net = build_pixel_net(net, input_shape, 1 if chosen.binary else num_classes, **(net_args or {}))
         self.normalise = Normalise(mean, std)
@@ -134,9 +135,10 @@ class Segmenter(Stages):
     @torch.no_grad()
     def _confusion(self, logits: Tensor, masks: Tensor) -> Tensor:
         """How many pixels of each image are of one class, and predicted as another: (B, num_classes, num_classes)."""
-        true, predicted = (self._one_hot(each).flatten(2) for each in (masks, self.classify(logits)))
-        with torch.autocast(masks.device.type, enabled=False):  # float32 counts up to 16 million pixels
-            return (true.float() @ predicted.float().transpose(1, 2)).to(widest(masks.device))
+        true, predicted = (self._one_hot(each).flatten(2) for each in (masks, self.classify(logits)))  # (B, C, H * W)
+        # Not a product of matrices, which autocast would round.
+        rows = [(of_class.unsqueeze(1) & predicted).sum(2, dtype=widest(masks.device)) for of_class in true.unbind(1)]
+        return torch.stack(rows, dim=1)
 
     def _sums(self, counts: Tensor) -> dict[str, Tensor]:
         """What the metrics follow from: for each class, the pixels that are right, are it, and are predicted as it."""

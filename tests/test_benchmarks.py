@@ -64,6 +64,7 @@ def test_throughput_compares_with_a_bare_loop(precision):
     assert float(re.search(r"ours / bare: ([\d.]+)", benchmark("recipes", "throughput", *flags))[1]) > 0.1
 
 
+@pytest.mark.slow
 def test_house_prices_puts_networks_beside_trees(tmp_path):
     flags = ["--nets", "[linear]", "--folds", "2", "--run_dir", str(tmp_path), "--sample", "true"]
     printed = benchmark("house_prices", *flags)

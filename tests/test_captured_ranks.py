@@ -50,6 +50,7 @@ def tensors_in(state):
     return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way", ["momentum", *(pytest.param(way, marks=pytest.mark.slow) for way in WAYS if way != "momentum")]
 )

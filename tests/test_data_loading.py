@@ -49,7 +49,7 @@ def test_script_does_what_the_header_says(tmp_path, monkeypatch, capsys):
     assert len(metrics["images_per_second"]) == 6
     (folder,) = tmp_path.glob("data_loading/*/figures")
     assert {path.stem for path in folder.iterdir()} == {"orders", "speeds"}
-    assert "to try next: python experiments/data_loading.py" in capsys.readouterr().out
+    assert "\n    python experiments/data_loading.py" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,7 @@ def test_without_folds_the_best_epoch_predicts(tmp_path):
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 4
 
 
+@pytest.mark.slow
 def test_two_processes_train_and_predict_as_one_does(tmp_path):
     net = ["--net", "mlp", "--net_args", '{"widths": [16], "dropout": 0}', "--folds", "0"]
     results = []

@@ -124,7 +124,7 @@ def test_metrics_are_those_of_the_table_and_figures_are_left(tmp_path, capsys):
     lines = capsys.readouterr().out.splitlines()
     (row,) = (line for line in lines if line.startswith("MLP, permuted"))
     assert row.split()[2:] == [f"{share:.1%}" for share in mlp]
-    assert lines[-1].startswith("to try next: ")
+    assert lines[-2].startswith("to try next: ")
     for figure in ("accuracies", "images"):
         assert (folder / "figures" / f"{figure}.png").read_bytes().startswith(b"\x89PNG")
 

@@ -123,7 +123,7 @@ def test_help_names_every_network_and_what_the_chosen_one_takes(capsys, monkeypa
         nets()
     )
     assert listed.index("speednet") < listed.index("which have a recipe here") < listed.index("resnet18")
-    for flag in ("--net_args.widths 512,256,", "--net_args.activation relu,", "--net_args.residual false."):
+    for flag in ("--net_args.widths 512,256,", "--net_args.activation relu,", "--net_args.residual false,"):
         assert flag in said
 
 

@@ -60,6 +60,7 @@ def test_each_class_has_its_own_colour_and_mark():
     assert len(axes.collections) == 12 and len(colours) == 10
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one_does(tmp_path):
     flags = ["--loss", "center", "--max_epochs", "2", "--augment", "", "--baselines", "false", "--val_size", "145"]
     run(tmp_path / "1", *flags, "--batch_size", "136")  # 1,292 images: 10 batches, the last of 68

@@ -190,6 +190,7 @@ def test_regression_gets_predicted_against_true_numbers(tmp_path, monkeypatch):
     np.testing.assert_array_equal(*diagonal.get_data())
 
 
+@pytest.mark.slow
 def test_two_processes_draw_what_one_does(tmp_path):
     # 1,292 training images are 19 batches on one process and on two.
     flags = "--sample --net softmax --max_epochs 1 --val_size 145 --pictures_every 1 --augment".split()

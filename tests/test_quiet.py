@@ -30,6 +30,7 @@ def run(*command):
     return done
 
 
+@pytest.mark.slow
 def test_resumed_run_says_nothing_but_what_its_profiler_found(tmp_path):
     done = run("-c", RESUMED, str(tmp_path))
     before, after = done.stderr.split("again\n")

@@ -53,6 +53,7 @@ def test_net_learns_the_sample_on_one_process(tmp_path, script, net, epochs, at_
     assert metrics["test/acc"] >= at_least
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "script", ["fashion_mnist", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cifar10", "cifar100"))]
 )

@@ -45,4 +45,5 @@ def test_command_to_try_next_is_parsed_and_changes_something(name, capsys):
 
 def test_study_prints_it_last(tmp_path, capsys):
     Study("himmelblau", StudyFlags(run_dir=str(tmp_path)), "x", try_next="--seed 1  # why").conclude({}, {})
-    assert capsys.readouterr().out.splitlines()[-1] == "to try next: python experiments/himmelblau.py --seed 1  # why"
+    said = ["to try next: why", "    python experiments/himmelblau.py --seed 1"]
+    assert capsys.readouterr().out.splitlines()[-2:] == said

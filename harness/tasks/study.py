@@ -94,5 +94,10 @@ class Study:
 
 
 def print_next(script: str, flags: str) -> None:
-    """Ends a study with a command to try."""
-    print(f"\nto try next: python experiments/{script}.py {flags}")
+    """Ends a study with a command to try.
+
+    Args:
+        flags: of the script, and after a # why.
+    """
+    command, _, why = flags.partition("  # ")
+    print(f"\nto try next: {why}\n    python experiments/{script}.py {command}")

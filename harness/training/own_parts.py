@@ -79,7 +79,7 @@ def _path(node: ast.expr) -> str:
         return f"{_path(node.value)}.{node.attr}"
     if isinstance(node, ast.Name):
         return node.id
-    raise ValueError
+    raise TypeError
 
 
 def _made(flag: str, named: Named, kind: type[Part], usual: Mapping[str, Any] = {}) -> Part:

@@ -74,7 +74,7 @@ class Run:
     @property
     def directory(self) -> Path | None:
         """The run's directory; the newest, where a start before any checkpoint was killed and repeated."""
-        found = sorted(self.folder.glob("runs/*/*"), key=lambda path: path.stat().st_mtime_ns)
+        found = sorted(self.folder.glob("runs/[!.]*/*"), key=lambda path: path.stat().st_mtime_ns)
         return found[-1] if found else None
 
     @property
