@@ -194,6 +194,18 @@ def test_flag_is_suggested_where_one_is_near(refusal, flag, said):
     assert refusal(mnist.main, flag, "1") == f"error: {flag}: no such flag; {said}"
 
 
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--barebones"], "barebones: switches off the curves and checkpoints"),
+        (["--enable_checkpointing", "false"], "enable_checkpointing false: a run needs checkpoints"),
+    ],
+)
+def test_what_a_run_is_made_of_cannot_be_switched_off(refusal, flags, said):
+    line = refusal(mnist.main, "--sample", "--net", "softmax", "--accelerator", "cpu", *flags)
+    assert line.startswith(f"error: {said}")
+
+
 def test_what_the_system_refuses_to_write_is_named(tmp_path):
     with pytest.raises(InputFileError) as caught, writing(tmp_path):
         tmp_path.write_text("")

@@ -168,3 +168,12 @@ def test_hint_for_a_mistyped_name_is_any_other_column(tmp_path):
     homes().to_csv(tmp_path / "homes.csv", index=False)
     with pytest.raises(ValueError, match=r"'Lines' is missing; is it column 7, 'line'\?"):
         check_columns(read_csv(tmp_path / "homes.csv"), ["Lines"], None)
+
+
+def test_second_call_writes_beside_the_first(tmp_path, trained, monkeypatch):
+    homes().head(3).to_csv(tmp_path / "rows.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    for _ in range(2):
+        cli(predict_table.main, None, [str(trained), "rows.csv"])
+    assert sorted(path.name for path in tmp_path.glob("pred*")) == ["predictions-2.csv", "predictions.csv"]
+    assert (tmp_path / "predictions.csv").read_bytes() == (tmp_path / "predictions-2.csv").read_bytes()
