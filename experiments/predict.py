@@ -82,8 +82,7 @@ def main(
     model = load_model(read)
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        if (invert, centred) != ("auto", "auto"):
-            raise InputError("--invert, --centred: are for networks that classify whole images")
+        _refuse_switches(inverts, centres)
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
@@ -99,6 +98,11 @@ def main(
     if digits and data["sample"]:
         print(_warn_of_sample(read))
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+
+
+def _refuse_switches(*switches: bool | None) -> None:
+    if switches != (None, None):
+        raise InputError("--invert, --centred: are for networks that classify whole images")
 
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
