@@ -86,7 +86,7 @@ def main(
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
-        raise InputError(f"{read.path}: holds a {type(model).__name__}, which gives neither labels nor masks of images")
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
     data = read.content.get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
