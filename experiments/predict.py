@@ -86,12 +86,11 @@ def main(
     model = load_model(read)
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        if (invert, centred) != ("auto", "auto"):
-            raise InputError("--invert, --centred: are for networks that classify whole images")
+        _refuse_switches(inverts, centres)
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
-        raise InputError(f"{read.path}: holds a {type(model).__name__}, which gives neither labels nor masks of images")
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
     data = read.content.get("datamodule_hyper_parameters", {})
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
@@ -103,6 +102,11 @@ def main(
     if digits and data["sample"]:
         print(_warn_of_sample(read))
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+
+
+def _refuse_switches(*switches: bool | None) -> None:
+    if switches != (None, None):
+        raise InputError("--invert, --centred: are for networks that classify whole images")
 
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:

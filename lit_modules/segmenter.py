@@ -16,7 +16,7 @@ from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt, Stages
 
-SMOOTHING = 1.0  # pixels that the Dice loss adds to each count, so that a class that is in no image of a batch has none
+SMOOTHING = 1.0  # pixels added to both counts of the Dice loss: a class that is in no image then costs nothing
 
 
 @dataclass(frozen=True, kw_only=True)

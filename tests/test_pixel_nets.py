@@ -83,7 +83,9 @@ def test_nets_of_the_other_kind_are_refused_by_name():
     assert not nets().keys() & pixel_nets().keys()
     with pytest.raises(ValueError, match=r"'unet': gives a class for each pixel; segmentation.py trains it"):
         build_net("unet", SHAPE, 10)
-    with pytest.raises(ValueError, match="'lenet5': gives one class for the whole image; each pixel's give fcn, unet"):
+    with pytest.raises(
+        ValueError, match="'lenet5': gives one class for the whole image; for each pixel there are fcn, unet"
+    ):
         build_pixel_net("lenet5", SHAPE, 10)
     with pytest.raises(ValueError, match="'unett': no such net; did you mean unet"):
         build_pixel_net("unett", SHAPE, 10)

@@ -57,7 +57,9 @@ def build_pixel_net(name: str, input_shape: Sequence[int], num_outputs: int, **o
     """The same for the networks with outputs for each pixel."""
     known = pixel_nets()
     if name not in known and name in nets():
-        raise InputError(f"net {name!r}: gives one class for the whole image; each pixel's give {', '.join(known)}")
+        raise InputError(
+            f"net {name!r}: gives one class for the whole image; for each pixel there are {', '.join(known)}"
+        )
     return _build(name, known, input_shape, num_outputs, options)
 
 
