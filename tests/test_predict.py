@@ -225,7 +225,7 @@ def test_nothing_is_overwritten_and_mistaken_flags_are_one_line(tmp_path, capsys
     assert "no folder" in refusal(capsys, *start, tmp_path / "none" / "p.csv")
     assert "did you mean auto?" in refusal(capsys, *start, tmp_path / "p.csv", "--invert", "aut")
     run = train(tmp_path / "runs", table, "--sample", "--net", "linear", "--max_epochs", "1")
-    assert "holds a Regressor, which gives neither labels nor masks of images" in refusal(
+    assert "a Regressor, not a classifier of images" in refusal(
         capsys, run, tmp_path / "new", *start[2:], tmp_path / "p.csv"
     )
     assert "no checkpoint" in refusal(capsys, tmp_path / "new", tmp_path / "new", *start[2:], tmp_path / "p.csv")
