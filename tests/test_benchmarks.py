@@ -27,6 +27,7 @@ def test_pipeline_prints_a_ratio_above_one():
     assert float(re.search(r"ours / usual: ([\d.]+)", printed)[1]) > 1
 
 
+@pytest.mark.slow
 def test_decoding_prints_a_ratio_for_each_size(tmp_path):
     photos(tmp_path, ant=3, bee=3)
     printed = benchmark("decoding", str(tmp_path), "--sizes", "[16, 32]", "--rounds", "1", "--images", "6")
@@ -120,6 +121,7 @@ def test_a_check_that_fails_or_has_no_time_leaves_a_line(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
+@pytest.mark.slow
 def test_pictures_prints_their_share():
     printed = benchmark("pictures", "--sample", "--epochs", "1", "--rounds", "1")
     assert len(re.findall(r"^(?:pictures|drawing alone): -?[\d.]+% ", printed, re.M)) == 2

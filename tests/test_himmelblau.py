@@ -155,6 +155,7 @@ def test_median_steps_are_those_of_the_header(run, name, median):
     assert metrics[name]["median_steps"] == pytest.approx(median, rel=0.15)
 
 
+@pytest.mark.slow
 def test_sgd_brings_all_default_starts_to_a_minimum_in_87_steps(tmp_path):
     flags = ["--optimizer", "sgd", "--steps", "90", "--run_dir", str(tmp_path)]
     row = cli(himmelblau.main, None, flags)["optimizers"]["sgd"]

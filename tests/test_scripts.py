@@ -41,7 +41,7 @@ def read_metrics(folder):
         ("mnist", "lenet5", 6, 0.85),
         ("mnist", "cnn", 4, 0.90),
         ("fashion_mnist", "cnn", 4, 0.90),
-        ("cifar10", "cnn", 6, 0.60),
+        pytest.param("cifar10", "cnn", 6, 0.60, marks=pytest.mark.slow),
         pytest.param("cifar100", "cnn", 4, 0.08, marks=pytest.mark.slow),
     ],
 )
@@ -90,6 +90,7 @@ def test_two_processes_train_and_test_as_one_does(tmp_path):
         torch.testing.assert_close(two_weights[name], weight, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_run_of_two_processes_goes_on_in_one(tmp_path):
     net = ["--sample", "--net", "mlp", "--net_args.widths", "[32]", "--net_args.dropout", "0", "--augment", ""]
     flags = [*net, "--val_size", "145", "--max_epochs", "2", "--lr_decay", "constant"]  # 1,292 images: 19 batches of 68
