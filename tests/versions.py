@@ -51,7 +51,9 @@ def test(name: str) -> None:
     python = make_environment(name)
     results = PLACE / f"{name}.xml"
     results.unlink(missing_ok=True)
-    subprocess.run([python, "-m", "pytest", *FAST, f"--junitxml={results}"], cwd=ROOT, check=False)
+    # A folder of its own: pytest's usual one is shared with, and tidied by, every other run of tests on the machine.
+    options = [f"--junitxml={results}", f"--basetemp={PLACE / name}-tmp"]
+    subprocess.run([python, "-m", "pytest", *FAST, *options], cwd=ROOT, check=False)
     listed = subprocess.run(
         [UV, "pip", "list", "--python", python, "--format", "json"], check=True, capture_output=True
     )
