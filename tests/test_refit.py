@@ -57,6 +57,7 @@ def test_refit_trains_for_as_long_as_validation_chose(runs):
     assert metrics_of(refit)["epochs"] == chosen
     assert metrics_of(refit)["refit_of"] == str(first)
     assert refit.name.endswith("_softmax_refit")
+    assert "refit" not in first.name
     assert yaml.safe_load((refit / "config.yaml").read_text())["refit"] is False
 
 
