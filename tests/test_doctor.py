@@ -10,7 +10,7 @@ import torch
 
 from datamodules import MNIST, samples
 from experiments import doctor, mnist
-from harness.checking import data_checks
+from harness.checking import data_checks, examination
 from harness.checking.examination import check_rate
 from harness.checking.findings import Finding
 from harness.checking.model_checks import check_input, check_units, twin_of
@@ -70,7 +70,8 @@ def test_healthy_recipe_is_ok(examine, command):
         ("metric_learning", "cnn"),
     ],
 )
-def test_every_healthy_recipe_is_ok(examine, script, net):
+def test_every_healthy_recipe_is_ok(examine, monkeypatch, script, net):
+    monkeypatch.setattr(examination, "LR_SECONDS", 0.0)  # the fewest steps, as on the slowest machine
     assert examine(script, "--net", net, *QUICK, "--precision", "32-true") == []
 
 
