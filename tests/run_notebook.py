@@ -1,8 +1,4 @@
-"""Runs notebooks/tour.ipynb, and stores in it what its cells put out.
-
-    make notebook
-    python tests/run_notebook.py
-"""
+"""Runs notebooks/tour.ipynb, and stores in it what its cells put out: `make notebook`."""
 
 import hashlib
 import os
