@@ -61,7 +61,9 @@ def ran(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("project") / "notebooks"
     folder.mkdir()
-    notebook = executed(shutil.copy(NOTEBOOK, folder), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # other tests run beside this one
+        notebook = executed(shutil.copy(NOTEBOOK, folder), folder)
     (run,) = folder.parent.glob("runs/tour/*_lenet5")
     return notebook, run
 
