@@ -2,7 +2,7 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow test-grid test-cuda test-versions torture lint format bench tensorboard clean
+.PHONY: help run test test-slow test-grid test-cuda test-versions torture lint format bench notebook tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ format: .venv/ready  ## rewrite the code in the project's style
 
 bench: .venv/ready  ## compare the speed of training with a bare loop and a usual pipeline
 	$(BIN)/python benchmarks/overhead.py
+
+notebook: .venv/ready  ## run notebooks/tour.ipynb anew, and store its outputs in it
+	$(BIN)/python tests/run_notebook.py
 
 tensorboard: .venv/ready  ## show the curves of all runs on http://localhost:6006
 	$(BIN)/tensorboard --logdir runs --host localhost
