@@ -4,10 +4,11 @@
     python experiments/overfitting.py --variants '[baseline, augmentation]' --images 500
     python experiments/overfitting.py --folds 5           chooses the weight decay by cross-validation, then tests once:
                                                           0.03, and 73.2 % of the test images
-    python experiments/overfitting.py --sizes 50,100,200,400,800,1600       a learning curve: accuracy by number of images
+    python experiments/overfitting.py --sizes 50,100,200,400,800,1600     accuracy by the number of training images
     tensorboard --logdir runs/overfitting/<run>           the curves of all variants on one chart
 
-45 s on one core, 80 s with the folds, 70 s with the sizes. Means of seeds 0, 1 and 2; the gap is between training and test images:
+45 s on one core, 80 s with the folds, 70 s with the sizes. Means of seeds 0, 1 and 2; the gap is
+between training and test images:
 
                      test accuracy    gap in points    gap in loss
     baseline             65.7 %            34.3            1.87
