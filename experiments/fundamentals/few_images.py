@@ -67,13 +67,17 @@ class FewImages(CIFAR10):
             raise InputError(
                 f"images {self.images}: must be from 2 to {len(others):,}, besides {VAL_IMAGES} to validate"
             )
-        few = np.random.default_rng(self.seed).choice(others, self.images, replace=False)
+        few = self._draw(others, labels)
         if self.fold:
             held_out = fold_indices(self.images, self.fold)
             val, few = few[held_out], np.delete(few, held_out)
         if self.batch_size > len(few):
             raise InputError(f"batch_size {self.batch_size}: there are only {len(few)} training images")
         return np.sort(val), np.sort(few)
+
+    def _draw(self, others: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The few, of those that do not validate; `labels` are those of all images."""
+        return np.random.default_rng(self.seed).choice(others, self.images, replace=False)
 
 
 def prepare(
@@ -84,8 +88,13 @@ def prepare(
     data = FewImages(settings, augment, fold)
     data.prepare_data()
     data.setup()
+    return data, new_model(settings, data, **options)
+
+
+def new_model(settings: Settings, data: FewImages, **options: Any) -> Classifier:
+    """A model for these data; `options` of Classifier say how it differs from the plain one."""
     told: dict[str, Any] = {"net_args": PLAIN_NET, "lr": settings.lr, **options}
-    return data, Classifier("cnn", data.input_shape, data.num_classes, data.mean, data.std, **told)
+    return Classifier("cnn", data.input_shape, data.num_classes, data.mean, data.std, **told)
 
 
 def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: Any) -> dict[str, float]:
@@ -105,19 +114,27 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         metrics = fit_in(opened, Job(run.name, model, data), flags).metrics
     measured = {name: metrics[name] for name in ("val/acc", "val/loss", "test/acc", "test/loss", "epochs")}
-    return {**_measure_training(model, data), **measured}
+    loss, accuracy = measure(model, training_batches(data))
+    return {"train/acc": accuracy, "train/loss": loss, **measured}
+
+
+def training_batches(data: FewImages) -> EvalBatches:
+    """The training images, in order and never augmented."""
+    images = Images(data.arrays.train_images, data.arrays.train_labels, torch.device("cpu"))
+    return EvalBatches(images, data.train_indices, EVAL_BATCH_SIZE)
 
 
 @torch.no_grad()
-def _measure_training(model: Classifier, data: FewImages) -> dict[str, float]:
+def measure(model: Classifier, batches: EvalBatches) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy on all images of the batches, with dropout off."""
     model.eval()
-    images, labels = data.arrays.train_images, data.arrays.train_labels
-    loss, correct = 0.0, 0
-    for batch, its_labels in EvalBatches(Images(images, labels, model.device), data.train_indices, EVAL_BATCH_SIZE):
-        logits = model(batch)
-        loss += float(F.cross_entropy(logits, its_labels, reduction="sum"))
-        correct += int(num_correct(logits, its_labels))
-    return {"train/acc": correct / len(data.train_indices), "train/loss": loss / len(data.train_indices)}
+    loss, correct, count = 0.0, 0, 0
+    for images, labels in batches:
+        logits = model(images)
+        loss += float(F.cross_entropy(logits, labels, reduction="sum"))
+        correct += int(num_correct(logits, labels))
+        count += len(labels)
+    return loss / count, correct / count
 
 
 def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[float, float]:
