@@ -22,6 +22,7 @@ from harness.runs.layout import METRICS
 from harness.runs.names import run_label
 from harness.training.report import log_figures, logged_run, write_json
 from harness.training.run_texts import write_results
+from harness.training.silence import silence_libraries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 def quiet_trainer(**options: Any) -> Trainer:
     """A Trainer for a small problem: it runs on one CPU device, and writes and prints nothing."""
+    silence_libraries()
     return Trainer(
         accelerator="cpu",
         devices=1,
