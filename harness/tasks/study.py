@@ -27,10 +27,11 @@ from harness.training.silence import silence_libraries
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+silence_libraries()
+
 
 def quiet_trainer(**options: Any) -> Trainer:
     """A Trainer for a small problem: it runs on one CPU device, and writes and prints nothing."""
-    silence_libraries()
     return Trainer(
         accelerator="cpu",
         devices=1,
