@@ -72,9 +72,10 @@ def draw_floors(courses: dict[float, Course]) -> "Figure":
         confidence.axhline(1 - smoothing + smoothing / CLASSES, color=colour, linewidth=0.8)
     loss.set(title="H(p, q) and its floor H(p)", ylabel="nats", ylim=(-0.05, 2.6))
     distance.set(title="KL(p, q) = H(p, q) - H(p)", ylabel="nats", yscale="log")
-    confidence.set(title="probability of the label", ylim=(0, 1.05))
+    confidence.set(title="probability of the label, and its target", ylim=(0, 1.05))
     for axes in (loss, distance, confidence):
         axes.set_xlabel("epoch")
+        axes.title.set_fontsize(11)
         axes.grid(alpha=0.3)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=len(courses), frameon=False)
     return figure
