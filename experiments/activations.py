@@ -20,6 +20,7 @@ The first command shows that
 """
 
 import math
+import textwrap
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 
 from basics.choose import choose
 from basics.errors import InputError
+from basics.terminal import columns
 from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
 from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
@@ -153,7 +155,8 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data.prepare_data()
     data.setup()
     study = Study("activations", flags, label=f"depth{flags.depth}", try_next=TRY_NEXT)
-    print(f"{data.describe()}\n\n{_reason()}")
+    print(f"{data.describe()}\n")
+    _say(_reason())
     batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
     for name in names:
@@ -183,7 +186,7 @@ def _reason() -> str:
     low, high = HEALTHY
     return (
         f"healthy is a gradient norm from {low:g} to {high:g}: at the rate 0.02 and weights of norm 5 to 11, one below"
-        " moves a layer\nby less than 4 % in a thousand steps, one above by 9 % or more in each step"
+        " moves a layer by less than 4 % in a thousand steps, one above by 9 % or more in each step"
     )
 
 
@@ -204,7 +207,11 @@ def _warn(name: str, result: Norms) -> None:
                 worst = (min if side == "below" else max)(norms[layer - 1] for layer in layers)
                 parts.append(f"{side} in {spans(layers)} of {len(norms)} layers {state} ({worst:.1e})")
     if parts:
-        print(f"warning: {name}: {'; '.join(parts)}", flush=True)
+        _say(f"warning: {name}: {'; '.join(parts)}")
+
+
+def _say(text: str) -> None:
+    print(textwrap.fill(text, columns(), subsequent_indent="    "), flush=True)
 
 
 def spans(numbers: list[int]) -> str:

@@ -62,9 +62,10 @@ def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
     by_autograd, by_hand = derivatives(x), derivatives_by_hand(x)
     metrics |= {f"df/d{name}": value for name, value in gradients.items()}
     metrics["largest_difference"] = max(float((by_autograd[name] - by_hand[name]).abs().max()) for name in by_hand)
+    formula = "f = ln(x1) + x1 x2 - sin(x2)"
     figures = {
         "net": draw_shapes(net, "The graph of a net's loss, and the shape of the gradient at each edge; green: leaves"),
-        "numbers": draw_numbers(graph, gradients, "f = ln(x1) + x1 x2 - sin(x2): values in blue, df/d(value) in red"),
+        "numbers": draw_numbers(graph, gradients, f"{formula}: on each edge its value, and below it df/d(value)"),
         "derivatives": draw_derivatives(x, by_autograd, by_hand),
     }
     return study.conclude(metrics, figures)

@@ -2,7 +2,7 @@
 
     python experiments/convolution.py                                  a photograph that scikit-learn ships; LeNet-5
     python experiments/convolution.py --image photo.jpg --kernels '[sobel_x, sobel_y, emboss]'
-    python experiments/convolution.py --net googlenet --input_shape '[3, 32, 32]'
+    python experiments/convolution.py --net googlenet --input_shape 3,32,32
 
 LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28 x 28: its first linear layer has
 78 % of the parameters, and 12 % of the multiply-adds. GoogLeNet has 6,158,346, and takes 1,521,756,160 at
@@ -31,7 +31,7 @@ from lit_modules.nets import build_net
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TRY_NEXT = "--net googlenet --input_shape '[3, 32, 32]'  # where does a deep one multiply?"
+TRY_NEXT = "--net googlenet --input_shape 3,32,32  # where does a deep one multiply?"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,7 @@ def _draw_kernels(image: Tensor, kernels: list[str]) -> "Figure":
             place.imshow(filtered(image, kernel).clamp(0, 1).permute(1, 2, 0))
         place.set(title=name, xticks=[], yticks=[])
         place.set_xlabel(_written(kernel), family="monospace", fontsize=8)
-    figure.suptitle("Of kernels that add up to 0, the answer: middle grey is 0")
+    figure.suptitle("Kernels on a photograph; where a kernel adds up to 0, middle grey is 0")
     return figure
 
 

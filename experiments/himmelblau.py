@@ -259,14 +259,15 @@ def summarise(outcome: Outcome) -> dict[str, Any]:
 
 
 def _print_table(outcomes: dict[str, Outcome], options: dict[str, dict[str, float]]) -> None:
-    minima = "".join(f"{f'({x:.2f}, {y:.2f})':>16}" for x, y in MINIMA.tolist())
-    print(f"\n{'optimizer':<10}{'rate':>7}{minima}{'not settled':>13}{'diverged':>10}{'steps: median':>15}{'most':>6}")
+    numbers = "".join(f"{number:>7}" for number in range(1, len(MINIMA) + 1))
+    print(f"\n{'optimizer':<10}{'rate':>6}{numbers}{'not settled':>12}{'diverged':>9}{'median':>8}{'most':>6}")
     for name, outcome in outcomes.items():
         row = summarise(outcome)
-        counts = "".join(f"{count:>16,}" for count in row["by_minimum"])
-        steps = f"{row['median_steps']:>15.0f}{row['most_steps']:>6}" if row["arrived"] else f"{'-':>15}{'-':>6}"
-        print(f"{name:<10}{options[name]['lr']:>7g}{counts}{row['not_settled']:>13,}{row['diverged']:>10,}{steps}")
-    print(f"steps until a start is within {TOLERANCE:g} of a minimum and stays there\n")
+        counts = "".join(f"{count:>7,}" for count in row["by_minimum"])
+        steps = f"{row['median_steps']:>8.0f}{row['most_steps']:>6}" if row["arrived"] else f"{'-':>8}{'-':>6}"
+        print(f"{name:<10}{options[name]['lr']:>6g}{counts}{row['not_settled']:>12,}{row['diverged']:>9,}{steps}")
+    print("minima:", ", ".join(f"{number} ({x:.2f}, {y:.2f})" for number, (x, y) in enumerate(MINIMA.tolist(), 1)))
+    print(f"median, most: steps until a start is within {TOLERANCE:g} of a minimum and stays there\n")
 
 
 if __name__ == "__main__":

@@ -117,10 +117,14 @@ def _print_descents(descents: dict[str, Descent]) -> None:
 
 def _print_scores(scores: Scores) -> None:
     ways = list(next(iter(next(iter(scores.values())).values())))
-    print(f"\n{'test accuracy':<22}" + "".join(f"{way:>26}" for way in ways))
+    heads = {way: way.rpartition(", ")[::2] for way in ways}  # such as ("train", "batches of 64") and ("", "eval")
+    widths = {way: 2 + max(6, *map(len, lines)) for way, lines in heads.items()}
+    print()
+    for number, title in enumerate(("", "test accuracy")):
+        print(f"{title:<22}" + "".join(f"{heads[way][number]:>{width}}" for way, width in widths.items()))
     for norm, of_size in scores.items():
         for size, its in of_size.items():
-            print(f"{f'{norm}, batches of {size}':<22}" + "".join(f"{its[way]:>26.1%}" for way in ways))
+            print(f"{f'{norm}, batches of {size}':<22}" + "".join(f"{its[way]:>{widths[way]}.1%}" for way in ways))
     print()
 
 

@@ -85,7 +85,7 @@ def test_figures_say_what_they_were_given(predictions):
         for (column, row), text in cells.items():
             share = 100 * counts[row, column] / counts[row].sum()
             assert text.split("\n")[0] == str(counts[row, column])
-            assert float(text.split("\n")[1].removesuffix(" %")) == pytest.approx(share, abs=0.051)
+            assert float(text.split("\n")[1].removesuffix("%")) == pytest.approx(share, abs=0.051)
     else:
         np.fill_diagonal(counts, 0)
         true, guess = np.unravel_index(counts.argmax(), counts.shape)

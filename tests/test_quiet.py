@@ -48,3 +48,9 @@ def test_two_devices_say_nothing_of_what_torch_deprecates(tmp_path):
     flags = ["--sample", "--max_epochs", "1", "--baselines", "false", "--accelerator", "cpu", "--devices", "2"]
     done = run("experiments/metric_learning.py", *flags, "--run_dir", str(tmp_path))
     assert done.stderr == ""
+
+
+def test_study_that_trains_says_nothing_but_its_own_lines(tmp_path):
+    done = run("experiments/logistic_regression.py", "--problem", "xor", "--points", "100", "--run_dir", str(tmp_path))
+    assert done.stderr == ""
+    assert done.stdout.startswith("run directory: ")

@@ -58,7 +58,7 @@ def draw_norms(results: dict[str, dict[str, Any]], state: str, healthy: tuple[fl
         axes.set(yscale="log", ylim=(LOWEST, HIGHEST), xlim=(1, len(heights)))
         axes.grid(alpha=0.3)
     figure.legend(handles=lines, labels=list(variants), loc="outside lower center", ncols=7, frameon=False)
-    figure.suptitle(f"Gradient norms {when}; grey: healthy; a line that is missing: not finite")
+    figure.suptitle(f"Gradient norms {when}; grey: healthy; where a line is missing: 0, or not finite")
     return figure
 
 

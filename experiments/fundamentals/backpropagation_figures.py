@@ -112,7 +112,7 @@ def draw_curves(same: list[Curve], early: dict[Kind, dict[float, float]], wrong:
     quarter = same[0].steps[(len(same[0].steps) - 1) // 4]
     middle.set(xlabel="learning rate", xscale="log", title=f"after {quarter} steps, by rate")
     middle.set_xticks(list(by_rate), [f"{rate:g}" for rate in by_rate])
-    left.set(ylabel="accuracy on the validation split", ylim=(0, 1), title=f"at one rate, {same[0].lr:g}")
+    left.set(ylabel="validation accuracy", ylim=(0, 1), title=f"at one rate, {same[0].lr:g}")
     right.set_title("from a start that is sure of 0,\neach at its best rate")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     for axes in (left, middle, right):

@@ -34,22 +34,31 @@ def draw_critical_points(f: Function, critical: Critical, span: float) -> "Figur
     """All critical points on contours, with the ways down from saddles; and the kind that Newton finds, by start."""
     figure, (left, right) = new_figure(1, 2, size=(10, 6.0), sharex=True, sharey=True)
     _contours(left, f, (-span, span), (-span, span), 2.0 ** np.arange(-2, 13))
-    for point, kind, directions in zip(critical.points, critical.kinds, critical.directions, strict=True):
+    for point, kind, directions, value in zip(
+        critical.points, critical.kinds, critical.directions, critical.values.tolist(), strict=True
+    ):
         if kind == "saddle":
             ends = torch.stack([point - 0.9 * directions[:, 0], point + 0.9 * directions[:, 0]]).T
             left.plot(*ends, color=COLOURS[1], linewidth=2.5)
-    for point, kind, value in zip(critical.points.tolist(), critical.kinds, critical.values.tolist(), strict=True):
         for axes in (left, right):
             axes.plot(*point, markeredgecolor="white", linestyle="none", zorder=3, **LOOKS[kind])
         if kind != "minimum":
-            box = dict(boxstyle="round,pad=0.15", fc="white", ec="none", alpha=0.8)
-            left.annotate(f"{value:.1f}", point, (0, 11), textcoords="offset points", ha="center", fontsize=9, bbox=box)
+            _write_beside(left, point, directions[:, 0], f"{value:.1f}")
     _map_of_newton(right, f, critical, span)
     left.set(title="f is given at saddles and at the maximum", xlabel="x", ylabel="y", aspect="equal")
     right.set(title="what Newton's method finds, by start", xlabel="x", aspect="equal")
     figure.legend(handles=_handles(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle("Where the gradient of Himmelblau's function is zero")
     return figure
+
+
+def _write_beside(axes: "Axes", point: Tensor, direction: Tensor, text: str) -> None:
+    """Writes above the point, or to its right where the line along `direction` is steep."""
+    steep = bool(direction[1].abs() > direction[0].abs())
+    place: dict[str, Any] = dict(ha="left", va="center") if steep else dict(ha="center", va="bottom")
+    axes.annotate(
+        text, tuple(point.tolist()), (9, 0) if steep else (0, 7), textcoords="offset points", fontsize=9, **place
+    )
 
 
 def _map_of_newton(axes: "Axes", f: Function, critical: Critical, span: float) -> None:
@@ -92,6 +101,8 @@ def draw_saddle(f: Function, saddle: Tensor, passages: dict[str, Passage]) -> "F
     distances.set(xlabel="step", ylabel="distance from the saddle", title="from rest beside it; dotted: theory")
     for axes in (gradients, distances):
         axes.grid(alpha=0.3)
+    for axes in (paths, gradients, distances):
+        axes.title.set_fontsize(11)
     figure.legend(*distances.get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     return figure
 

@@ -27,7 +27,7 @@ def draw_errors(results: dict[str, dict[int, Any]]) -> "Figure":
     axes[0].set_ylabel("training error")
     axes[0].yaxis.set_major_formatter(PercentFormatter(1))
     axes[-1].legend()
-    figure.suptitle("Deeper plain networks are worse even on the images they learn; residual ones are not")
+    figure.suptitle("Do deeper networks learn their own training images better? Without shortcuts, and with them")
     return figure
 
 

@@ -96,7 +96,7 @@ def draw_surface(f: Function, minima: Tensor, span: float, name: str, path: Tens
         axes.plot(*way[:1].T, _height(f(way[:1])), "o", color=colour, markeredgecolor="black", zorder=5)
     axes.plot(*minima.T, _height(f(minima)), "k*", markersize=12, markeredgecolor="white", zorder=5)
     axes.set(
-        xlabel="x", ylabel="y", zlabel="log$_{10}$(1 + f)", title=f"Himmelblau's function, with the ways of {name}"
+        xlabel="x", ylabel="y", zlabel="log$_{10}$(1 + f)", title=f"Himmelblau's function, with the paths of {name}"
     )
     axes.view_init(elev=50, azim=-65)
     return figure

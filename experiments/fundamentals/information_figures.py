@@ -39,7 +39,7 @@ def draw_coins() -> "Figure":
     event.set(xlabel="probability of the event", ylabel="bits", title="information: -log$_2$ p", ylim=(0, 8))
     mean.plot(p, entropy(coin(p)) / BIT, label="coin: heads with p")
     mean.plot(p, entropy(die(p)) / BIT, "--", label="die: a six with p")
-    mean.set(xlabel="p", title="entropy: its mean", ylim=(0, 3.6))
+    mean.set(xlabel="p", ylabel="bits", title="entropy: its mean", ylim=(0, 3.6))
     mean.legend(loc="upper right")
     _draw_belief(belief, p)
     for axes in (event, mean, belief):
@@ -54,7 +54,7 @@ def _draw_belief(axes: "Axes", q: Tensor) -> None:
     axes.axhline(least, color=COLOURS[1], linestyle="--", label=f"H(p) = {least:.3f}")
     axes.fill_between(q, least, costs, color=COLOURS[0], alpha=0.15, label="KL(p, q)")
     axes.plot(HEADS, least, "o", color=COLOURS[1])
-    axes.set(xlabel="q, the belief", title="cross-entropy: mean surprise", ylim=(0, 4))
+    axes.set(xlabel="q, the belief", ylabel="bits", title="cross-entropy: mean surprise", ylim=(0, 4))
     axes.legend(loc="upper center")
 
 
@@ -72,9 +72,10 @@ def draw_floors(courses: dict[float, Course]) -> "Figure":
         confidence.axhline(1 - smoothing + smoothing / CLASSES, color=colour, linewidth=0.8)
     loss.set(title="H(p, q) and its floor H(p)", ylabel="nats", ylim=(-0.05, 2.6))
     distance.set(title="KL(p, q) = H(p, q) - H(p)", ylabel="nats", yscale="log")
-    confidence.set(title="probability of the label", ylim=(0, 1.05))
+    confidence.set(title="probability of the label, and its target", ylim=(0, 1.05))
     for axes in (loss, distance, confidence):
         axes.set_xlabel("epoch")
+        axes.title.set_fontsize(11)
         axes.grid(alpha=0.3)
     figure.legend(*loss.get_legend_handles_labels(), loc="outside lower center", ncols=len(courses), frameon=False)
     return figure

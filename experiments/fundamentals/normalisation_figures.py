@@ -53,7 +53,7 @@ def draw_batches(scores: dict[str, dict[int, dict[str, float]]], size: int) -> "
     modes.set_yticks(range(len(ways)), ways)
     modes.invert_yaxis()
     modes.grid(alpha=0.3, axis="x")
-    errors.yaxis.set_major_formatter(PercentFormatter(1))
+    errors.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     modes.xaxis.set_major_formatter(PercentFormatter(1))
     figure.legend(*errors.get_legend_handles_labels(), title="norm", loc="outside right center")
     figure.suptitle("BatchNorm needs batches of some size, and model.eval()")

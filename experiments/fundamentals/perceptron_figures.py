@@ -32,7 +32,7 @@ def draw_rule(sets: dict[str, Points], courses: Sequence[Course], logistic: Sequ
         axes.set(xlabel="$x_1$")
     panels[0].set_ylabel("$x_2$")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
-    figure.suptitle(f"Rosenblatt's rule: thin lines are its boundaries after each of the last {SHOWN} updates")
+    figure.suptitle(f"Rosenblatt's rule: thin lines are its last boundaries, at most {SHOWN}")
     return figure
 
 

@@ -119,7 +119,7 @@ def _thresholds(axes: "Axes", labels: np.ndarray, probabilities: np.ndarray, thr
     colours = (COLOURS[0], COLOURS[2], COLOURS[3])  # the colour between them is the threshold's
     for (name, values), colour, style in zip(curves.items(), colours, STYLES, strict=True):
         axes.plot(limits, values, label=name, color=colour, linestyle=style, linewidth=2)
-    axes.axvline(0.5, color="black", linewidth=1)
+    axes.axvline(0.5, color="black", linewidth=1, label="0.5")
     axes.axvline(threshold, color=COLOURS[1], linewidth=2, label=f"highest F1: {threshold:.2f}")
     axes.set(xlabel="threshold", xlim=(0, 1), ylim=(0, 1.04), title=f"choice on {len(labels)} validation rows")
 

@@ -65,7 +65,7 @@ def _shade(rates: np.ndarray) -> np.ndarray:
 
 
 def _percent(rate: float) -> str:
-    return f"{100 * rate:.0f} %" if rate in (0, 1) else f"{100 * rate:.1f} %"
+    return f"{rate:.0%}" if rate in (0, 1) else f"{rate:.1%}"
 
 
 def shortened(name: str, length: int = 18) -> str:
@@ -83,7 +83,7 @@ def _draw_large_confusion(counts: np.ndarray, rates: np.ndarray, classes: Sequen
     picture = matrix.imshow(_shade(rates), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")
     matrix.set(xlabel="predicted, number of the class", ylabel="true, number of the class", title=title)
     bar = figure.colorbar(picture, ax=matrix, shrink=0.8, label="share of the row")
-    bar.set_ticks(_shade(np.array([0, 0.05, 0.2, 0.5, 1])), labels=["0", "5 %", "20 %", "50 %", "100 %"])
+    bar.set_ticks(_shade(np.array([0, 0.05, 0.2, 0.5, 1])), labels=["0", "5%", "20%", "50%", "100%"])
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     worst = [divmod(int(cell), len(counts)) for cell in np.argsort(wrong, axis=None)[::-1][:PAIRS]]
     worst = [pair for pair in worst if wrong[pair]]

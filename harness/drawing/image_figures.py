@@ -104,7 +104,7 @@ def draw_kernels(name: str, weight: Tensor) -> "Figure":
     picture = mosaic(scaled, columns, gap=4, background=float("nan") if scaled.shape[1] == 1 else 1.0)
     shown = f"First {len(kernels)}" if len(weight) > KERNELS else "All"
     signs = "red above 0, blue below" if scaled.shape[1] == 1 else "grey is 0"
-    title = f"{shown} kernels of {name}, each by its largest weight; {signs}"
+    title = f"{shown} kernels of {name}, each scaled to its largest weight; {signs}"
     return _show(picture, title, cmap="RdBu_r", vmin=0, vmax=1)[0]
 
 

@@ -22,9 +22,12 @@ from harness.runs.layout import METRICS
 from harness.runs.names import run_label
 from harness.training.report import log_figures, logged_run, write_json
 from harness.training.run_texts import write_results
+from harness.training.silence import silence_libraries
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+silence_libraries()
 
 
 def quiet_trainer(**options: Any) -> Trainer:

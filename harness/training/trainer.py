@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -24,22 +23,10 @@ from harness.runs.checkpoints import Checkpoint
 from harness.runs.invocation import values
 from harness.training.flags import TrainerFlags
 from harness.training.kernels import choose_kernels
+from harness.training.silence import silence_libraries
 
-for _library in ("lightning.pytorch", "lightning.fabric"):
-    logging.getLogger(_library).setLevel(logging.WARNING)  # its tips and device lists; we print our own
-logging.getLogger("tensorboard").setLevel(logging.ERROR)  # its remarks on a resumed run, whose curves we read
+silence_libraries()
 _PROFILES = logging.getLogger("lightning.pytorch.profilers.profiler")
-for _expected in (
-    ".*smaller than the logging interval.*",  # epochs with few steps
-    ".*exists and is not empty.*",  # checkpoints of a resumed run
-    ".*sync_dist=True.*",  # what we log is reduced over the ranks already
-    ".*LeafSpec.*",  # Lightning's own use of torch
-    ".*all_gather is deprecated.*",  # the same
-    ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
-    ".*Total length of `.*` across ranks is zero.*",  # a training without validation
-    ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
-):
-    warnings.filterwarnings("ignore", message=_expected)
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from malloc.h
 
