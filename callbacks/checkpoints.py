@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
@@ -69,6 +70,8 @@ class RunCheckpoint(ModelCheckpoint):
 class BestCheckpoint(RunCheckpoint):
     """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights that it judged.
 
+    Logs `best/<monitor>`, its best value so far: the curve ends with the figure that runs are compared by.
+
     Args:
         start: share of the run before which no validation counts, for models that are an average from then on.
     """
@@ -93,6 +96,13 @@ class BestCheckpoint(RunCheckpoint):
         if self._waits:
             self.save(trainer, pl_module)
         self._waits = False
+
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().save(trainer, pl_module)
+        if trainer.state.fn == TrainerFn.FITTING and self.best_model_score is not None:
+            figures = {f"best/{self.monitor}": float(self.best_model_score), "epoch": trainer.current_epoch}
+            for logger in trainer.loggers:
+                logger.log_metrics(figures, step=trainer.global_step - 1)
 
 
 class LastCheckpoint(RunCheckpoint):
