@@ -98,11 +98,20 @@ class BestCheckpoint(RunCheckpoint):
         self._waits = False
 
     def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._log_best(trainer)
         super().save(trainer, pl_module)
-        if trainer.state.fn == TrainerFn.FITTING and self.best_model_score is not None:
-            figures = {f"best/{self.monitor}": float(self.best_model_score), "epoch": trainer.current_epoch}
-            for logger in trainer.loggers:
-                logger.log_metrics(figures, step=trainer.global_step - 1)
+
+    def _log_best(self, trainer: Trainer) -> None:
+        """Comes before the checkpoint is written, so that a run that is resumed from it lacks no point."""
+        score, best = trainer.callback_metrics.get(self.monitor or ""), self.best_model_score
+        if score is None:
+            return
+        if best is None or self.check_monitor_top_k(trainer, score):
+            best = score
+        for logger in trainer.loggers:
+            metrics = {f"best/{self.monitor}": float(best), "epoch": trainer.current_epoch}
+            logger.log_metrics(metrics, step=trainer.global_step - 1)
 
 
 class LastCheckpoint(RunCheckpoint):
