@@ -12,6 +12,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
+from lightning.pytorch.trainer.states import TrainerFn
 
 from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
@@ -69,6 +70,8 @@ class RunCheckpoint(ModelCheckpoint):
 class BestCheckpoint(RunCheckpoint):
     """Saves `folder/best.ckpt` after each validation in which `monitor` is the best so far: the weights that it judged.
 
+    Logs `best/<monitor>`, its best value so far: the curve ends with the figure that runs are compared by.
+
     Args:
         start: share of the run before which no validation counts, for models that are an average from then on.
     """
@@ -93,6 +96,22 @@ class BestCheckpoint(RunCheckpoint):
         if self._waits:
             self.save(trainer, pl_module)
         self._waits = False
+
+    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._log_best(trainer)
+        super().save(trainer, pl_module)
+
+    def _log_best(self, trainer: Trainer) -> None:
+        """Comes before the checkpoint is written, so that a run that is resumed from it lacks no point."""
+        score, best = trainer.callback_metrics.get(self.monitor or ""), self.best_model_score
+        if score is None:
+            return
+        if best is None or self.check_monitor_top_k(trainer, score):
+            best = score
+        for logger in trainer.loggers:
+            metrics = {f"best/{self.monitor}": float(best), "epoch": trainer.current_epoch}
+            logger.log_metrics(metrics, step=trainer.global_step - 1)
 
 
 class LastCheckpoint(RunCheckpoint):

@@ -104,8 +104,19 @@ def test_run_leaves_the_promised_files(cross_validated):
         assert len(curve) == 3
         assert "200 test samples" in (run / f"fold{number}" / "log.txt").read_text()
     parent = EventAccumulator(str(run)).Reload()
-    assert parent.Tags()["images"] == ["pictures/predicted", "pictures/residuals"]
+    assert parent.Tags()["images"] == ["visuals/predicted", "visuals/residuals"]
     assert parent.Scalars("cv/log_rmse")[-1].value == pytest.approx(metrics["cv/log_rmse"], abs=1e-6)
+
+
+def test_score_over_more_and_more_folds_is_a_curve_in_tensorboard(cross_validated):
+    run, _ = cross_validated
+    points = EventAccumulator(str(run)).Reload().Scalars("cv/log_rmse")
+    table = pd.read_csv(run / "out_of_fold.csv")
+    errors = np.log(table["predicted"]) - np.log(table["SalePrice"])
+    parts = [test for _, test in KFold(3, shuffle=True, random_state=4).split(table)]
+    scores = [np.sqrt(np.mean(errors[np.concatenate(parts[:count])] ** 2)) for count in (1, 2, 3)]
+    assert [point.step for point in points] == [1, 2, 3]
+    assert [point.value for point in points] == pytest.approx(scores, rel=1e-5)
 
 
 def test_folds_in_processes_give_the_same_as_one_after_another(cross_validated, tmp_path):

@@ -91,6 +91,12 @@ def test_tensorboard_has_curves_layout_graph_and_final_figures(tmp_path):
     metrics = json.loads((run / "metrics.json").read_text())
     assert events.Scalars("test/acc")[-1].value == pytest.approx(metrics["test/acc"], abs=1e-6)
     assert [event.step for event in events.Scalars("val/loss")] == sorted({e.step for e in events.Scalars("val/loss")})
+    values = [event.value for event in events.Scalars("val/acc")]
+    assert [event.value for event in events.Scalars("best/val/acc")] == np.maximum.accumulate(values).tolist()
+    assert events.Scalars("best/val/acc")[-1].value == pytest.approx(metrics["val/acc"], abs=1e-6)
+    assert "epoch" not in events.Tags()["scalars"]
+    (text,) = events.Tensors("results/best_epoch/text_summary")[0].tensor_proto.string_val
+    assert f"| test/acc | {metrics['test/acc']:.6g} |" in text.decode().splitlines()
     plugins = {tag for name in ("custom_scalars", "hparams") for tag in events.PluginTagToContent(name)}
     assert "custom_scalars__config__" in plugins
     assert "_hparams_/session_start_info" in plugins
@@ -103,8 +109,13 @@ def test_resumed_run_equals_the_uninterrupted_one(tmp_path):
     part = run_mnist(tmp_path, *net, *decay, "--max_epochs", "2")
     assert run_mnist(tmp_path, "--resume", str(part), *net, "--max_epochs", "5") is None  # no new directory
     assert_same_weights(whole, part)
-    curves = [EventAccumulator(str(run)).Reload().Scalars("train/loss") for run in (whole, part)]
-    assert [(event.step, event.value) for event in curves[0]] == [(event.step, event.value) for event in curves[1]]
+    events = [EventAccumulator(str(run)).Reload() for run in (whole, part)]
+    for curve in ("train/loss", "best/val/acc"):
+        points = [[(event.step, event.value) for event in its.Scalars(curve)] for its in events]
+        assert points[0] == points[1]
+    texts = events[1].Tensors("run/command/text_summary")
+    assert [text.step for text in texts] == [0, 22]  # after two epochs of eleven steps
+    assert [b"--resume" in text.tensor_proto.string_val[0] for text in texts] == [False, True]
     results = [json.loads((run / "metrics.json").read_text()) for run in (whole, part)]
     assert results[0]["test/loss"] == results[1]["test/loss"]
     assert results[0]["epochs"] == results[1]["epochs"]

@@ -101,11 +101,14 @@ def test_only_what_differs_counts_as_changed():
 
 def test_figures_of_a_study_are_a_text_and_no_charts(tmp_path):
     study = Study("odd", StudyFlags(run_dir=str(tmp_path), name="mine"), "points")
-    study.conclude({"lowest": 1.25, "points": 7, "curve": [1, 2]}, {"surface": Figure()})
+    by_net = {"mlp": {"acc": 0.5, "loss": 2}, "cnn": {"acc": 0.75}}
+    odd = {"curve": [1, 2], "curves": {"mlp": {"acc": [0.5]}}}
+    study.conclude({"lowest": 1.25, "points": 7, "nets": by_net, **odd}, {"surface": Figure()})
     assert study.run.name.endswith("_points_mine")
     events = EventAccumulator(str(study.run)).Reload()
     assert events.Tags()["scalars"] == []
-    assert events.Tags()["images"] == ["pictures_of_odd/surface"]
+    assert events.Tags()["images"] == ["visuals_of_odd/surface"]
     text = events.Tensors("results/odd/text_summary")[0].tensor_proto.string_val[0].decode()
     assert {"| lowest | 1.25 |", "| points | 7 |"} <= set(text.splitlines()) and "curve" not in text
+    assert text.endswith("| nets | acc | loss |\n| --- | --- | --- |\n| mlp | 0.5 | 2 |\n| cnn | 0.75 |  |")
     assert not list(study.run.glob("*hparams*"))  # HPARAMS compares trainings

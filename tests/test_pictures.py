@@ -62,7 +62,7 @@ def test_a_run_leaves_every_picture_as_a_file_and_in_tensorboard(drawn):
     assert names(drawn / "figures" / "epoch_2") == figures
     assert not (drawn / "figures" / "epoch_1").exists()
     events = EventAccumulator(str(drawn), size_guidance={"images": 0}).Reload()
-    shown = {tag.removeprefix("pictures/"): events.Images(tag) for tag in events.Tags()["images"]}
+    shown = {tag.removeprefix("visuals/"): events.Images(tag) for tag in events.Tags()["images"]}
     assert set(shown) == figures | {"learning_curves", "histograms"}
     assert [len(shown["confusion"]), len(shown["histograms"])] == [2, 1]
     assert shown["confusion"][-1].encoded_image_string == (drawn / "figures" / "confusion.png").read_bytes()

@@ -52,6 +52,24 @@ def test_flags_that_vary_come_first(tmp_path):
     assert read_tab(tmp_path)[0] == ["lr", "accelerator", "net", "seed"]
 
 
+def test_what_runs_are_sorted_by_comes_before_other_figures(tmp_path):
+    """TensorBoard sorts these columns by name, and shows the first five."""
+    logger = RunLogger(tmp_path / "a", name="", version="")
+    logger.log_metrics({"best/val/acc": 0.5, "epoch": 0}, 1)
+    logger.log_metrics({"step/loss": 1.0, "step/lr": 0.1}, 0)
+    logger.log_metrics({"train/acc": 0.4, "train/loss": 1.0, "val/acc": 0.5, "epoch": 0}, 1)
+    logger.log_metrics({"test/acc": 0.5, "test/loss": 1.0}, 2)
+    logger.close()
+    write_flags(tmp_path / "a", {"lr": 0.1})
+    multiplexer = EventMultiplexer().AddRunsFromDirectory(str(tmp_path)).Reload()
+    context = Context(TBContext(data_provider=MultiplexerDataProvider(multiplexer, str(tmp_path))))
+    content = context.hparams_metadata(RequestContext(), "")
+    infos = context.experiment_from_metadata(RequestContext(), "", True, content, []).metric_infos
+    shown = [info.name.tag for info in infos]
+    assert shown[:5] == ["best/val/acc", "step/loss", "step/lr", "test/acc", "test/loss"]
+    assert shown[-1] == "x_axis/epoch"
+
+
 def charts(run):
     """The titles of the layout that TensorBoard shows for this folder, and the regular expressions of their charts."""
     multiplexer = EventMultiplexer().AddRunsFromDirectory(str(run))

@@ -109,7 +109,8 @@ def train_in(run: Path, settings: Settings, early_stopping: int = 0, **options: 
     flags = replace(ON_CPU, max_epochs=settings.max_epochs, seed=settings.seed)
     if early_stopping:
         flags = replace(flags, early_stopping=early_stopping, monitor="val/loss")
-    kept = {**settings._asdict(), **settings.invocation.flags, **options, "early_stopping": early_stopping}
+    given = {"variant": run.name, **options, "early_stopping": early_stopping}
+    kept = {**settings._asdict(), **settings.invocation.flags, **given}
     opened = Opened(run, flags=plain({name: value for name, value in kept.items() if name != "invocation"}))
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
         metrics = fit_in(opened, Job(run.name, model, data), flags).metrics

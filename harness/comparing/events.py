@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from basics.errors import InputError
+from basics.tags import EPOCH_CURVES
 
 LARGEST_SCALAR = 1024  # bytes of a record; pictures and graphs are larger
 NO_TAG = 64  # bytes at most of a record that is read without a tag: "again from this step on"
@@ -20,9 +21,10 @@ def read_curve(folder: Path, tag: str) -> tuple[list[int], list[float]]:
     Raises:
         InputError: a file is damaged, or no event file.
     """
-    points = read_scalars(folder, (tag, "epoch"))
+    points = read_scalars(folder, (tag, *EPOCH_CURVES))
+    epoch_at = {step: epoch for curve in EPOCH_CURVES for step, epoch in points[curve].items()}
     steps = sorted(points[tag])
-    epochs = [round(points["epoch"].get(step, number)) + 1 for number, step in enumerate(steps)]
+    epochs = [round(epoch_at.get(step, number)) + 1 for number, step in enumerate(steps)]
     return epochs, [points[tag][step] for step in steps]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from basics.errors import writing
+from basics.tags import PICTURES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -54,7 +55,7 @@ def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter",
         image = Summary.Image(
             width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
         )
-        summary = Summary(value=[Summary.Value(tag=f"pictures/{name}", image=image)])
+        summary = Summary(value=[Summary.Value(tag=f"{PICTURES}/{name}", image=image)])
         write_summaries(writer, [summary], step)
 
 

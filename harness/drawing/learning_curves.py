@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from basics.tags import EPOCH_CURVES
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -37,10 +38,11 @@ def read_curves(run: Path) -> Curves | None:
 
     events = EventAccumulator(str(run), size_guidance={"scalars": 0, "tensors": 1, "images": 1, "graph": 1}).Reload()
     tags = events.Tags()["scalars"]
-    if "epoch" not in tags or "train/seconds" not in tags:
+    numbered = [curve for curve in EPOCH_CURVES if curve in tags]
+    if not numbered or "train/seconds" not in tags:
         return None
     first = events.Scalars("train/seconds")[0]  # at the end of an epoch, like the other means
-    epoch_at = {event.step: event.value + 1 for event in events.Scalars("epoch")}  # Lightning counts from 0
+    epoch_at = {event.step: event.value + 1 for curve in numbered for event in events.Scalars(curve)}  # from 1
     steps_per_epoch = (first.step + 1) / epoch_at.get(
         first.step, 1
     )  # the step of a mean is that of the epoch's last step

@@ -19,6 +19,7 @@ import torch
 
 from basics.errors import InputError, writing
 from basics.files import replacing
+from basics.tags import PICTURES
 from basics.versions import git_commit
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
@@ -34,6 +35,7 @@ from harness.runs.states import has_results
 from harness.tasks.tabular import TabularFlags, predict, train_table
 from harness.training.report import log_figures, logged_run, num_parameters, write_json
 from harness.training.run_logger import worth_comparing, write_flags
+from harness.training.run_texts import write_results
 from lit_modules import Regressor
 
 NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
@@ -218,6 +220,13 @@ def _score(true: np.ndarray, tasks: list[Task], results: list[FoldResult]) -> di
     }
 
 
+def _so_far(true: np.ndarray, predicted: np.ndarray, folds: list[FoldResult]) -> list[float]:
+    """The error over the held-out rows of the first fold, of the first two, and so on to all rows."""
+    log_errors = np.log(predicted) - np.log(true)
+    squares = np.cumsum([np.sum(log_errors[fold.rows] ** 2) for fold in folds])
+    return list(np.sqrt(squares / np.cumsum([len(fold.rows) for fold in folds])))
+
+
 def _root_mean_square(errors: np.ndarray) -> float:
     return round(float(np.sqrt(np.mean(errors**2))), 6)
 
@@ -249,8 +258,10 @@ def _finish(
     write_json(run / METRICS, metrics)
     figures = draw_regression(data.targets, predicted, data.target, run / "figures")
     with logged_run(run, opened.flags, invocation.command) as logger:
-        logger.log_metrics({"cv/log_rmse": metrics["cv/log_rmse"]})
-        log_figures(logger, "pictures", figures)
+        for folds, score in enumerate(_so_far(data.targets, predicted, results[: metrics["folds"]]), 1):
+            logger.log_metrics({"cv/log_rmse": score}, step=folds)
+        write_results(logger, data.name, {name: its for name, its in metrics.items() if name.startswith("cv/")})
+        log_figures(logger, PICTURES, figures)
     write_flags(run, worth_comparing(opened.flags))
     _print_scores(metrics, data.targets, run)
     return metrics

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Trainer
 
+from basics.tags import PICTURES
 from basics.versions import git_commit
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
@@ -77,17 +78,19 @@ class Study:
     def conclude(self, metrics: dict[str, Any], figures: dict[str, "Figure"]) -> dict[str, Any]:
         """Writes metrics.json and the figures, shows both in TensorBoard, prints the metrics, and returns them.
 
-        The numbers among the metrics are printed and in the text tab; other plain data is in metrics.json only.
+        The numbers among the metrics are printed. The text tab has them too, and mappings of mappings as tables; other
+        plain data is in metrics.json only.
         """
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
-        metrics = metrics | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
+        found = metrics
+        metrics = found | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
         write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)
         with logged_run(self.run, self.kept, self.command) as logger:
-            write_results(logger, self.name, numbers)
-            log_figures(logger, f"pictures_of_{self.name}", figures)
+            write_results(logger, self.name, found)
+            log_figures(logger, f"{PICTURES}_of_{self.name}", figures)
         for name, value in numbers.items():
             print(f"{name}: {value:.6g}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")

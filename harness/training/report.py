@@ -26,7 +26,7 @@ from harness.runs.checkpoints import read_checkpoint
 from harness.runs.layout import METRICS
 from harness.training.preflight import has_stage
 from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
-from harness.training.run_texts import write_texts
+from harness.training.run_texts import write_results, write_texts
 from lit_modules.stages import Stages
 
 if TYPE_CHECKING:
@@ -191,12 +191,23 @@ def _times_tested(run: Path) -> int:
 
 
 def _log_final(logger: RunLogger, kept: Mapping[str, Any], metrics: dict[str, Any]) -> None:
-    """The HPARAMS tab, with the test figures."""
-    final = {name: metrics[name] for name in metrics if name.startswith("test/") and name != "test/samples"}
+    """The HPARAMS tab, with the test figures that validation has too, and all of them as a text."""
+    figures = {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
     step = metrics["epochs" if logger.by_epoch else "steps"]
     logger.by_epoch = False  # these keep their own x-axis
-    logger.log_metrics(final, step=step)
+    logger.log_metrics(_comparable(figures), step=step)
+    write_results(logger, "best_epoch" if "best_epoch" in metrics else "last_epoch", figures, step)
     write_flags(Path(logger.log_dir), worth_comparing(kept))
+
+
+def _comparable(figures: Mapping[str, float]) -> dict[str, float]:
+    """The test figures of which validation has one as well, or all of them, if there is no validation.
+
+    The others, such as one for each class, would be charts of one dot each.
+    """
+    validated = {name.removeprefix("val/") for name in figures if name.startswith("val/")}
+    tested = {name.removeprefix("test/"): value for name, value in figures.items() if name.startswith("test/")}
+    return {f"test/{name}": tested[name] for name in tested if name in (validated or tested) and name != "samples"}
 
 
 def _draw_graph(logger: RunLogger, model: LightningModule, best: str) -> None:

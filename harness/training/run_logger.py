@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.choose import choose
 from basics.lightning_internals import epochs_processed
+from basics.tags import EPOCH_CURVES
 from basics.torch_internals import write_summaries
 from harness.runs.checkpoints import Checkpoint
 
@@ -30,6 +31,7 @@ class RunLogger(TensorBoardLogger):
     """
 
     by_epoch = False
+    first_point = 0  # on the x-axis: where a resumed run goes on
     begun = True  # False: the run may still be refused, so nothing is written to its directory
     ended = False  # True: training and its curves have ended, and what an evaluation logs is not part of them
 
@@ -50,7 +52,7 @@ class RunLogger(TensorBoardLogger):
                 return
             metrics = {**self._of_steps, **metrics}
             step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
-        super().log_metrics(metrics, step)
+        super().log_metrics({EPOCH_CURVES[0] if name == "epoch" else name: its for name, its in metrics.items()}, step)
         self._lay_out({name for name in metrics if name.startswith(("train/", "val/", "step/"))})
 
     def _lay_out(self, curves: Collection[str]) -> None:
@@ -96,12 +98,12 @@ def open_logger(run: Path, checkpoint: Checkpoint | None, curves_by: str) -> Run
     Args:
         curves_by: step or epoch.
     """
-    by_epoch, purge_step = choose("curves_by", curves_by, {"step": False, "epoch": True}), None
+    by_epoch, first = choose("curves_by", curves_by, {"step": False, "epoch": True}), 0
     if checkpoint:  # the points that the interrupted run logged beyond it are dropped, as they are logged again
-        purge_step = _first_point(checkpoint.content, by_epoch)
+        first = _first_point(checkpoint.content, by_epoch)
         _wait_for_order(run)
-    logger = RunLogger(run, name="", version="", default_hp_metric=False, purge_step=purge_step)
-    logger.by_epoch, logger.begun = by_epoch, False
+    logger = RunLogger(run, name="", version="", default_hp_metric=False, purge_step=first if checkpoint else None)
+    logger.by_epoch, logger.first_point, logger.begun = by_epoch, first, False
     return logger
 
 

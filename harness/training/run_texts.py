@@ -11,17 +11,15 @@ from typing import Any
 import torch
 import yaml
 from lightning.pytorch import __version__ as lightning_version
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from basics.versions import ROOT, git
+from harness.training.run_logger import RunLogger
 
 CHANGED = 50  # how many changed files are listed by name
 
 
-def write_texts(
-    logger: TensorBoardLogger, hardware: str, flags: Mapping[str, Any], command: Sequence[str] = ()
-) -> None:
-    """Fills TensorBoard's text tab.
+def write_texts(logger: RunLogger, hardware: str, flags: Mapping[str, Any], command: Sequence[str] = ()) -> None:
+    """Fills TensorBoard's text tab; a resumed run adds to it, at the point where it goes on.
 
     Args:
         command: the command that started the run; empty: that of this process.
@@ -34,12 +32,37 @@ def write_texts(
         "code": _table(_code()) + _changes(),
     }
     for name, text in texts.items():
-        logger.experiment.add_text(f"run/{name}", text)
+        logger.experiment.add_text(f"run/{name}", text, logger.first_point)
 
 
-def write_results(logger: TensorBoardLogger, name: str, results: Mapping[str, float]) -> None:
-    """Adds figures that a study found as a table: as scalars they would be charts of one dot each."""
-    logger.experiment.add_text(f"results/{name}", _table({key: f"{value:.6g}" for key, value in results.items()}))
+def write_results(logger: RunLogger, name: str, results: Mapping[str, Any], step: int = 0) -> None:
+    """Adds the figures that a run or a study found as tables: as scalars they would be charts of one dot each.
+
+    Args:
+        results: numbers, which are one table; each mapping of mappings of numbers is a further one, with a row for each
+            of them; all else is left out.
+    """
+    tables = [_table({key: _number(value) for key, value in results.items() if isinstance(value, int | float)})]
+    tables += [_grid(key, value) for key, value in results.items() if _is_grid(value)]
+    logger.experiment.add_text(f"results/{name}", "\n\n".join(tables), step)
+
+
+def _number(value: float) -> str:
+    return f"{value:.6g}"
+
+
+def _is_grid(value: Any) -> bool:
+    rows = list(value.values()) if isinstance(value, Mapping) else []
+    if not rows or not all(isinstance(row, Mapping) for row in rows):
+        return False
+    return all(isinstance(cell, int | float) for row in rows for cell in row.values())
+
+
+def _grid(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
+    """A table with a row for each mapping, called as it is, and the columns that any of them has."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    cells = [[key, *(_number(row[column]) if column in row else "" for column in columns)] for key, row in rows.items()]
+    return "\n".join(f"| {' | '.join(row)} |" for row in ([name, *columns], ["---"] * (len(columns) + 1), *cells))
 
 
 def _command_line(command: Sequence[str]) -> str:
