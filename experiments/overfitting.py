@@ -37,8 +37,8 @@ The first remedy is more data. The baseline with --sizes, means of three draws o
     validation          15.3 %     24.8 %     45.8 %     70.9 %     84.0 %     89.3 %
     gap in points         84.7       75.2       54.2       28.4       13.2        5.6
 
-All took 570 steps. So more images helped, and not a longer training; but 1,600 images were seen less than six times
-each, which is too few to know them by heart, and closes a part of the gap from above.
+All took 570 steps. So more images helped, and not a longer training. That 1,600 images are not known by heart after as
+many steps closes a part of the gap from above.
 """
 
 from dataclasses import dataclass, field
