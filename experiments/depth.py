@@ -109,7 +109,7 @@ def _print_table(results: dict[str, dict[int, Outcome]]) -> None:
             highest = max(outcome.initial)
             note = f"  above {HIGHEST_HEALTHY:g}" if highest > HIGHEST_HEALTHY else ""
             errors = f"{outcome.train_errors[-1]:>15.1%}{outcome.val_errors[-1]:>18.1%}"
-            print(f"{f'{kind}, {depth} layers':<20}{errors}{highest:>15.2g}{note}")
+            print(f"{f'{kind}, {depth} layers':<20}{errors}{highest:>15.3g}{note}")
     print("gradient norm: the highest of all layers, on the first batch\n")
 
 
