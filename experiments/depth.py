@@ -103,14 +103,14 @@ def _check(flags: DepthFlags) -> None:
 
 
 def _print_table(results: dict[str, dict[int, Outcome]]) -> None:
-    print(f"\n{'network':<20}{'training error':>16}{'validation error':>18}{'highest gradient norm at first':>32}")
+    print(f"\n{'network':<20}{'training error':>15}{'validation error':>18}{'gradient norm':>15}")
     for kind, its in results.items():
         for depth, outcome in its.items():
             highest = max(outcome.initial)
             note = f"  above {HIGHEST_HEALTHY:g}" if highest > HIGHEST_HEALTHY else ""
-            errors = f"{outcome.train_errors[-1]:>16.1%}{outcome.val_errors[-1]:>18.1%}"
-            print(f"{f'{kind}, {depth} layers':<20}{errors}{highest:>32.2g}{note}")
-    print()
+            errors = f"{outcome.train_errors[-1]:>15.1%}{outcome.val_errors[-1]:>18.1%}"
+            print(f"{f'{kind}, {depth} layers':<20}{errors}{highest:>15.3g}{note}")
+    print("gradient norm: the highest of all layers, on the first batch\n")
 
 
 def _metrics(results: dict[str, dict[int, Outcome]]) -> dict[str, Any]:

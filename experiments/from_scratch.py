@@ -82,7 +82,8 @@ def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
             f"batch_size {flags.batch_size}: there are only {len(splits['train'].labels):,} training images"
         )
     study = Study("from_scratch", flags, "softmax", try_next=TRY_NEXT)
-    print(", ".join(f"{len(split.labels):,} {name}" for name, split in splits.items()), "images")
+    train, val, test = (f"{len(splits[name].labels):,}" for name in ("train", "val", "test"))
+    print(f"{train} training, {val} validation and {test} test images")
     print_extremes()
     training = train_side_by_side(splits, flags.lr, flags.batch_size, flags.max_epochs, flags.seed)
     test_loss, test_acc = evaluate(splits["test"].rows @ training.weight.T + training.bias, splits["test"].labels)
@@ -177,7 +178,7 @@ def _draw_curves(curves: dict[str, list[float]]) -> "Figure":
         place.set(xlabel="epoch", ylabel={"loss": "cross-entropy", "acc": "accuracy"}[metric])
         place.grid(alpha=0.3)
     axes[0].legend()
-    figure.suptitle("The two trainings are one: circles of torch.nn on the lines drawn by hand")
+    figure.suptitle("The two trainings are one: circles of torch.nn on the lines of the one by hand")
     return figure
 
 

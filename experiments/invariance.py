@@ -121,10 +121,10 @@ def _data(flags: InvarianceFlags, seed: int, permuted: bool) -> SmallDigits:
 
 
 def _print_table(results: dict[str, dict[str, np.ndarray]]) -> None:
-    print(f"\n{'test accuracy, moved by':<30}" + "".join(f"{distance:>7} px" for distance in range(BORDER + 1)))
+    print(f"\n{'test accuracy, moved by':<30}" + "".join(f"{distance:>4} px" for distance in range(BORDER + 1)))
     for order in ORDERS:
         for name, its in results.items():
-            print(f"{f'{name}, {order}':<30}" + "".join(f"{mean:>10.1%}" for mean in its[order].mean(0)))
+            print(f"{f'{name}, {order}':<30}" + "".join(f"{mean:>7.1%}" for mean in its[order].mean(0)))
     print()
 
 

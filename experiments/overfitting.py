@@ -181,14 +181,12 @@ def _train(settings: Settings, name: str, run: Path) -> dict[str, float]:
 
 
 def _print_table(results: dict[str, dict[str, float]]) -> None:
-    print(
-        f"\n{'accuracy, then loss':<20}{'train':>9}{'val':>9}{'test':>9}{'gap':>9}   {'train':>9}{'test':>9}{'gap':>9}"
-    )
+    print(f"\n{'accuracy, then loss':<20}{'train':>8}{'val':>8}{'test':>8}{'gap':>8}{'train':>11}{'test':>8}{'gap':>8}")
     for name, result in results.items():
-        accuracies = "".join(f"{result[column]:>9.1%}" for column in ("train/acc", "val/acc", "test/acc", "acc_gap"))
-        losses = "".join(f"{result[column]:>9.3f}" for column in ("train/loss", "test/loss", "loss_gap"))
+        accuracies = "".join(f"{result[column]:>8.1%}" for column in ("train/acc", "val/acc", "test/acc", "acc_gap"))
+        losses = "".join(f"{result[column]:>8.3f}" for column in ("train/loss", "test/loss", "loss_gap"))
         print(f"{name:<20}{accuracies}   {losses}")
-    print("gap: between training and test; both without dropout, augmentation or softened labels\n")
+    print("gap: from training to test, both without dropout, augmentation, softened labels\n")
 
 
 def _print_crossings(curves: dict[str, dict[str, list[float]]]) -> None:
@@ -197,9 +195,9 @@ def _print_crossings(curves: dict[str, dict[str, list[float]]]) -> None:
     found = [f"{name} ({count})" for name, count in above.items() if 3 * count > len(curves[name]["val/acc"])]
     if found:
         print(
-            f"epochs with validation accuracy above training accuracy: {', '.join(found)}. The curves' training"
-            " accuracy is\nthe mean over an epoch in which the network still improves, with dropout and augmentation at"
-            " work; the table's is not.\n"
+            f"epochs with validation accuracy above training accuracy: {', '.join(found)}\n"
+            "The curves' training accuracy is the mean over an epoch in which the network\n"
+            "still improves, with dropout and augmentation at work; the table's is not.\n"
         )
 
 

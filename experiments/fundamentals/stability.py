@@ -39,7 +39,7 @@ def draw_stability() -> "Figure":
     _compare(axes[1], z, *losses)
     axes[0].set(ylabel="softmax of class 0")
     axes[1].set(ylabel="cross-entropy of class 0")
-    axes[0].legend(loc="center left", fontsize=9)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
     figure.suptitle("Logits (z, 0): exp(z) is infinite in float32 beyond 88.7, and 0 below -103.3")
     return figure
 
