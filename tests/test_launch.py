@@ -95,6 +95,7 @@ def test_tensorboard_has_curves_layout_graph_and_final_figures(tmp_path):
     assert [event.value for event in events.Scalars("best/val/acc")] == np.maximum.accumulate(values).tolist()
     assert events.Scalars("best/val/acc")[-1].value == pytest.approx(metrics["val/acc"], abs=1e-6)
     assert "epoch" not in events.Tags()["scalars"]
+    assert [(event.step, event.value) for event in events.Scalars("x_axis/epoch")] == [(10, 0), (21, 1)]
     (text,) = events.Tensors("results/best_epoch/text_summary")[0].tensor_proto.string_val
     assert f"| test/acc | {metrics['test/acc']:.6g} |" in text.decode().splitlines()
     plugins = {tag for name in ("custom_scalars", "hparams") for tag in events.PluginTagToContent(name)}

@@ -52,7 +52,9 @@ class RunLogger(TensorBoardLogger):
                 return
             metrics = {**self._of_steps, **metrics}
             step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
-        super().log_metrics({EPOCH_CURVES[0] if name == "epoch" else name: its for name, its in metrics.items()}, step)
+        if "epoch" in metrics and step != self._numbered:  # others log at the same step
+            metrics, self._numbered = {**metrics, EPOCH_CURVES[0]: metrics["epoch"]}, step
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
         self._lay_out({name for name in metrics if name.startswith(("train/", "val/", "step/"))})
 
     def _lay_out(self, curves: Collection[str]) -> None:
@@ -61,6 +63,7 @@ class RunLogger(TensorBoardLogger):
         if any(not name.startswith("step/") for name in new):  # a resumed run begins with steps, and has a layout
             self.experiment.add_custom_scalars(layout_of(self._curves))
 
+    _numbered: int | None = None  # the latest step that has the epoch's number
     _of_steps: Mapping[str, float] = {}  # the latest ones of the current epoch
     _curves: frozenset[str] = frozenset()  # those that are laid out
 
