@@ -21,9 +21,16 @@ def times_of(table: Table, column: str) -> np.ndarray:
         raise fault(table.source, "is missing; each row needs a time", line, column, cells[line])
     if cells.map(lambda text: bool(NUMBER.fullmatch(text))).all():
         return cells.to_numpy().astype(np.float64)
+    times = _dates(Table(table.source, cells.drop_duplicates().to_frame()), column)
+    return cells.map(dict(zip(cells.drop_duplicates(), times, strict=True))).to_numpy(np.int64)
+
+
+def _dates(table: Table, column: str) -> np.ndarray:
+    """The dates, int64 in microseconds."""
+    cells = table.cells[column]
     readings = [_read(cells, "ISO8601")]
     if readings[0].isna().any():
-        readings = [_read(cells, day + clock) for day in DAYS for clock in CLOCKS]
+        readings += [_read(cells, day + clock) for day in DAYS for clock in CLOCKS]
     whole = [reading for reading in readings if not reading.isna().any()]
     if not whole:
         best = min(readings, key=lambda reading: reading.isna().sum())

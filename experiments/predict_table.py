@@ -27,7 +27,7 @@ from datamodules.surprises import surprises
 from datamodules.tables import Table, check_unique, read_csv
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.runs.layout import FOLDS, PREDICTIONS
+from harness.runs.layout import FOLDS, METRICS
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, score
 from harness.tasks.tabular import to_average
@@ -48,9 +48,9 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
-    paths = [find_checkpoint(fold) for fold in _folds_of(checkpoint) or [checkpoint]]
+    models = [_read(find_checkpoint(fold)) for fold in _folds_of(checkpoint) or [checkpoint]]
     table = read_csv(Path(rows))
-    said = [_predict(path, table) for path in paths]
+    said = [_predict(model, table) for model in models]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, although every fold has its own training rows
         print(f"warning: {line}", file=sys.stderr)
@@ -58,7 +58,7 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     predicted = predicted_columns(first.fitted["target"], values, first.fitted)
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
-    print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {target}")
+    print(f"{len(values):,} predictions by {len(models)} model{'s' if len(models) > 1 else ''}: {target}")
     if first.fitted["target"] in table.cells:
         print(_scored(table, values, first.fitted))
 
@@ -67,27 +67,23 @@ def _folds_of(checkpoint: str) -> list[str]:
     """The directories of a cross-validated run's folds; none for other runs, and files.
 
     Raises:
-        InputError: one of them has not been trained to its end.
+        InputError: not all of them have been trained.
     """
     folds = sorted(Path(checkpoint).glob(FOLDS))
-    for fold in folds:
-        if not (fold / PREDICTIONS).exists():
-            raise InputError(f"{fold}: this fold has not ended; --resume {checkpoint} goes on with it")
+    if folds and not (Path(checkpoint) / METRICS).exists():
+        raise InputError(f"{checkpoint}: not all of its folds have ended; --resume {checkpoint} goes on with them")
     return [str(fold) for fold in folds]
 
 
 def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
     """A line with the figures of the rows whose target is known."""
-    targets = known_targets(table, fitted)
+    targets, wanted = known_targets(table, fitted), "a class of the training rows" if fitted["classes"] else "a number"
     known = ~np.isnan(targets)
     if not known.any():
-        return (
-            f"not scored: no row has {'a class that training had' if fitted['classes'] else 'a number'} as its target"
-        )
+        return f"not scored: {fitted['target']} is {wanted} in no row"
     true = targets[known].astype(np.int64) if fitted["classes"] else targets[known]
-    figures = as_text(score(true, values[known], fitted))
-    left = f"; {(~known).sum():,} others have no target that training could have had" if not known.all() else ""
-    return f"{figures} on {known.sum():,} rows with a known {fitted['target']}{left}"
+    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {(~known).sum():,} others"
+    return f"{as_text(score(true, values[known], fitted))} on {known.sum():,} rows{left}"
 
 
 def _check_output(output: Path, force: bool) -> None:
@@ -108,17 +104,22 @@ class Predicted(NamedTuple):
     warnings: dict[tuple[str, str], str]
 
 
-def _predict(path: Path, table: Table) -> Predicted:
+def _read(path: Path) -> Regressor | RowClassifier:
     read = read_checkpoint(path)
-    if "recipe" not in (fitted := read.content["hyper_parameters"].get("preprocessing") or {}):
+    if "recipe" not in (read.content["hyper_parameters"].get("preprocessing") or {}):
         raise InputError(f"{path}: was not trained on a table")
     model = load_model(read)
+    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
+    return model
+
+
+def _predict(model: Regressor | RowClassifier, table: Table) -> Predicted:
+    fitted = model.hparams["preprocessing"]
     frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
     id_column, ids = "line", table.cells.index
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
         id_column, ids = fitted["id"], table.cells[fitted["id"]]
-    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
     said = to_average(model, transform(frame, fitted))
     return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))
 

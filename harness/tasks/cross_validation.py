@@ -63,7 +63,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         metrics |= {**figures_of_others(data, others, results), **facts_of(tasks, results)}
         if others and others.targets is None:
             write_submission(run / "submission.csv", data, others, results)
-        finish(opened, data, results, metrics, flags.invocation.command)
+        finish(opened, data, results, metrics, flags)
         print_scores(metrics, data.targets, run)
         return metrics
 

@@ -14,7 +14,7 @@ from harness.drawing.figures import draw_regression, save_figures
 from harness.runs.layout import METRICS
 from harness.runs.resume import Opened
 from harness.runs.states import read_metrics
-from harness.tasks.folds import FoldResult, Task
+from harness.tasks.folds import CrossValidationFlags, FoldResult, Task
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, one_as_text, score
 from harness.training.report import log_figures, logged_run, write_json
@@ -88,24 +88,28 @@ def facts_of(tasks: Sequence[Task], results: Sequence[FoldResult]) -> dict[str, 
 
 
 def finish(
-    opened: Opened, data: TableData, results: Sequence[FoldResult], metrics: dict[str, Any], command: Sequence[str]
+    opened: Opened,
+    data: TableData,
+    results: Sequence[FoldResult],
+    metrics: dict[str, Any],
+    flags: CrossValidationFlags,
 ) -> None:
     """Writes predictions, figures and metrics to the run's directory."""
-    run, flags = opened.folder, opened.flags
-    assert run is not None and flags is not None  # it is not a dry run
+    run, kept = opened.folder, opened.flags
+    assert run is not None and kept is not None  # it is not a dry run
     values = pooled(len(data.targets), results)
     true = np.array(data.classes)[data.targets] if data.classification else data.targets
     columns = [(data.target, true), *predicted_columns("predicted", values, data.preprocessing)]
     named = distinct([(id_column := data.id_column or "line", data.ids), *columns])
     write_predictions(run / "out_of_fold.csv", id_column, named.pop(id_column), named)
     write_json(run / METRICS, metrics)
-    figures = _draw(data, values)
+    figures = _draw(data, values) if flags.pictures else {}
     save_figures(figures, run / "figures")
-    with logged_run(run, flags, command) as logger:
+    with logged_run(run, kept, flags.invocation.command) as logger:
         chief = next(iter(metrics))
         logger.log_metrics({chief: metrics[chief]})
         log_figures(logger, "pictures", figures)
-    write_flags(run, worth_comparing(flags))
+    write_flags(run, worth_comparing(kept))
 
 
 def write_submission(path: Path, data: TableData, others: OtherRows, results: Sequence[FoldResult]) -> None:
