@@ -2,6 +2,9 @@
 
     python experiments/table.py --csv my.csv --target price
     python experiments/table.py --csv my.csv --target species --task classification
+    python experiments/table.py --csv my.csv --target price --folds 5              each row is held out once
+    python experiments/table.py --csv my.csv --target price --test_csv later.csv   on test rows of your own
+    python experiments/table.py --csv my.csv --target price --group customer       rows of a customer stay together
     python experiments/table.py --sample                    on a small table that scikit-learn ships
     python experiments/predict_table.py runs/table/<run> new_rows.csv
 

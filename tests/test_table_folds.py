@@ -157,6 +157,7 @@ def test_rows_with_an_unknown_target_are_left_out_of_the_score(cross_validated, 
     assert capsys.readouterr().out.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_interrupted_run_keeps_the_folds_that_ended_and_predicts_only_when_all_have(tmp_path, capsys, refusal):
     run, metrics = train(
         tmp_path / "homes", of("kind")[:COUNT], "kind", "--folds", "2", "--val_size", "9", "--pictures", "true"
