@@ -42,6 +42,7 @@ class BatchModule(LightningDataModule):
     val_indices: np.ndarray
     classes: Sequence[str]  # of a classification; their names, in the order of the labels
     samples = "images"  # what the data consist of, in messages
+    has_tests = True  # whether there is a test set, from `setup` on
 
     def __init__(self, batch_size: int, seed: int, val_size: float) -> None:
         super().__init__()
@@ -88,10 +89,7 @@ class BatchModule(LightningDataModule):
     def _num_val(self, available: int) -> int:
         if self.val_size == 0:
             return 0
-        if not math.isfinite(self.val_size) or (self.val_size > 1 and self.val_size != int(self.val_size)):
-            raise InputError(f"val_size {self.val_size:g}: must be a share below 1 or a whole number of {self.samples}")
-        if self.val_size == 1:
-            raise InputError(f"val_size 1: is neither a share below 1 nor enough {self.samples} to choose an epoch by")
+        check_size("val_size", self.val_size, self.samples)
         num_val = round(self.val_size * available) if self.val_size < 1 else int(self.val_size)
         if not 0 < num_val < available:
             raise InputError(
@@ -116,6 +114,14 @@ class BatchModule(LightningDataModule):
 
     def _part(self) -> Part:
         return Part(self.trainer.global_rank, self.trainer.world_size) if self.trainer else WHOLE
+
+
+def check_size(name: str, size: float, samples: str) -> None:
+    """Raises InputError unless the size of a split is a share below 1, or a whole number other than 1."""
+    if not math.isfinite(size) or (size > 1 and size != int(size)):
+        raise InputError(f"{name} {size:g}: must be a share below 1 or a whole number of {samples}")
+    if size == 1:
+        raise InputError(f"{name} 1: is neither a share below 1 nor enough {samples} to judge a model by")
 
 
 def _plain(value: Any) -> Any:

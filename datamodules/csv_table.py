@@ -8,15 +8,16 @@ from basics.errors import InputError
 from datamodules.column_kinds import infer_kinds, notes_on
 from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
-from datamodules.table_data import Fold, TableData
-from datamodules.tables import Kind, Table, check_columns, read_csv
+from datamodules.table_data import OtherRows, TableData
+from datamodules.table_splits import Fold, SplitOptions
+from datamodules.tables import Kind, Table, check_columns, fault, read_csv
 
 TASKS = ("regression", "classification")
 SIMILAR = ("refuse", "merge", "keep")
 
 
 @dataclass(frozen=True, kw_only=True)
-class CsvOptions:
+class CsvOptions(SplitOptions):
     """What becomes of the columns of a table.
 
     Args:
@@ -51,6 +52,7 @@ class CsvOptions:
     similar_labels: str = "refuse"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.similar_labels not in SIMILAR:
             raise InputError(f"similar_labels {self.similar_labels!r}: must be one of {', '.join(SIMILAR)}")
 
@@ -90,6 +92,7 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels = csv, chosen.sample, chosen.similar_labels
+        self.splitting = chosen
         self.target, self.id_column = target, chosen.id_column
         self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
         self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
@@ -110,17 +113,37 @@ class CsvTable(TableData):
             for name in names:
                 if taken.setdefault(name, role) != role:
                     raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column can have one role only")
+        for role, name in {"group": self.splitting.group, "time": self.splitting.time}.items():
+            if name == self.target:
+                raise InputError(f"{role} {name!r}: is the target, which is not known of new rows")
         for name, levels in self.ordinals.items():
             if len(set(levels)) < max(2, len(levels)):
                 raise InputError(f"ordinals {name!r}: {', '.join(levels)}: must be at least two levels, each once")
 
     @property
     def besides(self) -> tuple[str, ...]:
-        return (*super().besides, *self.drop)
+        group = self.splitting.group
+        kept = not group or group in (*self.drop, *self.categories, *self.ordinals)
+        return (*super().besides, *self.drop, *([] if kept else [group]))
+
+    def other_rows(self) -> OtherRows | None:
+        """The rows of `test_csv`, with their targets.
+
+        Raises:
+            InputError: a row is of a group that the table has too.
+        """
+        if not self.splitting.test_csv:
+            return None
+        table, group = read_csv(Path(self.splitting.test_csv)), self.splitting.group
+        others = self._understood(table)
+        for line in table.cells.index[table.cells[group].isin(self._groups)][:1] if group in table.cells else []:
+            raise fault(table.source, f"is a group of {self.csv} too", line, group, table.cells[group][line])
+        return others
 
     def read(self) -> Table:
         sample = wine if self.classification else diabetes
         table = sample() if self.sample else read_csv(Path(self.csv))
+        self._groups = set(table.cells.get(self.splitting.group, ()))
         check_columns(table, [*self.besides, *self.categories, *self.ordinals], None)
         return table
 

@@ -14,7 +14,8 @@ from basics.errors import InputError
 from datamodules.download import download_file
 from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
-from datamodules.table_data import Fold, TableData
+from datamodules.table_data import OtherRows, TableData
+from datamodules.table_splits import Fold
 from datamodules.tables import Kind, Table, check_unique, read_csv
 
 MIRROR = "http://d2l-data.s3-accelerate.amazonaws.com/"  # of Zhang et al., "Dive into deep learning"
@@ -152,6 +153,9 @@ class HousePrices(TableData):
 
     def recipe(self, table: Table) -> Recipe:
         return self._recipe
+
+    def other_rows(self) -> OtherRows:
+        return OtherRows(*self.submission_rows())
 
     def submission_rows(self) -> tuple[np.ndarray, np.ndarray]:
         """The Ids of test.csv and its preprocessed rows, (N, F).

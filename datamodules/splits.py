@@ -33,15 +33,6 @@ def hold_out(labels: np.ndarray, count: int, rng: np.random.Generator) -> tuple[
     return np.sort(order[held]), np.sort(order[~held])
 
 
-def fold_of_classes(labels: np.ndarray, folds: int, rng: np.random.Generator) -> np.ndarray:
-    """The fold that holds out each sample, (N,); folds, and a class's parts in them, differ in size by at most 1."""
-    order = rng.permutation(len(labels))
-    order = order[np.argsort(labels[order], kind="stable")]
-    number = np.empty(len(labels), np.int64)
-    number[order] = np.arange(len(labels)) % folds
-    return number
-
-
 def lacking(parts: Mapping[str, np.ndarray], classes: Sequence[str]) -> str:
     """A line on the classes that are too small for each part to have them; "" if there are none.
 

@@ -1,39 +1,39 @@
-"""What the tables share: folds, a validation split, preprocessing fitted on training rows, batches on the device."""
+"""What the tables share: their splits, preprocessing fitted on training rows, batches on the device."""
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.model_selection import KFold
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_rows
+from datamodules.known_targets import required_targets
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
-from datamodules.splits import TooFewError, fold_of_classes, hold_out, lacking
+from datamodules.splits import TooFewError, lacking
+from datamodules.table_splits import Fold, Parts, SplitOptions, Splitter, splitter_of
 from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
 
 EVAL_BATCH_SIZE = 4096  # per device
-HELD_OUT = 10  # without folds, the test rows are the first of this many folds
+LEAST = 20  # rows of a table that is split without folds
 
 
-class Fold(NamedTuple):
-    """Which part of the rows is held out."""
+class OtherRows(NamedTuple):
+    """Preprocessed rows of another file."""
 
-    number: int  # from 0
-    folds: int
-    seed: int = 0
+    ids: np.ndarray  # (N,)
+    rows: np.ndarray  # (N, F)
+    targets: np.ndarray | None = None  # (N,), if they have some
 
 
 class TableData(BatchModule, ABC):
     """One table with a target. A subclass reads it and has a `Recipe` for it.
 
-    The test rows are the held-out fold, or without folds a tenth of the table, the same for every `seed`. In a
-    classification each part has its share of each class (see `splits.py`). After `setup`, `preprocessing` is all that
-    new rows need, as plain data.
+    The test rows are the held-out fold, or without folds those of `splitting`: another file's, or a tenth of the table,
+    the same for every `seed`. In a classification each part has its share of each class (see `splits.py`). After
+    `setup`, `preprocessing` is all that new rows need, as plain data.
 
     Args:
         batch_size: training rows per device and step.
@@ -54,6 +54,7 @@ class TableData(BatchModule, ABC):
     log_target = False
     classification = False
     similar_labels = "refuse"
+    splitting = SplitOptions()
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
@@ -72,7 +73,7 @@ class TableData(BatchModule, ABC):
     @property
     def besides(self) -> tuple[str, ...]:
         """Columns that are not features."""
-        return (self.target, self.id_column) if self.id_column else (self.target,)
+        return tuple(name for name in (self.target, self.id_column) if name)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks the table, splits it, and fits the preprocessing to the training rows."""
@@ -87,14 +88,40 @@ class TableData(BatchModule, ABC):
             check_unique(table, self.id_column)
         self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
         self.targets = self._read_target(table)
-        self.test_indices, self.val_indices, self.train_indices = self._split(len(frame), table.source)
-        self._check_classes(table.source)
+        self._splitter = self._splitter_of(table)
+        self.test_indices, self.val_indices, self.train_indices = self._split(self.fold, table.source)
         train = frame.iloc[self.train_indices]
         fitted = fit(train, recipe)
         self.rows = transform(frame, fitted)  # (N, F)
         self.notes = [*self.notes, *notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
+        self._source = table.source
+        if not self.fold and (others := self.other_rows()) and others.targets is not None:
+            self.test_indices = np.arange(len(self.rows), len(self.rows) + len(others.rows))
+            self.rows = np.concatenate([self.rows, others.rows])
+            self.targets = np.concatenate([self.targets, others.targets])
+        self.has_tests = bool(len(self.test_indices))
+
+    def other_rows(self) -> OtherRows | None:
+        """Rows of another file, which the folds' models predict together: if they have targets, to be tested.
+
+        Raises:
+            InputError: the file is no such table.
+        """
+        return None
+
+    def _understood(self, table: Table) -> OtherRows:
+        """The rows of another file with targets."""
+        frame = columns_of(table, self.preprocessing["recipe"], tuple(self.preprocessing["besides"]))
+        targets = required_targets(table, self.preprocessing)
+        return OtherRows(table.cells.index.to_numpy(), transform(frame, self.preprocessing), targets)
+
+    def check_folds(self) -> None:
+        """Raises InputError if one of the folds cannot be trained; after `setup`."""
+        assert self.fold
+        for number in range(self.fold.folds):
+            self._split(self.fold._replace(number=number), self._source)
 
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:
@@ -102,40 +129,37 @@ class TableData(BatchModule, ABC):
             return targets
         return number_target(table, self.target, positive=self.log_target)
 
-    def _split(self, count: int, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _splitter_of(self, table: Table) -> Splitter:
+        labels = self.targets if self.classification else None
+        return splitter_of(table, labels, self.splitting.group, self.splitting.time)
+
+    def _split(self, fold: Fold | None, source: str) -> Parts:
         """Which rows are for testing, for validation and for training."""
-        fold = self.fold or Fold(0, HELD_OUT)
-        if count < 2 * fold.folds:
-            what = f"{fold.folds} folds" if self.fold else "a training, a validation and a test split"
-            raise InputError(f"{source}: {count} rows are too few for {what}; it needs {2 * fold.folds}")
-        if self.classification:
-            return self._split_classes(fold, source)
-        test = fold_indices(count, fold)
-        rest = np.setdiff1d(np.arange(count), test)
-        num_val = self._num_val(len(rest))
-        order = np.random.default_rng(self.seed).permutation(rest)
-        return test, np.sort(order[:num_val]), np.sort(order[num_val:])
-
-    def _split_classes(self, fold: Fold, source: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """As `_split`, each part with its share of each class (see `splits.py`)."""
-        rng, what = np.random.default_rng(fold.seed), "the test split"
+        count, least = self._splitter.count, 2 * fold.folds if fold else LEAST
+        if count < least:
+            what = f"{fold.folds} folds" if fold else "a training, a validation and a test split"
+            raise InputError(f"{source}: {count} rows are too few for {what}; it needs {least}")
+        size = 0.0 if self.splitting.test_csv else self.splitting.test_size
+        what = "the fold" if fold else f"test_size {size:g}"
         try:
-            if self.fold:
-                number = fold_of_classes(self.targets, fold.folds, rng)
-                test, rest = np.flatnonzero(number == fold.number), np.flatnonzero(number != fold.number)
-            else:
-                test, rest = hold_out(self.targets, math.ceil(len(self.targets) / HELD_OUT), rng)
-            num_val = self._num_val(len(rest))
+            test, rest = self._splitter.fold(fold) if fold else self._splitter.test(size)
             what = f"val_size {self.val_size:g}"
-            val, train = hold_out(self.targets[rest], num_val, np.random.default_rng(self.seed))
+            rng = np.random.default_rng(self.seed)
+            val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
         except TooFewError as error:
-            raise InputError(f"{source}, column {self.target!r}: {what} {error}") from error
-        return test, rest[val], rest[train]
+            raise InputError(f"{source}, column {self._splits_by!r}: {what} {error}") from error
+        self._check_classes(train, source)
+        return Parts(test, val, train)
 
-    def _check_classes(self, source: str) -> None:
+    @property
+    def _splits_by(self) -> str:
+        """The column that decides what may be held out."""
+        return self.splitting.group or self.splitting.time or self.target
+
+    def _check_classes(self, train: np.ndarray, source: str) -> None:
         if not self.classification:
             return
-        missing = np.bincount(self.targets[self.train_indices], minlength=len(self.classes)) == 0
+        missing = np.bincount(self.targets[train], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
             name, rows = self.classes[number], (self.targets == number).sum()
             raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
@@ -198,9 +222,3 @@ class TableData(BatchModule, ABC):
         device = self._device()
         coarse = device.type == "mps" and not self.classification  # MPS has no float64
         return Rows(self.rows, self.targets.astype(np.float32) if coarse else self.targets, device)
-
-
-def fold_indices(count: int, fold: Fold) -> np.ndarray:
-    """The rows of a fold, sorted."""
-    parts = KFold(fold.folds, shuffle=True, random_state=fold.seed).split(np.arange(count))
-    return list(parts)[fold.number][1]

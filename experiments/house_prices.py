@@ -22,8 +22,10 @@ from datamodules.house_prices import HouseOptions, HousePrices
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
-from harness.tasks.cross_validation import CrossValidationFlags, cross_validate, write_predictions
+from harness.tasks.cross_validation import cross_validate
+from harness.tasks.folds import CrossValidationFlags
 from harness.tasks.launch import by_net
+from harness.tasks.prediction_files import write_predictions
 from harness.tasks.refit import with_refit
 from harness.tasks.tabular import predict, train_table
 from harness.training.fit import Result
@@ -85,7 +87,7 @@ def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
     if flags.folds:
         if flags.refit:
             raise InputError("--refit: folds choose no epoch; --folds 0 does, by a validation split")
-        return cross_validate(_table(flags), flags)
+        return cross_validate(_table(flags), replace(flags, val_size=0.0, monitor=None))
     return with_refit(_train, flags).metrics
 
 

@@ -35,8 +35,8 @@ from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
-from harness.tasks.cross_validation import write_predictions
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
+from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter

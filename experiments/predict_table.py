@@ -3,9 +3,10 @@
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
 
-The rows go through the same checks as the training table; the target may be missing. A warning names each column with
-missing values, if no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its
-folds: of their log-prices, or of their class probabilities.
+The rows go through the same checks as the training table; the target may be missing. If it is there, the predictions
+are scored. A warning names each column with missing values, if no training row lacked one, or with unseen values. A
+cross-validated run predicts the mean of its folds: of their numbers, of the logarithms if these were learned, or of
+their class probabilities.
 
 The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
 classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. A name that is taken
@@ -13,7 +14,6 @@ gets a `_` at its end.
 """
 
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,17 +21,20 @@ import numpy as np
 
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
+from datamodules.known_targets import known_targets
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
-from datamodules.tables import check_unique, read_csv
+from datamodules.tables import Table, check_unique, read_csv
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.tasks.cross_validation import write_predictions
-from harness.tasks.tabular import predict
+from harness.runs.layout import FOLDS, METRICS
+from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
+from harness.tasks.table_scores import as_text, score
+from harness.tasks.tabular import to_average
 from harness.tasks.trained import load_model
 from lit_modules import Regressor, RowClassifier
 
-PREDICTIONS = Path("predictions.csv")
+OUTPUT = Path("predictions.csv")
 
 
 def main(checkpoint: str, rows: str, output: str | None = None, force: bool = False) -> None:
@@ -43,18 +46,44 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
         output: the file to write; null: predictions.csv, or if there is one, predictions-2.csv and so on.
         force: replace the file of an earlier call.
     """
-    target = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS)
+    target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
-    folds = [str(fold) for fold in sorted(Path(checkpoint).glob("fold*"))]
-    paths = [find_checkpoint(fold) for fold in folds or [checkpoint]]
-    said = [_predict(path, Path(rows)) for path in paths]
+    models = [_read(find_checkpoint(fold)) for fold in _folds_of(checkpoint) or [checkpoint]]
+    table = read_csv(Path(rows))
+    said = [_predict(model, table) for model in models]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, although every fold has its own training rows
         print(f"warning: {line}", file=sys.stderr)
     first, values = said[0], np.mean([predicted.values for predicted in said], axis=0)
-    columns = _distinct([(first.id_column, first.ids), *_columns(first.fitted, values)])
+    predicted = predicted_columns(first.fitted["target"], values, first.fitted)
+    columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
-    print(f"{len(values):,} predictions by {len(paths)} model{'s' if len(paths) > 1 else ''}: {target}")
+    print(f"{len(values):,} predictions by {len(models)} model{'s' if len(models) > 1 else ''}: {target}")
+    if first.fitted["target"] in table.cells:
+        print(_scored(table, values, first.fitted))
+
+
+def _folds_of(checkpoint: str) -> list[str]:
+    """The directories of a cross-validated run's folds; none for other runs, and files.
+
+    Raises:
+        InputError: not all of them have been trained.
+    """
+    folds = sorted(Path(checkpoint).glob(FOLDS))
+    if folds and not (Path(checkpoint) / METRICS).exists():
+        raise InputError(f"{checkpoint}: not all of its folds have ended; --resume {checkpoint} goes on with them")
+    return [str(fold) for fold in folds]
+
+
+def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
+    """A line with the figures of the rows whose target is known."""
+    targets, wanted = known_targets(table, fitted), "a class of the training rows" if fitted["classes"] else "a number"
+    known = ~np.isnan(targets)
+    if not known.any():
+        return f"not scored: {fitted['target']} is {wanted} in no row"
+    true = targets[known].astype(np.int64) if fitted["classes"] else targets[known]
+    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {(~known).sum():,} others"
+    return f"{as_text(score(true, values[known], fitted))} on {known.sum():,} rows{left}"
 
 
 def _check_output(output: Path, force: bool) -> None:
@@ -75,42 +104,24 @@ class Predicted(NamedTuple):
     warnings: dict[tuple[str, str], str]
 
 
-def _predict(path: Path, rows: Path) -> Predicted:
+def _read(path: Path) -> Regressor | RowClassifier:
     read = read_checkpoint(path)
-    if "recipe" not in (fitted := read.content["hyper_parameters"].get("preprocessing") or {}):
+    if "recipe" not in (read.content["hyper_parameters"].get("preprocessing") or {}):
         raise InputError(f"{path}: was not trained on a table")
     model = load_model(read)
-    table = read_csv(rows)
+    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
+    return model
+
+
+def _predict(model: Regressor | RowClassifier, table: Table) -> Predicted:
+    fitted = model.hparams["preprocessing"]
     frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
     id_column, ids = "line", table.cells.index
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
         id_column, ids = fitted["id"], table.cells[fitted["id"]]
-    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
-    said = predict(model, transform(frame, fitted))
-    said = np.exp(said) if fitted["classes"] else np.log(said) if fitted["log_target"] else said
+    said = to_average(model, transform(frame, fitted))
     return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))
-
-
-def _columns(fitted: dict[str, Any], values: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
-    """The columns of the file other than the ids, with their names."""
-    if not fitted["classes"]:
-        yield fitted["target"], np.exp(values) if fitted["log_target"] else values
-        return
-    yield fitted["target"], np.array(fitted["classes"])[values.argmax(1)]
-    yield "probability", values.max(1)
-    for name, probabilities in zip(fitted["classes"], values.T, strict=True):
-        yield f"p({name})", probabilities
-
-
-def _distinct(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """The columns by name, each name made unique."""
-    named: dict[str, np.ndarray] = {}
-    for name, values in columns:
-        while name in named:
-            name += "_"
-        named[name] = values
-    return named
 
 
 if __name__ == "__main__":

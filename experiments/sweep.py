@@ -167,7 +167,8 @@ def _mode(metric: str, flags: dict[str, Any]) -> str:
 
 
 def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
-    chosen = metric or ("cv/log_rmse" if flags.get("folds") else flags.get("monitor"))
+    of_folds = {"classification": "cv/log_loss", "regression": "cv/rmse"}.get(flags.get("task", ""), "cv/log_rmse")
+    chosen = metric or (of_folds if flags.get("folds") else flags.get("monitor"))
     if not chosen:
         raise InputError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):

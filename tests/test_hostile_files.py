@@ -385,11 +385,11 @@ def test_no_table_is_read_that_is_none(place, capsys, content):
 
 
 def test_pickled_predictions_of_a_resumed_fold_are_not_unpickled(place):
-    from harness.tasks.cross_validation import _read_result
+    from harness.tasks.folds import read_result
 
     np.savez(place.folder / "predictions.npz", rows=np.array([Touch(place.canary)], dtype=object))
     with pytest.raises(ValueError, match="damaged, or no predictions"):
-        _read_result(place.folder / "predictions.npz")
+        read_result(place.folder / "predictions.npz")
     assert not place.canary.exists()
 
 

@@ -124,6 +124,7 @@ def test_surprises_of_all_folds_are_told_once(trained, tmp_path, capsys):
     for fold in range(2):
         (tmp_path / "run" / f"fold{fold}").mkdir(parents=True)
         (tmp_path / "run" / f"fold{fold}" / "checkpoints").symlink_to(trained / "checkpoints")
+    (tmp_path / "run" / "metrics.json").touch()  # all folds have ended
     said, warnings = predict(tmp_path / "run", spoilt("town", [9], "Atlantis"), tmp_path, capsys)
     assert len(said) == COUNT
     assert len(warnings) == 1

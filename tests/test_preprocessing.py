@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, QuantileTransformer, RobustScal
 from datamodules.house_prices import HousePrices
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
 from datamodules.sample_tables import houses
-from datamodules.table_data import Fold, fold_indices
+from datamodules.table_splits import Fold, Splitter
 from datamodules.tables import Table
 
 RNG = np.random.default_rng(0)
@@ -154,17 +154,17 @@ def test_validation_and_test_rows_change_no_fitted_figure(monkeypatch, options, 
     ],
 )
 def test_folds_are_those_of_the_published_figures(count, folds, seed, expected):
-    parts = [fold_indices(count, Fold(number, folds, seed)) for number in range(folds)]
+    parts = [Splitter(count).fold(Fold(number, folds, seed))[0] for number in range(folds)]
     assert np.array_equal(np.sort(np.concatenate(parts)), np.arange(count))
     rows = b"".join(part.astype("<i8").tobytes() for part in parts)
     assert hashlib.sha256(rows).hexdigest().startswith(expected)  # found with numpy's shuffle and array_split
 
 
 def test_a_small_fold_by_hand():
-    assert fold_indices(23, Fold(3, 4, 1)).tolist() == [5, 8, 9, 11, 12]
+    assert Splitter(23).fold(Fold(3, 4, 1))[0].tolist() == [5, 8, 9, 11, 12]
     order = np.arange(23)
     np.random.RandomState(1).shuffle(order)  # scikit-learn's generator
-    assert fold_indices(23, Fold(1, 4, 1)).tolist() == sorted(order[6:12])  # parts of 6, 6, 6 and 5
+    assert Splitter(23).fold(Fold(1, 4, 1))[0].tolist() == sorted(order[6:12])  # parts of 6, 6, 6 and 5
 
 
 def test_splits_share_no_row_and_leave_none_out():

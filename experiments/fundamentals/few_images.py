@@ -15,7 +15,7 @@ from basics.errors import InputError, writing
 from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
-from datamodules.table_data import Fold, fold_indices
+from datamodules.table_splits import Fold, Splitter
 from harness.processes.pools import cores, in_processes
 from harness.runs.invocation import BY_PYTHON, Invocation, plain
 from harness.runs.resume import Opened
@@ -69,8 +69,8 @@ class FewImages(CIFAR10):
             )
         few = self._draw(others, labels)
         if self.fold:
-            held_out = fold_indices(self.images, self.fold)
-            val, few = few[held_out], np.delete(few, held_out)
+            held_out, others = Splitter(self.images).fold(self.fold)
+            val, few = few[held_out], few[others]
         if self.batch_size > len(few):
             raise InputError(f"batch_size {self.batch_size}: there are only {len(few)} training images")
         return np.sort(val), np.sort(few)

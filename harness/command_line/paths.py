@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 PATHS = (
     *("checkpoint", "csv", "data_dir", "figure", "files", "folders", "image", "init_from", "output", "pickle"),
-    *("resume", "rows", "run_dir"),
+    *("resume", "rows", "run_dir", "test_csv"),
 )  # the flags and arguments that hold such names
 
 

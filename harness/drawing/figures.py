@@ -80,20 +80,27 @@ def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool
     return figure
 
 
-def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, folder: Path) -> dict[str, "Figure"]:
-    """Writes predicted.png and residuals.png for positive numbers called `name`; returns the figures by name."""
-    residuals, rows = np.log(predicted / true), f"{len(true):,} rows, none seen by its model"
-    label = f"log of predicted over true {name}"
+def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, log: bool) -> dict[str, "Figure"]:
+    """The figures `predicted` and `residuals` for numbers called `name`.
+
+    Args:
+        log: the numbers are positive, and errors are judged by their logarithms.
+    """
+    residuals, rows = (
+        np.log(predicted / true) if log else predicted - true,
+        f"{len(true):,} rows, none seen by its model",
+    )
+    label = f"log of predicted over true {name}" if log else f"predicted minus true {name}"
     figures = {
-        "predicted": draw_predicted(true, predicted, name, log=True, rows=rows),
+        "predicted": draw_predicted(true, predicted, name, log, rows),
         "residuals": _scatter(true, residuals, _worst(residuals), f"true {name}", label),
     }
     (axes,) = figures["residuals"].axes
-    _logarithmic(axes, "x")
+    if log:
+        _logarithmic(axes, "x")
     axes.axhline(0, color=COLOURS[2], linewidth=1)
     axes.set_title(rows)
     axes.legend()
-    save_figures(figures, folder)
     return figures
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import BEST, CHECKPOINTS, LAST, RESUMABLE
+from harness.runs.layout import BEST, CHECKPOINTS, FOLDS, LAST, RESUMABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -18,7 +18,7 @@ def find_checkpoint(source: str) -> Path:
     An address, such as https://host/best.ckpt#sha256=<64 digits>, is downloaded.
 
     Raises:
-        InputError: the address has no SHA-256.
+        InputError: the address has no SHA-256, or it is a run of folds.
         MissingFileError: it is not there.
     """
     if source.startswith(("http://", "https://")):
@@ -30,6 +30,8 @@ def find_checkpoint(source: str) -> Path:
         checkpoint = path / CHECKPOINTS / BEST if path.is_dir() else path
         if path.is_dir() and not checkpoint.is_file() and checkpoint.with_name(LAST).is_file():
             checkpoint = checkpoint.with_name(LAST)
+        if not checkpoint.is_file() and (folds := sorted(path.glob(FOLDS))):
+            raise InputError(f"{source}: is cross-validated; name one of its folds, such as {folds[0]}")
         if not checkpoint.is_file():
             raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint

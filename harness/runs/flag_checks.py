@@ -58,6 +58,7 @@ _FLAGS: dict[Range, Iterable[str]] = {
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
         *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),
+        "test_size",
         *(
             "warmup_epochs",
             "lr_patience",

@@ -14,7 +14,7 @@ from datamodules.listing import naming
 from datamodules.mask_files import open_whole, stretch
 from harness.drawing.figures import save_figures
 from harness.drawing.segmentation_figures import SHEET, draw_mask_sheet, palette
-from harness.tasks.cross_validation import write_predictions
+from harness.tasks.prediction_files import write_predictions
 from lit_modules.segmenter import Segmenter
 
 BATCH = 32  # files at a time, each decoded as a whole

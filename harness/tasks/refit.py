@@ -44,8 +44,9 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
     if is_rank_zero() and again.run:
         write_json(again.run / METRICS, {**again.metrics, "refit_of": str(chosen.run)})
         name = cast("Stages", again.model).metrics[1]  # the first one is the loss
-        figures = [f"{result.metrics[f'test/{name}']:.4f}" for result in (chosen, again)]
-        print(f"test/{name}: {figures[0]} with a validation split, {figures[1]} refit on all training samples")
+        if f"test/{name}" in again.metrics:
+            figures = [f"{result.metrics[f'test/{name}']:.4f}" for result in (chosen, again)]
+            print(f"test/{name}: {figures[0]} with a validation split, {figures[1]} refit on all training samples")
     return again
 
 

@@ -79,6 +79,16 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
     return {**net_args, "numbers": data.num_numbers, **bins}
 
 
+def to_average(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
+    """Predictions for preprocessed rows, (N, F), of which models give the mean: numbers, (N,), or their logarithms if
+    these were learned; or probabilities, (N, C).
+    """
+    said = predict(model, rows)
+    if isinstance(model, RowClassifier):
+        return np.exp(said)
+    return np.log(said) if model.hparams["log_target"] else said
+
+
 @torch.no_grad()
 def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
     """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, or log-probabilities."""

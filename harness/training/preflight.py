@@ -48,6 +48,8 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
 def has_stage(stage: str, model: LightningModule, data: LightningDataModule) -> bool:
     """Whether the module has a step, and the data a loader, for the stage: "val" or "test"."""
     step = {"val": "validation_step", "test": "test_step"}[stage]
+    if stage == "test" and not getattr(data, "has_tests", True):
+        return False
     return is_overridden(step, model) and is_overridden(f"{stage}_dataloader", data)
 
 
@@ -62,7 +64,8 @@ def check_validation(model: LightningModule, data: LightningDataModule, monitor:
 
 def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | None) -> None:
     """Raises InputError if a split of our data modules is empty, or too small for a batch on each device."""
-    for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": 1}.items():
+    tests = int(getattr(data, "has_tests", True))
+    for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": tests}.items():
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
             raise InputError(f"{split} split: has {len(indices)} samples; it needs at least {least}")

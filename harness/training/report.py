@@ -166,8 +166,8 @@ def evaluate(
         for tested in trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
             metrics |= tested
     metrics = {name: round(value, 6) for name, value in metrics.items()}
-    if "test/samples" in metrics:
-        metrics["test/samples"] = int(metrics["test/samples"])
+    if "test/samples" in metrics or not getattr(data, "has_tests", True):
+        metrics["test/samples"] = int(metrics.get("test/samples", 0))
     kept = [callback for callback in callbacks_of(trainer) if isinstance(callback, TestOutputs)]
     return Evaluation(metrics, kept[0].outputs, kept[0].labels) if kept else Evaluation(metrics)
 

@@ -1,0 +1,48 @@
+"""Figures of predictions for the rows of a table, from numpy arrays."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
+
+
+def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> dict[str, float]:
+    """The figures of predictions, the one to compare models by first.
+
+    Args:
+        true: targets, or numbers of classes, (N,).
+        values: predictions as they are averaged (see `tabular.to_average`): numbers, (N,), or probabilities, (N, C).
+        fitted: the preprocessing in a checkpoint.
+    """
+    if fitted["classes"]:
+        losses = -np.log(np.maximum(values[np.arange(len(true)), true], LEAST))
+        return {"log_loss": _rounded(losses.mean()), "acc": _rounded((values.argmax(1) == true).mean())}
+    logs = {"log_rmse": _root_mean_square(values - np.log(true))} if fitted["log_target"] else {}
+    errors = (np.exp(values) if fitted["log_target"] else values) - true
+    variance = true.var()
+    return logs | {
+        "rmse": _root_mean_square(errors),
+        "mae": _rounded(np.mean(abs(errors))),
+        "r2": _rounded(1 - np.mean(errors**2) / variance) if variance > 0 else float("nan"),
+    }
+
+
+def _root_mean_square(errors: np.ndarray) -> float:
+    return _rounded(np.sqrt(np.mean(errors**2)))
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 6)
+
+
+def as_text(figures: Mapping[str, float], names: Iterable[str] | None = None) -> str:
+    """The figures in a line, such as "rmse 1,234, r2 0.9012"; all, or those with these names."""
+    return ", ".join(f"{name} {one_as_text(name, figures[name])}" for name in names or figures)
+
+
+def one_as_text(name: str, value: float) -> str:
+    if name == "acc":
+        return f"{value:.2%}"
+    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
