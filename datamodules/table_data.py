@@ -6,15 +6,25 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 from sklearn.model_selection import KFold
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
-from datamodules.column_kinds import notes_on_rare, notes_on_rows
+from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
 from datamodules.splits import TooFewError, fold_of_classes, hold_out, lacking
-from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
+from datamodules.tables import (
+    Faults,
+    Table,
+    check_filled,
+    check_levels,
+    check_unique,
+    class_target,
+    number_target,
+    usual_labels,
+)
 
 EVAL_BATCH_SIZE = 4096  # per device
 HELD_OUT = 10  # without folds, the test rows are the first of this many folds
@@ -53,13 +63,14 @@ class TableData(BatchModule, ABC):
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
-    similar_labels = "refuse"
+    similar_labels = "trim"
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.classes: list[str] = []  # in a classification
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
+        self.left_out: dict[str, str] = {}  # columns that say nothing, and why
 
     @abstractmethod
     def read(self) -> Table:
@@ -80,24 +91,51 @@ class TableData(BatchModule, ABC):
             return
         table = self.read()
         recipe = self.recipe(table)
-        frame = columns_of(table, asdict(recipe), self.besides)
-        check_filled(table, recipe.columns)
-        check_levels(table, recipe.columns)
-        if self.id_column:
-            check_unique(table, self.id_column)
+        frame, self.targets = self._checked(table, recipe)
         self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
-        self.targets = self._read_target(table)
         self.test_indices, self.val_indices, self.train_indices = self._split(len(frame), table.source)
         self._check_classes(table.source)
         train = frame.iloc[self.train_indices]
         fitted = fit(train, recipe)
         self.rows = transform(frame, fitted)  # (N, F)
-        self.notes = [*self.notes, *notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
+        self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
+        known = np.concatenate([self.train_indices, self.val_indices])
+        self.notes += notes_on_repeated(table, [*recipe.columns, self.target], known, self.test_indices)
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
-        self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
+        self.preprocessing |= {
+            "classes": self.classes,
+            "log_target": self.log_target,
+            "reading": self.reading_kept(table),
+        }
+
+    def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
+        """The typed columns and the target.
+
+        Raises:
+            InputError: values cannot be used; it names those of all columns.
+        """
+        faults = Faults()
+        with faults:
+            frame = columns_of(table, asdict(recipe), self.besides)
+            check_filled(table, recipe.columns)
+        with faults:
+            check_levels(table, recipe.columns)
+        with faults:
+            if self.id_column:
+                check_unique(table, self.id_column)
+        with faults:
+            targets = self._read_target(table)
+        faults.raise_all()
+        return frame, targets
+
+    def reading_kept(self, table: Table) -> dict[str, Any]:
+        """How new rows are read, as plain data."""
+        return {"missing": list(table.missing), "separator": table.separator}
 
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:
+            merged = usual_labels(table, self.target, self.similar_labels)
+            self.notes += [f"label {other!r} is taken as {usual!r}" for other, usual in merged.items()]
             targets, self.classes = class_target(table, self.target, self.similar_labels)
             return targets
         return number_target(table, self.target, positive=self.log_target)

@@ -21,9 +21,10 @@ import numpy as np
 
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
+from datamodules.csv_files import read_csv
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
-from datamodules.tables import check_unique, read_csv
+from datamodules.tables import check_unique
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.cross_validation import write_predictions

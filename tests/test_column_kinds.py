@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from datamodules.column_kinds import infer_kinds
+from datamodules.csv_files import read_csv
 from datamodules.csv_table import CsvTable
 from datamodules.preprocessing import columns_of
-from datamodules.tables import numbers, read_csv, similar
+from datamodules.tables import numbers, similar
 from datamodules.written_numbers import form_of, plain, unit_of
 
 COUNT = 60

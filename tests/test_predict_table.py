@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
+from datamodules.csv_files import read_csv
 from datamodules.csv_table import CsvTable
-from datamodules.tables import Table, check_columns, read_csv
+from datamodules.tables import Table, check_columns
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
 from lit_modules import RowClassifier

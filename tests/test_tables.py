@@ -6,12 +6,13 @@ import io
 import numpy as np
 import pytest
 
+from datamodules.csv_files import read_csv
 from datamodules.csv_table import CsvTable
 from datamodules.house_prices import HousePrices
 from datamodules.preprocessing import feature_names
 from datamodules.sample_tables import houses
 from datamodules.table_data import Fold
-from datamodules.tables import numbers, read_csv, typed
+from datamodules.tables import numbers, typed
 
 
 def rows_of_a_table(count=40):
