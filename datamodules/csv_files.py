@@ -10,6 +10,7 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -43,9 +44,7 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.sep and self.separator not in SEPARATORS:
-            raise InputError(
-                f"sep {self.sep!r}: must be comma, semicolon, tab, pipe or whitespace, or empty to find out"
-            )
+            raise InputError(f"sep {self.sep!r}: must be comma, semicolon, tab, pipe or whitespace")
         if self.encoding:
             try:
                 codecs.lookup(self.encoding)
@@ -162,12 +161,9 @@ def _separator(text: str) -> str:
 
 def _alike(lines: str, separator: str) -> float:
     """The share of rows with as many cells as the first, which has two or more; 0 if it has only one."""
-    lengths = []
-    try:
-        for row in _reader(lines, separator, strict=False):
-            lengths.append(len(row))
-    except csv.Error:
-        pass  # a cell that is too long; the others tell enough
+    lengths: list[int] = []
+    with suppress(csv.Error):  # of a cell that is too long; the others tell enough
+        lengths.extend(len(row) for row in _reader(lines, separator, strict=False))
     lengths = lengths[:-1] if len(lengths) > 2 else lengths  # the last one may have been cut
     return Counter(lengths)[lengths[0]] / len(lengths) if lengths and lengths[0] > 1 else 0.0
 
@@ -223,7 +219,7 @@ def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[s
         name = fractions[0] if fractions else header[0]
         raise InputError(
             f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
-            " give --no_header, which calls the columns c1, c2 and so on, or put a line with the columns' names above it"
+            " give --no_header, and the columns are c1, c2 and so on, or put a line with the columns' names above it"
         )
 
 

@@ -112,6 +112,7 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
+        self.header = not chosen.no_header
         self.reading = Reading(
             chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
         )

@@ -131,12 +131,12 @@ def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
 
 def _with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
     """The frame with a column for each part of each date, such as `sold: month`, in place of the dates."""
-    parts = {}
+    parts: dict[str, np.ndarray] = {}
     for date in dates:
         every = date_parts(frame[date["name"]], date["first"])
         parts |= {f"{date['name']}: {part}": every[part] for part in date["parts"]}
     plain = frame.drop(columns=[date["name"] for date in dates])
-    return pd.concat([plain, pd.DataFrame(parts, index=frame.index)], axis=1)
+    return plain.assign(**parts)
 
 
 def _repeated(dates: list[dict[str, Any]]) -> set[str]:

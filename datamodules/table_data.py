@@ -64,6 +64,7 @@ class TableData(BatchModule, ABC):
     log_target = False
     classification = False
     similar_labels = "trim"
+    header = True  # the file has a line with the columns' names
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
@@ -105,7 +106,8 @@ class TableData(BatchModule, ABC):
         self.preprocessing |= {
             "classes": self.classes,
             "log_target": self.log_target,
-            "reading": self.reading_kept(table),
+            "missing": list(table.missing),
+            "header": self.header,
         }
 
     def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
@@ -127,10 +129,6 @@ class TableData(BatchModule, ABC):
             targets = self._read_target(table)
         faults.raise_all()
         return frame, targets
-
-    def reading_kept(self, table: Table) -> dict[str, Any]:
-        """How new rows are read, as plain data."""
-        return {"missing": list(table.missing), "separator": table.separator}
 
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:

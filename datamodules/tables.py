@@ -86,7 +86,7 @@ def refuse(table: Table, column: str, wrong: pd.Series, reason: str) -> None:
     """Raises FaultyFileError if values of the column are `wrong`, a Series of truth values with the table's index."""
     cells = table.cells[column][wrong.to_numpy(dtype=bool)]
     if len(cells):
-        raise FaultyFileError(table.source, [fault(line, column, cells[line], reason) for line in cells.index])
+        raise FaultyFileError(table.source, [fault(line, column, cells[line], reason) for line in cells.index.tolist()])
 
 
 def fault(line: int, column: str, value: str, reason: str) -> str:
@@ -144,12 +144,15 @@ def check_unique(table: Table, column: str) -> None:
     first = dict(zip(reversed(values.tolist()), reversed(values.index.tolist()), strict=True))
     again = values[values.duplicated()]
     if len(again):
-        faults = [fault(line, column, text, f"is in line {first[text]} already") for line, text in again.items()]
+        faults = [
+            fault(line, column, text, f"is in line {first[text]} already")
+            for line, text in zip(again.index.tolist(), again, strict=True)
+        ]
         raise FaultyFileError(table.source, faults)
 
 
 def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """The columns as float64, NaN if missing, dates as datetime64, NaT if missing, and all others as text, "" if missing.
+    """The columns as float64, NaN if missing, or datetime64, NaT if missing, and those of words as text, "" if missing.
 
     An ordinal becomes the number of its level, or NaN for a value that is not among them.
 
@@ -193,7 +196,9 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     values = {text: np.nan if text in table.missing else _number(text, form) for text in cells.unique()}
     bad = cells[[isinstance(values[text], str) for text in cells]]
     if len(bad):
-        faults = [fault(line, column, text, str(values[text])) for line, text in bad.items()]
+        faults = [
+            fault(line, column, text, str(values[text])) for line, text in zip(bad.index.tolist(), bad, strict=True)
+        ]
         raise FaultyFileError(table.source, faults)
     return cells.map(values).astype(np.float64)
 

@@ -10,6 +10,7 @@ two and three within a word, its ends included as blanks.
 import re
 from collections import Counter
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ def grams(text: str, kind: str) -> list[str]:
     """The n-grams of a text, with repetitions."""
     words = WORD.findall(text.lower()) if kind == "text" else text.lower().split()
     if kind == "text":
-        return [*words, *(f"{first} {second}" for first, second in zip(words, words[1:], strict=False))]
+        return [*words, *(f"{first} {second}" for first, second in pairwise(words))]
     padded = [f" {word} " for word in words]
     return [word[place : place + size] for size in (2, 3) for word in padded for place in range(len(word) - size + 1)]
 
