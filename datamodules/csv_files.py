@@ -18,7 +18,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from basics.errors import InputError, reading
-from datamodules.tables import MISSING, FaultyFileError, Table
+from datamodules.tables import MISSING, Fault, FaultyFileError, Table
 from datamodules.written_numbers import NUMBER
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
@@ -230,10 +230,8 @@ def _check_lengths(source: str, header: list[str], rows: Sequence[Record]) -> No
         raise FaultyFileError(source, [_wrong_length(header, row) for row in wrong])
 
 
-def _wrong_length(header: list[str], row: Record) -> str:
+def _wrong_length(header: list[str], row: Record) -> Fault:
     line, cells = row
     column, what = (header[len(cells)], "short") if len(cells) < len(header) else (header[-1], "long")
-    value = cells[-1] if cells else ""
-    shown = value if len(value) <= 40 else value[:37] + "..."
-    counts = f"{len(cells)} of {len(header)} columns"
-    return f"line {line}, column {column!r}: {shown!r} ends a row that is too {what}: {counts}"
+    reason = f"ends a row that is too {what}: {len(cells)} of {len(header)} columns"
+    return Fault(line, column, cells[-1] if cells else "", reason)

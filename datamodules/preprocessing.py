@@ -126,7 +126,8 @@ def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
     first = moments.min() if moments.notna().any() else pd.Timestamp(0)
     parts = date_parts(moments, first.isoformat())
     vary = [part for part in PARTS if len(np.unique(parts[part][~np.isnan(parts[part])])) > 1]
-    return {"name": name, "first": first.isoformat(), "parts": vary or ["days"]}
+    missing = bool(moments.isna().any())
+    return {"name": name, "first": first.isoformat(), "parts": vary or ["days"], "missing": missing}
 
 
 def _with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -45,14 +45,38 @@ class Table(NamedTuple):
         return cells[~cells.isin(self.missing)]
 
 
-class FaultyFileError(InputError):
-    """Values of a file that cannot be used. Its message names the first of them, and says how many there are."""
+class Fault(NamedTuple):
+    """A value of a file that cannot be used."""
 
-    def __init__(self, source: str, faults: Sequence[str]) -> None:
+    line: int
+    column: str
+    value: str
+    reason: str  # `is ...`
+
+    def __str__(self) -> str:
+        shown = self.value if len(self.value) <= 40 else self.value[:37] + "..."
+        return f"line {self.line}, column {self.column!r}: {shown!r} {self.reason}"
+
+
+class FaultyFileError(InputError):
+    """Values of a file cannot be used. The message names the first of each kind, and says how many there are."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
         self.source, self.faults = source, faults
-        more = f"; and {len(faults) - LISTED:,} more" if len(faults) > LISTED else ""
-        several = f"{source}: {len(faults):,} faults: {'; '.join(faults[:LISTED])}{more}"
-        super().__init__(several if len(faults) > 1 else f"{source}, {faults[0]}")
+        alike: dict[tuple[str, ...], list[Fault]] = {}
+        for fault in faults:
+            alike.setdefault(fault[1:], []).append(fault)  # of all that differ by their line only
+        said = [f"{first}{_elsewhere(others)}" for first, *others in list(alike.values())[:LISTED]]
+        more = f"; and {len(alike) - LISTED:,} more" if len(alike) > LISTED else ""
+        super().__init__(
+            f"{source}: {len(faults):,} faults: {'; '.join(said)}{more}" if len(faults) > 1 else f"{source}, {said[0]}"
+        )
+
+
+def _elsewhere(others: Sequence[Fault]) -> str:
+    lines = ", ".join(str(fault.line) for fault in others[:3])
+    more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+    return f" (so in line{'s' * (len(others) > 1)} {lines}{more})" if others else ""
 
 
 class Faults:
@@ -64,7 +88,7 @@ class Faults:
     """
 
     def __init__(self) -> None:
-        self.found: list[str] = []
+        self.found: list[Fault] = []
         self.source = ""
 
     def __enter__(self) -> None:
@@ -82,17 +106,17 @@ class Faults:
             raise FaultyFileError(self.source, list(dict.fromkeys(self.found)))
 
 
-def refuse(table: Table, column: str, wrong: pd.Series, reason: str) -> None:
-    """Raises FaultyFileError if values of the column are `wrong`, a Series of truth values with the table's index."""
+def refuse(table: Table, column: str, wrong: pd.Series, reason: str | Mapping[str, Any]) -> None:
+    """Raises FaultyFileError if values of the column are `wrong`, a Series of truth values with the table's index.
+
+    Args:
+        reason: what is wrong with all of them, or with each text.
+    """
     cells = table.cells[column][wrong.to_numpy(dtype=bool)]
+    reasons = dict.fromkeys(cells, reason) if isinstance(reason, str) else reason
     if len(cells):
-        raise FaultyFileError(table.source, [fault(line, column, cells[line], reason) for line in cells.index.tolist()])
-
-
-def fault(line: int, column: str, value: str, reason: str) -> str:
-    """What is wrong with one value of a file."""
-    shown = value if len(value) <= 40 else value[:37] + "..."
-    return f"line {line}, column {column!r}: {shown!r} {reason}"
+        values = zip(cells.index.tolist(), cells, strict=True)
+        raise FaultyFileError(table.source, [Fault(line, column, text, reasons[text]) for line, text in values])
 
 
 def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
@@ -142,13 +166,8 @@ def check_unique(table: Table, column: str) -> None:
     values = table.cells[column]
     refuse(table, column, values.isin(table.missing), "is missing")
     first = dict(zip(reversed(values.tolist()), reversed(values.index.tolist()), strict=True))
-    again = values[values.duplicated()]
-    if len(again):
-        faults = [
-            fault(line, column, text, f"is in line {first[text]} already")
-            for line, text in zip(again.index.tolist(), again, strict=True)
-        ]
-        raise FaultyFileError(table.source, faults)
+    reasons = {text: f"is in line {line} already" for text, line in first.items()}
+    refuse(table, column, values.duplicated(), reasons)
 
 
 def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
@@ -194,12 +213,7 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     """
     cells = table.cells[column]
     values = {text: np.nan if text in table.missing else _number(text, form) for text in cells.unique()}
-    bad = cells[[isinstance(values[text], str) for text in cells]]
-    if len(bad):
-        faults = [
-            fault(line, column, text, str(values[text])) for line, text in zip(bad.index.tolist(), bad, strict=True)
-        ]
-        raise FaultyFileError(table.source, faults)
+    refuse(table, column, pd.Series([isinstance(values[text], str) for text in cells]), values)
     return cells.map(values).astype(np.float64)
 
 
@@ -225,8 +239,10 @@ def _number(text: str, form: str = "number") -> float | str:
         return "is not finite"
     if NUMBER.fullmatch(text.replace(",", "")):
         return "is not a number; write it without commas, or as the column's others"
-    hint = "; write it as a plain one" if form_of(text) else f"; is it a missing value? --missing '{text}'"
-    return "is not a number" + (hint if len(text) <= 20 else "")
+    if form_of(text):
+        return "is not a number; write it as a plain one"
+    maybe = len(text) <= 20 and not any(letter.isdigit() for letter in text)
+    return "is not a number" + (f"; if it is a missing value, --missing '{text}' says so" if maybe else "")
 
 
 def number_target(table: Table, column: str, positive: bool = False) -> np.ndarray:

@@ -24,6 +24,7 @@ CURRENCY = re.compile(
     rf"(?P<minus>[+-]?)(?P<before>{SIGN})?{BLANK}(?P<amount>[+-]?{AMOUNT}){BLANK}(?P<after>{SIGN})?", re.ASCII
 )
 UNIT = re.compile(rf"([+-]?\d[\d.,]*){BLANK}([^\W\d_]{{1,5}}[²³23]?)")
+FEW = 0.1  # share of values that are no numbers, up to which they may be mistakes
 UNSEPARATED = re.compile(r"[+-]?\d{4}", re.ASCII)  # where thousands are separated, no number begins like this
 COMMA = "decimal comma"
 SWAPPED = str.maketrans(".,", ",.")
@@ -58,6 +59,11 @@ def plain(text: str, form: str) -> str:
     return re.sub("[,'\u2019 \u00a0\u202f]", "", currency["minus"] + currency["amount"] if currency else text)
 
 
+def parses(text: str, form: str) -> bool:
+    """Whether a text is a number of this form."""
+    return looks_numeric(text if form == "number" else plain(text, form))
+
+
 def unit_of(text: str) -> str:
     """The unit after a number, such as kg; "" if there is none."""
     found = UNIT.fullmatch(text)
@@ -83,10 +89,18 @@ def number_form(counts: pd.Series, decimal: str = "") -> str:
     (point, _), (comma, _) = forms
     takes_comma = comma.total() >= point.total() if decimal == "," else comma.total() > point.total()
     found, mark = forms[takes_comma and decimal != "."]
-    if found.total() > MOSTLY * total:
+    if found.total() > MOSTLY * total and not _named_often(counts, found, bool(mark)):
         return _joined(_prevailing(found, texts, total), mark)
     (unit, rows), *_ = [*_units(counts).most_common(1), ("", 0)]
     return f"unit {unit}" if rows == total and len(texts) > 2 else ""
+
+
+def _named_often(counts: pd.Series, forms: "Counter[str]", swapped: bool) -> bool:
+    """Whether too many different values are no numbers for these to be mistakes: most names may have digits only."""
+    if forms.total() >= (1 - FEW) * counts.sum():
+        return False
+    texts = [text.translate(SWAPPED) if swapped else text for text in counts.index]
+    return sum(not looks_numeric(text) and not form_of(text) for text in texts) > 3
 
 
 def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:

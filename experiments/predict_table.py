@@ -3,9 +3,10 @@
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
 
-The rows go through the same checks as the training table; the target may be missing. A warning names each column with
-missing values, if no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its
-folds: of their log-prices, or of their class probabilities.
+The rows are read as the training table was, unless the file has another separator, encoding, decimal mark or format of
+dates, and go through the same checks. They keep their order. The target may be missing, and other columns are ignored.
+A warning names these, and each column with missing values, if no training row lacked one, or with unseen values.
+A cross-validated run predicts the mean of its folds: of their log-prices, or of their class probabilities.
 
 The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
 classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. A name that is taken
@@ -21,7 +22,7 @@ import numpy as np
 
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
-from datamodules.csv_files import read_csv
+from datamodules.new_rows import read_rows
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import check_unique
@@ -81,8 +82,9 @@ def _predict(path: Path, rows: Path) -> Predicted:
     if "recipe" not in (fitted := read.content["hyper_parameters"].get("preprocessing") or {}):
         raise InputError(f"{path}: was not trained on a table")
     model = load_model(read)
-    table = read_csv(rows)
-    frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
+    table, kinds, notes = read_rows(rows, fitted)
+    recipe = fitted["recipe"] | {"columns": kinds}
+    frame = columns_of(table, recipe, tuple(table.cells.columns))
     id_column, ids = "line", table.cells.index
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
@@ -90,7 +92,8 @@ def _predict(path: Path, rows: Path) -> Predicted:
     assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
     said = predict(model, transform(frame, fitted))
     said = np.exp(said) if fitted["classes"] else np.log(said) if fitted["log_target"] else said
-    return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))
+    warnings = {(note, "file"): note for note in notes} | surprises(table, fitted | {"recipe": recipe})
+    return Predicted(fitted, id_column, ids.to_numpy(), said, warnings)
 
 
 def _columns(fitted: dict[str, Any], values: np.ndarray) -> Iterable[tuple[str, np.ndarray]]:
