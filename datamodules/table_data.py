@@ -13,6 +13,7 @@ from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
+from datamodules.column_report import ColumnReport, report_columns
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
 from datamodules.splits import TooFewError, fold_of_classes, hold_out, lacking
 from datamodules.tables import (
@@ -59,7 +60,8 @@ class TableData(BatchModule, ABC):
     samples = "rows"
     name: str
     target: str  # its column
-    preprocessing: dict[str, Any]  # from `setup` on
+    preprocessing: dict[str, Any]  # from `setup` on, as is
+    columns: list[ColumnReport]  # what each was taken for
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
@@ -99,6 +101,7 @@ class TableData(BatchModule, ABC):
         train = frame.iloc[self.train_indices]
         fitted = fit(train, recipe)
         self.rows = transform(frame, fitted)  # (N, F)
+        self.columns = self._report(table, recipe, frame)
         self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
         known = np.concatenate([self.train_indices, self.val_indices])
         self.notes += notes_on_repeated(table, [*recipe.columns, self.target], known, self.test_indices)
@@ -109,6 +112,13 @@ class TableData(BatchModule, ABC):
             "missing": list(table.missing),
             "header": self.header,
         }
+
+    def _report(self, table: Table, recipe: Recipe, frame: pd.DataFrame) -> list[ColumnReport]:
+        """What each column was taken for."""
+        kinds = recipe.columns | {self.target: "class" if self.classification else "number"}
+        roles = dict.fromkeys(self.besides, "left out") | self.left_out | {self.id_column: "id", self.target: "target"}
+        numbers = frame if self.classification else frame.assign(**{self.target: self.targets})
+        return report_columns(table, kinds, roles, numbers)
 
     def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
         """The typed columns and the target.

@@ -68,9 +68,8 @@ class FaultyFileError(InputError):
             alike.setdefault(fault[1:], []).append(fault)  # of all that differ by their line only
         said = [f"{first}{_elsewhere(others)}" for first, *others in list(alike.values())[:LISTED]]
         more = f"; and {len(alike) - LISTED:,} more" if len(alike) > LISTED else ""
-        super().__init__(
-            f"{source}: {len(faults):,} faults: {'; '.join(said)}{more}" if len(faults) > 1 else f"{source}, {said[0]}"
-        )
+        several = f"{source}: {len(faults):,} faults: {'; '.join(said)}{more}"
+        super().__init__(several if len(faults) > 1 else f"{source}, {said[0]}")
 
 
 def _elsewhere(others: Sequence[Fault]) -> str:
