@@ -67,7 +67,7 @@ def confusable(texts: Sequence[str], kind: str) -> str:
 
 
 def _formats_of(texts: Sequence[str]) -> list[str]:
-    """The fewest formats that most of the texts have: first the one of most texts, then that of most others."""
+    """The formats of most of the texts: of those that the first may have, the one that most have, and so on."""
     left, found = _split(pd.Series(texts, dtype=object))[0], []
     swapped = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
     while len(left):

@@ -214,9 +214,14 @@ class TableData(BatchModule, ABC):
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.test_indices):,} test rows\n"
-            f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
-            f" {len(feature_names(features))} columns"
+            f"{self._kinds()} in {len(feature_names(features))} columns"
         ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
+
+    def _kinds(self) -> str:
+        fitted = self.preprocessing
+        texts = f" and {len(fitted['texts'])} texts" if fitted["texts"] else ""
+        joined = ", " if texts else " and "
+        return f"{len(fitted['numbers'])} numbers{joined}{len(fitted['categories'])} categories{texts}"
 
     def _describe_classes(self) -> list[str]:
         """What happened to small classes when the rows were split."""
