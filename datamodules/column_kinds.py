@@ -13,11 +13,12 @@ from datamodules.written_numbers import COMMA, MOSTLY, decimal_of, looks_numeric
 
 TOLD = 0.05  # share of training rows with rare categories above which a line says so
 ID_NAME = re.compile(r"(.*[_ .-])?(id|ids|index|idx|uuid|guid|row|rownum)|.*[a-z]I[dD]|ID|Unnamed: 0")
+FEWEST = 10  # rows, below which it may be chance that all are different
 NAMED = 5  # columns that a line names
 
 
 def find_decimal(table: Table) -> str:
-    """The decimal mark of a table's numbers, "," or "."; "" if nothing shows it."""
+    """ "," if that is the decimal mark of most columns that show theirs."""
     counts = (table.filled(name).value_counts() for name in table.cells.columns)
     return decimal_of(counts, semicolons=table.separator == ";")
 
@@ -69,7 +70,7 @@ def idle_columns(table: Table, kinds: Mapping[str, Kind]) -> dict[str, str]:
 def _idle(cells: pd.Series, name: str, kind: Kind, rows: int) -> str:
     if cells.empty:
         return "no value in any row"
-    if cells.nunique() < len(cells) or len(cells) < 2:
+    if cells.nunique() < len(cells) or len(cells) < FEWEST:
         return ""
     if kind == "category":
         return "a text of its own in each row"

@@ -36,7 +36,7 @@ class Table(NamedTuple):
     cells: pd.DataFrame  # stripped text; the index is the line in the file, the first being 1
     missing: tuple[str, ...] = MISSING  # texts that stand for a missing value
     separator: str = ","
-    decimal: str = ""  # "." or ","; "" where nobody has said or found it
+    decimal: str = ""  # "," where most numbers have it, "." where somebody has said that they have points
     notes: tuple[str, ...] = ()  # a line on each way in which the file was not a usual one
 
     def filled(self, column: str) -> pd.Series:

@@ -79,8 +79,8 @@ def number_form(counts: pd.Series, decimal: str = "") -> str:
 
     Args:
         counts: rows by text, without missing values.
-        decimal: "," where the table has commas as decimal marks, so that `1,010` is one too; "." where it has none; ""
-            where that is not known: whatever makes more of the column numbers, a point if both do.
+        decimal: "," where the table has commas as decimal marks, so that `1,010` has one too; "." where no column has;
+            "" for whatever makes more of the column numbers, a point if both do.
     """
     total, texts = int(counts.sum()), counts.index.tolist()
     if all(map(NUMBER.fullmatch, texts)) and not (decimal == "," and any("." in text for text in texts)):
@@ -104,7 +104,7 @@ def _named_often(counts: pd.Series, forms: "Counter[str]", swapped: bool) -> boo
 
 
 def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:
-    """The decimal mark of a table, "," or ".", from the rows by text of its columns; "" if nothing shows it.
+    """ "," if that is the decimal mark of most of a table's columns, each given as rows by text, that show theirs.
 
     Args:
         semicolons: they separate the columns, as where a comma is the decimal mark, so that `1,010` may be one.
@@ -118,7 +118,7 @@ def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:
             both = "," if any("," in text for text in counts.index) else "."
             votes["," if comma > point else "." if point > comma else f"{both}?"] += 1
     if votes[","] or votes["."]:
-        return "," if votes[","] > votes["."] else "."
+        return "," if votes[","] > votes["."] else ""
     return "," if semicolons and votes[",?"] and not votes[".?"] else ""
 
 
