@@ -25,7 +25,7 @@ class TableFlags(CsvOptions, TabularFlags):
     """A table, and what to predict from it.
 
     Args:
-        csv: the comma-separated file, with the names of the columns in its first line.
+        csv: the file, with the names of the columns in its first line unless --no_header says otherwise.
         target: the column to predict.
         task: regression or classification.
     """
