@@ -23,7 +23,7 @@ from datamodules.written_numbers import NUMBER
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
 NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "whitespace": " ", "space": " "}
-LOOKED_AT = 500  # lines, to find what separates the columns
+LOOKED_AT = 100_000  # characters, to find what separates the columns
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ def _separator(text: str) -> str:
 
     Of several that do equally well, a comma is the last but for blanks: it may also be in numbers.
     """
-    lines = "\n".join(text.splitlines()[:LOOKED_AT])
-    shares = {each: _alike(lines, each) for each in (";", "\t", "|", ",", " ")}
+    shares = {each: _alike(text[:LOOKED_AT], each) for each in (";", "\t", "|", ",", " ")}
     best = max(shares.values())
     return next(each for each, share in shares.items() if share == best) if best else ","
 
@@ -170,7 +169,7 @@ def _alike(lines: str, separator: str) -> float:
 
 def _reader(text: str, separator: str, strict: bool = True) -> "csv._reader":  # type: ignore[name-defined]
     if separator == " ":
-        text = "\n".join(line.replace("\t", " ").strip() for line in text.splitlines())
+        text = "\n".join(line.replace("\t", " ").strip() for line in re.split("\r\n?|\n", text))
     lines = io.StringIO(text, newline="")
     return csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=True)
 

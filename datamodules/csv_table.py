@@ -150,6 +150,10 @@ class CsvTable(TableData):
         table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
         named = [*self.chosen.only, *self.categories, *self.ordinals, *self.chosen.dates]
         check_columns(table, [*self.besides, *named], None)
+        if self.classification and self.chosen.missing:  # also of what could be the name of a class
+            cells = table.cells[self.target]
+            named = cells.where(~cells.isin(self.chosen.missing), "")
+            table = table._replace(cells=table.cells.assign(**{self.target: named}))
         if self.chosen.drop_missing_target:
             table = self._with_targets(table)
         decimal = {"comma": ",", "point": "."}.get(self.chosen.decimal, self.chosen.decimal)

@@ -95,6 +95,18 @@ def number_form(counts: pd.Series, decimal: str = "") -> str:
     return f"unit {unit}" if rows == total and len(texts) > 2 else ""
 
 
+def _vote(counts: pd.Series) -> str:
+    """The decimal mark that a column shows: "," or "."; ",?" or ".?" if it has such a mark that may be one; or ""."""
+    marked = [text for text in counts.index if "," in text or "." in text]
+    if marked and all(map(NUMBER.fullmatch, counts.index)):
+        return ".?" if all(THOUSANDS.fullmatch(text.translate(SWAPPED)) for text in marked) else "."
+    point, comma = (_forms(counts, swapped).total() if marked else 0 for swapped in (False, True))
+    if max(point, comma) <= MOSTLY * counts.sum():
+        return ""
+    both = ",?" if any("," in text for text in marked) else ".?"
+    return "," if comma > point else "." if point > comma else both
+
+
 def _named_often(counts: pd.Series, forms: "Counter[str]", swapped: bool) -> bool:
     """Whether too many different values are no numbers for these to be mistakes: most names may have digits only."""
     if forms.total() >= (1 - FEW) * counts.sum():
@@ -111,12 +123,7 @@ def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:
     """
     votes: Counter[str] = Counter()
     for counts in columns:
-        if not any("," in text or "." in text for text in counts.index):
-            continue
-        point, comma = (_forms(counts, swapped).total() for swapped in (False, True))
-        if max(point, comma) > MOSTLY * counts.sum():
-            both = "," if any("," in text for text in counts.index) else "."
-            votes["," if comma > point else "." if point > comma else f"{both}?"] += 1
+        votes[_vote(counts)] += 1
     if votes[","] or votes["."]:
         return "," if votes[","] > votes["."] else ""
     return "," if semicolons and votes[",?"] and not votes[".?"] else ""

@@ -144,6 +144,8 @@ def read_points(csv: str, x: str, y: str) -> Points:
     if x == y:
         raise InputError(f"--x {x}: is --y too; a column predicts itself exactly")
     table = read_csv(Path(csv))
+    for note in table.notes:
+        print(f"note: {note}")
     check_columns(table, (x, y), None)
     points = Points(complete_numbers(table, x), complete_numbers(table, y), x, y)
     if len(points.x) < FEWEST:

@@ -340,6 +340,8 @@ def test_labels_without_their_dots_are_one_class_and_minus_is_a_label(tmp_path):
     labels = np.where(np.arange(COUNT) % 2, "+", "-")
     data = data_of(written(tmp_path, PLAIN.assign(price=labels)), task="classification")
     assert data.classes == ["+", "-"]
+    with pytest.raises(ValueError, match=r"column 'price': '' is missing"):
+        data_of(tmp_path / "table.csv", task="classification", missing=["-"])
     labels = np.array(["<=50K", ">50K", ">50K.", "<=50K ."] * 15)
     data = data_of(written(tmp_path, PLAIN.assign(price=labels)), task="classification")
     assert data.classes == ["<=50K", ">50K"]
