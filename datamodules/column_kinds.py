@@ -1,113 +1,154 @@
 """What the columns of a table hold, judged by their values, and a line on each column about which there is doubt."""
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import numpy as np
 import pandas as pd
 
-from datamodules.tables import MISSING, MOSTLY, Kind, Table, fault, looks_numeric, numbers, similar
-from datamodules.written_numbers import DATE, form_of, unit_of
+from datamodules.dates import confusable, date_kind, is_compact_date, moments
+from datamodules.tables import Kind, Table, numbers, similar
+from datamodules.texts import text_kind
+from datamodules.written_numbers import COMMA, MOSTLY, decimal_of, looks_numeric, number_form
 
 TOLD = 0.05  # share of training rows with rare categories above which a line says so
+ID_NAME = re.compile(r"(.*[_ .-])?(id|ids|index|idx|uuid|guid|row|rownum)|.*[a-z]I[dD]|ID|Unnamed: 0")
+FEWEST = 10  # rows, below which it may be chance that all are different
+NAMED = 5  # columns that a line names
+
+
+def find_decimal(table: Table) -> str:
+    """ "," if that is the decimal mark of most columns that show theirs."""
+    counts = (table.filled(name).value_counts() for name in table.cells.columns)
+    return decimal_of(counts, semicolons=table.separator == ";")
 
 
 def infer_kinds(
-    table: Table, columns: Collection[str], categories: Collection[str] = (), rare: int = 1
+    table: Table,
+    columns: Collection[str],
+    categories: Collection[str] = (),
+    rare: int = 1,
+    dates: Mapping[str, str] | None = None,
 ) -> dict[str, Kind]:
-    """Says which columns are numbers, and in which form: those that are mostly numbers, except `categories`.
+    """Says what each column is: numbers, in the form that most have, dates, times, categories or texts.
 
     Args:
         categories: columns whose values are names, whatever they look like.
-        rare: categories with fewer rows than this share one place.
-
-    Raises:
-        InputError: a column that is not among the `categories` has dates, or text that would mostly be lost as rare;
-            or a column has a different text in every row.
+        rare: categories with fewer rows than this share one place; a column that would mostly be lost so is a text.
+        dates: the format of the days in a column.
     """
     kinds: dict[str, Kind] = {}
     for name in columns:
-        counts = _filled(table, name).value_counts()
-        kinds[name] = "category" if name in categories else _kind_of(counts)
-        if kinds[name] == "category" and (reason := _loss(counts, max(rare, 2), told=name in categories)):
-            cells = _filled(table, name)
-            text = next(text for text in cells if counts[text] == counts.min())
-            raise fault(table.source, reason, cells.index[cells == text][0], name, text)
+        cells = table.filled(name)
+        counts, formats = cells.value_counts(), (dates or {}).get(name)
+        if name in categories:
+            kinds[name] = "category"
+        elif formats:
+            kinds[name] = date_kind([], formats.split("|"))
+        else:
+            kinds[name] = _kind_of(cells, counts, table.decimal, max(rare, 2))
     return kinds
 
 
-def _filled(table: Table, name: str) -> pd.Series:
-    return table.cells[name][~table.cells[name].isin(MISSING)]
+def _kind_of(cells: pd.Series, counts: pd.Series, decimal: str, rare: int) -> str:
+    texts = counts.index.tolist()
+    if form := number_form(counts, decimal):
+        return "date %Y%m%d" if form == "number" and is_compact_date(texts) else form
+    if kind := date_kind(texts):
+        return kind
+    if counts[counts < rare].sum() > MOSTLY * counts.sum():  # most of it would be lost among the rare
+        return text_kind(cells, distinct=counts.max() == 1) or "category"
+    return "category"
 
 
-def _kind_of(counts: pd.Series) -> str:
-    forms: Counter[str] = Counter()  # rows
-    for text, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
-        forms["number" if looks_numeric(text) else form_of(text)] += count
-    del forms[""]
-    if forms["number"] > MOSTLY * counts.sum():
-        return "number"  # values written differently are mistakes
-    written = Counter({form: rows for form, rows in forms.items() if form != "number"})
-    return written.most_common(1)[0][0] if written and forms.total() > MOSTLY * counts.sum() else "category"
+def idle_columns(table: Table, kinds: Mapping[str, Kind]) -> dict[str, str]:
+    """The columns that say nothing of the target, and why."""
+    idle = {name: _idle(table.filled(name), name, kind, len(table.cells)) for name, kind in kinds.items()}
+    return {name: reason for name, reason in idle.items() if reason}
 
 
-def _loss(counts: pd.Series, rare: int, told: bool) -> str:
-    """Why a text is useless as a category; "" if it is not.
-
-    Args:
-        told: the user asked for categories.
-    """
-    rows = counts.sum()
-    if rows > 1 and counts.max() == 1:
-        return "as in no other row: a text of its own for each; leave the column out"
-    if told:
+def _idle(cells: pd.Series, name: str, kind: Kind, rows: int) -> str:
+    if cells.empty:
+        return "no value in any row"
+    if cells.nunique() < len(cells) or len(cells) < FEWEST:
         return ""
-    if counts[[bool(DATE.fullmatch(text)) for text in counts.index]].sum() > MOSTLY * rows:
-        return (
-            "is a date or a time, which is not read: write it as numbers, such as years and months, leave the column"
-            " out, or name it among the categories"
-        )
-    if (lost := counts[counts < rare].sum()) > MOSTLY * rows:
-        unit = "a number with a unit; write the number alone, or " if unit_of(counts.index[-1]) else ""
-        return (
-            f"is one of the texts that fewer than {rare} rows share, as {lost} of {rows} do: {unit}leave the column"
-            " out, or name it among the categories"
-        )
+    if kind == "category":
+        return "a text of its own in each row"
+    if kind == "number" and len(cells) == rows and cells.str.fullmatch(r"\d{1,15}").all():
+        steps = np.diff(cells.astype(np.int64))
+        if (steps == 1).all() and (int(cells.iloc[0]) in (0, 1) or ID_NAME.fullmatch(name)):
+            return "it numbers the rows"
+        if ID_NAME.fullmatch(name):
+            return "a number of its own in each row, and the name of an id"
     return ""
 
 
 def notes_on(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
     """A line on each column that could have been read in several ways, or that has similar values."""
     notes = []
+    commas = {name: str(kind) for name, kind in kinds.items() if COMMA in kind}
+    if commas:
+        name, form = next(iter(commas.items()))
+        text = next(iter(text for text in table.filled(name) if "," in text), table.filled(name).iloc[0])
+        read = numbers(table, name, form)[table.cells[name] == text].iloc[0]
+        notes.append(f"{_named(commas)}: the decimal mark is a comma, {text!r} is {read:g}; --decimal . says otherwise")
     for name, kind in kinds.items():
-        cells = _filled(table, name)
-        said = _on_categories(cells) if kind == "category" else _on_numbers(table, name, cells, str(kind))
-        notes += [f"column {name!r}: {note}" for note in said]
+        notes += [f"column {name!r}: {note}" for note in _on_column(table, name, kind)]
     return notes
 
 
-def _on_numbers(table: Table, name: str, cells: pd.Series, form: str) -> Iterator[str]:
-    written = cells[[bool(form_of(text)) for text in cells]] if form != "number" else cells[:0]
-    for line in written.index[:1]:
-        yield f"{cells[line]!r} is read as {numbers(table, name, form)[line]:g} ({form})"
+def _named(columns: Iterable[str]) -> str:
+    """`column 'a'`, or `columns 'a', 'b' and 3 more`."""
+    names = [repr(name) for name in columns]
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"column{'s' * (len(names) > 1)} {', '.join(names[:NAMED])}{more}"
+
+
+def _on_column(table: Table, name: str, kind: Kind) -> Iterator[str]:
+    cells = table.filled(name)
+    if not isinstance(kind, str):
+        return
+    if kind == "category":
+        yield from _on_categories(cells)
+    elif kind in ("text", "code"):
+        grams = "of its words" if kind == "text" else "of two or three letters or digits"
+        yield f"{cells.nunique():,} texts, such as {cells.iloc[0][:40]!r}, are read as n-grams {grams}"
+    elif kind.startswith("date "):
+        yield from _on_dates(cells, kind, name)
+    elif kind != "time":
+        yield from _on_numbers(table, name, kind)
+
+
+def _on_numbers(table: Table, name: str, form: str) -> Iterator[str]:
+    cells = table.filled(name)
+    written = (text for text in cells.unique() if form != "number" and COMMA not in form and not looks_numeric(text))
+    for text in list(written)[:1]:
+        read = numbers(table, name, form)[table.cells[name] == text].iloc[0]
+        yield f"{text!r} is read as {read:g} ({form})"
     padded = cells[cells.str.fullmatch(r"0\d+")]
     for line in padded.index[:1]:
-        yield f"{cells[line]!r} is read as {int(cells[line])}; a number that is a name belongs among the categories"
+        yield f"{cells[line]!r} is read as {int(cells[line])}; a number that is a name belongs among the --categories"
+
+
+def _on_dates(cells: pd.Series, kind: str, name: str) -> Iterator[str]:
+    first = moments(cells, kind).dropna()
+    if first.empty:
+        return
+    text, day = cells[first.index[0]], f"{first.iloc[0]:%Y-%m-%d}"
+    said = f"{text!r} is read as {day} ({kind})"
+    if other := confusable(cells.unique().tolist(), kind):
+        said += f", but no day above 12 tells day and month apart; --dates.{name} '{other}' is the other order"
+    yield said
 
 
 def _on_categories(cells: pd.Series) -> Iterator[str]:
-    units = Counter(unit_of(text) for text in cells)
-    del units[""]
-    unit, rows = max(units.items(), key=lambda pair: pair[1], default=("", 0))
-    texts = [text for text in cells.unique() if unit and unit_of(text) == unit]
-    if rows > MOSTLY * len(cells) and len(texts) > 2:
-        yield f"{texts[0]!r} is a name like any other; write numbers without the unit {unit!r} for their order to count"
     for usual, *others in similar(cells)[:1]:
         yield f"{others[0]!r} and {usual!r} differ in case, dots or blanks only, and are two categories"
 
 
 def notes_on_rows(table: Table, columns: Collection[str]) -> list[str]:
     """A line on the rows that have no value in any of the `columns`."""
-    empty = table.cells.index[table.cells[list(columns)].isin(MISSING).all(axis=1)]
+    empty = table.cells.index[table.cells[list(columns)].isin(table.missing).all(axis=1)]
     return [f"{len(empty)} rows have no value in any feature, the first in line {line}" for line in empty[:1]]
 
 
@@ -118,3 +159,12 @@ def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> I
         if len(cells) > TOLD * len(frame):
             rows = f"{len(cells)} of {len(frame)} training rows"
             yield f"column {name!r}: {rows} have rare categories, such as {max(cells)!r}, which count as one"
+
+
+def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, test: np.ndarray) -> list[str]:
+    """A line on test rows whose values in the `columns`, the target's included, are those of a training row."""
+    keys = pd.util.hash_pandas_object(table.cells[list(columns)], index=False).to_numpy()
+    again = test[np.isin(keys[test], keys[train])]
+    lines = table.cells.index[again]
+    rows = f"{len(again):,} of {len(test):,} test rows are copies of training rows"
+    return [f"{rows}, the first in line {lines[0]}; they flatter the figures of the test"] if len(again) else []

@@ -5,15 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import InputError
-from datamodules.column_kinds import infer_kinds, notes_on
+from datamodules.column_kinds import find_decimal, idle_columns, infer_kinds, notes_on
+from datamodules.csv_files import Reading, read_csv
+from datamodules.new_rows import read_rows
 from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold, SplitOptions
-from datamodules.tables import Kind, Table, check_columns, fault, read_csv
+from datamodules.tables import MISSING, Kind, Table, check_columns, fault, missing_labels
 
 TASKS = ("regression", "classification")
-SIMILAR = ("refuse", "merge", "keep")
+SIMILAR = ("trim", "refuse", "merge", "keep")
+MISSING_HERE = (*MISSING, "?", "-", "--", "None", "n/a", "#N/A", "<NA>", "NaT")  # --missing names further ones
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,15 @@ class CsvOptions(SplitOptions):
         log_target: in a regression, learn the target's logarithm.
         id_column: a column that numbers the rows, and says nothing.
         drop: columns to leave out.
+        only: the columns to predict from, instead of all; of these, none is left out for being an id.
+        drop_missing_target: leave out rows without a target, instead of refusing the file.
+        sep: what separates columns: comma, semicolon, tab, pipe or whitespace; empty: found by looking, like the next
+            two.
+        encoding: of the file, such as utf-8, utf-16 or cp1252.
+        decimal: the decimal mark of numbers that could have either: "." or ",".
+        no_header: the file has no line with the names of its columns, which are called c1, c2 and so on.
+        missing: further texts that stand for a missing value, besides `?`, `-`, NA, N/A, NaN, null and None.
+        dates: formats of the days of dates, such as '{sold: "%d/%m/%Y"}'; others are found by looking.
         categories: columns whose numbers are only names.
         ordinals: levels of columns that have an order, the lowest first, such as '{size: [S, M, L]}'; "NA" is a missing
             value.
@@ -33,15 +45,24 @@ class CsvOptions(SplitOptions):
         rare: categories with fewer training rows share one column, with those never seen.
         sample: use a small table that scikit-learn ships, which needs no files.
         similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
-            refuse; merge, into the most frequent spelling; or keep, as classes of their own.
+            trim: merge those that have the same case, and refuse others; refuse; merge, into the most frequent
+            spelling; or keep, as classes of their own.
 
     Raises:
-        InputError: `similar_labels` is none of these.
+        InputError: `similar_labels` or `decimal` is none of these.
     """
 
     log_target: bool = False
     id_column: str = ""
     drop: list[str] = field(default_factory=list)
+    only: list[str] = field(default_factory=list)
+    drop_missing_target: bool = False
+    sep: str = ""
+    encoding: str = ""
+    decimal: str = ""
+    no_header: bool = False
+    missing: list[str] = field(default_factory=list)
+    dates: dict[str, str] = field(default_factory=dict)
     categories: list[str] = field(default_factory=list)
     ordinals: dict[str, list[str]] = field(default_factory=dict)
     log1p: str = "none"
@@ -49,10 +70,12 @@ class CsvOptions(SplitOptions):
     scale: str = "quantile"
     rare: int = 3
     sample: bool = False
-    similar_labels: str = "refuse"
+    similar_labels: str = "trim"
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.decimal not in ("", ".", ",", "comma", "point"):
+            raise InputError(f"decimal {self.decimal!r}: must be '.' or ',', or empty to find out")
         if self.similar_labels not in SIMILAR:
             raise InputError(f"similar_labels {self.similar_labels!r}: must be one of {', '.join(SIMILAR)}")
 
@@ -91,8 +114,11 @@ class CsvTable(TableData):
             raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
-        self.csv, self.sample, self.similar_labels = csv, chosen.sample, chosen.similar_labels
-        self.splitting = chosen
+        self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
+        self.splitting, self.header = chosen, not chosen.no_header
+        self.reading = Reading(
+            chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
+        )
         self.target, self.id_column = target, chosen.id_column
         self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
         self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
@@ -106,7 +132,7 @@ class CsvTable(TableData):
         """Refuses a column with two roles, such as target and feature."""
         roles = {
             "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
-            "categories": self.categories, "ordinals": tuple(self.ordinals),
+            "categories": self.categories, "ordinals": tuple(self.ordinals), "dates": tuple(self.chosen.dates),
         }  # fmt: skip
         taken: dict[str, str] = {}
         for role, names in roles.items():
@@ -124,7 +150,7 @@ class CsvTable(TableData):
     def besides(self) -> tuple[str, ...]:
         group = self.splitting.group
         kept = not group or group in (*self.drop, *self.categories, *self.ordinals)
-        return (*super().besides, *self.drop, *([] if kept else [group]))
+        return (*super().besides, *self.drop, *self.left_out, *([] if kept else [group]))
 
     def other_rows(self) -> OtherRows | None:
         """The rows of `test_csv`, with their targets.
@@ -134,24 +160,50 @@ class CsvTable(TableData):
         """
         if not self.splitting.test_csv:
             return None
-        table, group = read_csv(Path(self.splitting.test_csv)), self.splitting.group
-        others = self._understood(table)
-        for line in table.cells.index[table.cells[group].isin(self._groups)][:1] if group in table.cells else []:
-            raise fault(table.source, f"is a group of {self.csv} too", line, group, table.cells[group][line])
-        return others
+        read, group = read_rows(Path(self.splitting.test_csv), self.preprocessing), self.splitting.group
+        cells = read.table.cells
+        for line in cells.index[cells[group].isin(self._groups)][:1] if group in cells else []:
+            raise fault(read.table.source, f"is a group of {self.csv} too", line, group, cells[group][line])
+        return self._understood(read)
 
     def read(self) -> Table:
+        """The table without rows that have no target, if these are to be dropped."""
         sample = wine if self.classification else diabetes
-        table = sample() if self.sample else read_csv(Path(self.csv))
+        table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
+        named = [*self.chosen.only, *self.categories, *self.ordinals, *self.chosen.dates]
+        check_columns(table, [*self.besides, *named], None)
+        if self.classification and self.chosen.missing:  # also of what could be the name of a class
+            cells = table.cells[self.target]
+            named = cells.where(~cells.isin(self.chosen.missing), "")
+            table = table._replace(cells=table.cells.assign(**{self.target: named}))
+        if self.chosen.drop_missing_target:
+            table = self._with_targets(table)
         self._groups = set(table.cells.get(self.splitting.group, ()))
-        check_columns(table, [*self.besides, *self.categories, *self.ordinals], None)
-        return table
+        decimal = {"comma": ",", "point": "."}.get(self.chosen.decimal, self.chosen.decimal)
+        return table._replace(decimal=decimal or find_decimal(table))
+
+    def _with_targets(self, table: Table) -> Table:
+        missing = missing_labels(table) if self.classification else table.missing
+        there = ~table.cells[self.target].isin(missing)
+        if not there.any():
+            raise InputError(f"{table.source}, column {self.target!r}: no row has a target")
+        said = f"{(~there).sum():,} of {len(there):,} rows have no target, and are left out"
+        return table._replace(cells=table.cells[there], notes=(*table.notes, said) if not there.all() else table.notes)
 
     def recipe(self, table: Table) -> Recipe:
-        features = [name for name in table.cells.columns if name not in self.besides]
+        features = [name for name in self.chosen.only or table.cells.columns if name not in self.besides]
         if not features:
             raise InputError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
         names = [name for name in features if name not in self.ordinals]
-        kinds = infer_kinds(table, names, self.categories, self.options["rare"])
-        self.notes = notes_on(table, kinds)
-        return Recipe(kinds | self.ordinals, **self.options)
+        found = infer_kinds(table, names, self.categories, self.options["rare"], self.chosen.dates)
+        kinds = {name: found.get(name, self.ordinals.get(name, "")) for name in features}
+        idle = {} if self.chosen.only else idle_columns(table, kinds)
+        others = [name for name in table.cells.columns if name not in (*features, *self.besides)]
+        self.left_out = idle | dict.fromkeys(others, "not among --only")
+        kept = {name: kind for name, kind in kinds.items() if name not in self.left_out}
+        if not kept:
+            reasons = "; ".join(f"{name!r}: {reason}" for name, reason in idle.items())
+            raise InputError(f"{table.source}: no column is left to predict {self.target!r} from: {reasons}")
+        left = [f"column {name!r} is left out: {reason}" for name, reason in idle.items()]
+        self.notes = [*table.notes, *left, *notes_on(table, kept)]
+        return Recipe(kept, **self.options)

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 
 from basics.errors import InputError
+from datamodules.csv_files import read_csv
 from datamodules.download import download_file
 from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
 from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold
-from datamodules.tables import Kind, Table, check_unique, read_csv
+from datamodules.tables import Kind, Table, check_unique
 
 MIRROR = "http://d2l-data.s3-accelerate.amazonaws.com/"  # of Zhang et al., "Dive into deep learning"
 FILES = {  # each with its name on the mirror and its SHA-256

@@ -4,8 +4,8 @@ What is fitted is plain data (dicts, lists, numbers, text), so a checkpoint can 
 needs. The figures are medians, means and quantiles by numpy; scikit-learn's transformers, with which the tests compare,
 would have to be pickled or taken apart again.
 
-The matrix has the numbers first, then a 0 or 1 for each number that is sometimes missing, then the categories as 0 and
-1, for which a linear layer is an embedding.
+The matrix has the numbers first, those of dates among them, then a 0 or 1 for each number that is sometimes missing,
+then the categories as 0 and 1, for which a linear layer is an embedding, and last the texts, from 0 to 1.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,9 @@ import pandas as pd
 import torch
 
 from basics.errors import InputError
+from datamodules.dates import PARTS, date_parts
 from datamodules.tables import Kind, Table, check_columns, typed
+from datamodules.texts import fit_text, transform_text
 
 SCALES = ("standard", "robust", "quantile")
 SKEWED = 0.75  # skewness above which "skewed" takes logarithms, as is usual with these data
@@ -42,7 +44,7 @@ class Recipe:
     """How a table becomes a matrix.
 
     Args:
-        columns: what each holds: "number", "category", or an ordinal's levels (see `tables.Kind`).
+        columns: what each holds, such as "number", "category", or an ordinal's levels (see `tables.Kind`).
         zeros: numbers that are 0 if missing, such as the area of a garage that does not exist; other missing numbers
             become the median of the training rows, and a further column marks them.
         derived: numbers computed from others, row by row, such as {"name": "Age", "sum": {"YrSold": 1, "Built": -1}} or
@@ -104,11 +106,43 @@ def _term(frame: pd.DataFrame, term: str) -> pd.Series:
 
 def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     """The plain data that `transform` needs, from the training rows of `columns_of`, and the rare categories' names."""
-    columns = [frame[name] for name in frame.columns]
+    dates = [_fit_date(str(name), frame[name]) for name in frame.columns if frame[name].dtype.kind == "M"]
+    frame = _with_dates(frame, dates)
+    texts = [name for name in frame.columns if recipe.columns.get(str(name)) in ("text", "code")]
+    columns = [frame[name] for name in frame.columns.difference(texts, sort=False)]
     numeric = [_fit_number(str(each.name), each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
-    texts = [_fit_category(str(each.name), each, recipe) for each in columns if each.dtype != np.float64]
-    rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in texts}
-    return {"recipe": asdict(recipe), "numbers": numeric, "categories": texts, "rare": rare}
+    categories = [_fit_category(str(each.name), each, recipe) for each in columns if each.dtype != np.float64]
+    rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in categories}
+    for number in numeric:
+        number["missing"] &= number["name"] not in _repeated(dates)
+    return {
+        **{"recipe": asdict(recipe), "numbers": numeric, "categories": categories, "rare": rare, "dates": dates},
+        "texts": [fit_text(str(name), frame[name], str(recipe.columns[str(name)])) for name in texts],
+    }
+
+
+def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
+    """The first moment, from which days are counted, and the parts that vary; of those, the days have all."""
+    first = moments.min() if moments.notna().any() else pd.Timestamp(0)
+    parts = date_parts(moments, first.isoformat())
+    vary = [part for part in PARTS if len(np.unique(parts[part][~np.isnan(parts[part])])) > 1]
+    missing = bool(moments.isna().any())
+    return {"name": name, "first": first.isoformat(), "parts": vary or ["days"], "missing": missing}
+
+
+def _with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
+    """The frame with a column for each part of each date, such as `sold: month`, in place of the dates."""
+    parts: dict[str, np.ndarray] = {}
+    for date in dates:
+        every = date_parts(frame[date["name"]], date["first"])
+        parts |= {f"{date['name']}: {part}": every[part] for part in date["parts"]}
+    plain = frame.drop(columns=[date["name"] for date in dates])
+    return plain.assign(**parts)
+
+
+def _repeated(dates: list[dict[str, Any]]) -> set[str]:
+    """Parts that are missing where the first part of the same date is."""
+    return {f"{date['name']}: {part}" for date in dates for part in date["parts"][1:]}
 
 
 def _fit_number(name: str, values: np.ndarray, recipe: Recipe) -> dict[str, Any]:
@@ -145,12 +179,16 @@ def _fit_category(name: str, values: pd.Series, recipe: Recipe) -> dict[str, Any
 
 def transform(frame: pd.DataFrame, fitted: dict[str, Any]) -> np.ndarray:
     """The matrix for rows of `columns_of`, float32, (N, number of `feature_names`)."""
+    frame = _with_dates(frame, fitted.get("dates", []))  # older checkpoints have neither dates nor texts
     columns = [_transform_number(frame[number["name"]].to_numpy(), number) for number in fitted["numbers"]]
     columns += [np.isnan(frame[number["name"]].to_numpy()) for number in fitted["numbers"] if number["missing"]]
     for category in fitted["categories"]:
         texts = frame[category["name"]].to_numpy()
         columns += [texts == value for value in category["values"]]
         columns += [~frame[category["name"]].isin(category["values"]).to_numpy()] * category["rest"]
+    for text in fitted.get("texts", []):
+        columns += [*transform_text(frame[text["name"]], text).T]
+        columns += [(frame[text["name"]] == "").to_numpy()] * text["missing"]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -201,3 +239,6 @@ def _names(fitted: dict[str, Any]) -> Iterator[str]:
     for category in fitted["categories"]:
         yield from (f"{category['name']}={value}" for value in category["values"])
         yield from [f"{category['name']}: other"] * category["rest"]
+    for text in fitted.get("texts", []):
+        yield from (f"{text['name']}: {gram!r}" for gram in text["grams"])
+        yield from [f"{text['name']} missing"] * text["missing"]

@@ -6,7 +6,9 @@ from typing import Any
 import pandas as pd
 
 from datamodules.column_kinds import notes_on_rows
-from datamodules.tables import MISSING, Table
+from datamodules.tables import Table
+
+MEDIAN = "the median of the training rows, which miss none, is taken"
 
 
 def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -22,6 +24,10 @@ def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str
             lines |= _named(table, number["name"], _of_number(table, number, fitted["recipe"]))
     for category in fitted["categories"]:
         lines |= _named(table, category["name"], _of_category(table, category, fitted.get("rare")))
+    for date in fitted.get("dates", []):
+        lines |= _named(table, date["name"], _of_others(table, date, MEDIAN))
+    for text in fitted.get("texts", []):
+        lines |= _named(table, text["name"], _of_others(table, text, "taken as a text without words"))
     for line in notes_on_rows(table, columns):
         lines["", "empty"] = f"{table.source}: {line}"
     return lines
@@ -44,19 +50,25 @@ def _named(table: Table, name: str, found: Iterator[Surprise]) -> dict[tuple[str
 
 def _of_number(table: Table, number: dict[str, Any], recipe: dict[str, Any]) -> Iterator[Surprise]:
     cells, kind = table.cells[number["name"]], recipe["columns"][number["name"]]
-    missing = cells.isin(MISSING)
+    missing = cells.isin(table.missing)
     levels = [] if isinstance(kind, str) else kind
+    missing &= ~cells.isin(levels)
     if levels:
         yield "that are none of its levels", cells[~missing & ~cells.isin(levels)], "taken as missing"
     if not number["missing"] and number["name"] not in recipe["zeros"] and "NA" not in levels:
-        becomes = "the median of the training rows, which miss none, is taken"
-        yield "missing", cells[missing], becomes
+        yield "missing", cells[missing], MEDIAN
+
+
+def _of_others(table: Table, fitted: dict[str, Any], becomes: str) -> Iterator[Surprise]:
+    cells = table.cells[fitted["name"]]
+    if not fitted["missing"]:
+        yield "missing", cells[cells.isin(table.missing)], becomes
 
 
 def _of_category(table: Table, category: dict[str, Any], rare: dict[str, list[str]] | None) -> Iterator[Surprise]:
     """`rare` is None for older checkpoints, which do not know which categories were rare."""
     cells = table.cells[category["name"]]
-    missing, known = cells.isin(MISSING), [*category["values"], *(rare or {}).get(category["name"], [])]
+    missing, known = cells.isin(table.missing), [*category["values"], *(rare or {}).get(category["name"], [])]
     becomes = "taken as one of the rare categories" if category["rest"] else "taken as none of the categories"
     unseen = "that training has not seen"
     if rare is None and category["rest"]:

@@ -5,16 +5,28 @@ from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
-from datamodules.column_kinds import notes_on_rare, notes_on_rows
+from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
+from datamodules.column_report import ColumnReport, report_columns
 from datamodules.known_targets import required_targets
+from datamodules.new_rows import NewRows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
 from datamodules.splits import TooFewError, lacking
 from datamodules.table_splits import Fold, Parts, SplitOptions, Splitter, splitter_of
-from datamodules.tables import Table, check_filled, check_levels, check_unique, class_target, number_target
+from datamodules.tables import (
+    Faults,
+    Table,
+    check_filled,
+    check_levels,
+    check_unique,
+    class_target,
+    number_target,
+    usual_labels,
+)
 
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
@@ -49,11 +61,13 @@ class TableData(BatchModule, ABC):
     samples = "rows"
     name: str
     target: str  # its column
-    preprocessing: dict[str, Any]  # from `setup` on
+    preprocessing: dict[str, Any]  # from `setup` on, as is
+    columns: list[ColumnReport]  # what each was taken for
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
-    similar_labels = "refuse"
+    similar_labels = "trim"
+    header = True  # the file has a line with the columns' names
     splitting = SplitOptions()
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
@@ -61,6 +75,7 @@ class TableData(BatchModule, ABC):
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.classes: list[str] = []  # in a classification
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
+        self.left_out: dict[str, str] = {}  # columns that say nothing, and why
 
     @abstractmethod
     def read(self) -> Table:
@@ -81,22 +96,28 @@ class TableData(BatchModule, ABC):
             return
         table = self.read()
         recipe = self.recipe(table)
-        frame = columns_of(table, asdict(recipe), self.besides)
-        check_filled(table, recipe.columns)
-        check_levels(table, recipe.columns)
-        if self.id_column:
-            check_unique(table, self.id_column)
+        frame, self.targets = self._checked(table, recipe)
         self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
-        self.targets = self._read_target(table)
         self._splitter = self._splitter_of(table)
         self.test_indices, self.val_indices, self.train_indices = self._split(self.fold, table.source)
         train = frame.iloc[self.train_indices]
         fitted = fit(train, recipe)
         self.rows = transform(frame, fitted)  # (N, F)
-        self.notes = [*self.notes, *notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
+        self.columns = self._report(table, recipe, frame)
+        self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
+        known = np.concatenate([self.train_indices, self.val_indices])
+        self.notes += notes_on_repeated(table, [*recipe.columns, self.target], known, self.test_indices)
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
-        self.preprocessing |= {"classes": self.classes, "log_target": self.log_target}
+        self.preprocessing |= {
+            "classes": self.classes,
+            "log_target": self.log_target,
+            "missing": list(table.missing),
+            "header": self.header,
+        }
         self._source = table.source
+        self._add_test_rows()
+
+    def _add_test_rows(self) -> None:
         if not self.fold and (others := self.other_rows()) and others.targets is not None:
             self.test_indices = np.arange(len(self.rows), len(self.rows) + len(others.rows))
             self.rows = np.concatenate([self.rows, others.rows])
@@ -111,11 +132,12 @@ class TableData(BatchModule, ABC):
         """
         return None
 
-    def _understood(self, table: Table) -> OtherRows:
+    def _understood(self, read: NewRows) -> OtherRows:
         """The rows of another file with targets."""
-        frame = columns_of(table, self.preprocessing["recipe"], tuple(self.preprocessing["besides"]))
-        targets = required_targets(table, self.preprocessing)
-        return OtherRows(table.cells.index.to_numpy(), transform(frame, self.preprocessing), targets)
+        recipe = self.preprocessing["recipe"] | {"columns": read.kinds}
+        frame = columns_of(read.table, recipe, tuple(read.table.cells.columns))
+        targets = required_targets(read.table, self.preprocessing)
+        return OtherRows(read.table.cells.index.to_numpy(), transform(frame, self.preprocessing), targets)
 
     def check_folds(self) -> None:
         """Raises InputError if one of the folds cannot be trained; after `setup`."""
@@ -123,8 +145,37 @@ class TableData(BatchModule, ABC):
         for number in range(self.fold.folds):
             self._split(self.fold._replace(number=number), self._source)
 
+    def _report(self, table: Table, recipe: Recipe, frame: pd.DataFrame) -> list[ColumnReport]:
+        """What each column was taken for."""
+        kinds = recipe.columns | {self.target: "class" if self.classification else "number"}
+        roles = dict.fromkeys(self.besides, "left out") | self.left_out | {self.id_column: "id", self.target: "target"}
+        numbers = frame if self.classification else frame.assign(**{self.target: self.targets})
+        return report_columns(table, kinds, roles, numbers)
+
+    def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
+        """The typed columns and the target.
+
+        Raises:
+            InputError: values cannot be used; it names those of all columns.
+        """
+        faults = Faults()
+        with faults:
+            frame = columns_of(table, asdict(recipe), self.besides)
+            check_filled(table, recipe.columns)
+        with faults:
+            check_levels(table, recipe.columns)
+        with faults:
+            if self.id_column:
+                check_unique(table, self.id_column)
+        with faults:
+            targets = self._read_target(table)
+        faults.raise_all()
+        return frame, targets
+
     def _read_target(self, table: Table) -> np.ndarray:
         if self.classification:
+            merged = usual_labels(table, self.target, self.similar_labels)
+            self.notes += [f"label {other!r} is taken as {usual!r}" for other, usual in merged.items()]
             targets, self.classes = class_target(table, self.target, self.similar_labels)
             return targets
         return number_target(table, self.target, positive=self.log_target)
@@ -192,9 +243,14 @@ class TableData(BatchModule, ABC):
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
             f" {len(self.test_indices):,} test rows\n"
-            f"{len(features['numbers'])} numbers and {len(features['categories'])} categories in"
-            f" {len(feature_names(features))} columns"
+            f"{self._kinds()} in {len(feature_names(features))} columns"
         ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
+
+    def _kinds(self) -> str:
+        fitted = self.preprocessing
+        texts = f" and {len(fitted['texts'])} texts" if fitted["texts"] else ""
+        joined = ", " if texts else " and "
+        return f"{len(fitted['numbers'])} numbers{joined}{len(fitted['categories'])} categories{texts}"
 
     def _describe_classes(self) -> list[str]:
         """What happened to small classes when the rows were split."""

@@ -1,132 +1,121 @@
-"""CSV files, read strictly: everything is text until its column says what it is, and nothing doubtful is let through.
+"""Tables of text, read strictly: their columns say what they are, and nothing doubtful is let through.
 
-A byte-order mark, CRLF line ends, spaces around values and blank lines at the end are accepted. Any other departure
-from a table of equally long rows is an InputError that names the file, the line, the column and the value.
+What is wrong is an InputError that names the file, and for each value its line and column: all of them at once.
 """
 
-import csv
-import io
 import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
-from pathlib import Path
-from typing import NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from basics.errors import InputError, reading
-from datamodules.written_numbers import form_of, plain
+from basics.errors import InputError
+from datamodules.dates import moments
+from datamodules.written_numbers import NUMBER, form_of, looks_numeric, number_form, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
 LARGEST = 1e30  # number; sums of squares stay finite, and so does float32
-MOSTLY = 0.5  # share of numbers above which a column is numeric, and its other values are mistakes
-NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # float() takes "1_000" and "nan" too
+MAYBE_LABELS = ("None", "-", "--")  # of the texts for missing values, those that may also name a class
+LISTED = 8  # faults of a file that an error names
+WORDS = ("category", "text", "code")  # the kinds of columns that stay text
 
-# What a column holds: "number", or another form of numbers (see `written_numbers`), "category", or an ordinal's
-# levels, the lowest first. A level "NA" is a missing value.
+# What a column holds: "number", or another form of numbers (see `written_numbers`); "category"; "text" or "code" (see
+# `texts`); "date" with its formats, or "time" (see `dates`); or an ordinal's levels, the lowest first. A level "NA" is
+# a missing value.
 Kind = str | list[str]
 
 
 class Table(NamedTuple):
-    """A CSV file as text."""
+    """A file as text."""
 
     source: str  # its name, for messages
     cells: pd.DataFrame  # stripped text; the index is the line in the file, the first being 1
+    missing: tuple[str, ...] = MISSING  # texts that stand for a missing value
+    separator: str = ","
+    decimal: str = ""  # "," where most numbers have it, "." where somebody has said that they have points
+    notes: tuple[str, ...] = ()  # a line on each way in which the file was not a usual one
+
+    def filled(self, column: str) -> pd.Series:
+        """The values of a column that are not missing."""
+        cells = self.cells[column]
+        return cells[~cells.isin(self.missing)]
 
 
-def read_csv(path: Path) -> Table:
-    """Reads a comma-separated file in UTF-8 whose first line names the columns.
+class Fault(NamedTuple):
+    """A value of a file that cannot be used."""
 
-    Raises:
-        MissingFileError: it is not there.
-        InputError: it is no such file, a row is too short or too long, or a column's name is empty or occurs twice.
+    line: int
+    column: str
+    value: str
+    reason: str  # `is ...`
+
+    def __str__(self) -> str:
+        shown = self.value if len(self.value) <= 40 else self.value[:37] + "..."
+        return f"line {self.line}, column {self.column!r}: {shown!r} {self.reason}"
+
+
+class FaultyFileError(InputError):
+    """Values of a file cannot be used. The message names the first of each kind, and says how many there are."""
+
+    def __init__(self, source: str, faults: Sequence[Fault]) -> None:
+        self.source, self.faults = source, faults
+        alike: dict[tuple[str, ...], list[Fault]] = {}
+        for fault in faults:
+            alike.setdefault(fault[1:], []).append(fault)  # of all that differ by their line only
+        said = [f"{first}{_elsewhere(others)}" for first, *others in list(alike.values())[:LISTED]]
+        more = f"; and {len(alike) - LISTED:,} more" if len(alike) > LISTED else ""
+        several = f"{source}: {len(faults):,} faults: {'; '.join(said)}{more}"
+        super().__init__(several if len(faults) > 1 else f"{source}, {said[0]}")
+
+
+def _elsewhere(others: Sequence[Fault]) -> str:
+    lines = ", ".join(str(fault.line) for fault in others[:3])
+    more = f" and {len(others) - 3:,} more" if len(others) > 3 else ""
+    return f" (so in line{'s' * (len(others) > 1)} {lines}{more})" if others else ""
+
+
+class Faults:
+    """Collects what is wrong with one file in several steps, to raise it at once.
+
+    with faults:
+        ...                 # a FaultyFileError within is kept
+    faults.raise_all()
     """
-    records = _records(str(path), _text(path))
-    if not records:
-        raise InputError(f"{path}: an empty file")
-    (_, header), *rows = records
-    _check_separator(str(path), header)
-    _check_no_data(str(path), header, [row for _, row in rows])
-    _check_names(str(path), header)
-    for line, row in rows:
-        if len(row) != len(header):
-            raise _wrong_length(str(path), header, row, line)
-    if not rows:
-        raise InputError(f"{path}: a header and no rows")
-    cells = pd.DataFrame([row for _, row in rows], columns=header, index=[line for line, _ in rows], dtype=object)
-    return Table(str(path), cells)
+
+    def __init__(self) -> None:
+        self.found: list[Fault] = []
+        self.source = ""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, FaultyFileError):
+            return False
+        self.source = error.source
+        self.found += error.faults
+        return True
+
+    def raise_all(self) -> None:
+        if self.found:
+            raise FaultyFileError(self.source, list(dict.fromkeys(self.found)))
 
 
-def _wrong_length(source: str, header: list[str], row: list[str], line: int) -> InputError:
-    column, what = (header[len(row)], "short") if len(row) < len(header) else (header[-1], "long")
-    counts = f"{len(row)} of {len(header)} columns"
-    return fault(source, f"ends a row that is too {what}: {counts}", line, column, row[-1] if row else "")
+def refuse(table: Table, column: str, wrong: pd.Series, reason: str | Mapping[str, Any]) -> None:
+    """Raises FaultyFileError if values of the column are `wrong`, a Series of truth values with the table's index.
 
-
-def fault(source: str, reason: str, line: int, column: str, value: str) -> InputError:
-    """The error for one value of a file."""
-    shown = value if len(value) <= 40 else value[:37] + "..."
-    return InputError(f"{source}, line {line}, column {column!r}: {shown!r} {reason}")
-
-
-def _text(path: Path) -> str:
-    with reading(path):
-        content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line, before = content[: error.start].count(b"\n") + 1, content[: error.start].rpartition(b"\n")[2]
-        near = (before[-20:] + content[error.start : error.start + 10]).decode("latin-1").partition("\n")[0]
-        raise InputError(f"{path}, line {line}, after {before.count(b',')} commas: {near!r} is not UTF-8") from None
-    if "\0" in text:
-        raise InputError(f"{path}, line {text[: text.index(chr(0))].count(chr(10)) + 1}: a zero byte; not a text file")
-    return text
-
-
-def _records(source: str, text: str) -> list[tuple[int, list[str]]]:
-    """The records, each with the line it begins in, without blank lines at the end."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    records, line = [], 1
-    try:
-        for record in reader:
-            records.append((line, [cell.strip() for cell in record]))
-            line = reader.line_num + 1
-    except csv.Error as error:
-        begin = next(iter(text.splitlines()[line - 1 : line]), "")
-        raise InputError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
-    while records and not any(records[-1][1]) and len(records[-1][1]) < 2:
-        records.pop()
-    return records
-
-
-def _check_separator(source: str, header: Sequence[str]) -> None:
-    if len(header) == 1 and (other := re.search(r"[;\t|]", header[0])):
-        raise InputError(f"{source}, line 1: columns are separated by {other[0]!r}, not by commas: {header[0][:40]!r}")
-
-
-def _check_names(source: str, header: Sequence[str]) -> None:
-    for number, name in enumerate(header, 1):
-        if not name:
-            raise InputError(f"{source}, line 1: column {number} of {len(header)} has no name: {name!r}")
-        if name in header[: number - 1]:
-            raise InputError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
-
-
-def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Raises InputError if the names are a row of data: numbers, or texts that are among their columns' values."""
-    numbers = [bool(NUMBER.fullmatch(name)) for name in header]
-    numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # as pandas and numpy do
-    seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
-    alike = [number or name in values for number, name, values in zip(numbers, header, seen, strict=True)]
-    fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
-    if fractions or (all(alike) and not numbered and rows):
-        name = fractions[0] if fractions else header[0]
-        raise InputError(
-            f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
-            " put a line with the columns' names above it"
-        )
+    Args:
+        reason: what is wrong with all of them, or with each text.
+    """
+    cells = table.cells[column][wrong.to_numpy(dtype=bool)]
+    reasons = dict.fromkeys(cells, reason) if isinstance(reason, str) else reason
+    if len(cells):
+        values = zip(cells.index.tolist(), cells, strict=True)
+        raise FaultyFileError(table.source, [Fault(line, column, text, reasons[text]) for line, text in values])
 
 
 def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
@@ -158,7 +147,7 @@ def _nearest(name: str, others: Sequence[str]) -> str | None:
 def check_filled(table: Table, columns: Collection[str]) -> None:
     """Raises InputError if one of the `columns` has no value in any row."""
     for name in columns:
-        if table.cells[name].isin(MISSING).all():
+        if table.filled(name).empty:
             first = table.cells[name].iloc[0]
             raise InputError(f"{table.source}, {_lines(table)}, column {name!r}: {first!r}, and no value in any row")
 
@@ -167,41 +156,49 @@ def check_levels(table: Table, kinds: Mapping[str, Kind]) -> None:
     """Raises InputError if an ordinal has a value that is none of its levels. (In new rows that counts as missing.)"""
     for name, levels in kinds.items():
         if not isinstance(levels, str):
-            cells = table.cells[name]
-            for line in cells.index[~cells.isin([*levels, *MISSING])][:1]:
-                raise fault(table.source, f"is none of the levels {', '.join(levels)}", line, name, cells[line])
+            known = [*levels, *table.missing]
+            refuse(table, name, ~table.cells[name].isin(known), f"is none of the levels {', '.join(levels)}")
 
 
 def check_unique(table: Table, column: str) -> None:
     """Raises InputError if a value of the `column` is missing or occurs twice."""
     values = table.cells[column]
-    for line in values.index[values.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing", line, column, values[line])
-    for line in values.index[values.duplicated()][:1]:
-        first = values.index[values == values[line]][0]
-        raise fault(table.source, f"is in line {first} already", line, column, values[line])
+    refuse(table, column, values.isin(table.missing), "is missing")
+    first = dict(zip(reversed(values.tolist()), reversed(values.index.tolist()), strict=True))
+    reasons = {text: f"is in line {line} already" for text, line in first.items()}
+    refuse(table, column, values.duplicated(), reasons)
 
 
 def typed(table: Table, kinds: Mapping[str, Kind]) -> pd.DataFrame:
-    """The columns as float64, NaN if missing, and categories as text, "" if missing.
+    """The columns as float64, NaN if missing, or datetime64, NaT if missing, and those of words as text, "" if missing.
 
     An ordinal becomes the number of its level, or NaN for a value that is not among them.
 
     Raises:
-        InputError: a value of a numeric column is no number.
+        InputError: values of a column are not of its kind; it names those of all columns.
     """
-    columns = {}
+    columns, faults = {}, Faults()
     for name, kind in kinds.items():
-        cells = table.cells[name]
-        if kind == "category":
-            columns[name] = cells.where(~cells.isin(MISSING), "")
-        elif isinstance(kind, str):
-            columns[name] = numbers(table, name, kind)
-        else:
-            levels = {level: float(number) for number, level in enumerate(kind)}
-            levels |= dict.fromkeys(MISSING, levels.get("NA", np.nan))
-            columns[name] = cells.map(levels).astype(np.float64)
+        with faults:
+            columns[name] = _typed(table, name, kind)
+    faults.raise_all()
     return pd.DataFrame(columns, index=table.cells.index)
+
+
+def _typed(table: Table, name: str, kind: Kind) -> pd.Series:
+    cells = table.cells[name]
+    if not isinstance(kind, str):
+        missing = {text: np.nan for text in table.missing if text not in kind}
+        levels = {level: float(number) for number, level in enumerate(kind)}
+        return cells.map(dict.fromkeys(missing, levels.get("NA", np.nan)) | levels).astype(np.float64)
+    if kind in WORDS:
+        return cells.where(~cells.isin(table.missing), "")
+    if kind == "time" or kind.startswith("date "):
+        values = moments(cells.where(~cells.isin(table.missing), ""), kind)
+        reason = "is no time such as 8:15" if kind == "time" else f"is no date such as the column's others: {kind}"
+        refuse(table, name, values.isna() & ~cells.isin(table.missing), reason)
+        return values
+    return numbers(table, name, kind)
 
 
 def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
@@ -214,10 +211,8 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
         InputError: a value is not a number, or not one that can be computed with.
     """
     cells = table.cells[column]
-    values = {text: _number(text, form) for text in cells.unique()}
-    bad = cells.map(lambda text: isinstance(values[text], str))
-    for line in cells.index[bad][:1]:
-        raise fault(table.source, str(values[cells[line]]), line, column, cells[line])
+    values = {text: np.nan if text in table.missing else _number(text, form) for text in cells.unique()}
+    refuse(table, column, pd.Series([isinstance(values[text], str) for text in cells]), values)
     return cells.map(values).astype(np.float64)
 
 
@@ -227,16 +222,12 @@ def complete_numbers(table: Table, column: str) -> np.ndarray:
     Raises:
         InputError: a value is missing or not a number.
     """
-    cells = table.cells[column]
-    for line in cells.index[cells.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing; each row needs a number", line, column, cells[line])
+    refuse(table, column, table.cells[column].isin(table.missing), "is missing; each row needs a number")
     return numbers(table, column).to_numpy(copy=True)  # pandas' own array is read-only
 
 
 def _number(text: str, form: str = "number") -> float | str:
     """The number, or what is wrong with it."""
-    if text in MISSING:
-        return np.nan
     if form != "number":
         value = _number(plain(text, form))
         return f"is not a number written as the column's others are: {form}" if isinstance(value, str) else value
@@ -246,12 +237,11 @@ def _number(text: str, form: str = "number") -> float | str:
     if looks_numeric(text):
         return "is not finite"
     if NUMBER.fullmatch(text.replace(",", "")):
-        return "is not a number; write it without commas"
-    return "is not a number" + ("; write it as a plain one" if form_of(text) else "")
-
-
-def looks_numeric(text: str) -> bool:
-    return bool(NUMBER.fullmatch(text)) or text.lower().lstrip("+-") in ("inf", "infinity")
+        return "is not a number; write it without commas, or as the column's others"
+    if form_of(text):
+        return "is not a number; write it as a plain one"
+    maybe = len(text) <= 20 and not any(letter.isdigit() for letter in text)
+    return "is not a number" + (f"; if it is a missing value, --missing '{text}' says so" if maybe else "")
 
 
 def number_target(table: Table, column: str, positive: bool = False) -> np.ndarray:
@@ -261,53 +251,88 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
         positive: it must be, because its logarithm is wanted.
 
     Raises:
-        InputError: a value is missing, not a number or not `positive`, or all are the same.
+        InputError: values are missing, not numbers or not `positive`, or all are the same.
     """
-    cells = table.cells[column]
-    for line in cells.index[cells.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing; each row needs a target", line, column, cells[line])
-    values = numbers(table, column)
-    for line in values.index[values <= 0][: int(positive)]:
-        raise fault(table.source, "is not above 0, and its logarithm is to be learned", line, column, cells[line])
+    counts = table.filled(column).value_counts()
+    form = number_form(counts, table.decimal)
+    if not form and len(counts):
+        raise InputError(
+            f"{table.source}, column {column!r}: {counts.index[0]!r}, like most of its values, is not a number; to tell"
+            " classes apart, give --task classification"
+        )
+    faults = Faults()
+    with faults:
+        _check_target(table, column)
+    with faults:
+        values = numbers(table, column, form or "number")
+        refuse(table, column, (values <= 0) & positive, "is not above 0, and its logarithm is to be learned")
+    faults.raise_all()
     if values.nunique() == 1:
         _refuse_constant(table, column)
     return values.to_numpy(copy=True)  # pandas' own array is read-only
 
 
-def class_target(table: Table, column: str, similar_labels: str = "refuse") -> tuple[np.ndarray, list[str]]:
+def _check_target(table: Table, column: str, missing: Collection[str] = ()) -> None:
+    reason = "is missing; each row needs a target; --drop_missing_target leaves out those without"
+    refuse(table, column, table.cells[column].isin(missing or table.missing), reason)
+
+
+def class_target(table: Table, column: str, similar_labels: str = "trim") -> tuple[np.ndarray, list[str]]:
     """The target of a classification: the number of each row's class, and the classes' names, sorted.
 
     Labels are text: `1` and `01` are two classes.
 
     Args:
-        similar_labels: what to do with labels that differ only in case, outer dots or spaces: refuse them; merge them
-            into the most frequent spelling; or keep them as classes of their own.
+        similar_labels: see `usual_labels`.
 
     Raises:
-        InputError: a value is missing, labels are similar, or all are the same.
+        InputError: values are missing, labels are similar, or all are the same.
     """
-    cells = table.cells[column]
-    for line in cells.index[cells.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing; each row needs a target", line, column, cells[line])
-    for usual, *others in similar(cells):
-        if similar_labels == "refuse":
-            line = cells.index[cells == others[0]][0]
-            reason = f"differs from {usual!r} in case, dots or blanks only; write them alike, or say whether to merge"
-            raise fault(table.source, f"{reason} or keep them by similar_labels", line, column, others[0])
-        if similar_labels == "merge":
-            cells = cells.replace(others, usual)
+    _check_target(table, column, missing_labels(table))
+    cells = table.cells[column].replace(usual_labels(table, column, similar_labels))
     if cells.nunique() == 1:
         _refuse_constant(table, column)
     classes = sorted(cells.unique())
     return np.searchsorted(np.array(classes, dtype=object), cells.to_numpy()), classes
 
 
+def missing_labels(table: Table) -> list[str]:
+    """The texts for missing values that cannot be the name of a class, as `-` and None can."""
+    return [text for text in table.missing if text not in MAYBE_LABELS]
+
+
+def usual_labels(table: Table, column: str, similar_labels: str) -> dict[str, str]:
+    """The most frequent spelling for each label that is merged into another.
+
+    Args:
+        similar_labels: what to do with labels that differ only in case, outer dots or spaces: trim merges those that
+            have the same case, and refuses others; refuse refuses all; merge merges all; keep leaves them as classes
+            of their own.
+
+    Raises:
+        InputError: labels are similar.
+    """
+    usual_of: dict[str, str] = {}
+    for usual, *others in similar(table.cells[column]) if similar_labels != "keep" else []:
+        for other in others:
+            if similar_labels != "merge" and (similar_labels == "refuse" or _trimmed(other) != _trimmed(usual)):
+                wrong = table.cells[column] == other
+                reason = f"differs from {usual!r} in case, dots or blanks only; --similar_labels merge makes them one"
+                refuse(table, column, wrong & ~wrong.duplicated(), f"{reason} class, keep leaves them two")
+            usual_of[other] = usual
+    return usual_of
+
+
+def _trimmed(text: str) -> str:
+    """A label without outer dots and in other respects as it is, but for the number of blanks within."""
+    return re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip(" .")
+
+
 def similar(cells: pd.Series) -> list[list[str]]:
     """Groups of values that differ only in case, outer dots or spaces, the most frequent of each group first."""
     groups: dict[str, list[str]] = {}
     for text in cells.value_counts().index:
-        key = re.sub(r"\s+", " ", unicodedata.normalize("NFKC", text)).strip(" .").casefold()
-        groups.setdefault(key, []).append(text)
+        groups.setdefault(_trimmed(text).casefold(), []).append(text)
     return [group for group in groups.values() if len(group) > 1]
 
 

@@ -138,11 +138,14 @@ def read_points(csv: str, x: str, y: str) -> Points:
     Raises:
         InputError: a column or a value is missing or not a number, there are too few rows, or x is always the same.
     """
-    from datamodules.tables import check_columns, complete_numbers, read_csv  # here, because pandas takes half a second
+    from datamodules.csv_files import read_csv
+    from datamodules.tables import check_columns, complete_numbers  # here, because pandas takes half a second
 
     if x == y:
         raise InputError(f"--x {x}: is --y too; a column predicts itself exactly")
     table = read_csv(Path(csv))
+    for note in table.notes:
+        print(f"note: {note}")
     check_columns(table, (x, y), None)
     points = Points(complete_numbers(table, x), complete_numbers(table, y), x, y)
     if len(points.x) < FEWEST:

@@ -3,10 +3,11 @@
     python experiments/predict_table.py runs/table/<run> new_rows.csv --output predictions.csv
     python experiments/predict_table.py runs/house_prices/<run> data/house-prices/test.csv
 
-The rows go through the same checks as the training table; the target may be missing. If it is there, the predictions
-are scored. A warning names each column with missing values, if no training row lacked one, or with unseen values. A
-cross-validated run predicts the mean of its folds: of their numbers, of the logarithms if these were learned, or of
-their class probabilities.
+The rows are read as the training table was, unless the file has another separator, encoding, decimal mark or format of
+dates, and go through the same checks. They keep their order. The target may be missing, and other columns are ignored.
+If the target is there, the predictions are scored. A warning names columns that are ignored, and each column with
+missing values, if no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its
+folds: of their numbers, of the logarithms if these were learned, or of their class probabilities.
 
 The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
 classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. A name that is taken
@@ -22,9 +23,10 @@ import numpy as np
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
 from datamodules.known_targets import known_targets
+from datamodules.new_rows import read_rows
 from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
-from datamodules.tables import Table, check_unique, read_csv
+from datamodules.tables import Table, check_unique
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.layout import FOLDS, METRICS
@@ -49,8 +51,7 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
     models = [_read(find_checkpoint(fold)) for fold in _folds_of(checkpoint) or [checkpoint]]
-    table = read_csv(Path(rows))
-    said = [_predict(model, table) for model in models]
+    said = [_predict(model, Path(rows)) for model in models]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, although every fold has its own training rows
         print(f"warning: {line}", file=sys.stderr)
@@ -59,8 +60,8 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
     print(f"{len(values):,} predictions by {len(models)} model{'s' if len(models) > 1 else ''}: {target}")
-    if first.fitted["target"] in table.cells:
-        print(_scored(table, values, first.fitted))
+    if first.fitted["target"] in first.table.cells:
+        print(_scored(first.table, values, first.fitted))
 
 
 def _folds_of(checkpoint: str) -> list[str]:
@@ -102,6 +103,7 @@ class Predicted(NamedTuple):
     ids: np.ndarray  # (N,)
     values: np.ndarray  # what to average: logarithms, targets, (N,), or probabilities, (N, C)
     warnings: dict[tuple[str, str], str]
+    table: Table  # the rows as they were read
 
 
 def _read(path: Path) -> Regressor | RowClassifier:
@@ -113,15 +115,18 @@ def _read(path: Path) -> Regressor | RowClassifier:
     return model
 
 
-def _predict(model: Regressor | RowClassifier, table: Table) -> Predicted:
+def _predict(model: Regressor | RowClassifier, rows: Path) -> Predicted:
     fitted = model.hparams["preprocessing"]
-    frame = columns_of(table, fitted["recipe"], tuple(fitted["besides"]))
+    table, kinds, notes = read_rows(rows, fitted)
+    recipe = fitted["recipe"] | {"columns": kinds}
+    frame = columns_of(table, recipe, tuple(table.cells.columns))
     id_column, ids = "line", table.cells.index
     if fitted["id"] in table.cells:
         check_unique(table, fitted["id"])
         id_column, ids = fitted["id"], table.cells[fitted["id"]]
     said = to_average(model, transform(frame, fitted))
-    return Predicted(fitted, id_column, ids.to_numpy(), said, surprises(table, fitted))
+    warnings = {(note, "file"): note for note in notes} | surprises(table, fitted | {"recipe": recipe})
+    return Predicted(fitted, id_column, ids.to_numpy(), said, warnings, table)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ class TableFlags(CsvOptions, CrossValidationFlags):
     """A table, and what to predict from it.
 
     Args:
-        csv: the comma-separated file, with the names of the columns in its first line.
+        csv: the file, with the names of the columns in its first line unless --no_header says otherwise.
         target: the column to predict.
         task: regression or classification.
         val_size: size of the validation split, which chooses the epoch: a share below 1, or a number of rows, of those

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 import torch
 
+from datamodules.csv_files import read_csv
 from datamodules.csv_table import CsvTable
-from datamodules.tables import Table, check_columns, read_csv
+from datamodules.tables import Table, check_columns
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
 from lit_modules import RowClassifier
@@ -178,3 +179,31 @@ def test_second_call_writes_beside_the_first(tmp_path, trained, monkeypatch):
         cli(predict_table.main, None, [str(trained), "rows.csv"])
     assert sorted(path.name for path in tmp_path.glob("pred*")) == ["predictions-2.csv", "predictions.csv"]
     assert (tmp_path / "predictions.csv").read_bytes() == (tmp_path / "predictions-2.csv").read_bytes()
+
+
+def test_table_as_it_comes_from_the_command_line_to_its_predictions(tmp_path, capsys):
+    rng, days = np.random.default_rng(0), pd.date_range("2020-01-01", periods=COUNT, freq="5D")
+    frame = pd.DataFrame({
+        "day": days.strftime("%d/%m/%Y"),
+        "size": [f"{n},{n % 9}" for n in rng.integers(9, 99, COUNT)],
+        "town": rng.choice(["A", "B", "gone"], COUNT), "name": [f"{n}x{n}" for n in range(COUNT)],
+        "price": [f"{n:,} €".replace(",", ".") for n in rng.integers(10_000, 99_000, COUNT)],
+    })  # fmt: skip
+    frame.loc[5, "price"] = "?"
+    frame.to_csv(tmp_path / "table.csv", index=False, sep=";", encoding="utf-16")
+    flags = ["--csv", str(tmp_path / "table.csv"), "--target", "price", "--missing", "gone,?", "--decimal", ","]
+    flags += ["--sep", ";", "--encoding", "utf-16", "--dates.day", "%d/%m/%Y", "--drop_missing_target", "true"]
+    cli(table.main, table.RECIPES, [*flags, *QUICK, "--pictures", "false", "--run_dir", str(tmp_path)])
+    (run,) = (tmp_path / "table").iterdir()
+    report = pd.read_csv(run / "columns.csv", index_col="column")
+    assert report["kind"].fillna("").to_dict() == {
+        "day": "date %d/%m/%Y", "size": "decimal comma", "town": "category", "name": "", "price": "number",
+    }  # fmt: skip
+    assert report.loc["town", "missing"] == pytest.approx((frame["town"].drop(5) == "gone").mean(), abs=1e-4)
+    plain = frame.assign(size=frame["size"].str.replace(",", "."), day=days.strftime("%Y-%m-%d")).drop(columns="price")
+    said, _ = predict(run, plain, tmp_path, capsys)
+    (tmp_path / "said.csv").unlink()
+    turned, warnings = predict(run, plain.assign(more=1)[["more", *plain]][::-1], tmp_path, capsys)
+    assert "column 'more' was not there in training; ignored" in warnings[0]
+    np.testing.assert_array_equal(turned["price"][::-1], said["price"])
+    assert said["price"].between(1_000, 200_000).all()

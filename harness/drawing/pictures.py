@@ -25,6 +25,7 @@ from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
 from datamodules.table_data import TableData
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
+from harness.drawing.column_figures import draw_columns
 from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
@@ -83,6 +84,9 @@ def draw_final(
     for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
+    if isinstance(data := datamodule_of(trainer), TableData):
+        with _reported():
+            publish({"columns": draw_columns(data.columns)}, folder, writer, step)
     if logits is None or labels is None:
         return
     assert isinstance(loader, EvalBatches)  # the one that was tested

@@ -1,6 +1,7 @@
 """The names of the files in a run's directory."""
 
 CONFIG = "config.yaml"  # the run's flags, from the first step on
+COLUMNS = "columns.csv"  # of a table, what each of its columns was taken for; from the first step on
 METRICS = "metrics.json"  # once the run has ended
 CLAIM = ".lock"  # held while the run trains; the system releases it however the process ends
 CHECKPOINTS = "checkpoints"  # the folder of checkpoints

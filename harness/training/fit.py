@@ -10,14 +10,18 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
+from basics.trainer_parts import datamodule_of
 from callbacks import FirstStep, Interruption
 from datamodules.batch_module import BatchModule
+from datamodules.column_report import as_frame
+from datamodules.table_data import TableData
 from harness.processes.exits import watching
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
 from harness.runs.checkpoints import Checkpoint, check_fits, newest_intact, set_aside
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import Invocation, kept_by, values
+from harness.runs.layout import COLUMNS
 from harness.runs.resume import Opened, check_same_run, same_on_all_ranks
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
@@ -172,6 +176,8 @@ def _begin(
     remove_unfinished(run / "checkpoints")
     put_by_metrics(run)
     write_config(run, kept)
+    if isinstance(data := datamodule_of(trainer), TableData):
+        as_frame(data.columns).to_csv(run / COLUMNS, index=False)
     logger.begun = True
     write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones

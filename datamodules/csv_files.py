@@ -1,0 +1,236 @@
+"""A table's file as text: its encoding, what separates its columns, and its header, found by looking if nobody says.
+
+Read strictly: a byte-order mark, any line ends, spaces around values and blank lines at the end are accepted, and any
+other departure from a table of equally long rows is an InputError that names the file, the line and the column.
+"""
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from basics.errors import InputError, reading
+from datamodules.tables import MISSING, Fault, FaultyFileError, Table
+from datamodules.written_numbers import NUMBER
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "'|'", " ": "blanks"}
+NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|", "whitespace": " ", "space": " "}
+LOOKED_AT = 100_000  # characters, to find what separates the columns
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How to read a file.
+
+    Args:
+        sep: what separates columns, a character or its name; " " for any blanks; "" to find out.
+        encoding: such as cp1252; "" to find out.
+        header: the first line has the columns' names; otherwise they are c1, c2 and so on.
+        missing: texts that stand for a missing value.
+    """
+
+    sep: str = ""
+    encoding: str = ""
+    header: bool = True
+    missing: tuple[str, ...] = MISSING
+
+    def __post_init__(self) -> None:
+        if self.sep and self.separator not in SEPARATORS:
+            raise InputError(f"sep {self.sep!r}: must be comma, semicolon, tab, pipe or whitespace")
+        if self.encoding:
+            try:
+                codecs.lookup(self.encoding)
+            except LookupError:
+                raise InputError(f"encoding {self.encoding!r}: is not known; try utf-8, utf-16 or cp1252") from None
+
+    @property
+    def separator(self) -> str:
+        return NAMES.get(self.sep, self.sep)
+
+
+FOUND_OUT = Reading()
+
+
+class Record(NamedTuple):
+    """A row of a file."""
+
+    line: int  # in which it begins, the first being 1
+    cells: list[str]
+
+
+def read_csv(path: Path, how: Reading = FOUND_OUT) -> Table:
+    """Reads a file of text with a row in each line.
+
+    Raises:
+        MissingFileError: it is not there.
+        InputError: it is no such file, rows are too short or too long, or a column's name occurs twice.
+    """
+    source = str(path)
+    text, encoding = _text(path, how.encoding)
+    separator = how.separator or _separator(text)
+    records = _records(source, text, separator)
+    if not records:
+        raise InputError(f"{path}: an empty file")
+    header, notes = _header(source, records, how.header)
+    rows = records[how.header :]
+    _check_lengths(source, header, rows)
+    if not rows:
+        raise InputError(f"{path}: a header and no rows")
+    cells = pd.DataFrame([row.cells for row in rows], columns=header, index=[row.line for row in rows], dtype=object)
+    notes = [*_unusual(path, encoding, separator), *notes]
+    return Table(source, cells, missing=how.missing, separator=separator, notes=tuple(notes))
+
+
+def _unusual(path: Path, encoding: str, separator: str) -> Iterator[str]:
+    parts = [f"as {encoding}"] if encoding not in ("utf-8", "utf-8-sig", "ascii") else []
+    flags = ["--encoding"] if parts else []
+    if separator != ",":
+        parts.append(f"with columns separated by {SEPARATORS[separator]}")
+        flags.append("--sep")
+    if parts:
+        yield f"{path} is read {' and '.join(parts)}; {' and '.join(flags)} would say otherwise"
+
+
+def _text(path: Path, encoding: str) -> tuple[str, str]:
+    with reading(path):
+        content = path.read_bytes()
+    encoding = encoding or _encoding(str(path), content)
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise _undecodable(str(path), content, error.start, f"is not {encoding}; name another --encoding") from None
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise InputError(f"{path}, line {line}: a zero byte; not a text file, or another --encoding")
+    return text.removeprefix("\ufeff"), encoding
+
+
+def _encoding(source: str, content: bytes) -> str:
+    """UTF-8 or UTF-16 as their marks and bytes say, and otherwise Windows' western European code page."""
+    if content.startswith(codecs.BOM_UTF8):
+        return "utf-8-sig"
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    start = content[:1000]
+    for zeros, encoding in ((start[1::2], "utf-16-le"), (start[::2], "utf-16-be")):
+        if len(start) > 3 and zeros.count(0) > 0.9 * len(zeros):
+            return encoding
+    try:
+        content.decode("utf-8")
+        return "utf-8"
+    except UnicodeDecodeError as error:
+        _check_western(source, content, error.start)
+    return "cp1252"
+
+
+def _check_western(source: str, content: bytes, place: int) -> None:
+    """Raises InputError for bytes that are no text in a western code page either, or that are UTF-8 for the most."""
+    if re.search(rb"[\0-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]", content):
+        raise _undecodable(source, content, place, "is not UTF-8, nor any usual text; name its --encoding")
+    decoded = content.decode("utf-8", errors="replace")
+    wrong = decoded.count("\ufffd")
+    if sum(letter > "\x7f" for letter in decoded) - wrong > wrong:
+        reason = "is not UTF-8, as the rest is; mend it, or name the --encoding, such as cp1252"
+        raise _undecodable(source, content, place, reason)
+
+
+def _undecodable(source: str, content: bytes, place: int, reason: str) -> InputError:
+    line, before = content[:place].count(b"\n") + 1, content[:place].rpartition(b"\n")[2]
+    near = (before[-20:] + content[place : place + 10]).decode("latin-1").partition("\n")[0]
+    return InputError(f"{source}, line {line}, after {before.count(b',')} commas: {near!r} {reason}")
+
+
+def _separator(text: str) -> str:
+    """The one by which most of the first lines have as many cells as the first of them.
+
+    Of several that do equally well, a comma is the last but for blanks: it may also be in numbers.
+    """
+    shares = {each: _alike(text[:LOOKED_AT], each) for each in (";", "\t", "|", ",", " ")}
+    best = max(shares.values())
+    return next(each for each, share in shares.items() if share == best) if best else ","
+
+
+def _alike(lines: str, separator: str) -> float:
+    """The share of rows with as many cells as the first, which has two or more; 0 if it has only one."""
+    lengths: list[int] = []
+    with suppress(csv.Error):  # of a cell that is too long; the others tell enough
+        lengths.extend(len(row) for row in _reader(lines, separator, strict=False))
+    lengths = lengths[:-1] if len(lengths) > 2 else lengths  # the last one may have been cut
+    return Counter(lengths)[lengths[0]] / len(lengths) if lengths and lengths[0] > 1 else 0.0
+
+
+def _reader(text: str, separator: str, strict: bool = True) -> "csv._reader":  # type: ignore[name-defined]
+    if separator == " ":
+        text = "\n".join(line.replace("\t", " ").strip() for line in re.split("\r\n?|\n", text))
+    lines = io.StringIO(text, newline="")
+    return csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=True)
+
+
+def _records(source: str, text: str, separator: str) -> list[Record]:
+    """The rows, without blank lines at the end."""
+    reader = _reader(text, separator)
+    records, line = [], 1
+    try:
+        for cells in reader:
+            records.append(Record(line, [cell.strip() for cell in cells]))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        begin = next(iter(text.splitlines()[line - 1 : line]), "")
+        raise InputError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
+    while records and not any(records[-1].cells) and len(records[-1].cells) < 2:
+        records.pop()
+    return records
+
+
+def _header(source: str, records: Sequence[Record], first_line: bool) -> tuple[list[str], list[str]]:
+    """The columns' names, and a line on those that the file does not name."""
+    (_, header), *rows = records
+    if not first_line:
+        return [f"c{number}" for number in range(1, len(header) + 1)], []
+    if rows and all(len(row.cells) == len(header) + 1 for row in rows):
+        # As R writes names of rows, or with a comma at the end of each.
+        header = [*header, ""] if not any(row.cells[-1] for row in rows) else ["", *header]
+    _check_no_data(source, header, [row.cells for row in rows])
+    named = [name or f"c{number}" for number, name in enumerate(header, 1)]
+    for number, name in enumerate(named, 1):
+        if name in named[: number - 1]:
+            raise InputError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
+    nameless = [new for new, name in zip(named, header, strict=True) if not name]
+    return named, [f"columns without a name are called {', '.join(nameless)}"] if nameless else []
+
+
+def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Raises InputError if the names are a row of data: numbers, or texts that are among their columns' values."""
+    numbers = [bool(NUMBER.fullmatch(name)) for name in header]
+    numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # as pandas and numpy do
+    seen = [{row[place] for row in rows if place < len(row)} for place in range(len(header))]
+    alike = [number or name in values for number, name, values in zip(numbers, header, seen, strict=True)]
+    fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
+    if fractions or (all(alike) and not numbered and rows):
+        name = fractions[0] if fractions else header[0]
+        raise InputError(
+            f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
+            " give --no_header, and the columns are c1, c2 and so on, or put a line with the columns' names above it"
+        )
+
+
+def _check_lengths(source: str, header: list[str], rows: Sequence[Record]) -> None:
+    """Raises InputError for all rows that are too short or too long."""
+    wrong = [row for row in rows if len(row.cells) != len(header)]
+    if wrong:
+        raise FaultyFileError(source, [_wrong_length(header, row) for row in wrong])
+
+
+def _wrong_length(header: list[str], row: Record) -> Fault:
+    line, cells = row
+    column, what = (header[len(cells)], "short") if len(cells) < len(header) else (header[-1], "long")
+    reason = f"ends a row that is too {what}: {len(cells)} of {len(header)} columns"
+    return Fault(line, column, cells[-1] if cells else "", reason)

@@ -1,0 +1,81 @@
+"""New rows for a trained model, read as its training rows were, unless the file is plainly written differently."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from datamodules.csv_files import Reading, read_csv
+from datamodules.dates import date_kind, moments
+from datamodules.tables import MISSING, Kind, Table, check_columns
+from datamodules.written_numbers import COMMA, number_form, parses
+
+
+class NewRows(NamedTuple):
+    """A table, the kinds of its columns, and a line on each way in which it differs from that of the training."""
+
+    table: Table
+    kinds: dict[str, Kind]
+    notes: list[str]
+
+
+def read_rows(path: Path, fitted: dict[str, Any]) -> NewRows:
+    """Reads a file with the columns of the training table; others are ignored.
+
+    Args:
+        fitted: the preprocessing in a checkpoint; those of older ones do not say how the file was read.
+
+    Raises:
+        InputError: it is no such file, or a column is missing.
+    """
+    missing, header = tuple(fitted.get("missing", MISSING)), fitted.get("header", True)
+    table = read_csv(path, Reading(header=header, missing=missing))
+    kinds = fitted["recipe"]["columns"]
+    if not header:
+        table = _named(table, [*kinds, *fitted["besides"]], fitted["target"])
+    besides = [name for name in fitted["besides"] if name in table.cells]
+    extra = [name for name in table.cells.columns if name not in (*kinds, *besides)]
+    check_columns(table._replace(cells=table.cells.drop(columns=besides)), list(kinds), None)
+    notes = [*table.notes]
+    if extra:
+        columns = f"column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}"
+        notes.append(f"{path}: {columns} {'were' if len(extra) > 1 else 'was'} not there in training; ignored")
+    written = {name: _kind_here(table, name, kind) for name, kind in kinds.items()}
+    changed = [name for name, kind in kinds.items() if written[name] != kind]
+    notes += [f"{path}, column {name!r}: read as {written[name]}, in training as {kinds[name]}" for name in changed]
+    return NewRows(table, written, notes)
+
+
+def _named(table: Table, known: list[str], target: str) -> Table:
+    """A table without a header, with the names of the training: perhaps in a first line, perhaps without the target."""
+    cells = table.cells
+    if cells.iloc[0].isin(known).all():
+        return table._replace(cells=cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis="columns"))
+    numbered = sorted(known, key=lambda name: int(name[1:]))  # c1, c2 and so on
+    if len(cells.columns) == len(known) - 1:
+        numbered.remove(target)
+        return table._replace(cells=cells.set_axis(numbered, axis="columns"))
+    return table
+
+
+def _kind_here(table: Table, name: str, kind: Kind) -> Kind:
+    """How a column is written in this table: as in training, unless its values need another mark or format."""
+    cells = table.filled(name)
+    if not isinstance(kind, str) or cells.empty:
+        return kind
+    counts = cells.value_counts()
+    if kind.startswith("date "):
+        days = pd.Series(counts.index.tolist(), dtype=object)
+        return kind if moments(days, kind).notna().any() else date_kind(days.tolist()) or kind
+    if _scale(kind) and not all(parses(text, kind) for text in counts.index):
+        found = number_form(counts, table.decimal)
+        return found if _scale(found) == _scale(kind) else kind
+    return kind
+
+
+def _scale(kind: str) -> str:
+    """What two ways of writing a number have in common if it is the same number; "" for what is no number."""
+    if kind in ("number", "thousands", COMMA):
+        return "number"
+    base = kind.removesuffix(f", {COMMA}")
+    return base if base.startswith(("percent", "currency ", "unit ")) else ""
