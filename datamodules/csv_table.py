@@ -12,7 +12,7 @@ from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold, SplitOptions
-from datamodules.tables import MISSING, Kind, Table, check_columns, fault, missing_labels
+from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
 
 TASKS = ("regression", "classification")
 SIMILAR = ("trim", "refuse", "merge", "keep")
@@ -115,7 +115,7 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
-        self.splitting, self.header = chosen, not chosen.no_header
+        self.splitting, self.dates, self.header = chosen, chosen.dates, not chosen.no_header
         self.reading = Reading(
             chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
         )
@@ -161,16 +161,16 @@ class CsvTable(TableData):
         if not self.splitting.test_csv:
             return None
         read, group = read_rows(Path(self.splitting.test_csv), self.preprocessing), self.splitting.group
-        cells = read.table.cells
-        for line in cells.index[cells[group].isin(self._groups)][:1] if group in cells else []:
-            raise fault(read.table.source, f"is a group of {self.csv} too", line, group, cells[group][line])
+        if group in read.table.cells:
+            shared = read.table.cells[group].isin(self._groups)
+            refuse(read.table, group, shared, f"is a group of {self.csv} too")
         return self._understood(read)
 
     def read(self) -> Table:
         """The table without rows that have no target, if these are to be dropped."""
         sample = wine if self.classification else diabetes
         table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
-        named = [*self.chosen.only, *self.categories, *self.ordinals, *self.chosen.dates]
+        named = [*self.chosen.only, *self.categories, *self.ordinals, *self.dates]
         check_columns(table, [*self.besides, *named], None)
         if self.classification and self.chosen.missing:  # also of what could be the name of a class
             cells = table.cells[self.target]
@@ -195,7 +195,7 @@ class CsvTable(TableData):
         if not features:
             raise InputError(f"{table.source}, line 1: {self.target!r} is the only column; nothing to predict it from")
         names = [name for name in features if name not in self.ordinals]
-        found = infer_kinds(table, names, self.categories, self.options["rare"], self.chosen.dates)
+        found = infer_kinds(table, names, self.categories, self.options["rare"], self.dates)
         kinds = {name: found.get(name, self.ordinals.get(name, "")) for name in features}
         idle = {} if self.chosen.only else idle_columns(table, kinds)
         others = [name for name in table.cells.columns if name not in (*features, *self.besides)]

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from datamodules.tables import NUMBER, Table, check_columns, complete_numbers, fault, similar
+from datamodules.tables import Table, check_columns, missing_labels, numbers, refuse, similar
+from datamodules.written_numbers import number_form, parses, plain
 
 
 def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
@@ -19,13 +20,12 @@ def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     """
     name = fitted["target"]
     check_columns(table, [name], None)
-    cells = table.cells[name]
+    refuse(table, name, table.cells[name].isin(missing_labels(table)), "is missing; each row needs a target")
     if not fitted["classes"]:
-        complete_numbers(table, name)  # refuses those that are none
+        numbers(table, name, _form_of(table, name))  # refuses those that are none
     targets = known_targets(table, fitted)
     wrong = "is none of the classes of the training table" if fitted["classes"] else "is not above 0"
-    for line in cells.index[np.isnan(targets)][:1]:
-        raise fault(table.source, wrong, line, name, cells[line])
+    refuse(table, name, pd.Series(np.isnan(targets)), wrong)
     return targets.astype(np.int64) if fitted["classes"] else targets
 
 
@@ -34,8 +34,14 @@ def known_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     cells = table.cells[fitted["target"]]
     if fitted["classes"]:
         return cells.map(_numbers_of(cells, fitted["classes"])).to_numpy(np.float64)
-    values = cells.map(lambda text: float(text) if NUMBER.fullmatch(text) else np.nan).to_numpy(np.float64)
+    form = _form_of(table, fitted["target"])
+    known = {text: float(plain(text, form)) if parses(text, form) else np.nan for text in cells.unique()}
+    values = cells.map(known).to_numpy(np.float64)
     return np.where(values > 0, values, np.nan) if fitted["log_target"] else values
+
+
+def _form_of(table: Table, column: str) -> str:
+    return number_form(table.filled(column).value_counts(), table.decimal) or "number"
 
 
 def _numbers_of(cells: pd.Series, classes: list[str]) -> dict[str, int]:

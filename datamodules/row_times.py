@@ -1,48 +1,47 @@
-"""The order of a table's rows in time, by a column of dates or of numbers."""
+"""The order of a table's rows in time, by a column of dates, times or numbers."""
 
 import numpy as np
 import pandas as pd
 
-from datamodules.tables import MISSING, NUMBER, Table, check_columns, fault
+from datamodules.dates import confusable, date_kind, is_compact_date, moments
+from datamodules.tables import Table, check_columns, numbers, refuse
+from datamodules.written_numbers import looks_numeric, number_form
 
-DAYS = ("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%d.%m.%Y", "%Y/%m/%d", "%d %b %Y", "%b %d, %Y", "%m/%d/%y")
-CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
+NEITHER = "is no date or number as the column's others are"
 
 
-def times_of(table: Table, column: str) -> np.ndarray:
-    """When each row was, (N,), int64 in microseconds, or float64 where the column has numbers.
+def times_of(table: Table, column: str, formats: tuple[str, ...] = ()) -> np.ndarray:
+    """When each row was, (N,), int64 in seconds, or float64 where the column has numbers.
+
+    Args:
+        formats: those of its dates, if they are known.
 
     Raises:
         InputError: the column is not there, a row has no date, or the dates may be read in two ways.
     """
     check_columns(table, [column], None)
     cells = table.cells[column]
-    for line in cells.index[cells.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing; each row needs a time", line, column, cells[line])
-    if cells.map(lambda text: bool(NUMBER.fullmatch(text))).all():
-        return cells.to_numpy().astype(np.float64)
-    times = _dates(Table(table.source, cells.drop_duplicates().to_frame()), column)
-    return cells.map(dict(zip(cells.drop_duplicates(), times, strict=True))).to_numpy(np.int64)
+    refuse(table, column, cells.isin(table.missing), "is missing; each row needs a time")
+    counts = cells.value_counts()
+    texts = counts.index.tolist()
+    form = number_form(counts, table.decimal)
+    if form and not formats and not is_compact_date(texts):
+        return numbers(table, column, form).to_numpy()
+    kind = date_kind(texts, formats)
+    if not kind:
+        bad = next((text for text in texts if not looks_numeric(text) and not date_kind([text])), texts[0])
+        refuse(table, column, cells == bad, NEITHER)
+    if not formats:
+        _check_order(table, column, kind)
+    times = moments(cells, kind)
+    refuse(table, column, times.isna(), NEITHER)
+    return times.to_numpy().astype(np.float64 if kind == "time" else np.int64)
 
 
-def _dates(table: Table, column: str) -> np.ndarray:
-    """The dates, int64 in microseconds."""
+def _check_order(table: Table, column: str, kind: str) -> None:
+    """Refuses dates whose days and months could also be the other way round: the split depends on it."""
     cells = table.cells[column]
-    readings = [_read(cells, "ISO8601")]
-    if readings[0].isna().any():
-        readings += [_read(cells, day + clock) for day in DAYS for clock in CLOCKS]
-    whole = [reading for reading in readings if not reading.isna().any()]
-    if not whole:
-        best = min(readings, key=lambda reading: reading.isna().sum())
-        line = cells.index[best.isna()][0]
-        raise fault(table.source, "is no date or number as the column's others are", line, column, cells[line])
-    for other in whole[1:]:
-        for line in cells.index[other != whole[0]][:1]:
-            dates = f"{whole[0][line]:%Y-%m-%d} or {other[line]:%Y-%m-%d}"
-            raise fault(table.source, f"may be {dates}; write dates as 2001-12-31", line, column, cells[line])
-    return whole[0].dt.tz_localize(None).to_numpy().astype("datetime64[us]").astype(np.int64)
-
-
-def _read(cells: pd.Series, form: str) -> pd.Series:
-    """The dates, in UTC; NaT where a text is not of this form."""
-    return pd.to_datetime(cells, format=form, errors="coerce", utc=True)
+    if other := confusable(cells.unique().tolist(), kind):
+        one, two = (f"{moments(cells.iloc[:1], each).iloc[0]:%Y-%m-%d}" for each in (kind, f"date {other}"))
+        reason = f"may be {one} or {two}; --dates.{column} '{other}' reads the latter"
+        refuse(table, column, pd.Series(np.arange(len(cells)) == 0, cells.index), reason)

@@ -1,6 +1,7 @@
 """What the tables share: their splits, preprocessing fitted on training rows, batches on the device."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
@@ -69,6 +70,7 @@ class TableData(BatchModule, ABC):
     similar_labels = "trim"
     header = True  # the file has a line with the columns' names
     splitting = SplitOptions()
+    dates: Mapping[str, str] = {}  # the formats of columns of dates, if they are known
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
         super().__init__(batch_size, seed, val_size)
@@ -182,7 +184,8 @@ class TableData(BatchModule, ABC):
 
     def _splitter_of(self, table: Table) -> Splitter:
         labels = self.targets if self.classification else None
-        return splitter_of(table, labels, self.splitting.group, self.splitting.time)
+        group, time = self.splitting.group, self.splitting.time
+        return splitter_of(table, labels, group, time, (self.dates[time],) if time in self.dates else ())
 
     def _split(self, fold: Fold | None, source: str) -> Parts:
         """Which rows are for testing, for validation and for training."""

@@ -17,7 +17,7 @@ from basics.errors import InputError
 from datamodules.batch_module import check_size
 from datamodules.row_times import times_of
 from datamodules.splits import TooFewError, hold_out
-from datamodules.tables import MISSING, Table, check_columns, fault
+from datamodules.tables import Table, check_columns, refuse
 
 SEED = 0  # of the test rows, which are the same for every seed of a run
 
@@ -168,22 +168,24 @@ def groups_of(table: Table, column: str) -> np.ndarray:
     """
     check_columns(table, [column], None)
     cells = table.cells[column]
-    for line in cells.index[cells.isin(MISSING)][:1]:
-        raise fault(table.source, "is missing; each row needs a group", line, column, cells[line])
+    refuse(table, column, cells.isin(table.missing), "is missing; each row needs a group")
     return pd.factorize(cells, sort=True)[0]
 
 
-def splitter_of(table: Table, labels: np.ndarray | None, group: str, time: str) -> Splitter:
+def splitter_of(
+    table: Table, labels: np.ndarray | None, group: str, time: str, formats: tuple[str, ...] = ()
+) -> Splitter:
     """What holds out rows of the table.
 
     Args:
         labels: the numbers of their classes, (N,).
         group: the column of groups; "" for none.
         time: the column of times; "" for none.
+        formats: those of its dates, if they are known.
     """
     return Splitter(
         len(table.cells),
         labels,
         groups_of(table, group) if group else None,
-        times_of(table, time) if time else None,
+        times_of(table, time, formats) if time else None,
     )

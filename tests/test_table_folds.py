@@ -213,7 +213,7 @@ def test_without_test_rows_metrics_say_so(tmp_path):
         (["--test_csv", "palace.csv"], ["palace.csv, line 3", "'kind'", "'palace'", "none of the classes"]),
         (["--test_csv", "palace.csv", "--folds", "2"], ["palace.csv, line 3", "'palace'"]),
         (["--test_csv", "unlabelled.csv"], ["unlabelled.csv", "'kind' is missing"]),
-        (["--test_csv", "homes.csv", "--group", "town"], ["homes.csv, line 2", "'town'", "a group of"]),
+        (["--test_csv", "homes.csv", "--group", "town"], ["homes.csv: 61 faults: line 2", "'town'", "a group of"]),
         (["--test_csv", "homes.csv", "--test_size", "9"], ["test_size 9", "homes.csv"]),
         (["--test_size", "-1"], ["test_size -1", "at least 0"]),
         (["--test_size", "1"], ["test_size 1"]),
@@ -223,7 +223,7 @@ def test_without_test_rows_metrics_say_so(tmp_path):
         (["--group", "kind"], ["group 'kind'", "target"]),
         (["--group", "area"], ["homes.csv, line 7", "'area'", "needs a group"]),
         (["--group", "town", "--time", "area"], ["'town'", "'area'", "leave one out"]),
-        (["--time", "town"], ["homes.csv, line 2", "'town'", "no date or number"]),
+        (["--time", "town"], ["homes.csv: 22 faults: line 5", "'town'", "no date or number"]),
     ],
 )
 def test_mistake_is_one_line(tmp_path, refusal, flags, named):
