@@ -48,7 +48,8 @@ def draw_maps(embeddings: Mapping[str, Tensor], labels: Tensor, classes: Sequenc
     if len(classes) <= IN_LEGEND:
         columns = min(len(classes), int(11 * width / (4 + max(map(len, classes)))))  # of 11 letters an inch
         handles, names = panels[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside lower center", ncols=columns, markerscale=1.5, handletextpad=0.1)
+        spaces = dict(handletextpad=0.1, columnspacing=1.0)
+        figure.legend(handles, names, loc="outside lower center", ncols=columns, markerscale=1.5, **spaces)
     return figure
 
 
@@ -77,8 +78,10 @@ def _scatter(axes: "Axes", points: np.ndarray, labels: np.ndarray, classes: Sequ
         its = points[labels == number]  # (n, 2)
         if not len(its):
             continue
-        axes.scatter(its[:, 0], its[:, 1], s=14, alpha=0.85, linewidths=0, label=name, **marks(number))
-        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor=marks(number)["color"], alpha=0.85)
+        its_marks = marks(number)
+        size = 40 if its_marks["marker"] == "*" else 14  # of the same extent, stars have less ink
+        axes.scatter(its[:, 0], its[:, 1], s=size, alpha=0.85, linewidths=0, label=name, **its_marks)
+        box = dict(boxstyle="round,pad=0.15", facecolor="white", edgecolor=its_marks["color"], alpha=0.85)
         axes.annotate(name, np.median(its, axis=0), ha="center", va="center", fontsize=9, bbox=box)
     axes.grid(alpha=0.3)
 

@@ -80,15 +80,18 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
         if best_step is not None:
             epoch = best_step / curves.steps_per_epoch
             axes.axvline(epoch, color="0.4", linestyle=":", label=f"best epoch, {epoch:g}")
-        axes.set(title=metric, xlabel="epoch")
+        axes.set(title=metric)
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8)
     for axes in panels.flat[len(curves.metrics) : count]:
         axes.plot(*curves.rate, color=COLOURS[2])
-        axes.set(title="learning rate", xlabel="epoch")
+        axes.set(title="learning rate")
         axes.grid(alpha=0.3)
     panels.flat[0].set_xlim(left=0)
     panels.flat[0].locator_params(axis="x", integer=True)
+    for axes in panels.flat[max(count - columns, 0) : count]:  # the lowest of each column
+        axes.set_xlabel("epoch")
+        axes.tick_params(labelbottom=True)
     for axes in panels.flat[count:]:
         axes.axis("off")
     if note := note_on_accuracy(curves.metrics):
