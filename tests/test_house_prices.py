@@ -226,6 +226,7 @@ REWRITTEN = {
     "byte-order mark": lambda cells: b"\xef\xbb\xbf" + cells.to_csv(index=False).encode(),
     "CRLF": lambda cells: cells.to_csv(index=False, lineterminator="\r\n").encode(),
     "reordered": lambda cells: cells[cells.columns[::-1]].to_csv(index=False).encode(),
+    "with a further column": lambda cells: cells.assign(More="1").to_csv(index=False).encode(),
     "with the target": lambda cells: cells.assign(SalePrice="?").to_csv(index=False).encode(),
 }
 
@@ -243,8 +244,7 @@ def test_rows_written_otherwise_get_the_same_predictions(cross_validated, tmp_pa
     ("spoil", "named"),
     [
         (lambda cells: cells.drop(columns="LotArea"), ["line 1", "'LotArea'"]),
-        (lambda cells: cells.assign(More="1"), ["line 1", "'More'"]),
-        (lambda cells: cells.assign(LotArea="1,200"), ["line 2", "'LotArea'", "'1,200'"]),
+        (lambda cells: cells.assign(LotArea="huge"), ["line 2", "'LotArea'", "'huge'"]),
         (lambda cells: cells.assign(Id="7"), ["line 3", "'Id'", "'7'"]),
     ],
 )
@@ -299,7 +299,7 @@ def test_mistake_on_the_command_line_is_one_line(monkeypatch, refusal, flags, na
         (["--csv", "wine.csv", "--sample"], ["--csv wine.csv", "--sample"]),
         (["--target", "class", "--sample"], ["--target class", "--sample"]),
         (["--csv", "wine.csv", "--target", "klass"], ["wine.csv", "'klass'", "'class'"]),
-        (["--csv", "wine.csv", "--target", "class"], ["line 2", "'class'", "'red'"]),  # a regression
+        (["--csv", "wine.csv", "--target", "class"], ["'class'", "'rosé'", "--task classification"]),
         (["--csv", "wine.csv", "--target", "class", "--drop", "[ash,hues]"], ["'hues'", "'hue'"]),
     ],
 )
