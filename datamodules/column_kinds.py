@@ -13,6 +13,7 @@ from datamodules.written_numbers import COMMA, MOSTLY, decimal_of, looks_numeric
 
 TOLD = 0.05  # share of training rows with rare categories above which a line says so
 ID_NAME = re.compile(r"(.*[_ .-])?(id|ids|index|idx|uuid|guid|row|rownum)|.*[a-z]I[dD]|ID|Unnamed: 0")
+NUMBERING = re.compile(r"c1|line|no\.?|nr\.?|number|obs|observation|record", re.IGNORECASE)  # c1 had no name
 FEWEST = 10  # rows, below which it may be chance that all are different
 NAMED = 5  # columns that a line names
 
@@ -76,7 +77,8 @@ def _idle(cells: pd.Series, name: str, kind: Kind, rows: int) -> str:
         return "a text of its own in each row"
     if kind == "number" and len(cells) == rows and cells.str.fullmatch(r"\d{1,15}").all():
         steps = np.diff(cells.astype(np.int64))
-        if (steps == 1).all() and (int(cells.iloc[0]) in (0, 1) or ID_NAME.fullmatch(name)):
+        # By another name it may be time, or whatever else has been measured step by step.
+        if (steps == 1).all() and (ID_NAME.fullmatch(name) or NUMBERING.fullmatch(name)):
             return "it numbers the rows"
         if ID_NAME.fullmatch(name):
             return "a number of its own in each row, and the name of an id"

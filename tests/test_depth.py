@@ -94,7 +94,7 @@ def test_a_short_run_prints_a_table_and_leaves_figures(tmp_path, capsys):
     (folder,) = tmp_path.glob("depth/*")
     assert {path.name for path in folder.glob("figures/*")} == {"errors.png", "gradients.png"}
     printed = capsys.readouterr().out
-    assert f"plain, 6 layers{metrics['train_error/plain_6']:>21.1%}" in printed
+    assert f"plain, 6 layers{metrics['train_error/plain_6']:>20.1%}" in printed
     assert "to try next: " in printed.splitlines()[-2]
 
 

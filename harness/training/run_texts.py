@@ -61,8 +61,12 @@ def _is_grid(value: Any) -> bool:
 def _grid(name: str, rows: Mapping[str, Mapping[str, Any]]) -> str:
     """A table with a row for each mapping, called as it is, and the columns that any of them has."""
     columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    cells = [[key, *(_number(row[column]) if column in row else "" for column in columns)] for key, row in rows.items()]
-    return "\n".join(f"| {' | '.join(row)} |" for row in ([name, *columns], ["---"] * (len(columns) + 1), *cells))
+    cells = [
+        [str(key), *(_number(row[column]) if column in row else "" for column in columns)] for key, row in rows.items()
+    ]
+    return "\n".join(
+        f"| {' | '.join(row)} |" for row in ([name, *map(str, columns)], ["---"] * (len(columns) + 1), *cells)
+    )
 
 
 def _command_line(command: Sequence[str]) -> str:
