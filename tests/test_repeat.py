@@ -103,7 +103,15 @@ def test_mistake_is_one_line_before_anything_runs(tmp_path, capsys, args, named)
 def processes_with(folder):
     """Those whose output goes to a file below the folder."""
     links = [link for link in Path("/proc").glob("[0-9]*/fd/1") if link.parts[2] != str(os.getpid())]
-    return [link for link in links if os.path.realpath(link).startswith(str(folder))]  # of an ended one it is the link
+    return [link for link in links if file_behind(link).startswith(str(folder.resolve()))]
+
+
+def file_behind(link):
+    """The open file's path; "" if the process has ended, or is somebody else's."""
+    try:
+        return os.readlink(link)
+    except OSError:
+        return ""
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc to see which processes there are")
