@@ -109,7 +109,7 @@ def processes_with(folder):
 def file_behind(link):
     """The open file's path; "" if the process has ended, or is somebody else's."""
     try:
-        return os.readlink(link)
+        return str(link.readlink())
     except OSError:
         return ""
 
