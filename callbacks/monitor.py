@@ -41,7 +41,8 @@ class MonitorCheck(Callback):
         self.monitor = monitor
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._check(trainer, sorted(trainer.callback_metrics))
+        if len(trainer.num_val_batches) == 1:  # of several loaders the sanity check keeps no metrics
+            self._check(trainer, sorted(trainer.callback_metrics))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if names := metrics_of(pl_module):

@@ -39,6 +39,13 @@ set_parsing_settings(
     import_path_allowlist=["lightning.pytorch.strategies", "lightning.pytorch.profilers"],
 )
 LONGEST = 500  # greatest number of characters in a message
+ELSEWHERE = {  # what other projects call some of our flags
+    **dict.fromkeys(("epochs", "trainer.max_epochs", "num_epochs"), "--max_epochs"),
+    **dict.fromkeys(("learning_rate", "learning-rate", "model.lr"), "--lr"),
+    **dict.fromkeys(("model", "arch"), "--net"),
+    **dict.fromkeys(("ckpt_path", "checkpoint_path"), "--resume"),
+    **{"activation": "--net_args.activation", "drop": "--net_args.dropout", "gpus": "--devices"},
+}
 _load_yaml = get_loader("yaml")
 
 
@@ -134,7 +141,8 @@ def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> Argume
     """The parser for main's flags; their defaults are the flags of the resumed run, if there is one."""
     # jsonargparse expects a glob pattern.
     files: list[str | PathLike[Any]] = [glob.escape(str(resumed / CONFIG))] if resumed else []
-    parser = ArgumentParser(exit_on_error=False, default_config_files=files)
+    # An abbreviation could mean another flag than the one in mind, such as --model for --model_registry.
+    parser = ArgumentParser(exit_on_error=False, default_config_files=files, allow_abbrev=False)
     parser.add_argument("--config", action="config", help="a file with flags, such as a run's config.yaml")
     grouped = {name: each for name, each in _parameters(main).items() if is_dataclass(each.annotation)}
     parser.add_function_arguments(main, None, as_positional=True, skip={*grouped, "invocation"})
@@ -210,8 +218,8 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
     text = str(error)
     if unknown := re.search(r"unrecognized arguments: (\S+)", text):
         flag = unknown[1].partition("=")[0]
-        nearest = get_close_matches(flag, flags_of(parser), n=1, cutoff=0.7)
-        return f"{flag}: no such flag" + (f"; did you mean {nearest[0]}?" if nearest else "; --help lists them")
+        nearest = _nearest(flag, flags_of(parser))
+        return f"{flag}: no such flag" + (f"; did you mean {nearest}?" if nearest else "; --help lists them")
     key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
     wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
     if key and value and wanted:
@@ -219,6 +227,13 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
         kinds = re.sub(r"Literal\[(.*?)\]", lambda choices: "one of " + choices[1].replace("'", ""), kinds)
         return f"--{key[1]} {_shortened(value[1].strip())}: expected {_shortened(kinds)}"
     return _shortened(text)
+
+
+def _nearest(flag: str, known: Sequence[str]) -> str:
+    """The flag that was meant: by its name elsewhere, typed without its dashes, or spelled nearly so; "" if none was."""
+    name = flag.lstrip("-")
+    meant = [ELSEWHERE.get(name, ""), f"--{name}", *get_close_matches(flag, known, n=1, cutoff=0.7)]
+    return next((each for each in meant if each.partition(".")[0] in known), "")
 
 
 def _shortened(text: str) -> str:

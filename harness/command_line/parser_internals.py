@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, get_args, get_origin
 
-from jsonargparse import ArgumentParser
+from jsonargparse import SUPPRESS, ArgumentParser
 
 from harness.command_line.lists import with_brackets
 
@@ -47,8 +47,8 @@ def _with_commas(check: Callable[..., Any], kind: Any) -> Callable[..., Any]:
 
 
 def flags_of(parser: ArgumentParser) -> list[str]:
-    """All flags as they are typed, for suggesting the nearest one to a mistyped flag."""
-    return [flag for action in parser._actions for flag in action.option_strings]
+    """All flags of --help as they are typed, for suggesting the nearest one to a mistyped flag."""
+    return [flag for action in parser._actions if action.help != SUPPRESS for flag in action.option_strings]
 
 
 def defaults_of(parser: ArgumentParser, names: Iterable[str]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         metrics = finish(trainer, job.model, job.data, run, kept)
     if run and trainer.is_global_zero:
         remove_previous(run / "checkpoints")
-    return Result(run, job.model, metrics)
+    return Result(trainer.strategy.broadcast(run), job.model, metrics)  # each process has dated a directory of its own
 
 
 def _check(flags: FitFlags, resumes: bool) -> None:

@@ -219,7 +219,9 @@ def _draw_graph(logger: RunLogger, model: LightningModule, best: str) -> None:
             logger.experiment.add_graph(fresh.net, fresh.example_input_array)
         elif isinstance(example := model.example_input_array, torch.Tensor) and is_overridden("forward", model):
             try:
-                logger.experiment.add_graph(copy.deepcopy(model).cpu().eval(), example.cpu())
+                apart = copy.deepcopy(model).cpu().eval()
+                apart.trainer = model.trainer  # a copy has none, and tracing looks at each attribute
+                logger.experiment.add_graph(apart, example.cpu())
             except Exception as error:  # not every module can be traced
                 print(f"TensorBoard shows no graph of {type(model).__name__}: {error}".splitlines()[0])
 
