@@ -31,6 +31,7 @@ from basics.files import unused
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
+from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
@@ -95,7 +96,9 @@ def main(
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
-    predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
+    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
+    reads = partial(_read, square=square, model=model, invert=inverts, share=share)
+    predictions = _predict(model, paths, reads, skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
@@ -153,11 +156,11 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    channels, size, _ = model.hparams["input_shape"]
-    if channels == 3:
-        image, _ = decode(path, size)
+    size = square.size
+    if model.hparams["input_shape"][0] == 3:
+        image, _ = decode(path, square)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
     if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
