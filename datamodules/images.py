@@ -14,7 +14,7 @@ from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Images, TrainBatches
 from datamodules.download import download_arrays
 
-AT_ONCE = 2**25  # bytes of images that are looked at together
+AT_ONCE = 2**23  # bytes of images that are looked at together
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
 
 
