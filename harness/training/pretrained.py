@@ -1,15 +1,18 @@
 """Weights to start from: a checkpoint of this project, or torchvision's weights, trained on ImageNet."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
-from basics.errors import InputError, InputFileError
+from basics.errors import InputError, InputFileError, reading
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from lit_modules.timm_nets import TimmNet
 from lit_modules.transfer import load_backbone
 
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm"
+TIMM_FILES = (".safetensors", ".bin", ".pth", ".pt")  # endings of files of weights; ours end in .ckpt
 
 
 def load_weights(net: nn.Module, source: str) -> None:
@@ -19,10 +22,11 @@ def load_weights(net: nn.Module, source: str) -> None:
         InputFileError: there is no such file, or torchvision's weights could not be downloaded.
         InputError: it is not a checkpoint, or belongs to another architecture.
     """
-    weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
     try:
-        transfer = load_backbone(net, weights)
+        transfer = load_backbone(net, _weights(net, source))
     except InputError as error:
+        if str(error).startswith((source, "no checkpoint")):
+            raise
         raise InputError(f"{source}: {error}") from error
     if not is_rank_zero():
         return
@@ -32,6 +36,17 @@ def load_weights(net: nn.Module, source: str) -> None:
     print(f"  from {source}")
     for what, names in {"new": transfer.new, "not used": transfer.unused}.items():
         print(f"  {what}: {', '.join(names) or 'none'}")
+
+
+def _weights(net: nn.Module, source: str) -> Mapping[str, Tensor]:
+    if source.startswith(TORCHVISION):
+        return _torchvision_weights(source)
+    if isinstance(net, TimmNet) and source == TIMM:
+        return net.pretrained()
+    if isinstance(net, TimmNet) and Path(source).suffix in TIMM_FILES:
+        with reading(source), Path(source).open("rb"):
+            return net.pretrained(source)
+    return _own_weights(source)
 
 
 def _own_weights(source: str) -> Mapping[str, Tensor]:
