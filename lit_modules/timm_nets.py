@@ -10,6 +10,7 @@ from functools import partial
 from importlib import import_module
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -55,24 +56,31 @@ class TimmNet(nn.Module):
     def depths(self) -> dict[str, int]:
         """How many layers lie before that of each parameter, as timm counts them."""
         group = import_module("timm.models").group_parameters
-        return {f"model.{name}": depth for name, depth in group(self.model, self.model.group_matcher()).items()}
+        depths = group(self.model, self.model.group_matcher(), reverse=True)
+        return {f"model.{name}": depth for name, depth in depths.items()}
 
     def pretrained(self, file: str = "") -> dict[str, Tensor]:
         """timm's weights by this network's names: those of a file, or from its cache, to which they are downloaded.
 
         Raises:
             InputFileError: they are not there.
-            InputError: the file has no weights, or those of another network.
+            InputError: the file cannot be read as weights of this network.
         """
         overlay = {"file": file} if file else None
-        options: dict[str, Any] = {"num_classes": self.num_outputs, "pretrained_cfg_overlay": overlay}
         try:
-            model = _timm(self.arch).create_model(self.arch, pretrained=True, **options)
+            loaded = self._again(pretrained=True, pretrained_cfg_overlay=overlay)
         except OSError as error:
             raise InputFileError(f"cannot be read or downloaded ({_first_line(error)})") from error
         except Exception as error:  # of any kind, as whatever reads the file has it
             raise InputError(f"has no weights of {self.arch} ({_first_line(error)})") from error
-        return {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+        fresh = self._again()  # timm does not say which tensors a file lacks
+        return {f"model.{name}": value for name, value in loaded.items() if not torch.equal(value, fresh[name])}
+
+    def _again(self, **options: Any) -> dict[str, Tensor]:
+        """The weights of such a network, always from the same random ones."""
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return _timm(self.arch).create_model(self.arch, num_classes=self.num_outputs, **options).state_dict()
 
 
 def timm_net(name: str) -> Callable[..., nn.Module]:

@@ -27,8 +27,8 @@ class ImageFlags(ClassifierOptions, FitFlags):
     Args:
         net: name of the network, one of lit_modules/nets, or timm:NAME.
         net_args: options for the network, such as --net_args.dropout 0.2.
-        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's; for
-            a network of timm also a file of its weights, or timm for those in its cache, which it downloads.
+        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's;
+            for a network of timm also a file of its weights, or timm for those in its cache, which it downloads.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images; 0:

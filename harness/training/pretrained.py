@@ -22,11 +22,10 @@ def load_weights(net: nn.Module, source: str) -> None:
         InputFileError: there is no such file, or torchvision's weights could not be downloaded.
         InputError: it is not a checkpoint, or belongs to another architecture.
     """
+    weights = _weights(net, source)
     try:
-        transfer = load_backbone(net, _weights(net, source))
+        transfer = load_backbone(net, weights)
     except InputError as error:
-        if str(error).startswith((source, "no checkpoint")):
-            raise
         raise InputError(f"{source}: {error}") from error
     if not is_rank_zero():
         return
@@ -41,12 +40,19 @@ def load_weights(net: nn.Module, source: str) -> None:
 def _weights(net: nn.Module, source: str) -> Mapping[str, Tensor]:
     if source.startswith(TORCHVISION):
         return _torchvision_weights(source)
-    if isinstance(net, TimmNet) and source == TIMM:
-        return net.pretrained()
-    if isinstance(net, TimmNet) and Path(source).suffix in TIMM_FILES:
-        with reading(source), Path(source).open("rb"):
-            return net.pretrained(source)
+    if isinstance(net, TimmNet) and (source == TIMM or Path(source).suffix in TIMM_FILES):
+        return _timm_weights(net, source)
     return _own_weights(source)
+
+
+def _timm_weights(net: TimmNet, source: str) -> Mapping[str, Tensor]:
+    if source != TIMM:
+        with reading(source), Path(source).open("rb"):
+            pass
+    try:
+        return net.pretrained("" if source == TIMM else source)
+    except InputError as error:
+        raise type(error)(f"{source}: {error}") from error
 
 
 def _own_weights(source: str) -> Mapping[str, Tensor]:
