@@ -6,13 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from photos import colours, photos, ready, save, text
 from PIL import Image
 
-from datamodules import unpack
-from datamodules.arrays import read_arrays
+from datamodules.arrays import image_file, read_arrays
 from datamodules.batches import Images, host_memory
-from datamodules.decode import ROOM, Room
+from datamodules.decode import ROOM, Room, open_upright
 from datamodules.images import channel_mean_std
 
 SIDE = 1024
@@ -48,7 +48,7 @@ def test_decoding_takes_little_memory_whatever_the_folder_holds(tmp_path):
 def test_array_larger_than_memory_is_mapped_and_gives_batches(tmp_path):
     """The file is sparse: it takes no room on the disk."""
     rows = int(1.5 * host_memory() / SIDE**2 / 3)
-    with unpack.image_file(tmp_path / "train_images.npy", (SIDE, SIDE, 3)):
+    with image_file(tmp_path / "train_images.npy", (SIDE, SIDE, 3)):
         pass
     header = (tmp_path / "train_images.npy").read_bytes()
     with (tmp_path / "train_images.npy").open("wb") as file:
@@ -59,17 +59,11 @@ def test_array_larger_than_memory_is_mapped_and_gives_batches(tmp_path):
     np.save(tmp_path / "test_labels.npy", np.zeros(1, np.uint8))
     arrays = read_arrays(tmp_path, (SIDE, SIDE, 3), 2)
     assert arrays.train_images.nbytes > host_memory()
-    data = Images(arrays.train_images, arrays.train_labels, unpack_device())
+    data = Images(arrays.train_images, arrays.train_labels, torch.device("cpu"))
     images, labels = data.take(data.labels[-2:] + rows - 1)
     assert images.shape == (2, 3, SIDE, SIDE) and not images.any()
     assert labels.tolist() == [0, 0]
     assert channel_mean_std(arrays.train_images, np.array([0, rows - 1])) == ([0.0] * 3, [0.0] * 3)
-
-
-def unpack_device():
-    import torch
-
-    return torch.device("cpu")
 
 
 def test_mean_and_std_by_parts_are_numpys(monkeypatch):
@@ -119,6 +113,6 @@ def test_large_images_are_decoded_one_after_the_other():
 
 def test_large_images_of_other_kinds_than_jpeg_are_averaged_first(tmp_path):
     save(tmp_path / "a.png", (10, 20, 30), size=(640, 480))
-    opened, change = unpack.decoded.__globals__["open_upright"](tmp_path / "a.png", 100)
+    opened, change = open_upright(tmp_path / "a.png", 100)
     assert opened.size == (160, 120) and change.size == (640, 480)
     assert opened.getpixel((80, 60)) == (10, 20, 30)
