@@ -58,8 +58,8 @@ DEFAULTS = OwnImageFlags()
 
 def main(flags: OwnImageFlags = DEFAULTS) -> None:
     """Trains a network on a folder of images and tests its best epoch."""
-    theirs = dict(image_size=flags.image_size, skip_bad=flags.skip_bad, fit=flags.fit, labels=flags.labels)
-    classify(partial(ImageFolder, **theirs), flags)
+    folder = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
+    classify(partial(folder, fit=flags.fit, labels=flags.labels), flags)
 
 
 if __name__ == "__main__":
