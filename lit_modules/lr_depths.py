@@ -28,30 +28,28 @@ def groups_by_depth(net: nn.Module, lr: float, decay: float) -> list[dict[str, A
     """
     if not 0 < decay <= 1:
         raise InputError(f"layer_decay {decay:g}: must be above 0, and at most 1")
-    head, depths = set(head_of(net).parameters()), depths_of(net)
-    named = dict(net.named_parameters())
-    backbone = {name: depth for name, depth in depths.items() if named[name] not in head}
-    levels = sorted(set(backbone.values()))
-    groups = [
+    depths, named = depths_of(net), dict(net.named_parameters())
+    levels = sorted(set(depths.values()))
+    return [
         {
-            "params": [named[name] for name, depth in backbone.items() if depth == level],
-            "lr": lr * decay ** (len(levels) - place),
+            "params": [named[name] for name, depth in depths.items() if depth == level],
+            "lr": lr * decay ** (len(levels) - 1 - place),
         }
         for place, level in enumerate(levels)
     ]
-    return [*groups, {"params": [parameter for parameter in named.values() if parameter in head], "lr": lr}]
 
 
 def depths_of(net: nn.Module) -> dict[str, int]:
-    """How many layers lie before that of each parameter, by the parameters' names."""
+    """How many layers lie before that of each parameter, by the parameters' names; the head is the last."""
     if own := getattr(net, "depths", None):
-        return own()
-    depths, depth = {name: 0 for name, _ in net.named_parameters(recurse=False)}, -1
+        return dict(own())
+    head, depth = set(head_of(net).parameters()), -1
+    depths = {name: 0 for name, _ in net.named_parameters(recurse=False)}
     for prefix, module in _layers(net, ""):
         parameters = dict(module.named_parameters(prefix=prefix))
-        depth += any(parameter.ndim > 1 for parameter in parameters.values())
+        depth += any(parameter.ndim > 1 and parameter not in head for parameter in parameters.values())
         depths |= {name: max(depth, 0) for name in parameters if name not in depths}
-    return depths
+    return depths | {name: depth + 1 for name, parameter in net.named_parameters() if parameter in head}
 
 
 def _layers(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:

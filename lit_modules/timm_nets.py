@@ -74,7 +74,8 @@ class TimmNet(nn.Module):
         except Exception as error:  # of any kind, as whatever reads the file has it
             raise InputError(f"has no weights of {self.arch} ({_first_line(error)})") from error
         fresh = self._again()  # timm does not say which tensors a file lacks
-        return {f"model.{name}": value for name, value in loaded.items() if not torch.equal(value, fresh[name])}
+        there = {name for name, value in loaded.items() if value.ndim < 2 or not torch.equal(value, fresh[name])}
+        return {f"model.{name}": value for name, value in loaded.items() if name in there}
 
     def _again(self, **options: Any) -> dict[str, Tensor]:
         """The weights of such a network, always from the same random ones."""

@@ -41,8 +41,7 @@ def test_layers_behind_the_head_in_the_file_do_not_shift_the_rates():
     net = Twisted()
     groups = groups_by_depth(net, 1.0, 0.1)
     assert [(len(group["params"]), group["lr"]) for group in groups] == [
-        (1, pytest.approx(0.001)),
-        (2, pytest.approx(0.01)),
+        (3, pytest.approx(0.01)),  # with what lies in no layer
         (2, pytest.approx(0.1)),
         (2, 1.0),
     ]
