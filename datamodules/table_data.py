@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
@@ -192,7 +193,7 @@ class TableData(BatchModule, ABC):
         count, least = self._splitter.count, 2 * fold.folds if fold else LEAST
         if count < least:
             what = f"{fold.folds} folds" if fold else "a training, a validation and a test split"
-            raise InputError(f"{source}: {count} rows are too few for {what}; it needs {least}")
+            raise InputError(f"{source}: {amount(count, 'row is', 'rows are')} too few for {what}; it needs {least}")
         size = 0.0 if self.splitting.test_csv else self.splitting.test_size
         what = "the fold" if fold else f"test_size {size:g}"
         try:
@@ -215,8 +216,8 @@ class TableData(BatchModule, ABC):
             return
         missing = np.bincount(self.targets[train], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
-            name, rows = self.classes[number], (self.targets == number).sum()
-            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
+            name, rows = self.classes[number], amount((self.targets == number).sum(), "row")
+            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows}, has none to train on")
 
     @property
     def input_shape(self) -> tuple[int]:
@@ -245,15 +246,16 @@ class TableData(BatchModule, ABC):
         features = self.preprocessing
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
-            f" {len(self.test_indices):,} test rows\n"
-            f"{self._kinds()} in {len(feature_names(features))} columns"
+            f" {amount(len(self.test_indices), 'test row')}\n"
+            f"{self._kinds()} in {amount(len(feature_names(features)), 'column')}"
         ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
 
     def _kinds(self) -> str:
         fitted = self.preprocessing
-        texts = f" and {len(fitted['texts'])} texts" if fitted["texts"] else ""
+        texts = f" and {amount(len(fitted['texts']), 'text')}" if fitted["texts"] else ""
         joined = ", " if texts else " and "
-        return f"{len(fitted['numbers'])} numbers{joined}{len(fitted['categories'])} categories{texts}"
+        categories = amount(len(fitted["categories"]), "category", "categories")
+        return f"{amount(len(fitted['numbers']), 'number')}{joined}{categories}{texts}"
 
     def _describe_classes(self) -> list[str]:
         """What happened to small classes when the rows were split."""

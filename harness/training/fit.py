@@ -42,6 +42,7 @@ from harness.training.preflight import (
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
+from harness.training.silence import hearing_of_ranks
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 
 
@@ -98,7 +99,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     if flags.find_lr and run:
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
-    with watching(trainer, interruption, flags.stall_timeout):
+    with watching(trainer, interruption, flags.stall_timeout), hearing_of_ranks(job.model):
         with showing_profile():
             trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
