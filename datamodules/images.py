@@ -114,7 +114,7 @@ class ImageData(BatchModule):
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
             f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
-            f" to {counts[common]:,} ({self.classes[common]}) training image{'s' * (counts[common] != 1)}"
+            f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
         )
 
     def _sizes(self) -> str:

@@ -186,8 +186,9 @@ def test_what_the_system_refuses_to_read_is_named(tmp_path, name, kind, reason):
     [
         ("--optimiser", "did you mean --optimizer?"),
         ("--maxepochs", "did you mean --max_epochs?"),
-        ("--activation", "--help lists them"),  # not --precision, which only sounds like it
-        ("--learning_rate", "--help lists them"),
+        ("--activation", "did you mean --net_args.activation?"),
+        ("--dropping", "--help lists them"),
+        ("--learning_rate", "did you mean --lr?"),  # what others call it
     ],
 )
 def test_flag_is_suggested_where_one_is_near(refusal, flag, said):

@@ -22,10 +22,12 @@ from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
 from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, short
-from harness.runs.layout import CLAIM, CONFIG, METRICS
+from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, METRICS
 from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
+OF_LAST = "EpochCheckpoint(last)"  # under which our LastCheckpoint keeps its state in checkpoints
+FILES = ("best_model_path", "kth_best_model_path", "last_model_path")  # that a ModelCheckpoint keeps
 CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's checkpoint, for the ranks that Lightning starts
 
 
@@ -156,6 +158,24 @@ def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> 
     return InputError(
         f"{checkpoint}: comes from a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
     )
+
+
+def follow_move(checkpoint: Checkpoint, run: Path) -> None:
+    """Lets a script's own ModelCheckpoint find its files in a run that was moved or renamed, as ours do.
+
+    Lightning would forget which of them are the best. As files are deleted by these names, none may leave the folder.
+    """
+    states, here = checkpoint.content.get("callbacks", {}), run / CHECKPOINTS
+    before = Path(states.get(OF_LAST, {}).get("dirpath") or here).parts[-2:]
+    for state in states.values():
+        if {"dirpath", "best_k_models"} <= state.keys() and Path(state["dirpath"] or "").parts[-2:] == before:
+            paths = {name: _in_folder(here, state.get(name)) for name in FILES}
+            best = {_in_folder(here, path): score for path, score in state["best_k_models"].items()}
+            state.update(paths, dirpath=str(here), best_k_models=best)
+
+
+def _in_folder(folder: Path, path: str | None) -> str:
+    return str(folder / Path(path).name) if path else ""
 
 
 def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:

@@ -22,7 +22,7 @@ from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import Invocation, kept_by, values
 from harness.runs.layout import COLUMNS
-from harness.runs.resume import Opened, check_same_run, same_on_all_ranks
+from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all_ranks
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.flags import FitFlags
@@ -133,6 +133,8 @@ def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
     resumed = newest_intact(opened.checkpoint)
     check_same_run(resumed, job.model, job.data)
     check_fits(resumed, job.model)
+    if opened.folder:
+        follow_move(resumed, opened.folder)
     return resumed
 
 
