@@ -19,6 +19,7 @@ A trial whose script fails counts as one of the --trials and stops nothing; --re
 
 import json
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -165,7 +166,7 @@ def _check_names(space: dict[str, Between | OneOf], flags: dict[str, Any]) -> No
     from lit_modules.nets import nets, pixel_nets
     from lit_modules.optimizers import OPTIMIZERS
 
-    known = {"net": nets() | pixel_nets(), "optimizer": OPTIMIZERS}
+    known: dict[str, Mapping[str, Any]] = {"net": nets() | pixel_nets(), "optimizer": OPTIMIZERS}
     for name in space.keys() & known.keys():
         for choice in space[name].examples:
             choose(name, choice, known[name], f"--vary {name}")

@@ -219,9 +219,7 @@ def test_figure_logged_by_step_and_epoch_is_shown_once(talked):
 def test_short_run_has_all_points_of_other_callbacks_and_the_graph(talked):
     curves = EventAccumulator(str(talked[0])).Reload()
     assert len(curves.Scalars("lr-SGD")) == len(curves.Scalars("train_loss_step")) == 15  # 3 epochs of 5 batches
-    assert {node.name.split("/")[0] for node in curves.Graph().node} >= {"input", "Linear[net]"} or "net" in str(
-        curves.Graph()
-    )
+    assert any("Linear[net]" in node.name for node in curves.Graph().node)
 
 
 def test_own_checkpoints_go_on_in_a_run_that_was_moved(tmp_path):

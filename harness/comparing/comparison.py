@@ -135,15 +135,10 @@ def once_each(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     A seed that is run twice gives the same figures, and no second sample. The newest has the last name, as it begins
     with the date.
     """
-    newest = {_identity(run): run for run in sorted(runs, key=lambda run: run.path.name)}
-    pairs = [(run, newest[_identity(run)]) for run in runs]
+    newest = {(_key(run), run.seed): run for run in sorted(runs, key=lambda run: run.path.name)}
+    pairs = [(run, newest[_key(run), run.seed] if run.seed is not None else run) for run in runs]
     again = [(run, f"seed {run.seed} again: {newer.path} counts") for run, newer in pairs if newer is not run]
     return [run for run, newer in pairs if newer is run], again
-
-
-def _identity(run: Run) -> tuple[str, Any]:
-    """What two runs have in common that should be equal; of flags that are not known, only itself."""
-    return (_key(run), run.seed) if run.flags and run.seed is not None else (str(run.path), None)
 
 
 def _key(run: Run) -> str:
