@@ -165,17 +165,23 @@ def follow_move(checkpoint: Checkpoint, run: Path) -> None:
 
     Lightning would forget which of them are the best. As files are deleted by these names, none may leave the folder.
     """
-    states, here = checkpoint.content.get("callbacks", {}), run / CHECKPOINTS
-    before = Path(states.get(OF_LAST, {}).get("dirpath") or here).parts[-2:]
-    for state in states.values():
-        if {"dirpath", "best_k_models"} <= state.keys() and Path(state["dirpath"] or "").parts[-2:] == before:
-            paths = {name: _in_folder(here, state.get(name)) for name in FILES}
+    here, states = run / CHECKPOINTS, checkpoint.content.get("callbacks", {})
+    saving = {key: state for key, state in states.items() if isinstance(state, dict) and "best_k_models" in state}
+    before = _end(saving.get(OF_LAST, {}).get("dirpath"))
+    for state in saving.values():
+        if _end(state.get("dirpath")) == before:
             best = {_in_folder(here, path): score for path, score in state["best_k_models"].items()}
+            paths = {name: _in_folder(here, state.get(name)) for name in FILES}
             state.update(paths, dirpath=str(here), best_k_models=best)
 
 
-def _in_folder(folder: Path, path: str | None) -> str:
-    return str(folder / Path(path).name) if path else ""
+def _end(folder: Any) -> tuple[str, ...]:
+    """The names of a run and of the folder in it; the path to them may be absolute in one state, and not in another."""
+    return Path(str(folder)).parts[-2:]
+
+
+def _in_folder(folder: Path, path: Any) -> str:
+    return str(folder / Path(str(path)).name) if path else ""
 
 
 def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:
