@@ -268,7 +268,7 @@ VARY = ["--vary", "lr=0.1..1"]
         (["mnst.py", *VARY], "did you mean mnist.py"),
         (["train.py", *VARY], "there are activations, "),  # none is near
         ([*MNIST, "--vary", "optimizer=adam,lion"], "--vary optimizer 'lion': no such optimizer; There are adadelta,"),
-        ([*MNIST, "--vary", "net=softmax,resnet20"], "--vary net 'resnet20': no such net; There are "),
+        (["mnist.py", "--sample", "--vary", "net=softmax,resnet20"], "--vary net 'resnet20': no such net; There are "),
         ([*MNIST, "--vary", "lr_decay=cosine,poly"], "lr_decay 'poly': no such schedule; There are "),
         ([*MNIST, *VARY, "--jobs", "2"], "--jobs: mnist.py has no such flag; this tool's own stands before mnist.py"),
     ],
