@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from basics.amounts import amount
 from basics.errors import InputError, MissingFileError, reading
 from datamodules.arrays import ImageArrays, forget_pages, read_arrays
 from datamodules.augment import check_sizes, parse_augmentations
@@ -114,7 +115,7 @@ class ImageData(BatchModule):
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
             f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
-            f" to {counts[common]:,} ({self.classes[common]}) training images"
+            f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
         )
 
     def _sizes(self) -> str:
@@ -122,7 +123,7 @@ class ImageData(BatchModule):
         stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
-            f" {len(self.arrays.test_labels):,} test images of {height} x {width} x {channels}"
+            f" {amount(len(self.arrays.test_labels), 'test image')} of {height} x {width} x {channels}"
             f"{f', from the embedded sample{stand_in}' if self.sample else ''}"
         )
 

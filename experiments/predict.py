@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
@@ -118,7 +119,8 @@ def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: boo
     count, bad = predict_masks(model, paths, table, skip_bad)
     if bad:
         print(f"{naming(bad)}; left out")
-    print(f"{count:,} masks by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
+    masks = amount(count, "mask")
+    print(f"{masks} by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
@@ -56,7 +57,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
         _check_same_table(data, tasks)
-        print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
+        print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         results, workers = _train_all(opened, table, flags, tasks)
         chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}
