@@ -94,8 +94,9 @@ class ImageFolder(ImageData):
         sample: bool = False,
         image_size: int = 64,
         skip_bad: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
+        super().__init__(data_dir, batch_size, seed, val_size, augment, sample, **options)
         if image_size < 16:  # the least that networks take
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)

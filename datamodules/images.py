@@ -27,6 +27,7 @@ class ImageData(BatchModule):
         val_size: the validation split, taken from the training files: a share below 1, or a number of images.
         augment: augmentations of the training images, such as "crop:4,flip" (see `augment.py`).
         sample: use the embedded sample instead; needs no files.
+        balanced_sampling: draw equally many training images of each class in an epoch.
 
     Raises:
         InputError: an argument is out of range.
@@ -48,8 +49,10 @@ class ImageData(BatchModule):
         val_size: float = 0.1,
         augment: str = "",
         sample: bool = False,
+        balanced_sampling: bool = False,
     ) -> None:
         super().__init__(batch_size, seed, val_size)
+        self.balanced_sampling = balanced_sampling
         self.data_dir, self.sample = Path(data_dir), sample
         self.augment, self.augmentations = augment, parse_augmentations(augment)
         self._train_images: Images | None = None
@@ -109,12 +112,17 @@ class ImageData(BatchModule):
 
     def describe(self) -> str:
         """Sizes of the splits, and the rarest and commonest class of the training split."""
-        counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
+        counts = np.bincount(self.train_labels, minlength=self.num_classes)
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
             f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
             f" to {counts[common]:,} ({self.classes[common]}) training images"
         )
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Those of the training split, (N,)."""
+        return self.arrays.train_labels[self.train_indices]
 
     def _sizes(self) -> str:
         channels, height, width = self.input_shape
@@ -135,6 +143,7 @@ class ImageData(BatchModule):
             self.augmentations,
             epochs=(self.trainer and self.trainer.max_epochs) or -1,
             part=self._part(),
+            balance=self.train_labels if self.balanced_sampling else None,
         )
 
     def val_dataloader(self) -> EvalBatches:

@@ -9,6 +9,7 @@ from lightning.pytorch import seed_everything
 
 from datamodules import ImageData
 from harness.runs.invocation import values
+from harness.tasks.classes import weights_for, with_monitored
 from harness.tasks.launch import fit_and_test
 from harness.tasks.refit import with_refit
 from harness.training.fit import Result
@@ -33,6 +34,8 @@ class ImageFlags(ClassifierOptions, FitFlags):
             train on all training files, and test the last epoch.
         data_dir: folder of the data sets; missing ones are downloaded to it.
         sample: use the embedded sample, which needs no files.
+        class_weights: balanced: each class counts as much as any other in the loss, however rare; or none.
+        balanced_sampling: draw equally many training images of each class in an epoch.
     """
 
     net: str = "lenet5"
@@ -44,6 +47,8 @@ class ImageFlags(ClassifierOptions, FitFlags):
     val_size: float = 0.1
     data_dir: str = "data"
     sample: bool = False
+    class_weights: str = "none"
+    balanced_sampling: bool = False
 
 
 # Well-known networks on 32 x 32 photographs: the learning rates and weight decay of He et al. 2016 with a cosine
@@ -89,7 +94,8 @@ def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extra
     """Trains a network on `dataset`, and tests its best epoch; with `refit`, twice.
 
     Args:
-        dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment` and `sample`.
+        dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment`, `sample` and
+            `balanced_sampling`.
         theirs: the script's own callbacks and loggers.
     """
     return with_refit(partial(_train, dataset, theirs), flags)
@@ -97,11 +103,14 @@ def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extra
 
 def _train(dataset: Callable[..., ImageData], theirs: Extras, flags: ImageFlags) -> Result:
     seed_everything(flags.seed, verbose=False)
-    data = dataset(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)
+    split = flags.data_dir, flags.batch_size, flags.seed, flags.val_size
+    data = dataset(*split, flags.augment, flags.sample, balanced_sampling=flags.balanced_sampling)
     data.prepare_data()
     data.setup()
     pixels = data.input_shape, data.num_classes, data.mean, data.std
-    model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), **values(flags, ClassifierOptions))
+    weights = weights_for(flags, data.train_labels, data.num_classes)
+    options = values(with_monitored(flags), ClassifierOptions)
+    model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), weights, **options)
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
     return fit_and_test(data.name, model, data, flags, *theirs)

@@ -10,6 +10,7 @@ import torch
 from basics.tags import PICTURES
 from basics.versions import git_commit
 from datamodules.table_data import OtherRows, TableData
+from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
 from harness.drawing.figures import draw_regression, save_figures
 from harness.runs.layout import METRICS
@@ -135,6 +136,7 @@ def _draw(data: TableData, values: np.ndarray) -> dict[str, "Figure"]:
         return draw_regression(data.targets, predicted, shortened(data.target), data.log_target)
     probabilities, labels = torch.from_numpy(values), torch.from_numpy(data.targets)
     return {
+        "by_class": draw_by_class(probabilities, labels, data.classes),
         "confusion": draw_confusion(probabilities, labels, data.classes),
         "precision_recall": draw_pr(probabilities, labels, data.classes),
         "calibration": draw_calibration(probabilities, labels),
