@@ -1,8 +1,10 @@
 """A picture of how well each class is told apart: its recall, precision and F1."""
 
 from collections.abc import Sequence
+from math import floor
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from harness.drawing.classification_figures import shortened
@@ -40,7 +42,8 @@ def draw_by_class(probabilities: Tensor, labels: Tensor, classes: Sequence[str])
         axes.plot(getattr(its, name)[worst], places, marker, label=MEANINGS[name], **style)
     names = [f"{shortened(classes[number])} ({int(its.true[number]):,})" for number in worst.tolist()]
     axes.set_yticks(places, names)
-    axes.set(xlim=(-0.02, 1.02), ylim=(len(worst) - 0.5, -0.5))
+    shares = torch.stack([getattr(its, name)[worst] for name in MARKS])
+    axes.set(xlim=(floor(10 * float(shares.min()) - 0.2) / 10, 1.02), ylim=(len(worst) - 0.5, -0.5))
     few = f"; the {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
     axes.set_title(f"Balanced accuracy {its.balanced_acc:.1%}, macro F1 {its.macro_f1:.3f}{few}")
     axes.set_ylabel("class, and its number of samples")

@@ -115,7 +115,7 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
         print_table(metrics, names, title)
     elif figures:
         print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
-    print_classes(metrics)
+    print_classes(metrics, metrics.get("by_class", {}))
     samples = f"{metrics['test/samples']:,} test samples; " if "test/samples" in metrics else ""
     print(
         f"{samples}{metrics['epochs']} epochs, {metrics['steps']:,} steps"
@@ -255,20 +255,19 @@ def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "bes
             print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
 
 
-def print_classes(metrics: Mapping[str, Any]) -> None:
+def print_classes(metrics: Mapping[str, Any], by_class: Mapping[str, Mapping[str, float]]) -> None:
     """Prints what a test has found of the classes, in a line, and in another one what the threshold does for two."""
-    found = {name: its["recall"] for name, its in metrics.get("by_class", {}).items() if its["count"]}
-    if not found:
+    recalls = {name: its["recall"] for name, its in by_class.items() if its["count"]}
+    if not recalls:
         return
     named = {"macro F1": "macro_f1", "ROC-AUC": "roc_auc", "average precision": "ap"}
     figures = ", ".join(f"{name} {metrics[f'test/{of}']:.4f}" for name, of in named.items())
-    low, high = (
-        f"{found[name]:.1%} ({name})" for name in (min(found, key=found.__getitem__), max(found, key=found.__getitem__))
-    )
+    ends = min(recalls, key=recalls.__getitem__), max(recalls, key=recalls.__getitem__)
+    low, high = (f"{recalls[name]:.1%} ({name})" for name in ends)
     print(f"balanced accuracy {metrics['test/balanced_acc']:.2%}, {figures}; recall from {low} to {high}")
     if "test/balanced_acc_at_threshold" in metrics:
-        second, better = list(metrics["by_class"])[1], metrics["test/balanced_acc_at_threshold"]
-        print(f"{second} from a probability of {metrics['val/threshold']:.3f} on, as validation chose: {better:.2%}")
+        start = f"{list(by_class)[1]} from a probability of {metrics['val/threshold']:.3f} on, as validation chose"
+        print(f"{start}: balanced accuracy {metrics['test/balanced_acc_at_threshold']:.2%}")
 
 
 def _cell(name: str, value: float) -> str:
