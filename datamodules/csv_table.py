@@ -120,7 +120,8 @@ class CsvTable(TableData):
             raise InputError(f"balanced_sampling: is for classes; add --task classification if {target!r} has some")
         self.balanced_sampling = chosen.balanced_sampling
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
-        self.splitting, self.dates, self.header = chosen, chosen.dates, not chosen.no_header
+        self.splitting, self.dates = chosen, chosen.dates
+        self.decimal = {"comma": ",", "point": "."}.get(chosen.decimal, chosen.decimal)
         self.reading = Reading(
             chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
         )
@@ -184,8 +185,7 @@ class CsvTable(TableData):
         if self.chosen.drop_missing_target:
             table = self._with_targets(table)
         self._groups = set(table.cells.get(self.splitting.group, ()))
-        decimal = {"comma": ",", "point": "."}.get(self.chosen.decimal, self.chosen.decimal)
-        return table._replace(decimal=decimal or find_decimal(table))
+        return table._replace(decimal=self.decimal or find_decimal(table))
 
     def _with_targets(self, table: Table) -> Table:
         missing = missing_labels(table) if self.classification else table.missing

@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
 from datamodules.column_report import ColumnReport, report_columns
+from datamodules.csv_files import FOUND_OUT
 from datamodules.known_targets import required_targets
 from datamodules.new_rows import NewRows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
@@ -28,6 +30,7 @@ from datamodules.tables import (
     number_target,
     usual_labels,
 )
+from datamodules.written_numbers import number_form
 
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
@@ -64,12 +67,14 @@ class TableData(BatchModule, ABC):
     target: str  # its column
     preprocessing: dict[str, Any]  # from `setup` on, as is
     columns: list[ColumnReport]  # what each was taken for
+    content: np.ndarray  # a hash of each row's text, (N,)
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
     balanced_sampling = False  # draw equally many training rows of each class in an epoch
     similar_labels = "trim"
-    header = True  # the file has a line with the columns' names
+    reading = FOUND_OUT
+    decimal = ""  # the decimal mark, if somebody said it
     splitting = SplitOptions()
     dates: Mapping[str, str] = {}  # the formats of columns of dates, if they are known
 
@@ -115,9 +120,16 @@ class TableData(BatchModule, ABC):
             "classes": self.classes,
             "log_target": self.log_target,
             "missing": list(table.missing),
-            "header": self.header,
+            "header": self.reading.header,
+            "sep": self.reading.sep,  # as it was given, like the next two: another file may have others
+            "encoding": self.reading.encoding,
+            "decimal": self.decimal,
+            "target_form": ""
+            if self.classification
+            else number_form(table.filled(self.target).value_counts(), table.decimal),
         }
         self._source = table.source
+        self.content = hash_pandas_object(table.cells, index=False).to_numpy()
         self._add_test_rows()
 
     def _add_test_rows(self) -> None:
@@ -182,6 +194,9 @@ class TableData(BatchModule, ABC):
             targets, self.classes = class_target(table, self.target, self.similar_labels)
             return targets
         return number_target(table, self.target, positive=self.log_target)
+
+    def _target_form(self, table: Table) -> str:
+        return number_form(table.filled(self.target).value_counts(), table.decimal)
 
     def _splitter_of(self, table: Table) -> Splitter:
         labels = self.targets if self.classification else None

@@ -209,6 +209,17 @@ def test_interrupted_run_keeps_the_folds_that_ended_and_predicts_only_when_all_h
     shutil.rmtree(run)
 
 
+def test_changed_table_is_not_mixed_with_folds_that_have_ended(tmp_path, refusal):
+    run, _ = train(tmp_path, of("price"), "price", "--folds", "2")
+    (run / "metrics.json").unlink()
+    (run / "fold1" / "predictions.npz").unlink()
+    changed = of("price")
+    changed.loc[7, "area"] += 1
+    changed.to_csv(tmp_path / "homes.csv", index=False)
+    said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
+    assert "fold0/predictions.npz: the table has changed since: a row differs" in said
+
+
 def test_without_test_rows_metrics_say_so(tmp_path):
     run, metrics = train(tmp_path, of("price")[:COUNT], "price", "--test_size", "0", "--pictures", "true")
     assert {name: value for name, value in metrics.items() if name.startswith("test")} == {

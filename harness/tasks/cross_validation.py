@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from basics.errors import InputError
@@ -21,7 +22,7 @@ from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import kept_by
-from harness.runs.layout import CONFIG
+from harness.runs.layout import CONFIG, PREDICTIONS
 from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
@@ -33,7 +34,7 @@ from harness.tasks.fold_report import (
     print_scores,
     write_submission,
 )
-from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, train_fold
+from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, read_result, train_fold
 
 
 def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags) -> dict[str, Any]:
@@ -54,6 +55,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         run = opened.folder
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
+        _check_same_table(data, tasks)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         results, workers = _train_all(opened, table, flags, tasks)
@@ -78,6 +80,15 @@ def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
         for repeat in range(flags.seeds)
         for number in range(flags.folds)
     ]
+
+
+def _check_same_table(data: TableData, tasks: list[Task]) -> None:
+    """Raises InputError if folds that have finished were trained on other rows."""
+    for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
+        content = read_result(ended).content
+        if len(content) and not np.array_equal(content, data.content):
+            changed = "a row" if len(content) == len(data.content) else "the number of rows"
+            raise InputError(f"{ended}: the table has changed since: {changed} differs; start a new run")
 
 
 def _train_all(

@@ -33,6 +33,7 @@ class FoldResult(NamedTuple):
     submission: np.ndarray  # predictions for the rows of another file, if there are any
     epochs: int
     parameters: int
+    content: np.ndarray = np.zeros(0)  # that of the table; older results do not have it
 
 
 class Task(NamedTuple):
@@ -91,7 +92,8 @@ def train_fold(
     held_out, submission = (
         to_average(model, rows) for rows in (data.rows[data.test_indices], others.rows if others else data.rows[:0])
     )
-    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], num_parameters(model))
+    size = num_parameters(model)
+    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content)
     with replacing(ended) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **result._asdict())
     figures, seconds = score(data.targets[result.rows], held_out, data.preprocessing), time.perf_counter() - started
