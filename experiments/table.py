@@ -21,7 +21,7 @@ from datamodules.csv_table import CsvOptions, CsvTable
 from harness.command_line.cli import cli
 from harness.runs.invocation import values
 from harness.tasks.cross_validation import cross_validate
-from harness.tasks.folds import CrossValidationFlags
+from harness.tasks.folds import CrossValidationFlags, of_tables
 from harness.tasks.launch import by_net
 from harness.tasks.refit import with_refit
 from harness.tasks.tabular import train_table
@@ -62,7 +62,7 @@ def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
     """Trains a network on a table and tests its best epoch on rows held out, or cross-validates it in folds."""
     _check(flags)
     if flags.folds:
-        return cross_validate(_table(flags), flags)
+        return cross_validate(of_tables(_table(flags)), flags)
     return with_refit(_train, flags).metrics
 
 
