@@ -44,6 +44,7 @@ class ImageData(BatchModule):
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
     classes: tuple[str, ...]
     arrays: ImageArrays  # from `setup` on
+    test_indices: np.ndarray  # of the training files, if a fold of them is held out
     make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
     stand_in: str = ""  # what the sample shows instead of the classes
 
@@ -62,7 +63,6 @@ class ImageData(BatchModule):
         super().__init__(batch_size, seed, val_size)
         self.balanced_sampling, self.group = balanced_sampling, group
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
-        self.test_indices = np.empty(0, np.int64)  # of the training files, from `setup` on, if there is a fold
         self.data_dir, self.sample = Path(data_dir), sample
         self.augment, self.augmentations = augment, parse_augmentations(augment)
         self._train_images: Images | None = None

@@ -45,7 +45,7 @@ def said_by(run, images):
 
 @pytest.fixture(scope="module")
 def by_loop(tmp_path_factory):
-    """For each split of scikit-learn's: the held-out images, and a run that was trained as if there were only others."""
+    """For each of scikit-learn's splits the held-out images, and a run that was trained as if there were no such."""
     runs = []
     for number, (training, held) in enumerate(SPLITTER.split(DIGITS.train_images, DIGITS.train_labels)):
         its = [part[rows] for rows in (training, held) for part in (DIGITS.train_images, DIGITS.train_labels)]
