@@ -43,7 +43,8 @@ def draw_by_class(probabilities: Tensor, labels: Tensor, classes: Sequence[str])
     names = [f"{shortened(classes[number])} ({int(its.true[number]):,})" for number in worst.tolist()]
     axes.set_yticks(places, names)
     shares = torch.stack([getattr(its, name)[worst] for name in MARKS])
-    axes.set(xlim=(floor(10 * float(shares.min()) - 0.2) / 10, 1.02), ylim=(len(worst) - 0.5, -0.5))
+    start = max(-0.02, floor(10 * float(shares.min()) - 0.2) / 10)
+    axes.set(xlim=(start, 1.02), ylim=(len(worst) - 0.5, -0.5))
     few = f"; the {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
     axes.set_title(f"Balanced accuracy {its.balanced_acc:.1%}, macro F1 {its.macro_f1:.3f}{few}")
     axes.set_ylabel("class, and its number of samples")
