@@ -97,6 +97,7 @@ class CsvTable(TableData):
     """
 
     name = "table"
+    tests_folds = True
 
     def __init__(
         self,
@@ -159,13 +160,13 @@ class CsvTable(TableData):
         return (*super().besides, *self.drop, *self.left_out, *([] if kept else [group]))
 
     def other_rows(self) -> OtherRows | None:
-        """The rows of `test_csv`, with their targets.
+        """The rows of `test_csv`, or those of the table that are in no fold, with their targets.
 
         Raises:
             InputError: a row is of a group that the table has too.
         """
         if not self.splitting.test_csv:
-            return None
+            return super().other_rows()
         read, group = read_rows(Path(self.splitting.test_csv), self.preprocessing), self.splitting.group
         if group in read.table.cells:
             shared = read.table.cells[group].isin(self._groups)

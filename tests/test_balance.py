@@ -140,7 +140,19 @@ def test_run_with_a_remedy_resumes_and_keeps_it(tmp_path, monkeypatch, refusal, 
 
 
 def test_table_of_classes_has_both_remedies(tmp_path):
-    flags = ["--sample", "--task", "classification", "--net", "linear", "--max_epochs", "2", "--accelerator", "cpu"]
+    flags = [
+        "--sample",
+        "--task",
+        "classification",
+        "--folds",
+        "0",
+        "--net",
+        "linear",
+        "--max_epochs",
+        "2",
+        "--accelerator",
+        "cpu",
+    ]
     remedies = [
         "--class_weights",
         "balanced",

@@ -136,7 +136,7 @@ def test_threshold_of_two_classes_is_from_validation_and_both_figures_are_there(
     lines = [f"{its:.3f},{'ill' if is_rare else 'ail'}" for its, is_rare in zip(size, rare, strict=True)]
     (tmp_path / "few.csv").write_text("\n".join(["size,state", *lines]))
     what = ["--csv", str(tmp_path / "few.csv"), "--target", "state", "--task", "classification", "--net", "linear"]
-    flags = ["--accelerator", "cpu", "--pictures", "false", "--val_size", "0.4", "--test_size", "0.3"]
+    flags = ["--accelerator", "cpu", "--pictures", "false", "--val_size", "0.4", "--test_size", "0.3", "--folds", "0"]
     cli(table.main, table.RECIPES, [*what, *flags, "--max_epochs", "5", "--run_dir", str(tmp_path)])
     run = only_run(tmp_path)
     metrics, said = json.loads((run / "metrics.json").read_text()), said_by(run)

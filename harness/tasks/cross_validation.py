@@ -1,8 +1,8 @@
 """K-fold cross-validation of a table or of images; folds run in parallel processes if cores allow.
 
-The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
-fold chooses anything by its held-out rows: its model is that of the best epoch by a validation split of its training
-rows, or of the last epoch if there is none.
+The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. A
+fold's model is that of the best epoch by a validation split of its training rows, or of the last epoch if there is
+none, so that its held-out rows choose nothing; unless they are to choose the epoch.
 """
 
 import shutil
@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from basics.errors import InputError
-from datamodules.table_splits import Fold
 from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
@@ -33,18 +32,18 @@ from harness.tasks.fold_report import (
     print_scores,
     write_submission,
 )
-from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
+from harness.tasks.folds import FoldData, FoldResult, Kind, Task, first_fold, read_result, train_fold
 
 
 def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
     """Trains each fold with each seed, scores the held-out rows, writes the run directory, and returns the metrics.
 
     Args:
-        kind: of the samples; see `folds.of_tables` and `image_folds.of_images`.
+        kind: of the samples; see `folds.of_tables` and `classification.classify`.
     """
     started = time.perf_counter()
     _check_flags(flags)
-    data: FoldData = kind.data(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
+    data: FoldData = kind.data(seed=flags.seed, val_size=flags.val_size, fold=first_fold(flags))
     data.prepare_data()
     data.setup()
     data.check_folds()
@@ -72,7 +71,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
 def _tasks(flags: FoldFlags, run: Path) -> list[Task]:
     return [
         Task(
-            Fold(number, flags.folds, flags.fold_seed),
+            first_fold(flags)._replace(number=number),
             flags.seed + repeat,
             run / f"fold{number}{f'_seed{repeat}' * (flags.seeds > 1)}",
         )
@@ -86,8 +85,8 @@ def _check_same_data(data: FoldData, tasks: list[Task]) -> None:
     for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
         content = read_result(ended).content
         if len(content) and not np.array_equal(content, data.content):
-            changed = "a row" if len(content) == len(data.content) else "the number of rows"
-            raise InputError(f"{ended}: the table has changed since: {changed} differs; start a new run")
+            same = "others" if len(content) == len(data.content) else f"not {len(content):,} any more"
+            raise InputError(f"{ended}: the {data.samples} have changed since, and are {same}; start a new run")
 
 
 def _train_all(opened: Opened, kind: Kind, flags: FoldFlags, tasks: list[Task]) -> tuple[list[FoldResult], int]:

@@ -33,6 +33,7 @@ class FoldData(Protocol):
 
     Attributes:
         target: what is predicted, a column's name.
+        samples: what they are called, rows or images.
         ids: what tells the samples apart, (N,), and `id_column`, what that is called; "" for lines.
         targets: numbers, or numbers of classes, (N,).
         preprocessing: what a checkpoint knows of the target; see `table_scores.py`.
@@ -41,6 +42,7 @@ class FoldData(Protocol):
 
     name: str
     target: str
+    samples: str
     id_column: str
     ids: np.ndarray
     targets: np.ndarray
@@ -103,10 +105,12 @@ class CrossValidationFlags(TabularFlags, FoldFlags):
     folds: int = 5
 
 
+def first_fold(flags: FoldFlags) -> Fold:
+    return Fold(0, flags.folds, flags.fold_seed, flags.held_out_chooses)
+
+
 def of_tables(table: Callable[..., TableData]) -> Kind:
-    """Args:
-    table: makes the data module of a fold, from `seed`, `val_size` and `fold`.
-    """
+    """Rows of a table, whose data module `table` makes from `seed`, `val_size` and `fold`."""
     return Kind(table, train_table, _predict_rows)
 
 

@@ -20,6 +20,7 @@ class ImageFolds:
 
     data: ImageData
     target: str = "label"
+    samples: str = "images"
     classification: bool = True
     log_target: bool = False
 
