@@ -128,9 +128,7 @@ class ImageData(BatchModule):
         try:
             if self.fold:
                 self.test_indices, rest = splitter.fold(self.fold)
-            if self.fold and self.fold.chooses:
-                self.val_indices, self.train_indices = self.test_indices, rest
-            elif groups is None:
+            if groups is None:
                 val, train = self._split(labels[rest])
                 self.val_indices, self.train_indices = rest[val], rest[train]
             else:

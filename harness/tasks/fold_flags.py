@@ -16,9 +16,6 @@ class FoldFlags(FitFlags):
             once.
         fold_seed: seed of the folds, those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed), or
             of its StratifiedKFold for classes.
-        held_out_chooses: the epoch of a fold's model is chosen by the samples that it holds out, and all others are
-            trained on; out-of-fold figures then flatter a little, those of a test do not. If false, a validation split
-            of its training samples chooses, or nothing if `val_size` is 0.
         seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
         jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
         seed: seed of the validation split and, in folds of the first training, of initial weights, order of batches
@@ -28,10 +25,9 @@ class FoldFlags(FitFlags):
     """
 
     net: str = ""
-    val_size: float = 0.1
+    val_size: float | None = 0.1
     folds: int = 0
     fold_seed: int = 0
-    held_out_chooses: bool = False
     seeds: int = 1
     jobs: int = 0
     seed: int = 0

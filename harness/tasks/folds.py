@@ -105,10 +105,6 @@ class CrossValidationFlags(TabularFlags, FoldFlags):
     folds: int = 5
 
 
-def first_fold(flags: FoldFlags) -> Fold:
-    return Fold(0, flags.folds, flags.fold_seed, flags.held_out_chooses)
-
-
 def of_tables(table: Callable[..., TableData]) -> Kind:
     """Rows of a table, whose data module `table` makes from `seed`, `val_size` and `fold`."""
     return Kind(table, train_table, _predict_rows)
