@@ -6,6 +6,8 @@ their rank themselves and are not a `DataLoader`.
 """
 
 import math
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Images:
-    """Images and labels in memory: on `device` if they fit there, otherwise in pinned host memory.
+    """Images and labels: on `device` if they fit there, otherwise in pinned host memory, or else on the disk.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
@@ -30,7 +32,7 @@ class Images:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
         self.device = device
-        self.images = _place(torch.from_numpy(images), device)
+        self.images = _place(images, device)
         self.home = self.images.device  # where indices have to be
         self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each, which always fit
 
@@ -206,10 +208,22 @@ def reseed(seed: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
-def _place(images: Tensor, device: torch.device) -> Tensor:
+def _place(images: np.ndarray, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about arrays that are not to be written to, which these are not
+        tensor = torch.from_numpy(images)
     if device.type == "cpu":
-        return images
+        return tensor
     # Half of the free memory is left to the network.
-    if device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        return images.to(device)
-    return images.pin_memory()
+    if device.type != "cuda" or tensor.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return tensor.to(device)
+    # Of more than the machine's memory, the system reads from the disk what each batch needs.
+    return tensor.pin_memory() if tensor.nbytes < host_memory() / 2 else tensor
+
+
+def host_memory() -> float:
+    """Bytes of this machine's memory; infinite if the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # on Windows
+        return math.inf

@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.column_kinds import find_decimal, idle_columns, infer_kinds, notes_on
 from datamodules.csv_files import Reading, read_csv
@@ -15,6 +18,7 @@ from datamodules.table_splits import Fold, SplitOptions
 from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
 
 TASKS = ("regression", "classification")
+FEW, ROWS_EACH = 10, 10  # whole numbers in a target that may be classes: so many at most, and each so often on average
 SIMILAR = ("trim", "refuse", "merge", "keep")
 MISSING_HERE = (*MISSING, "?", "-", "--", "None", "n/a", "#N/A", "<NA>", "NaT")  # --missing names further ones
 
@@ -135,6 +139,12 @@ class CsvTable(TableData):
             self.target = "class" if self.classification else "progression"
         self._check_roles()
 
+    def _read_target(self, table: Table) -> np.ndarray:
+        targets = super()._read_target(table)
+        if not self.classification:
+            self.notes += _notes_on_few(self.target, targets)
+        return targets
+
     def _check_roles(self) -> None:
         """Refuses a column with two roles, such as target and feature."""
         roles = {
@@ -193,7 +203,8 @@ class CsvTable(TableData):
         there = ~table.cells[self.target].isin(missing)
         if not there.any():
             raise InputError(f"{table.source}, column {self.target!r}: no row has a target")
-        said = f"{(~there).sum():,} of {len(there):,} rows have no target, and are left out"
+        of = amount((~there).sum(), f"of {len(there):,} rows has", f"of {len(there):,} rows have")
+        said = f"{of} no target, and {'is' if (~there).sum() == 1 else 'are'} left out"
         return table._replace(cells=table.cells[there], notes=(*table.notes, said) if not there.all() else table.notes)
 
     def recipe(self, table: Table) -> Recipe:
@@ -213,3 +224,12 @@ class CsvTable(TableData):
         left = [f"column {name!r} is left out: {reason}" for name, reason in idle.items()]
         self.notes = [*table.notes, *left, *notes_on(table, kept)]
         return Recipe(kept, **self.options)
+
+
+def _notes_on_few(target: str, values: np.ndarray) -> list[str]:
+    """A line on a target to be predicted as a number whose values, (N,), may be numbers of classes."""
+    found = np.unique(values)
+    if not 1 < len(found) <= min(FEW, len(values) // ROWS_EACH) or (found != found.round()).any():
+        return []
+    said = f"target {target!r} has only {len(found)} values, {found[0]:g} to {found[-1]:g}, which are taken as numbers"
+    return [f"{said} (--task regression); --task classification takes them as classes"]

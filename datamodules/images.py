@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from basics.amounts import amount
 from basics.errors import InputError, MissingFileError, reading
-from datamodules.arrays import ImageArrays, read_arrays
+from datamodules.arrays import ImageArrays, forget_pages, read_arrays
 from datamodules.augment import check_sizes, parse_augmentations
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Images, TrainBatches
@@ -17,6 +18,7 @@ from datamodules.groups import groups_of_files
 from datamodules.splits import TooFewError
 from datamodules.table_splits import Fold, Splitter
 
+AT_ONCE = 2**23  # bytes of images that are looked at together
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
 
 
@@ -155,7 +157,7 @@ class ImageData(BatchModule):
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
             f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
-            f" to {counts[common]:,} ({self.classes[common]}) training images"
+            f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
         )
 
     @property
@@ -169,7 +171,7 @@ class ImageData(BatchModule):
         stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
-            f" {num_tests:,} test images of {height} x {width} x {channels}"
+            f" {amount(num_tests, 'test image')} of {height} x {width} x {channels}"
             f"{f', from the embedded sample{stand_in}' if self.sample else ''}"
         )
 
@@ -221,10 +223,14 @@ def _exists(folder: Path) -> bool:
 
 def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels at `indices`, per channel, on the scale 0..1."""
-    pixels = torch.from_numpy(images)[torch.from_numpy(indices)]  # (N, H, W) or (N, H, W, 3)
-    channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
     # Counting the 256 values is exact, and faster than adding up floats.
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])  # (C, 256)
+    counts = torch.zeros(1 if images.ndim == 3 else images.shape[-1], 256, dtype=torch.long)  # (C, 256)
+    rows = max(1, AT_ONCE // images[0].nbytes) if len(images) else 1
+    for part in np.split(indices, range(rows, len(indices), rows)):
+        pixels = torch.from_numpy(images[part])  # (n, H, W) or (n, H, W, 3)
+        channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
+        counts += torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])
+        forget_pages(images)
     shares = counts.double() / counts.sum(1, keepdim=True)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = shares @ values  # (C,)

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
@@ -73,7 +74,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
         print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print_classes(metrics, getattr(model, "by_class", {}))
-        print(f"{metrics['test/samples']:,} test samples")
+        print(amount(metrics["test/samples"], "test sample"))
     return metrics
 
 

@@ -46,6 +46,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError
 from experiments.fundamentals.few_images import PLAIN_NET, Settings, prepare, read_curves, train_all, train_in
@@ -173,7 +174,7 @@ def _compare(flags: OverfittingFlags, settings: Settings) -> dict[str, Any]:
 
 def _train(settings: Settings, name: str, run: Path) -> dict[str, float]:
     result = train_in(run, settings, **VARIANTS[name])
-    print(f"{name}: {result['epochs']} epochs", flush=True)
+    print(f"{name}: {amount(result['epochs'], 'epoch')}", flush=True)
     return result | {
         "acc_gap": result["train/acc"] - result["test/acc"],
         "loss_gap": result["test/loss"] - result["train/loss"],

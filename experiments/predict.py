@@ -25,12 +25,14 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
+from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
@@ -96,8 +98,9 @@ def main(
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
-    ours = [each for each in models if isinstance(each, Classifier)]
-    predictions = _predict(ours, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
+    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
+    reads = partial(_read, square=square, model=model, invert=inverts, share=share)
+    predictions = _predict([each for each in models if isinstance(each, Classifier)], paths, reads, skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
@@ -118,7 +121,8 @@ def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: boo
     count, bad = predict_masks(model, paths, table, skip_bad)
     if bad:
         print(f"{naming(bad)}; left out")
-    print(f"{count:,} masks by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
+    masks = amount(count, "mask")
+    print(f"{masks} by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:
@@ -156,11 +160,11 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    channels, size, _ = model.hparams["input_shape"]
-    if channels == 3:
-        image, _ = decode(path, size)
+    size = square.size
+    if model.hparams["input_shape"][0] == 3:
+        image, _ = decode(path, square)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
     if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:

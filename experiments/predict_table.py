@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from basics.amounts import amount
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
 from datamodules.known_targets import known_targets
@@ -58,7 +59,7 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     predicted = predicted_columns(first.fitted["target"], values, first.fitted)
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
-    print(f"{len(values):,} predictions by {len(models)} model{'s' if len(models) > 1 else ''}: {target}")
+    print(f"{amount(len(values), 'prediction')} by {amount(len(models), 'model')}: {target}")
     if first.fitted["target"] in first.table.cells:
         print(_scored(first.table, values, first.fitted))
 
@@ -70,8 +71,8 @@ def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
     if not known.any():
         return f"not scored: {fitted['target']} is {wanted} in no row"
     true = targets[known].astype(np.int64) if fitted["classes"] else targets[known]
-    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {(~known).sum():,} others"
-    return f"{as_text(score(true, values[known], fitted))} on {known.sum():,} rows{left}"
+    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {amount((~known).sum(), 'other')}"
+    return f"{as_text(score(true, values[known], fitted))} on {amount(known.sum(), 'row')}{left}"
 
 
 def _check_output(output: Path, force: bool) -> None:

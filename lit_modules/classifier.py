@@ -60,6 +60,8 @@ class ClassifierOptions(OptimizerOptions):
             raise InputError(
                 f"lr_parts {self.lr_parts}, backbone_lr {self.backbone_lr}: both divide the network; use one"
             )
+        if self.layer_decay != 1 and self.backbone_lr is not None:
+            raise InputError(f"layer_decay {self.layer_decay}: takes the place of backbone_lr; set that to null")
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")

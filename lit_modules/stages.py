@@ -14,6 +14,7 @@ from basics.errors import InputError, reading
 from basics.lightning_internals import batch_in_epoch
 from lit_modules.class_scores import Said
 from lit_modules.heads import hidden_matrices
+from lit_modules.lr_depths import groups_by_depth
 from lit_modules.lr_parts import groups_of
 from lit_modules.means import Means, widest
 from lit_modules.metrics import build_metrics, read
@@ -102,7 +103,12 @@ class Stages(LightningModule, ABC):
 
     def _param_groups(self) -> list[Any]:
         """What the optimizer adjusts: parameters, or groups of them."""
-        if lr_parts := self.hparams.get("lr_parts"):
+        lr_parts, decay = self.hparams.get("lr_parts"), self.hparams.get("layer_decay", 1.0)
+        if lr_parts and decay != 1:
+            raise InputError(f"lr_parts {lr_parts}, layer_decay {decay}: both divide the network; use one")
+        if decay != 1:
+            return groups_by_depth(self.net, self.hparams["lr"], decay)
+        if lr_parts:
             return groups_of(self.net, lr_parts)
         return list(self.net.parameters())
 

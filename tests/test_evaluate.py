@@ -92,7 +92,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
     best = run / "checkpoints" / "best.ckpt"
     assert "no checkpoint" in refusal(capsys, str(tmp_path))
     assert all(part in refusal(capsys, str(run), "--data", "cifar10") for part in (str(best), "28", "cifar10", "32"))
-    assert "limit_test_batches 0.1: of 1 batches" in refusal(capsys, str(run), "--limit_test_batches", "0.1")
+    assert "limit_test_batches 0.1: of 1 batch" in refusal(capsys, str(run), "--limit_test_batches", "0.1")
     assert "did you mean cifar10?" in refusal(capsys, str(run), "--data", "cifr10")
     content = torch.load(best, weights_only=True)
     spoilt = {

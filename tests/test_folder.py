@@ -13,9 +13,9 @@ import pytest
 from photos import colours, photos, ready, save, snapshot
 
 from basics.errors import InputError
-from datamodules import ImageFolder, decode
+from datamodules import ImageFolder, unpack
 from datamodules.arrays import read_arrays
-from datamodules.decode import decode_files
+from datamodules.decode import decode_files, decoded
 from datamodules.listing import list_images
 
 
@@ -127,11 +127,11 @@ def decodings(monkeypatch):
     """The number of files of each decoding."""
     counts = []
 
-    def counted(paths, size):
+    def counted(paths, square):
         counts.append(len(paths))
-        return decode_files(paths, size)
+        return decoded(paths, square)
 
-    monkeypatch.setattr(decode, "decode_files", counted)
+    monkeypatch.setattr(unpack, "decoded", counted)
     return counts
 
 

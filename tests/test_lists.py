@@ -99,7 +99,7 @@ def test_options_of_every_network_and_loss_have_defaults_that_are_plain_data():
         (["--lr_milestones", "3,5"], "error: --lr_milestones [3.0, 5.0]: must be from 0 to 1"),
         (
             ["--sample", "--net", "mlp", "--net_args.widths", "300,x"],
-            "error: net_args.widths 300,x: mlp expects a list, such as [512, 256]",
+            "error: net_args.widths 300,x: 'x' is not a whole number; mlp expects a list, such as [512, 256]",
         ),
     ],
 )

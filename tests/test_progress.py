@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from basics.amounts import amount
 from callbacks import ProgressLine
 from callbacks.progress import fitted
 from datamodules import MNIST
@@ -94,6 +95,13 @@ def test_disabled_it_says_nothing(terminal, capsys):
     line.disable()
     fit(line, terminal, max_epochs=2, limit_train_batches=2)
     assert capsys.readouterr().out == ""
+
+
+def test_one_of_a_kind_is_said_in_the_singular(capsys):
+    fit(ProgressLine(), max_epochs=1, limit_train_batches=1)
+    assert capsys.readouterr().out.startswith("1 step: 1 epoch of 1 batch on 1 x cpu\n")
+    said = [amount(number, "batch", "batches") for number in (0, 1, 2, 2000)]
+    assert said == ["0 batches", "1 batch", "2 batches", "2,000 batches"]
 
 
 def test_steps_as_the_only_limit_are_shown_without_a_number_of_epochs(capsys):

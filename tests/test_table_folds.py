@@ -248,7 +248,7 @@ def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp
     cli(table.main, table.RECIPES, [*what, "--fast_dev_run", "2"])
     assert "one training instead of 5 folds, because of --fast_dev_run" in capsys.readouterr().out
     sizes = {rows: suited(rows, table.DEFAULTS) for rows in (10, 200, 2_000, 10**6)}
-    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 2000), (32, 334), (64, 65), (256, 20)]
+    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (64, 33), (256, 20)]
     given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
     assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)
 

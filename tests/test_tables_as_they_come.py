@@ -329,6 +329,27 @@ def test_all_faults_of_a_file_are_named_at_once(tmp_path):
         read_csv(path)
 
 
+@pytest.mark.parametrize(
+    ("targets", "task", "said"),
+    [
+        (
+            [0, 1],
+            "regression",
+            "has only 2 values, 0 to 1, which are taken as numbers (--task regression); --task clas",
+        ),
+        ([3, 4, 8], "regression", "has only 3 values, 3 to 8, "),
+        ([0, 1], "classification", ""),
+        ([0.5, 1], "regression", ""),
+        ([*range(7)], "regression", ""),  # of 60 rows: no ten of each
+    ],
+)
+def test_target_that_may_be_classes_is_noted_with_the_flag_that_says_so(tmp_path, targets, task, said):
+    frame = PLAIN.assign(price=[targets[row % len(targets)] for row in range(COUNT)])
+    notes = [note for note in data_of(written(tmp_path, frame), task=task).notes if "target" in note]
+    assert len(notes) == bool(said)
+    assert all(note.startswith(f"target 'price' {said}") for note in notes)
+
+
 def test_rows_without_target_are_left_out_if_so_wished(tmp_path):
     frame = PLAIN.astype(str)
     frame.loc[[5, 9], "price"] = ["?", "NA"]

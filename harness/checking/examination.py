@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch import Trainer
 
+from basics.amounts import amount
 from basics.terminal import columns
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
@@ -146,7 +147,8 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
     yield check_rate(model.hparams["lr"], rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
     assert trainer.max_epochs is not None  # Lightning has a default
     total = seconds * trainer.num_training_batches * trainer.max_epochs
-    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {trainer.max_epochs} epochs in {_duration(total)}"
+    epochs = amount(trainer.max_epochs, "epoch")
+    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {epochs} in {_duration(total)}"
     yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")
 
 

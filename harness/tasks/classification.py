@@ -24,6 +24,7 @@ from harness.training.pretrained import load_weights
 from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 from lit_modules.classifier import ClassifierOptions
+from lit_modules.timm_nets import own_normalisation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,9 +32,10 @@ class ImageFlags(ClassifierOptions, FoldFlags):
     """A network and the images that it learns to classify.
 
     Args:
-        net: name of the network, one of lit_modules/nets.
+        net: name of the network, one of lit_modules/nets, or timm:NAME.
         net_args: options for the network, such as --net_args.dropout 0.2.
-        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's.
+        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's;
+            for a network of timm also a file of its weights, or timm for those in its cache, which it downloads.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images; 0:
@@ -136,7 +138,8 @@ def _train(dataset: Callable[..., ImageData], theirs: Extras, flags: ImageFlags)
 
 def _fit(data: ImageData, flags: ImageFlags, theirs: Extras, fold_run: Path | None = None) -> Result:
     seed_everything(flags.seed, verbose=False)
-    pixels = data.input_shape, data.num_classes, data.mean, data.std
+    mean, std = own_normalisation(flags.net) or (data.mean, data.std)
+    pixels = data.input_shape, data.num_classes, mean, std
     weights = weights_for(flags, data.train_labels, data.num_classes)
     options = values(with_monitored(flags), ClassifierOptions)
     model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), weights, **options)

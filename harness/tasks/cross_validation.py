@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.table_splits import Fold
 from harness.processes.pools import cores, in_processes
@@ -55,7 +56,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
         _check_same_data(data, tasks)
-        print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
+        print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         results, workers = _train_all(opened, kind, flags, tasks)
         chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}

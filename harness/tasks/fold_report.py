@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from basics.amounts import amount
 from basics.tags import PICTURES
 from basics.versions import git_commit
 from datamodules.table_data import OtherRows
@@ -155,7 +156,7 @@ def print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:
     print(as_text(figures, others))
     if "test/samples" in metrics:
         tested = {name: metrics[f"test/{name}"] for name in (chief, *others)}
-        print(f"test: {as_text(tested)} on {metrics['test/samples']:,} rows, by the mean of all models")
+        print(f"test: {as_text(tested)} on {amount(metrics['test/samples'], 'row')}, by the mean of all models")
     seconds = f"{metrics['seconds']:,.1f} s\n{run}"
     if "submission/lowest" in metrics:
         low, high = metrics["submission/lowest"], metrics["submission/highest"]

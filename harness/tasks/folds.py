@@ -11,6 +11,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from basics.amounts import amount
 from basics.errors import InputError, writing
 from basics.files import replacing
 from datamodules.table_data import OtherRows, TableData
@@ -143,7 +144,7 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
         np.savez(file, **result._asdict())
     figures, seconds = score(data.targets[result.rows], held_out, data.preprocessing), time.perf_counter() - started
     chief = as_text(figures, [next(iter(figures))])
-    print(f"{run.name}: {chief} on {len(result.rows)} rows, {seconds:.1f} s", flush=True)
+    print(f"{run.name}: {chief} on {amount(len(result.rows), 'row')}, {seconds:.1f} s", flush=True)
     return result
 
 

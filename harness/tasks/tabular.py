@@ -21,7 +21,7 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
-STEPS, LEAST_EPOCHS = 2000, 20  # of a training whose length follows from the number of rows
+STEPS, LEAST_EPOCHS = 1000, 20  # of a training whose length follows from the number of rows
 BATCHES = 16  # of an epoch at least, if the size of a batch follows from the number of rows
 SMALLEST, LARGEST = 32, 256  # rows in such a batch
 BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise

@@ -23,7 +23,7 @@ from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import Invocation, kept_by, values
 from harness.runs.layout import COLUMNS
-from harness.runs.resume import Opened, check_same_run, same_on_all_ranks
+from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all_ranks
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.flags import FitFlags
@@ -43,6 +43,7 @@ from harness.training.preflight import (
 from harness.training.report import finish, hardware, num_parameters, put_by_metrics
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
+from harness.training.silence import hearing_of_ranks
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 
 
@@ -99,7 +100,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     if flags.find_lr and run:
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
-    with watching(trainer, interruption, flags.stall_timeout):
+    with watching(trainer, interruption, flags.stall_timeout), hearing_of_ranks(job.model):
         with showing_profile():
             trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
@@ -133,6 +134,8 @@ def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
     resumed = newest_intact(opened.checkpoint)
     check_same_run(resumed, job.model, job.data)
     check_fits(resumed, job.model)
+    if opened.folder:
+        follow_move(resumed, opened.folder)
     return resumed
 
 

@@ -15,6 +15,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
+from basics.amounts import amount
 from basics.files import replacing
 from basics.lightning_internals import epochs_begun
 from basics.trainer_parts import callbacks_of
@@ -116,9 +117,9 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
     elif figures:
         print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
     print_classes(metrics, metrics.get("by_class", {}))
-    samples = f"{metrics['test/samples']:,} test samples; " if "test/samples" in metrics else ""
+    samples = f"{amount(metrics['test/samples'], 'test sample')}; " if "test/samples" in metrics else ""
     print(
-        f"{samples}{metrics['epochs']} epochs, {metrics['steps']:,} steps"
+        f"{samples}{amount(metrics['epochs'], 'epoch')}, {amount(metrics['steps'], 'step')}"
         f" in {metrics['seconds']:,.1f} s, {metrics['samples_per_second']:,} samples/s"
     )
     if earlier:
