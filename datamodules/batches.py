@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from datamodules.augment import Augmentation, Moment
+from datamodules.balance import balanced_draw
 
 Batch = tuple[Tensor, Tensor]
 
@@ -95,6 +96,7 @@ class TrainBatches:
     dropout follow from these too, and a resumed run needs no random state. Every image is seen
     once per epoch, except for a last batch of fewer than two images per rank, which BatchNorm cannot
     use, and at most a few left-over images, fewer than ranks, which would make the parts unequal.
+    With `balance` an epoch has as many images, but equally many of each class (see `balance.py`).
 
     Args:
         data: the samples to draw from.
@@ -104,6 +106,7 @@ class TrainBatches:
         augmentations: applied to each batch in this order.
         epochs: in the run, for augmentations that depend on it.
         part: this rank's of each global batch.
+        balance: the labels at `indices`, (N,), if equally many of each are to be drawn.
     """
 
     def __init__(
@@ -116,7 +119,9 @@ class TrainBatches:
         augmentations: Sequence[Augmentation] = (),
         epochs: int = -1,
         part: Part = WHOLE,
+        balance: np.ndarray | None = None,
     ) -> None:
+        self.balance = balance
         self.data, self.indices, self.batch_size = data, indices, batch_size
         self.seed, self.epoch, self.epochs, self.augmentations = seed, epoch, epochs, augmentations
         self.rank, self.world_size = part
@@ -151,7 +156,10 @@ class TrainBatches:
         return self._part(self._order(self.epoch()), batch).tolist()
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.indices))
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.balance is not None:
+            return torch.from_numpy(self.indices[balanced_draw(self.balance, rng)])
+        return torch.from_numpy(rng.permutation(self.indices))
 
     def _part(self, order: Tensor, batch: int) -> Tensor:
         """This rank's equal share of global batch number `batch`."""

@@ -27,7 +27,7 @@ from datamodules.arrays import ImageArrays, whole_folder, write_array
 from datamodules.claims import claim, remove_unused
 from datamodules.images import ImageData
 from datamodules.labels_file import list_labelled
-from datamodules.listing import ALL, Listing, first_of, list_images, naming
+from datamodules.listing import ALL, Listing, first_of, list_images, naming, readable_splits
 from datamodules.splits import TooFewError, hold_out, lacking
 from datamodules.squares import FITS, Square
 
@@ -74,8 +74,9 @@ class ImageFolder(ImageData):
         skip_bad: bool = False,
         fit: str = "crop",
         labels: str = "",
+        **options: Any,
     ) -> None:
-        super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
+        super().__init__(data_dir, batch_size, seed, val_size, augment, sample, **options)
         if image_size < 16:  # the least that networks take
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
@@ -174,11 +175,25 @@ class ImageFolder(ImageData):
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()
+        if self.group and not self.listing.splits["test"]:
+            raise InputError(f"--group {self.group}: a test set taken from train/ would part groups; make a test/")
         self._refuse_bad(self.skipped)  # the arrays may be from an earlier run with --skip_bad
         return arrays
 
+    @property
+    def given_val(self) -> int:
+        alone = self.sample or self.fold  # with folds all images take turns
+        return 0 if alone else len(self.listing.splits["val"].keys() - self.skipped.keys())
+
+    @property
+    def file_names(self) -> list[str]:
+        if self.sample:
+            return []
+        splits = readable_splits(self.data_dir, self.listing, self.skipped)
+        return [*splits["train"], *splits["val"]]
+
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
+        num_val = self.given_val
         if num_val and self.val_size:  # validation images from a folder of their own come after the training images
             rows = np.arange(len(labels))
             return rows[-num_val:], rows[:-num_val]
@@ -197,7 +212,7 @@ class ImageFolder(ImageData):
         lines += [] if self.listing.splits["val"] else self._says_more_val()
         if small := self._too_small():
             lines.append(small)
-        if self.listing.splits["val"]:
+        if self.listing.splits["val"] and not self.fold:
             folder = self.labels or self.data_dir / self.listing.folders["val"]
             given = f"the validation images are those of {folder}, whatever val_size says"
             lines.append(given if self.val_size else f"val_size 0: the images of {folder} are training images too")

@@ -36,7 +36,7 @@ from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
-from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
+from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
@@ -84,8 +84,9 @@ def main(
     table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
     _check_outputs(table, sheet, force)
-    read = read_checkpoint(find_checkpoint(checkpoint))
-    model = load_model(read)
+    all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
+    models, read = [load_model(each) for each in all_read], all_read[0]
+    model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
         _refuse_switches(inverts, centres)
@@ -99,13 +100,14 @@ def main(
     share = ink if centres or (centres is None and digits) else None
     square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
     reads = partial(_read, square=square, model=model, invert=inverts, share=share)
-    predictions = _predict(model, paths, reads, skip_bad)
+    predictions = _predict([each for each in models if isinstance(each, Classifier)], paths, reads, skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
     if digits and data["sample"]:
         print(_warn_of_sample(read))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+    folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {table}, {sheet}")
 
 
 def _refuse_switches(*switches: bool | None) -> None:
@@ -171,9 +173,9 @@ def _read(path: Path, square: Square, model: Classifier, invert: bool | None, sh
 
 
 def _predict(
-    model: Classifier, paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
+    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
 ) -> Predictions:
-    """Reads and classifies files batch by batch.
+    """Reads files batch by batch, and classifies them by the models' mean.
 
     Raises:
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
@@ -184,7 +186,7 @@ def _predict(
     bad: dict[str, str] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = model.eval().to(device)
+    models = [model.eval().to(device) for model in models]
     for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
         results = dict(zip(batch, in_threads(read, batch), strict=True))
         bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
@@ -192,7 +194,7 @@ def _predict(
             raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
         images = {path: image for path, image in results.items() if not isinstance(image, str)}
         if images:
-            shares.append(_probabilities(model, [*images.values()], device))
+            shares.append(_probabilities(models, [*images.values()], device))
         for path, image in images.items():
             shown |= {len(good): image} if path in wanted else {}
             good.append(path)
@@ -202,11 +204,12 @@ def _predict(
 
 
 @torch.inference_mode()
-def _probabilities(model: Classifier, images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C)."""
+def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
+    """The probability of each class, (B, C), the mean of the models'."""
     pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
     pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
-    return model.predicted(model(pixels.float() / 255).double()).cpu().numpy()
+    said = [model.predicted(model(pixels.float() / 255).double()) for model in models]
+    return torch.stack(said).mean(0).cpu().numpy()
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:

@@ -29,8 +29,7 @@ from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import Table, check_unique
 from harness.command_line.cli import cli
-from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.runs.layout import FOLDS, METRICS
+from harness.runs.checkpoints import find_checkpoints, read_checkpoint
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, score
 from harness.tasks.tabular import to_average
@@ -51,7 +50,7 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
-    models = [_read(find_checkpoint(fold)) for fold in _folds_of(checkpoint) or [checkpoint]]
+    models = [_read(path) for path in find_checkpoints(checkpoint)]
     said = [_predict(model, Path(rows)) for model in models]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, although every fold has its own training rows
@@ -63,18 +62,6 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     print(f"{amount(len(values), 'prediction')} by {amount(len(models), 'model')}: {target}")
     if first.fitted["target"] in first.table.cells:
         print(_scored(first.table, values, first.fitted))
-
-
-def _folds_of(checkpoint: str) -> list[str]:
-    """The directories of a cross-validated run's folds; none for other runs, and files.
-
-    Raises:
-        InputError: not all of them have been trained.
-    """
-    folds = sorted(Path(checkpoint).glob(FOLDS))
-    if folds and not (Path(checkpoint) / METRICS).exists():
-        raise InputError(f"{checkpoint}: not all of its folds have ended; --resume {checkpoint} goes on with them")
-    return [str(fold) for fold in folds]
 
 
 def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:

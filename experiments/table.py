@@ -23,7 +23,7 @@ from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
-from harness.tasks.folds import CrossValidationFlags
+from harness.tasks.folds import CrossValidationFlags, of_tables
 from harness.tasks.launch import by_net
 from harness.tasks.refit import with_refit
 from harness.tasks.tabular import suited, train_table
@@ -83,7 +83,7 @@ def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
         flags = changed(flags, val_size=0.0 if flags.folds else 0.1)
     flags = _sized(flags)
     if flags.folds:
-        return cross_validate(_table(flags), flags)
+        return cross_validate(of_tables(_table(flags)), flags)
     return with_refit(_train, flags).metrics
 
 

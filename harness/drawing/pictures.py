@@ -24,6 +24,7 @@ from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
 from datamodules.table_data import TableData
+from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
 from harness.drawing.column_figures import draw_columns
 from harness.drawing.figures import draw_predicted, publish
@@ -118,6 +119,7 @@ def _draw(
         return _draw_segmentation(trainer, model, loader, logits)
     probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     figures = {
+        "by_class": draw_by_class(probabilities, labels, classes),
         "confusion": draw_confusion(probabilities, labels, classes),
         "precision_recall": draw_pr(probabilities, labels, classes),
         "calibration": draw_calibration(probabilities, labels),

@@ -13,6 +13,7 @@ from basics.errors import InputError
 from datamodules.table_data import TableData
 from harness.runs.invocation import changed, values
 from harness.runs.resume import Opened
+from harness.tasks.classes import weights_for, with_monitored
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -36,6 +37,7 @@ class TabularFlags(RegressorOptions, FitFlags):
         batch_size: rows per device and step.
         val_size: size of the validation split: a share below 1, or a number of rows; 0: train on all that are
             not for testing, and test the last epoch.
+        class_weights: balanced: in a classification, each class counts as much as any other in the loss; or none.
     """
 
     net: str = "tabm"
@@ -44,6 +46,7 @@ class TabularFlags(RegressorOptions, FitFlags):
     max_epochs: int = 50
     batch_size: int = 128
     val_size: float | None = 0.1
+    class_weights: str = "none"
 
 
 FlagsT = TypeVar("FlagsT", bound=TabularFlags)
@@ -72,8 +75,12 @@ def train_table(
     kept: dict[str, Any] = {"preprocessing": data.preprocessing, "net_args": net_args}
     model: Regressor | RowClassifier
     if data.classification:
-        model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **values(flags, RowOptions))
+        kept["class_weights"] = weights_for(flags, data.train_labels, len(data.classes))
+        options = values(with_monitored(flags), RowOptions)
+        model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **options)
     else:
+        if flags.class_weights != "none":
+            raise InputError(f"class_weights {flags.class_weights}: {data.target!r} is a number, and has no classes")
         mean, std = data.target_mean_std()
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
