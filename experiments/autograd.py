@@ -54,20 +54,23 @@ def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
     chapters = chosen(flags.chapters, CHAPTERS)
     if flags.x1 <= 0:
         raise InputError(f"x1 {flags.x1:g}: must be above 0, for its logarithm is taken")
-    study = Study("autograd", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
+    study = Study("autograd", flags, try_next=TRY_NEXT)
     metrics: dict[str, Any] = dict(print_chapters(chapters, peer="paper"))
     print()
-    net, (graph, gradients) = net_graph(), small_graph(flags.x1, flags.x2)
+    graph, gradients = small_graph(flags.x1, flags.x2)
     x = torch.linspace(-4, 4, 201, dtype=torch.float64)
     by_autograd, by_hand = derivatives(x), derivatives_by_hand(x)
     metrics |= {f"df/d{name}": value for name, value in gradients.items()}
     metrics["largest_difference"] = max(float((by_autograd[name] - by_hand[name]).abs().max()) for name in by_hand)
-    formula = "f = ln(x1) + x1 x2 - sin(x2)"
-    figures = {
-        "net": draw_shapes(net, "The graph of a net's loss, and the shape of the gradient at each edge; green: leaves"),
-        "numbers": draw_numbers(graph, gradients, f"{formula}: on each edge its value, and below it df/d(value)"),
-        "derivatives": draw_derivatives(x, by_autograd, by_hand),
-    }
+    figures = {}
+    if "leaves" in chapters:
+        title = "The graph of a net's loss, and the shape of the gradient at each edge; green: leaves"
+        figures["net"] = draw_shapes(net_graph(), title)
+    if "accumulation" in chapters:  # x1 is used twice
+        title = "f = ln(x1) + x1 x2 - sin(x2): on each edge its value, and below it df/d(value)"
+        figures["numbers"] = draw_numbers(graph, gradients, title)
+    if "again" in chapters:
+        figures["derivatives"] = draw_derivatives(x, by_autograd, by_hand)
     return study.conclude(metrics, figures)
 
 

@@ -101,7 +101,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
     images = len(splits["train"].labels)
     if flags.batch_size > images:
         raise InputError(f"batch_size {flags.batch_size}: there are only {images:,} training images")
-    study = Study("backpropagation", flags, flags.activation, try_next=TRY_NEXT)
+    study = Study("backpropagation", flags, try_next=TRY_NEXT)
     plan = Plan(tuple(flags.widths), flags.lr, flags.batch_size, flags.steps, flags.seed)
     print(f"{images:,} training digits, {flags.steps} steps of {flags.batch_size}, by hand beside autograd", flush=True)
     beside = {kind: train_beside_autograd(splits, kind, plan) for kind in kinds_of(flags.activation)}

@@ -68,7 +68,7 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         choose("kernel", kernel, KERNELS)
     photograph = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)
     layers, by_torch = _run_net(flags.net, flags.input_shape, flags.num_outputs, flags.net_args or {})
-    study = Study("convolution", flags, flags.net, try_next=TRY_NEXT)
+    study = Study("convolution", flags, try_next=TRY_NEXT)
     print_sizes()
     print_layers(layers)
     totals = {

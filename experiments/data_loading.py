@@ -169,7 +169,7 @@ def main(flags: LoadingFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"batch_size {flags.batch_size}: there are only {len(data.train_indices):,} training images")
     torch.set_num_threads(1)  # as each worker has
     keep_freed_memory()  # as in every training here
-    study = Study("data_loading", flags, f"batch{flags.batch_size}", try_next=TRY_NEXT)
+    study = Study("data_loading", flags, try_next=TRY_NEXT)
     print(data.describe())
     ways = loaders(data, flags.workers)
     difference = largest_difference(ways)  # starts the workers too

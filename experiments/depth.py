@@ -77,7 +77,7 @@ def main(flags: DepthFlags = DEFAULTS) -> dict[str, Any]:
         flags.images, flags.max_epochs, flags.lr, flags.batch_size, flags.seed, flags.sample, flags.data_dir
     )
     data = prepare(training)
-    study = Study("depth", flags, f"{max(flags.depths)}_layers", try_next=TRY_NEXT)
+    study = Study("depth", flags, try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     depths = sorted(set(flags.depths))
     tasks = [(training, kind, depth) for depth in reversed(depths) for kind in KINDS]  # long ones first

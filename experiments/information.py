@@ -83,7 +83,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
         courses[smoothing] = trainee.train(train, val, flags.batch_size, flags.epochs)
         if not math.isfinite(courses[smoothing].parts[-1].loss):
             raise InputError(f"lr {flags.lr:g}: the training diverges")
-    study = Study("information", flags, label=f"{len(courses)}trainings", started=started, try_next=TRY_NEXT)
+    study = Study("information", flags, started=started, try_next=TRY_NEXT)
     _print_beliefs()
     _print_courses(courses)
     z = torch.linspace(-120, 20, 1401)

@@ -46,7 +46,7 @@ from experiments.fundamentals.retrieval_figures import (
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
-from harness.runs.invocation import values
+from harness.runs.invocation import kept_by, values
 from harness.runs.layout import METRICS
 from harness.tasks.launch import fit_and_test
 from harness.tasks.study import print_next
@@ -161,7 +161,7 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
-    print_next("metric_learning", TRY_NEXT)
+    print_next("metric_learning", TRY_NEXT, kept_by(flags))
     return metrics
 
 

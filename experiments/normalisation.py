@@ -66,7 +66,7 @@ DEFAULTS = NormalisationFlags()
 def main(flags: NormalisationFlags = DEFAULTS) -> dict[str, Any]:
     """Shows what the normalisation of inputs and of layers does, and what can go wrong with BatchNorm."""
     _check(flags)
-    study = Study("normalisation", flags, "norms", try_next=TRY_NEXT)
+    study = Study("normalisation", flags, try_next=TRY_NEXT)
     features, prices = houses(flags.houses, flags.seed)
     descents = {"as they are": descend(features, prices), "standardised": descend(standardised(features), prices)}
     _print_descents(descents)

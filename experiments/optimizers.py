@@ -109,8 +109,7 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     data = MNIST(batch_size=flags.batch_size, seed=flags.seed, sample=True)
     data.setup()
-    label = "sweep" if flags.sweep else f"{len(names)}_optimizers"
-    study = Study("optimizers", flags, label, try_next=TRY_NEXT)
+    study = Study("optimizers", flags, try_next=TRY_NEXT)
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)

@@ -141,11 +141,11 @@ def main(flags: OverfittingFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError("sizes and folds: two studies; use one of them at a time")
     if flags.sizes:
         check_sizes(settings, flags.sizes, flags.draws)
-        study = Study("overfitting", flags, f"{len(flags.sizes)}_sizes", try_next=AFTER_SIZES)
+        study = Study("overfitting", flags, try_next=AFTER_SIZES)
         return learning_curve(study, settings, flags.sizes, flags.draws, flags.jobs)
     if flags.folds:
         check_folds(settings, flags.folds, flags.weight_decays)
-        study = Study("overfitting", flags, f"{flags.folds}_folds", try_next=TRY_NEXT)
+        study = Study("overfitting", flags, try_next=TRY_NEXT)
         return choose_weight_decay(study, settings, flags.folds, flags.weight_decays, flags.jobs)
     return _compare(flags, settings)
 
@@ -156,7 +156,7 @@ def _compare(flags: OverfittingFlags, settings: Settings) -> dict[str, Any]:
         raise InputError("variants []: name at least one")
     chosen = {name: choose("variant", name, VARIANTS) for name in flags.variants}
     data, _ = prepare(settings)
-    study = Study("overfitting", flags, "variants", try_next=TRY_NEXT)
+    study = Study("overfitting", flags, try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     tasks = [(name, study.run / name) for name in chosen]
     results = dict(zip(chosen, train_all(partial(_train, settings), tasks, flags.jobs), strict=True))

@@ -33,6 +33,11 @@ CHAPTERS = {
     "memory": MEMORY,
 }
 
+FIGURES = {  # and the chapters that they belong to
+    "strides": (draw_strides, {"shape", "memory"}),
+    "broadcasting": (draw_broadcasting, {"broadcasting"}),
+    "scramble": (draw_scramble, {"shape"}),
+}
 TRY_NEXT = "--chapters shape  # one chapter alone: which example surprises you?"
 
 
@@ -53,13 +58,9 @@ DEFAULTS = TensorFlags()
 def main(flags: TensorFlags = DEFAULTS) -> dict[str, Any]:
     """Prints worked examples of tensors, and draws strides and broadcasting."""
     chapters = chosen(flags.chapters, CHAPTERS)
-    study = Study("tensors", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
+    study = Study("tensors", flags, try_next=TRY_NEXT)
     counts = print_chapters(chapters, peer="numpy")
-    figures = {
-        "strides": draw_strides(),
-        "broadcasting": draw_broadcasting(),
-        "scramble": draw_scramble(),
-    }
+    figures = {name: draw() for name, (draw, theirs) in FIGURES.items() if theirs & chapters.keys()}
     print()
     return study.conclude(counts, figures)
 
