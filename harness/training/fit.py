@@ -10,19 +10,29 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
+from basics.lightning_internals import epochs_processed
 from basics.trainer_parts import datamodule_of
 from callbacks import FirstStep, Interruption
 from datamodules.batch_module import BatchModule
 from datamodules.column_report import as_frame
 from datamodules.table_data import TableData
 from harness.processes.exits import watching
+from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
-from harness.runs.checkpoints import Checkpoint, check_fits, newest_intact, set_aside
+from harness.runs.checkpoints import (
+    Checkpoint,
+    check_fits,
+    find_checkpoint,
+    newest_intact,
+    read_checkpoint,
+    set_aside,
+)
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import Invocation, kept_by, values
-from harness.runs.layout import COLUMNS
+from harness.runs.layout import COLUMNS, METRICS
 from harness.runs.resume import Opened, check_same_run, same_on_all_ranks
+from harness.runs.states import read_metrics
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.flags import FitFlags
@@ -52,11 +62,13 @@ class Result(NamedTuple):
         run: its directory; None for a dry run.
         model: the model, with the weights of its best epoch.
         metrics: the content of metrics.json.
+        trained: False for a resumed run with nothing left to do; it was not tested again either.
     """
 
     run: Path | None
     model: LightningModule
     metrics: dict[str, Any]
+    trained: bool = True
 
 
 class Job(NamedTuple):
@@ -81,6 +93,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     keep_freed_memory()
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
+    if resumed and opened.folder and _has_ended(opened.folder, resumed, flags):
+        return _as_it_ended(opened.folder, job, epochs_processed(resumed.content))
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)
     run = opened.folder if flags.writes else None
     damaged = opened.checkpoint if resumed and resumed.path != opened.checkpoint else None
@@ -133,6 +147,23 @@ def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
     check_same_run(resumed, job.model, job.data)
     check_fits(resumed, job.model)
     return resumed
+
+
+def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
+    """Whether the run has been tested, and is as long already as the flags ask for."""
+    epochs, steps = epochs_processed(resumed.content), resumed.content["global_step"]
+    long_enough = 0 < flags.max_epochs <= epochs or 0 < flags.max_steps <= steps
+    return flags.writes and long_enough and (run / METRICS).is_file()
+
+
+def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
+    """The result of a finished run, without testing it again."""
+    best = read_checkpoint(find_checkpoint(str(run)))
+    job.model.load_state_dict(best.content["state_dict"])
+    if is_rank_zero():
+        said = f"finished, {epochs} epochs; metrics.json has its figures, a higher --max_epochs trains further"
+        print(f"{run}: {said}", flush=True)
+    return Result(run, job.model, read_metrics(run), trained=False)
 
 
 def _trainer(
