@@ -58,8 +58,9 @@ def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str
         return Copies("", {})
     example = next(iter([*other_class, *other_split, *files]))
     return Copies(
-        f"equal images: {len(files):,} are copies of others, {len(other_class):,} of them in another class and"
-        f" {len(other_split):,} in another split, such as {example} of {files[example]}",
+        f"equal images: {len(files):,} {'is a copy of another' if len(files) == 1 else 'are copies of others'},"
+        f" {len(other_class):,} in another class and {len(other_split):,} in another split,"
+        f" {'namely' if len(files) == 1 else 'such as'} {example} of {files[example]}",
         files,
     )
 
@@ -212,13 +213,15 @@ class ImageFolder(ImageData):
         if self.sample:
             return lines[0]
         if not self.listing.splits["test"]:
-            lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+            lines.append(
+                f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, the same for every seed"
+            )
         lines += [] if self.listing.splits["val"] else self._says_more_val()
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"]:
             folder = self.data_dir / self.listing.folders["val"]
-            given = f"the validation images are those of {folder}, whatever val_size says"
+            given = f"the validation images are those of {folder}; --val_size has no effect"
             lines.append(given if self.val_size else f"val_size 0: the images of {folder} are training images too")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")

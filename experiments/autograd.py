@@ -1,16 +1,19 @@
 """Autograd: the graph behind a result, and 42 small examples of what one may do with it, and what is refused.
 
     python experiments/autograd.py
-    python experiments/autograd.py --chapters '[accumulation, in_place]'
+    python experiments/autograd.py --chapters accumulation,in_place
     python experiments/autograd.py --x1 0.1 --x2 3
 
-Each example is printed as the code that is run, beside the derivative found on paper. What to see: gradients of two
-backward passes add up until they are set to zero; a second pass through a graph is refused unless the first retained
-it; 0 times an infinite gradient is not a number, and `where` does not protect from it. The figures draw two graphs from
-`grad_fn`: that of a small net's loss, which holds its weights but not its data, and that of ln(x1) + x1 x2 - sin(x2),
-the example of Baydin et al. 2018, "Automatic differentiation in machine learning: a survey", tables 2 and 3. At (2, 5)
-it is 11.652, and its gradient is (5.5, 1.716): x1 is used twice, and gets the sum of 0.5, from the logarithm, and 5,
-from the product.
+Each example is printed as the code that is run, beside the derivative found on paper. What to see:
+
+- The gradients of two backward passes add up until they are set to zero.
+- A second pass through a graph is refused unless the first one retained it.
+- Zero times an infinite gradient is not a number, and `where` does not protect from that.
+
+Two figures draw graphs, as torch keeps them in `grad_fn`. One is that of a small net's loss. It holds the weights, but
+not the data. The other is that of f = ln(x1) + x1 x2 - sin(x2), the example of Baydin et al. 2018, "Automatic
+differentiation in machine learning: a survey", tables 2 and 3. Where x1 is 2 and x2 is 5, f is 11.652. Its slope along
+x1 is 5.5, because x1 is used twice and gets 0.5 through the logarithm and 5 through the product. Along x2 it is 1.716.
 """
 
 from dataclasses import dataclass, field

@@ -1,14 +1,19 @@
 """Tensors: a course of 110 small examples, each with its shapes before and after, and pictures of memory.
 
     python experiments/tensors.py                                   all nine chapters
-    python experiments/tensors.py --chapters '[broadcasting, picking]'
+    python experiments/tensors.py --chapters broadcasting,picking   two of them, with their figures
 
 Each example is printed as the code that is run, beside the same in numpy, what it is given, and what comes of it. In 11
-of them torch refuses, and says why: `view` after a transpose, 3 numbers plus 2, a matrix of floats by one of integers.
-What to see: a transpose moves no number, it changes the strides; `view` after it refuses, and in its place scrambles;
-a slice shares memory and a list of indices copies; broadcasting reads a length of 1 again and again, with a stride of
-0, and makes nine differences where one meant three; uint8 counts 250 + 10 as 4. The figures draw the memory behind
-six tensors, broadcasting cell by cell, and a photograph whose channels were made by `permute` and by `view`.
+of them torch refuses, and says why: `view` after a transpose, three numbers plus two, floats times integers as
+matrices. What to see:
+
+- A transpose moves no number, it only changes the strides. `view` after it refuses; used in its place, it scrambles.
+- A slice shares memory, and a list of indices copies.
+- Broadcasting reads a length of 1 again and again, with a stride of 0. It makes nine differences where one meant three.
+- uint8 counts 250 + 10 as 4.
+
+The figures draw the memory behind six tensors, broadcasting cell by cell, and a photograph whose channels were made by
+`permute` and by `view`.
 """
 
 from dataclasses import dataclass, field

@@ -124,5 +124,5 @@ def test_figures_of_a_study_are_a_text_and_no_charts(tmp_path):
     assert events.Tags()["images"] == ["visuals_of_odd/surface"]
     text = events.Tensors("results/odd/text_summary")[0].tensor_proto.string_val[0].decode()
     assert {"| lowest | 1.25 |", "| points | 7 |"} <= set(text.splitlines()) and "curve" not in text
-    assert text.endswith("| nets | acc | loss |\n| --- | --- | --- |\n| mlp | 0.5 | 2 |\n| cnn | 0.75 |  |")
+    assert text.endswith("| nets | accuracy | loss |\n| --- | --- | --- |\n| mlp | 0.5 | 2 |\n| cnn | 0.75 |  |")
     assert not list(study.run.glob("*hparams*"))  # HPARAMS compares trainings

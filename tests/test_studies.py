@@ -51,6 +51,23 @@ def test_study_prints_it_last(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("sigmoid/cross_entropy/test_acc", "sigmoid, cross entropy, test accuracy"),
+        ("batch16/w", "batch 16, slope"),
+        ("lead/natural_4px", "lead of the averaging CNN over the MLP, in points, natural 4 px"),
+        ("smoothing0.1/floor", "smoothing 0.1, lowest possible loss"),
+        ("df/dx1", "df/dx1"),
+        ("noisy/wrong_by_logistic", "noisy, points on the wrong side of logistic regression's line"),
+    ],
+)
+def test_numbers_of_a_study_are_told_in_words(tmp_path, capsys, name, words):
+    study = Study("himmelblau", StudyFlags(run_dir=str(tmp_path)))
+    assert study.conclude({name: 0.5}, {})[name] == 0.5  # metrics.json keeps the short name
+    assert f"{words}: 0.5" in capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.parametrize(
     ("script", "said"),
     [("himmelblau", "to try next: the next study\n    python experiments/optimizers.py"), ("segmentation", "")],
 )

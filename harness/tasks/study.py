@@ -23,6 +23,7 @@ from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by, plain, values
 from harness.runs.layout import METRICS
 from harness.runs.names import changed_flags, study_label
+from harness.tasks.plain_names import in_words
 from harness.training.report import log_figures, logged_run, write_json
 from harness.training.run_texts import write_results
 from harness.training.silence import silence_libraries
@@ -97,14 +98,27 @@ class Study:
         folder = self.run / "figures"
         save_figures(figures, folder)
         with logged_run(self.run, self.kept, self.command) as logger:
-            write_results(logger, self.name, found)
+            write_results(logger, self.name, _readable(found))
             log_figures(logger, f"{PICTURES}_of_{self.name}", figures)
         for name, value in numbers.items():
-            print(f"{name}: {value:.6g}")
+            print(f"{in_words(name)}: {_shown(value)}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")
         if self.try_next:
             print_next(self.name, self.try_next, self.kept)
         return metrics
+
+
+def _readable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics by names in words; of mappings of mappings, the columns of a table, those too."""
+    found = {in_words(name): value for name, value in metrics.items()}
+    tables = {name: rows for name, rows in found.items() if isinstance(rows, Mapping)}
+    for name, rows in tables.items():
+        found[name] = {row: _readable(its) if isinstance(its, Mapping) else its for row, its in rows.items()}
+    return found
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
 def print_next(script: str, try_next: str, given: Mapping[str, Any]) -> None:
