@@ -77,7 +77,7 @@ def read_curves(run: Path) -> Curves | None:
     return Curves(metrics, rate, steps_per_epoch)
 
 
-def draw_learning_curves(run: Path, best_step: int | None, how: Trained = Trained()) -> dict[str, "Figure"]:
+def draw_learning_curves(run: Path, best_step: int | None, how: Trained) -> dict[str, "Figure"]:
     """A figure by its name, a panel for each metric, with a line at the best epoch; none if no epoch ended."""
     curves = read_curves(run)
     if not curves or not curves.metrics:

@@ -1,4 +1,4 @@
-"""What readers of a study see in place of the names in metrics.json, which stay short for those who compute with them."""
+"""What readers of a study see in place of the names in metrics.json, which stay short."""
 
 import re
 
