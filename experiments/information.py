@@ -84,6 +84,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     for smoothing in flags.label_smoothing:
         trainee = Trainee(flags.width, smoothing, flags.lr, flags.seed)
         courses[smoothing] = trainee.train(train, val, flags.batch_size, flags.epochs)
+        print(f"label smoothing {smoothing:g}: trained for {flags.epochs} epochs", flush=True)
         if not math.isfinite(courses[smoothing].parts[-1].loss):
             raise InputError(f"lr {flags.lr:g}: the training diverges")
     study = Study("information", flags, started=started, try_next=TRY_NEXT)

@@ -117,7 +117,7 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
     pixels = images.input_shape, images.num_classes, images.mean, images.std
     model = Embedder(flags.net, *pixels, flags.net_args, **values(flags, EmbedderOptions))
     result = fit_and_test("metric_learning", model, images, flags)
-    if flags.reports and result.trained and is_rank_zero():
+    if flags.reports and is_rank_zero() and model.embeddings:  # none of a finished run, which is not tested again
         return _report(result, model, images, flags)
     return result.metrics
 

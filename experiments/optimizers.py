@@ -113,10 +113,10 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)
-    runs = {name: train(data, name, flags.max_epochs, flags.seed, **options[name]) for name in names}
+    runs = {name: _told(name, train(data, name, flags.max_epochs, flags.seed, **options[name])) for name in names}
     _print_table("optimizer", runs)
     scheduled = {
-        name: train(data, SCHEDULED, flags.max_epochs, flags.seed, lr_decay=name, **RATES[SCHEDULED])
+        name: _told(name, train(data, SCHEDULED, flags.max_epochs, flags.seed, lr_decay=name, **RATES[SCHEDULED]))
         for name in SCHEDULES
     }
     _print_table(f"schedule of {SCHEDULED}", scheduled)
@@ -124,6 +124,11 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     metrics: dict[str, Any] = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
     metrics |= {"seed": flags.seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
     return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
+
+
+def _told(name: str, curves: Curves) -> Curves:
+    print(f"{name}: validation accuracy {curves.accuracies[-1]:.2%}", flush=True)
+    return curves
 
 
 def _the_same_batches(runs: dict[str, Curves]) -> str:

@@ -161,7 +161,7 @@ def _compare(flags: OverfittingFlags, settings: Settings) -> dict[str, Any]:
     study = Study("overfitting", flags, try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     tasks = [(name, study.run / name) for name in chosen]
-    results = dict(zip(chosen, train_all(partial(_train, settings), tasks, flags.jobs), strict=True))
+    results = dict(zip(chosen, train_all(partial(_train, settings), tasks, flags.jobs, tells=False), strict=True))
     _print_table(results)
     curves = {name: read_curves(study.run / name, CURVES) for name in chosen}
     _print_crossings(curves)

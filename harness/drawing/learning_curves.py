@@ -119,8 +119,11 @@ def note_on_validation(metrics: Mapping[str, Mapping[str, Curve]], how: Trained)
     both = [name for name in JUDGED_BY if len(metrics.get(name, {})) == len(STAGES)]
     if not both:
         return ""
-    train, val = (metrics[both[0]][stage].values[-1:] for stage in STAGES)  # empty if no value was finite
-    if not (train and val and (val < train if mode_of(both[0]) == "min" else val > train)):
+    ends = [metrics[both[0]][stage].values[-1:] for stage in STAGES]  # empty if no value was finite
+    if not all(ends):
+        return ""
+    (train,), (val,) = ends
+    if not (val < train if mode_of(both[0]) == "min" else val > train):
         return ""
     name, at_work = JUDGED_BY[both[0]], " and ".join(how.at_work)
     note = (

@@ -62,13 +62,11 @@ class Result(NamedTuple):
         run: its directory; None for a dry run.
         model: the model, with the weights of its best epoch.
         metrics: the content of metrics.json.
-        trained: False for a resumed run with nothing left to do; it was not tested again either.
     """
 
     run: Path | None
     model: LightningModule
     metrics: dict[str, Any]
-    trained: bool = True
 
 
 class Job(NamedTuple):
@@ -93,8 +91,6 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     keep_freed_memory()
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
-    if resumed and opened.folder and _has_ended(opened.folder, resumed, flags):
-        return _as_it_ended(opened.folder, job, epochs_processed(resumed.content))
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)
     run = opened.folder if flags.writes else None
     damaged = opened.checkpoint if resumed and resumed.path != opened.checkpoint else None
@@ -103,6 +99,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     theirs = theirs.joined(own_parts(flags, run))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
+    if resumed and run and _has_ended(run, resumed, flags):
+        return _as_it_ended(run, job, epochs_processed(resumed.content))
     if trainer.is_global_zero:
         _announce(job, run, resumed)
         if run:
@@ -153,7 +151,7 @@ def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
     """Whether the run has been tested, and is as long already as the flags ask for."""
     epochs, steps = epochs_processed(resumed.content), resumed.content["global_step"]
     long_enough = 0 < flags.max_epochs <= epochs or 0 < flags.max_steps <= steps
-    return flags.writes and long_enough and (run / METRICS).is_file()
+    return long_enough and (run / METRICS).is_file()
 
 
 def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
@@ -161,9 +159,9 @@ def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
     best = read_checkpoint(find_checkpoint(str(run)))
     job.model.load_state_dict(best.content["state_dict"])
     if is_rank_zero():
-        said = f"finished, {epochs} epochs; metrics.json has its figures, a higher --max_epochs trains further"
-        print(f"{run}: {said}", flush=True)
-    return Result(run, job.model, read_metrics(run), trained=False)
+        after = f"finished after {epochs} epoch{'s' * (epochs != 1)}"
+        print(f"{run}: {after}; {METRICS} has its figures, and a higher --max_epochs trains further", flush=True)
+    return Result(run, job.model, read_metrics(run))
 
 
 def _trainer(
