@@ -5,8 +5,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from basics.errors import writing
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @contextmanager
@@ -23,6 +27,13 @@ def replacing(path: Path) -> Iterator[Path]:
             unfinished.replace(path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, frame: "DataFrame") -> None:
+    """Writes a table whole or not at all, without its index."""
+    # Given a name, pandas would expand a ~ to the home directory.
+    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        frame.to_csv(file, index=False)
 
 
 def unused(path: Path, suffixes: Sequence[str] = ()) -> Path:

@@ -13,47 +13,16 @@ import io
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jsonargparse import auto_cli
 
+from benchmarks.peers import installed, numbered
 from datamodules.house_prices import FEATURES, HousePrices
 from datamodules.preprocessing import columns_of
 from datamodules.table_data import Fold
 from experiments import house_prices
-
-
-def hist_gradient_boosting() -> Any:
-    """HistGradientBoosting with scikit-learn's defaults."""
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    return HistGradientBoostingRegressor(random_state=0)
-
-
-def xgboost() -> Any:
-    """XGBoost with many shallow trees and a low learning rate."""
-    from xgboost import XGBRegressor
-
-    return XGBRegressor(
-        n_estimators=1500, max_depth=4, learning_rate=0.03, subsample=0.7, colsample_bytree=0.4, random_state=0
-    )
-
-
-def catboost() -> Any:
-    """CatBoost with its defaults."""
-    from catboost import CatBoostRegressor
-
-    return CatBoostRegressor(random_seed=0, verbose=False, allow_writing_files=False)
-
-
-PEERS: dict[str, Callable[[], Any]] = {
-    "sklearn": hist_gradient_boosting,
-    "xgboost": xgboost,
-    "catboost": catboost,
-}
 
 
 def main(
@@ -86,8 +55,8 @@ def main(
             scores = house_prices.main(flags)
         by_fold = scores["cv/fold_log_rmse"]
         _print_row(net, flags.features, scores["cv/log_rmse"], by_fold, scores["seconds"])
-    for package, build in PEERS.items():
-        for features in FEATURES if find_spec(package) else ():
+    for build in installed():
+        for features in FEATURES:
             started = time.perf_counter()
             errors = held_out_errors(build, features, folds, fold_seed, data_dir, sample)
             by_fold = [_rmse(part) for part in errors]
@@ -96,7 +65,7 @@ def main(
 
 
 def held_out_errors(
-    build: Callable[[], Any], features: str, folds: int, fold_seed: int, data_dir: str, sample: bool
+    build: Callable[[bool], Any], features: str, folds: int, fold_seed: int, data_dir: str, sample: bool
 ) -> list[np.ndarray]:
     """For each fold, the errors in its log-prices of a model that was fitted to the other folds."""
     errors = []
@@ -104,23 +73,11 @@ def held_out_errors(
         data = HousePrices(data_dir, val_size=0, fold=Fold(number, folds, fold_seed), features=features, sample=sample)
         data.prepare_data()
         data.setup()
-        columns = _numbered(columns_of(data.read(), data.preprocessing["recipe"], data.besides), data.train_indices)
+        columns = numbered(columns_of(data.read(), data.preprocessing["recipe"], data.besides), data.train_indices)
         logs, train, test = np.log(data.targets), data.train_indices, data.test_indices
-        model = build().fit(columns[train], logs[train])
+        model = build(False).fit(columns[train], logs[train])
         errors.append(model.predict(columns[test]) - logs[test])
     return errors
-
-
-def _numbered(frame: pd.DataFrame, train: np.ndarray) -> np.ndarray:
-    """The categories as numbers; those that are not in the training rows count as missing."""
-    columns = []
-    for name in frame:
-        values = frame[name]
-        if values.dtype != np.float64:
-            known = {text: number for number, text in enumerate(sorted(values.iloc[train].unique()))}
-            values = values.map(known).astype(np.float64)
-        columns.append(values.to_numpy())
-    return np.stack(columns, axis=1)
 
 
 def _rmse(errors: np.ndarray) -> float:

@@ -95,6 +95,7 @@ class CsvTable(TableData):
     """
 
     name = "table"
+    tests_folds = True
 
     def __init__(
         self,
@@ -115,7 +116,8 @@ class CsvTable(TableData):
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
-        self.splitting, self.dates, self.header = chosen, chosen.dates, not chosen.no_header
+        self.splitting, self.dates = chosen, chosen.dates
+        self.decimal = {"comma": ",", "point": "."}.get(chosen.decimal, chosen.decimal)
         self.reading = Reading(
             chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
         )
@@ -153,13 +155,13 @@ class CsvTable(TableData):
         return (*super().besides, *self.drop, *self.left_out, *([] if kept else [group]))
 
     def other_rows(self) -> OtherRows | None:
-        """The rows of `test_csv`, with their targets.
+        """The rows of `test_csv`, or those of the table that are in no fold, with their targets.
 
         Raises:
             InputError: a row is of a group that the table has too.
         """
         if not self.splitting.test_csv:
-            return None
+            return super().other_rows()
         read, group = read_rows(Path(self.splitting.test_csv), self.preprocessing), self.splitting.group
         if group in read.table.cells:
             shared = read.table.cells[group].isin(self._groups)
@@ -180,8 +182,7 @@ class CsvTable(TableData):
         if self.chosen.drop_missing_target:
             table = self._with_targets(table)
         self._groups = set(table.cells.get(self.splitting.group, ()))
-        decimal = {"comma": ",", "point": "."}.get(self.chosen.decimal, self.chosen.decimal)
-        return table._replace(decimal=decimal or find_decimal(table))
+        return table._replace(decimal=self.decimal or find_decimal(table))
 
     def _with_targets(self, table: Table) -> Table:
         missing = missing_labels(table) if self.classification else table.missing

@@ -22,7 +22,7 @@ def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     check_columns(table, [name], None)
     refuse(table, name, table.cells[name].isin(missing_labels(table)), "is missing; each row needs a target")
     if not fitted["classes"]:
-        numbers(table, name, _form_of(table, name))  # refuses those that are none
+        numbers(table, name, _form_of(table, fitted))  # refuses those that are none
     targets = known_targets(table, fitted)
     wrong = "is none of the classes of the training table" if fitted["classes"] else "is not above 0"
     refuse(table, name, pd.Series(np.isnan(targets)), wrong)
@@ -34,14 +34,19 @@ def known_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     cells = table.cells[fitted["target"]]
     if fitted["classes"]:
         return cells.map(_numbers_of(cells, fitted["classes"])).to_numpy(np.float64)
-    form = _form_of(table, fitted["target"])
+    form = _form_of(table, fitted)
     known = {text: float(plain(text, form)) if parses(text, form) else np.nan for text in cells.unique()}
     values = cells.map(known).to_numpy(np.float64)
     return np.where(values > 0, values, np.nan) if fitted["log_target"] else values
 
 
-def _form_of(table: Table, column: str) -> str:
-    return number_form(table.filled(column).value_counts(), table.decimal) or "number"
+def _form_of(table: Table, fitted: dict[str, Any]) -> str:
+    """The form of the target's numbers: that of training, unless they are plainly written in another."""
+    counts = table.filled(fitted["target"]).value_counts()
+    known = fitted.get("target_form", "")
+    if known and all(parses(text, known) for text in counts.index):
+        return known
+    return number_form(counts, table.decimal) or number_form(counts) or "number"
 
 
 def _numbers_of(cells: pd.Series, classes: list[str]) -> dict[str, int]:

@@ -1,10 +1,14 @@
 """New rows for a trained model, read as its training rows were, unless the file is plainly written differently."""
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from basics.errors import InputError
+from datamodules.column_kinds import find_decimal
 from datamodules.csv_files import Reading, read_csv
 from datamodules.dates import date_kind, moments
 from datamodules.tables import MISSING, Kind, Table, check_columns
@@ -28,10 +32,8 @@ def read_rows(path: Path, fitted: dict[str, Any]) -> NewRows:
     Raises:
         InputError: it is no such file, or a column is missing.
     """
-    missing, header = tuple(fitted.get("missing", MISSING)), fitted.get("header", True)
-    table = read_csv(path, Reading(header=header, missing=missing))
-    kinds = fitted["recipe"]["columns"]
-    if not header:
+    table, kinds = _read(path, fitted), fitted["recipe"]["columns"]
+    if not fitted.get("header", True):
         table = _named(table, [*kinds, *fitted["besides"]], fitted["target"])
     besides = [name for name in fitted["besides"] if name in table.cells]
     extra = [name for name in table.cells.columns if name not in (*kinds, *besides)]
@@ -44,6 +46,19 @@ def read_rows(path: Path, fitted: dict[str, Any]) -> NewRows:
     changed = [name for name, kind in kinds.items() if written[name] != kind]
     notes += [f"{path}, column {name!r}: read as {written[name]}, in training as {kinds[name]}" for name in changed]
     return NewRows(table, written, notes)
+
+
+def _read(path: Path, fitted: dict[str, Any]) -> Table:
+    """The file's table, read by what was said of the training table if that fits, and otherwise by looking."""
+    looking = Reading(header=fitted.get("header", True), missing=tuple(fitted.get("missing", MISSING)))
+    said = replace(looking, sep=fitted.get("sep", ""), encoding=fitted.get("encoding", ""))
+    if said != looking:
+        with suppress(InputError):
+            table = read_csv(path, said)
+            if not said.header or {*fitted["recipe"]["columns"]} <= {*table.cells.columns}:
+                return table._replace(decimal=fitted["decimal"] or find_decimal(table))
+    table = read_csv(path, looking)
+    return table._replace(decimal=find_decimal(table) or fitted.get("decimal", ""))
 
 
 def _named(table: Table, known: list[str], target: str) -> Table:
@@ -68,7 +83,7 @@ def _kind_here(table: Table, name: str, kind: Kind) -> Kind:
         days = pd.Series(counts.index.tolist(), dtype=object)
         return kind if moments(days, kind).notna().any() else date_kind(days.tolist()) or kind
     if _scale(kind) and not all(parses(text, kind) for text in counts.index):
-        found = number_form(counts, table.decimal)
+        found = number_form(counts, table.decimal) or number_form(counts)
         return found if _scale(found) == _scale(kind) else kind
     return kind
 

@@ -107,7 +107,7 @@ def _term(frame: pd.DataFrame, term: str) -> pd.Series:
 def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     """The plain data that `transform` needs, from the training rows of `columns_of`, and the rare categories' names."""
     dates = [_fit_date(str(name), frame[name]) for name in frame.columns if frame[name].dtype.kind == "M"]
-    frame = _with_dates(frame, dates)
+    frame = with_dates(frame, dates)
     texts = [name for name in frame.columns if recipe.columns.get(str(name)) in ("text", "code")]
     columns = [frame[name] for name in frame.columns.difference(texts, sort=False)]
     numeric = [_fit_number(str(each.name), each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
@@ -130,7 +130,7 @@ def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
     return {"name": name, "first": first.isoformat(), "parts": vary or ["days"], "missing": missing}
 
 
-def _with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
+def with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
     """The frame with a column for each part of each date, such as `sold: month`, in place of the dates."""
     parts: dict[str, np.ndarray] = {}
     for date in dates:
@@ -179,7 +179,7 @@ def _fit_category(name: str, values: pd.Series, recipe: Recipe) -> dict[str, Any
 
 def transform(frame: pd.DataFrame, fitted: dict[str, Any]) -> np.ndarray:
     """The matrix for rows of `columns_of`, float32, (N, number of `feature_names`)."""
-    frame = _with_dates(frame, fitted.get("dates", []))  # older checkpoints have neither dates nor texts
+    frame = with_dates(frame, fitted.get("dates", []))  # older checkpoints have neither dates nor texts
     columns = [_transform_number(frame[number["name"]].to_numpy(), number) for number in fitted["numbers"]]
     columns += [np.isnan(frame[number["name"]].to_numpy()) for number in fitted["numbers"] if number["missing"]]
     for category in fitted["categories"]:

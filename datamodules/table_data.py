@@ -1,18 +1,21 @@
 """What the tables share: their splits, preprocessing fitted on training rows, batches on the device."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pandas.util import hash_pandas_object
 
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
 from datamodules.column_report import ColumnReport, report_columns
+from datamodules.csv_files import FOUND_OUT
 from datamodules.known_targets import required_targets
 from datamodules.new_rows import NewRows
 from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
@@ -28,17 +31,26 @@ from datamodules.tables import (
     number_target,
     usual_labels,
 )
+from datamodules.written_numbers import number_form
 
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
 
 
 class OtherRows(NamedTuple):
-    """Preprocessed rows of another file."""
+    """Preprocessed rows that are in no fold, perhaps of another file."""
 
     ids: np.ndarray  # (N,)
     rows: np.ndarray  # (N, F)
     targets: np.ndarray | None = None  # (N,), if they have some
+
+
+class Apart(NamedTuple):
+    """Rows of the table that are in no fold."""
+
+    ids: np.ndarray  # (N,)
+    frame: pd.DataFrame  # typed
+    targets: np.ndarray  # (N,)
 
 
 class TableData(BatchModule, ABC):
@@ -64,12 +76,15 @@ class TableData(BatchModule, ABC):
     target: str  # its column
     preprocessing: dict[str, Any]  # from `setup` on, as is
     columns: list[ColumnReport]  # what each was taken for
+    content: np.ndarray  # a hash of each row's text, (N,)
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
     similar_labels = "trim"
-    header = True  # the file has a line with the columns' names
+    reading = FOUND_OUT
+    decimal = ""  # the decimal mark, if somebody said it
     splitting = SplitOptions()
+    tests_folds = False  # rows for testing are taken from the table with folds too
     dates: Mapping[str, str] = {}  # the formats of columns of dates, if they are known
 
     def __init__(self, batch_size: int = 256, seed: int = 0, val_size: float = 0.1, fold: Fold | None = None) -> None:
@@ -78,6 +93,7 @@ class TableData(BatchModule, ABC):
         self.classes: list[str] = []  # in a classification
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
         self.left_out: dict[str, str] = {}  # columns that say nothing, and why
+        self._apart: Apart | None = None
 
     @abstractmethod
     def read(self) -> Table:
@@ -99,7 +115,10 @@ class TableData(BatchModule, ABC):
         table = self.read()
         recipe = self.recipe(table)
         frame, self.targets = self._checked(table, recipe)
-        self.ids = table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
+        features = [*recipe.columns, self.target]
+        if self.fold and self.tests_folds:
+            table, frame = self._set_apart(table, frame, features)
+        self.ids = self._ids(table)
         self._splitter = self._splitter_of(table)
         self.test_indices, self.val_indices, self.train_indices = self._split(self.fold, table.source)
         train = frame.iloc[self.train_indices]
@@ -107,17 +126,36 @@ class TableData(BatchModule, ABC):
         self.rows = transform(frame, fitted)  # (N, F)
         self.columns = self._report(table, recipe, frame)
         self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
-        known = np.concatenate([self.train_indices, self.val_indices])
-        self.notes += notes_on_repeated(table, [*recipe.columns, self.target], known, self.test_indices)
+        known = np.setdiff1d(np.concatenate([self.train_indices, self.val_indices]), self.test_indices)
+        self.notes += notes_on_repeated(table, features, known, self.test_indices)
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {
             "classes": self.classes,
             "log_target": self.log_target,
             "missing": list(table.missing),
-            "header": self.header,
+            "header": self.reading.header,
+            "sep": self.reading.sep,  # as it was given, like the next two: another file may have others
+            "encoding": self.reading.encoding,
+            "decimal": self.decimal,
+            "target_form": ""
+            if self.classification
+            else number_form(table.filled(self.target).value_counts(), table.decimal),
         }
         self._source = table.source
+        self.content = hash_pandas_object(table.cells, index=False).to_numpy()
         self._add_test_rows()
+
+    def _set_apart(self, table: Table, frame: pd.DataFrame, features: list[str]) -> tuple[Table, pd.DataFrame]:
+        """The rows for the folds; `other_rows` has the rows for testing, which are in none of them."""
+        with self._enough(f"test_size {self._test_size:g}", table.source):
+            test, rest = self._splitter_of(table).test(self._test_size)
+        self.notes += notes_on_repeated(table, features, rest, test)
+        self._apart = Apart(self._ids(table)[test], frame.iloc[test], self.targets[test])
+        self.targets = self.targets[rest]
+        return table._replace(cells=table.cells.iloc[rest]), frame.iloc[rest]
+
+    def _ids(self, table: Table) -> np.ndarray:
+        return table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
 
     def _add_test_rows(self) -> None:
         if not self.fold and (others := self.other_rows()) and others.targets is not None:
@@ -127,12 +165,15 @@ class TableData(BatchModule, ABC):
         self.has_tests = bool(len(self.test_indices))
 
     def other_rows(self) -> OtherRows | None:
-        """Rows of another file, which the folds' models predict together: if they have targets, to be tested.
+        """Rows that are in no fold, which the folds' models predict together: if they have targets, to be tested.
 
         Raises:
-            InputError: the file is no such table.
+            InputError: they are in another file, which is no such table.
         """
-        return None
+        if self._apart is None or not len(self._apart.ids):
+            return None
+        ids, frame, targets = self._apart
+        return OtherRows(ids, transform(frame, self.preprocessing), targets)
 
     def _understood(self, read: NewRows) -> OtherRows:
         """The rows of another file with targets."""
@@ -182,6 +223,9 @@ class TableData(BatchModule, ABC):
             return targets
         return number_target(table, self.target, positive=self.log_target)
 
+    def _target_form(self, table: Table) -> str:
+        return number_form(table.filled(self.target).value_counts(), table.decimal)
+
     def _splitter_of(self, table: Table) -> Splitter:
         labels = self.targets if self.classification else None
         group, time = self.splitting.group, self.splitting.time
@@ -193,17 +237,26 @@ class TableData(BatchModule, ABC):
         if count < least:
             what = f"{fold.folds} folds" if fold else "a training, a validation and a test split"
             raise InputError(f"{source}: {count} rows are too few for {what}; it needs {least}")
-        size = 0.0 if self.splitting.test_csv else self.splitting.test_size
-        what = "the fold" if fold else f"test_size {size:g}"
-        try:
-            test, rest = self._splitter.fold(fold) if fold else self._splitter.test(size)
-            what = f"val_size {self.val_size:g}"
-            rng = np.random.default_rng(self.seed)
-            val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
-        except TooFewError as error:
-            raise InputError(f"{source}, column {self._splits_by!r}: {what} {error}") from error
+        with self._enough("the fold" if fold else f"test_size {self._test_size:g}", source):
+            test, rest = self._splitter.fold(fold) if fold else self._splitter.test(self._test_size)
+        val, train = test, rest
+        if not (fold and fold.chooses):
+            with self._enough(f"val_size {self.val_size:g}", source):
+                rng = np.random.default_rng(self.seed)
+                val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
         self._check_classes(train, source)
         return Parts(test, val, train)
+
+    @property
+    def _test_size(self) -> float:
+        return 0.0 if self.splitting.test_csv else self.splitting.test_size
+
+    @contextmanager
+    def _enough(self, what: str, source: str) -> Iterator[None]:
+        try:
+            yield
+        except TooFewError as error:
+            raise InputError(f"{source}, column {self._splits_by!r}: {what} {error}") from error
 
     @property
     def _splits_by(self) -> str:
@@ -242,12 +295,17 @@ class TableData(BatchModule, ABC):
 
     def describe(self) -> str:
         """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
-        features = self.preprocessing
-        return (
-            f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
-            f" {len(self.test_indices):,} test rows\n"
-            f"{self._kinds()} in {len(feature_names(features))} columns"
-        ) + "".join(f"\n{line}" for line in (*(f"note: {note}" for note in self.notes), *self._describe_classes()))
+        columns = f"{self._kinds()} in {len(feature_names(self.preprocessing))} columns"
+        notes = [f"note: {note}" for note in self.notes]
+        return "\n".join([self._sizes(), columns, *notes, *self._describe_classes()])
+
+    def _sizes(self) -> str:
+        train, val, test = (len(rows) for rows in (self.train_indices, self.val_indices, self.test_indices))
+        if not self.fold:
+            return f"{train:,} training, {val:,} validation and {test:,} test rows"
+        apart = len(self._apart.ids) if self._apart else 0
+        held = "held out, which choose the epoch" if self.fold.chooses else f"for validation, {test:,} held out"
+        return f"{train:,} training rows, {val:,} {held}" + f"; {apart:,} for testing, in no fold" * (apart > 0)
 
     def _kinds(self) -> str:
         fitted = self.preprocessing

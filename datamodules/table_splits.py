@@ -28,6 +28,7 @@ class Fold(NamedTuple):
     number: int  # from 0
     folds: int
     seed: int = 0
+    chooses: bool = False  # its rows choose the epoch; they are the validation split too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class SplitOptions:
     Args:
         test_csv: a file with the test rows and their targets; empty: they are taken from the table.
         test_size: rows to take for testing, the same for every seed: a share below 1, or a number of rows; 0: none.
-            With folds there are none, since each row is held out once.
+            They are in no fold.
         group: a column whose rows of one value stay together, in training, validation, test or one fold. It is no
             feature, unless `categories` or `ordinals` names it.
         time: a column of dates or numbers: the latest rows are the test rows, and the next latest validation.

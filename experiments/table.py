@@ -2,8 +2,8 @@
 
     python experiments/table.py --csv my.csv --target price
     python experiments/table.py --csv my.csv --target species --task classification
-    python experiments/table.py --csv my.csv --target price --folds 5              each row is held out once
-    python experiments/table.py --csv my.csv --target price --test_csv later.csv   on test rows of your own
+    python experiments/table.py --csv my.csv --target price --folds 0              one model instead of five
+    python experiments/table.py --csv my.csv --target price --test_csv later.csv   tests on rows of your own
     python experiments/table.py --csv my.csv --target price --group customer       rows of a customer stay together
     python experiments/table.py --sample                    on a small table that scikit-learn ships
     python experiments/predict_table.py runs/table/<run> new_rows.csv
@@ -19,12 +19,13 @@ from typing import Any
 from basics.errors import InputError
 from datamodules.csv_table import CsvOptions, CsvTable
 from harness.command_line.cli import cli
-from harness.runs.invocation import values
+from harness.processes.ranks import is_rank_zero
+from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
-from harness.tasks.folds import CrossValidationFlags
+from harness.tasks.folds import CrossValidationFlags, first_fold
 from harness.tasks.launch import by_net
 from harness.tasks.refit import with_refit
-from harness.tasks.tabular import train_table
+from harness.tasks.tabular import suited, train_table
 from harness.training.fit import Result
 
 
@@ -36,6 +37,10 @@ class TableFlags(CsvOptions, CrossValidationFlags):
         csv: the file, with the names of the columns in its first line unless --no_header says otherwise.
         target: the column to predict.
         task: regression or classification.
+        folds: parts of the rows that are not for testing; each is held out by one model, and the models predict
+            together. 0: one model.
+        batch_size: rows per device and step; 0: 32 to 256, the more the more rows there are.
+        max_epochs: passes over the training rows; -1: as many as make 2,000 steps, and 20 at least.
         val_size: size of the validation split, which chooses the epoch: a share below 1, or a number of rows, of those
             that are not for testing, or of each fold's training rows; 0: train on all of these, to the last epoch.
     """
@@ -44,42 +49,76 @@ class TableFlags(CsvOptions, CrossValidationFlags):
     target: str = ""
     task: str = "regression"
     val_size: float = 0.1
-    folds: int = 0
+    folds: int = 5
+    held_out_chooses: bool = True
+    batch_size: int = 0
+    max_epochs: int = -1
+    lr_decay: str = "onecycle"
     monitor: str | None = "val/loss"
 
 
 # Each net's defaults here; command-line flags override them.
-ONECYCLE = TableFlags(max_epochs=60, lr_decay="onecycle")
 RECIPES = by_net(
-    replace(ONECYCLE, net="linear", lr=0.01, batch_size=64, scale="standard"),
-    replace(ONECYCLE, net="mlp", batch_size=64, weight_decay=0.1, net_args={"widths": [256, 128], "dropout": 0.2}),
-    replace(ONECYCLE, net="tabm", weight_decay=0.1, net_args={"widths": [128, 128], "size": 16, "dropout": 0.1}),
+    TableFlags(net="linear", lr=0.01, scale="standard"),
+    TableFlags(net="mlp", weight_decay=0.1, net_args={"widths": [256, 128], "dropout": 0.2}),
+    TableFlags(
+        net="tabm",
+        weight_decay=0.1,
+        scale="robust",
+        net_args={
+            **{"widths": [128, 128], "size": 16, "dropout": 0.1, "linear_path": True},
+            **{"embedding": "piecewise", "embedding_size": 8},
+        },
+    ),
 )
 DEFAULTS = TableFlags()
 
 
 def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
-    """Trains a network on a table and tests its best epoch on rows held out, or cross-validates it in folds."""
+    """Trains a network for each fold of a table, and tests them together on rows in none; or trains a single one."""
     _check(flags)
+    flags = _sized(_once_if_need_be(flags))
     if flags.folds:
         return cross_validate(_table(flags), flags)
     return with_refit(_train, flags).metrics
 
 
 def _check(flags: TableFlags) -> None:
-    """Raises InputError if there is no table, or two, or if its folds are to be split otherwise too."""
+    """Raises InputError if there is no table, or two."""
     for name in ("csv", "target", "test_csv"):
         value = getattr(flags, name)
         if not value and not flags.sample and name != "test_csv":
             raise InputError(f"--{name}: is required, unless --sample is given")
         if value and flags.sample:
             raise InputError(f"--{name} {value}: --sample has its own table and target; leave one of them out")
-    if flags.folds and flags.test_size not in (0, DEFAULTS.test_size):
-        raise InputError(
-            f"--test_size {flags.test_size:g}: folds hold out each row once; leave it out, or add --folds 0"
-        )
-    if flags.folds and flags.time:
+
+    if flags.folds not in (0, DEFAULTS.folds) and flags.time:
         raise InputError(f"--time {flags.time}: folds would train on rows later than those held out; add --folds 0")
+
+
+def _once_if_need_be(flags: TableFlags) -> TableFlags:
+    """The flags, with a single training if some of them are for that, and nobody has asked for folds."""
+    asked = {
+        **{f"--{name}": getattr(flags, name) for name in ("refit", "find_lr", "doctor", "fast_dev_run")},
+        f"--time {flags.time}": flags.time,
+        f"--devices {flags.devices}": flags.devices not in ("auto", 1, "1"),
+    }
+    reasons = [name for name, given in asked.items() if given]
+    if not reasons or flags.folds != DEFAULTS.folds:
+        return flags
+    if is_rank_zero():
+        print(f"one training instead of {flags.folds} folds, because of {reasons[0]}")
+    return changed(flags, folds=0)
+
+
+def _sized(flags: TableFlags) -> TableFlags:
+    """The flags, with batch size and epochs that suit the number of rows if they say neither."""
+    if flags.batch_size and flags.max_epochs != -1:
+        return flags
+    fold = first_fold(flags) if flags.folds else None
+    data = _table(replace(flags, batch_size=1))(seed=flags.seed, val_size=flags.val_size, fold=fold)
+    data.setup()
+    return suited(len(data.train_indices), flags)
 
 
 def _table(flags: TableFlags) -> Callable[..., CsvTable]:

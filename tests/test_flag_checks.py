@@ -19,7 +19,7 @@ ELSEWHERE = {"devices", "precision", "max_time", "plugins"}
         ("max_epochs", [0, -2, 2**31], [1, 100, -1]),
         ("max_steps", [0, -2], [1, -1]),
         ("seed", [-1, 2**32], [0, 2**32 - 1]),
-        ("batch_size", [0, -8], [1]),
+        ("batch_size", [-8], [0, 1]),
         ("val_check_interval", [0, 0.0, -1], [1, 0.25, "00:00:10:00", None]),
         ("limit_test_batches", [-1, -0.5], [0, 0.1, 1.0, 7, None]),
         ("lr", [-0.1, math.nan, math.inf], [0.0, 0.1]),

@@ -201,7 +201,11 @@ def wine_files(folder):
 def test_own_table_of_classes_is_trained_and_predicted(tmp_path):
     cells = wine_files(tmp_path)
     flags = ["--csv", str(tmp_path / "wine.csv"), "--target", "class", "--task", "classification", "--net", "mlp"]
-    cli(table.main, table.RECIPES, [*flags, *QUICK[1:], "--max_epochs", "20", "--run_dir", str(tmp_path)])
+    cli(
+        table.main,
+        table.RECIPES,
+        [*flags, *QUICK[1:], *("--folds", "0", "--max_epochs", "20", "--run_dir", str(tmp_path))],
+    )
     (run,) = (tmp_path / "table").iterdir()
     assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.8
     output = tmp_path / "said.csv"
@@ -215,7 +219,7 @@ def test_own_table_of_classes_is_trained_and_predicted(tmp_path):
 
 def test_own_table_of_numbers_with_numeric_embeddings(tmp_path):
     flags = ["--net", "tabm", "--net_args.embedding", "piecewise", "--net_args.bins", "4", "--net_args.size", "2"]
-    cli(table.main, table.RECIPES, [*QUICK, *flags, "--run_dir", str(tmp_path)])
+    cli(table.main, table.RECIPES, [*QUICK, *flags, "--folds", "0", "--run_dir", str(tmp_path)])
     (run,) = (tmp_path / "table").iterdir()
     saved = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["hyper_parameters"]["net_args"]
     assert saved["numbers"] == 10
@@ -305,7 +309,7 @@ def test_mistake_on_the_command_line_is_one_line(monkeypatch, refusal, flags, na
 )
 def test_mistake_about_an_own_table_is_one_line(tmp_path, refusal, flags, named):
     wine_files(tmp_path)
-    line = refusal(table.main, *QUICK[1:], *flags, recipes=table.RECIPES)
+    line = refusal(table.main, *QUICK[1:], "--folds", "0", *flags, recipes=table.RECIPES)
     assert all(part in line for part in named), line
 
 

@@ -24,6 +24,7 @@ from harness.command_line.cli import cli
 from harness.command_line.paths import expand_home
 
 QUICK = ["--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false", "--enable_progress_bar", "false"]
+FAST = [*QUICK, "--folds", "0"]
 NAMES = ["r[1] *?{a,b}", "$HOME é ~x", "~", "a::b#c%20d"]
 
 
@@ -38,7 +39,7 @@ def trained(tmp_path_factory):
     images = ["--data_dir", str(folder / "images"), "--image_size", "16", "--net", "mlp", "--net_args.widths", "[4]"]
     cli(own_images.main, own_images.RECIPES, [*images, *QUICK, *run_dir])
     rows = ["--csv", str(folder / "t.csv"), "--target", "y", "--net", "linear"]
-    cli(table.main, table.RECIPES, [*rows, *QUICK, *run_dir])
+    cli(table.main, table.RECIPES, [*rows, *FAST, *run_dir])
     return folder
 
 
@@ -70,7 +71,7 @@ def test_training_on_such_folders(place, tmp_path):
     (before,) = Path(place).glob("runs/own_images/*")
     flags = [f"--data_dir={place}/images", f"--init_from=./{before}", f"--run_dir={tmp_path / 'out'}", *QUICK]
     cli(own_images.main, own_images.RECIPES, [*flags, "--image_size=16", "--net=mlp", "--net_args.widths", "[4]"])
-    flags = [f"--csv={place}/t.csv", "--target=y", "--net=linear", f"--run_dir={tmp_path / 'out'}", *QUICK]
+    flags = [f"--csv={place}/t.csv", "--target=y", "--net=linear", f"--run_dir={tmp_path / 'out'}", *FAST]
     cli(table.main, table.RECIPES, flags)
     assert len([*(tmp_path / "out").glob("*/*/metrics.json")]) == 2
     assert not [*(tmp_path / "home").iterdir()]

@@ -158,7 +158,7 @@ def test_convolutional_network_shows_its_maps(tmp_path):
 def test_other_tasks_get_what_applies(tmp_path):
     (tmp_path / "rows.csv").write_text("x,kind\n" + "".join(f"{row},{'ab'[row % 2]}\n" for row in range(60)))
     flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "kind", "--task", "classification", *QUICK[1:]]
-    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--run_dir", str(tmp_path)])
+    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--folds", "0", "--run_dir", str(tmp_path)])
     (folder,) = tmp_path.glob("table/*/figures")
     assert names(folder) == OF_CLASSES | {"columns", "learning_curves"}
     flags = ["--max_epochs", "1", "--net", "softmax", "--baselines", "false", "--accelerator", "cpu"]
@@ -176,7 +176,7 @@ def test_regression_gets_predicted_against_true_numbers(tmp_path, monkeypatch):
         pictures, "draw_predicted", lambda *args: drawn.append(figures.draw_predicted(*args)) or drawn[-1]
     )
     flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "y", *QUICK[1:], "--pictures_every", "2"]
-    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--run_dir", str(tmp_path)])
+    cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--folds", "0", "--run_dir", str(tmp_path)])
     (run,) = tmp_path.glob("table/*")
     assert names(run / "figures") == {"columns", "predicted", "learning_curves"}
     assert names(run / "figures" / "epoch_2") == {"predicted"}

@@ -16,7 +16,10 @@ from harness.command_line.cli import cli
 from lit_modules import RowClassifier
 
 COUNT = 60
-QUICK = ["--net", "linear", "--accelerator", "cpu", "--max_epochs", "2", "--enable_progress_bar", "false"]
+QUICK = [
+    *("--net", "linear", "--accelerator", "cpu", "--max_epochs", "2", "--enable_progress_bar", "false"),
+    *("--folds", "0", "--batch_size", "64"),
+]
 
 
 def homes():

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -10,12 +11,15 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold, StratifiedKFold
 
+from datamodules.csv_table import CsvTable
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
+from harness.tasks.tabular import suited
 
 QUICK = [
     *("--net", "linear", "--accelerator", "cpu", "--enable_progress_bar", "false", "--pictures", "false"),
     *("--max_epochs", "2", "--batch_size", "16", "--jobs", "1", "--seed", "3", "--scale", "standard"),
+    *("--folds", "0", "--test_size", "0", "--held_out_chooses", "false"),
 ]
 COUNT, TESTED = 61, 20  # rows of the table, and of its test rows
 TASKS = {"kind": ["--task", "classification"], "price": ["--log_target"]}
@@ -186,6 +190,52 @@ def test_interrupted_run_keeps_the_folds_that_ended_and_predicts_only_when_all_h
     shutil.rmtree(run)
 
 
+def test_changed_table_is_not_mixed_with_folds_that_have_ended(tmp_path, refusal):
+    run, _ = train(tmp_path, of("price"), "price", "--folds", "2")
+    (run / "metrics.json").unlink()
+    (run / "fold1" / "predictions.npz").unlink()
+    changed = of("price")
+    changed.loc[7, "area"] += 1
+    changed.to_csv(tmp_path / "homes.csv", index=False)
+    said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
+    assert "fold0/predictions.npz: the table has changed since: a row differs" in said
+
+
+@pytest.mark.parametrize("target", TASKS)
+def test_rows_for_testing_are_in_no_fold_and_tested_by_all_models(tmp_path, target):
+    flags = ["--folds", "2", "--test_size", "0.2", "--held_out_chooses", "true", "--val_size", "0.3"]
+    run, metrics = train(tmp_path, of(target), target, *flags)
+    alone = CsvTable(str(tmp_path / "homes.csv"), target, *TASKS[target][1:], test_size=0.2)
+    alone.setup()  # as without folds
+    tested = of(target).iloc[alone.test_indices]
+    out_of_fold = pd.read_csv(run / "out_of_fold.csv")
+    assert sorted([*out_of_fold["line"], *(tested.index + 2)]) == list(range(2, COUNT + TESTED + 2))
+    said = said_by(run, tested, tmp_path)
+    assert metrics["test/samples"] == len(tested) == 17
+    if target == "kind":
+        assert metrics["test/acc"] == pytest.approx(accuracy_score(tested[target], said[target]), abs=1e-6)
+    else:
+        assert metrics["test/rmse"] == pytest.approx(root_mean_squared_error(tested[target], said[target]), rel=1e-5)
+    for fold in range(2):  # the epoch is that of the least loss of the rows held out, all others are trained on
+        own = json.loads((run / f"fold{fold}" / "metrics.json").read_text())
+        assert own["val/loss"] == pytest.approx(own["test/loss"], rel=1e-5)
+        rows = len(np.load(run / f"fold{fold}" / "predictions.npz")["rows"])
+        assert (
+            f"{64 - rows} training rows, {rows} held out, which choose" in (run / f"fold{fold}" / "log.txt").read_text()
+        )
+
+
+def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp_path, capsys):
+    of("price").to_csv(tmp_path / "homes.csv", index=False)
+    what = ["--csv", str(tmp_path / "homes.csv"), "--target", "price", "--net", "linear", "--accelerator", "cpu"]
+    cli(table.main, table.RECIPES, [*what, "--fast_dev_run", "2"])
+    assert "one training instead of 5 folds, because of --fast_dev_run" in capsys.readouterr().out
+    sizes = {rows: suited(rows, table.DEFAULTS) for rows in (10, 200, 2_000, 10**6)}
+    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 2000), (32, 334), (64, 65), (256, 20)]
+    given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
+    assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)
+
+
 def test_without_test_rows_metrics_say_so(tmp_path):
     run, metrics = train(tmp_path, of("price")[:COUNT], "price", "--test_size", "0", "--pictures", "true")
     assert {name: value for name, value in metrics.items() if name.startswith("test")} == {
@@ -205,7 +255,6 @@ def test_without_test_rows_metrics_say_so(tmp_path):
         (["--folds", "40"], ["homes.csv", "61 rows", "40 folds"]),
         (["--folds", "3", "--refit"], ["--refit", "--folds 0"]),
         (["--folds", "3", "--doctor"], ["doctor", "--folds 0"]),
-        (["--folds", "3", "--test_size", "0.2"], ["--test_size 0.2", "--folds 0"]),
         (["--folds", "3", "--time", "area"], ["--time area", "--folds 0"]),
         (["--folds", "3", "--val_size", "0", "--early_stopping", "2"], ["early_stopping 2"]),
         (["--folds", "4", "--group", "town"], ["homes.csv", "'town'", "4 folds", "there are 3"]),

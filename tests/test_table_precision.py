@@ -14,7 +14,10 @@ from harness.command_line.cli import cli
 from lit_modules import Regressor
 
 OFFSET = 1.7e9  # seconds, of a time in 2023; float32 has steps of 128 there
-QUICK = ["--accelerator", "cpu", "--max_epochs", "30", "--enable_progress_bar", "false", "--pictures", "false"]
+QUICK = [
+    *("--accelerator", "cpu", "--max_epochs", "30", "--enable_progress_bar", "false", "--pictures", "false"),
+    *("--folds", "0"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -36,7 +36,7 @@ def data_of(folder, target, frame=None, **options):
     frame = visits() if frame is None else frame
     frame.to_csv(folder / "visits.csv", index=False)
     task, other = ("regression", "outcome") if target == "cost" else ("classification", "cost")
-    options = {"drop": ["day", other], **options}
+    options = {"drop": ["day", other], "test_size": 0 if "fold" in options else 0.1, **options}
     data = CsvTable(str(folder / "visits.csv"), target, task, **options)
     data.setup()
     return data

@@ -174,7 +174,7 @@ def test_missing_file_and_a_folder_in_its_place(tmp_path):
         ({"clip": [0.9, 0.1]}, ["clip", "0.9"]),
         ({"task": "ranking"}, ["ranking", "classification"]),
         ({"task": "classification"}, ["log_target"]),
-        ({"fold": Fold(0, 30)}, ["40 rows", "30 folds"]),
+        ({"fold": Fold(0, 30)}, ["36 rows", "30 folds"]),
         ({"val_size": 36}, ["val_size 36", "rows"]),
     ],
 )
@@ -222,7 +222,7 @@ def test_class_without_training_rows_and_one_class(tmp_path):
     path.write_text(text_of(rows))
     options = dict(id_column="Id", task="classification")
     with pytest.raises(ValueError, match=r"'town'.*'D-town'"):
-        CsvTable(str(path), "town", fold=held_out_with(6, 40), val_size=0, **options).setup()
+        CsvTable(str(path), "town", fold=held_out_with(6, 40), val_size=0, test_size=0, **options).setup()
     change_all("town", "A")(rows)
     path.write_text(text_of(rows))
     with pytest.raises(ValueError, match=r"lines 2 to 41.*'town'.*'A'"):

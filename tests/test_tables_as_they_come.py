@@ -14,6 +14,7 @@ from datamodules.column_report import as_frame
 from datamodules.csv_files import Reading, read_csv
 from datamodules.csv_table import CsvTable
 from datamodules.dates import PARTS, date_parts, moments
+from datamodules.known_targets import required_targets
 from datamodules.new_rows import read_rows
 from datamodules.preprocessing import columns_of, feature_names
 from datamodules.tables import Table, number_target
@@ -411,6 +412,26 @@ def test_new_rows_are_read_as_in_training_or_as_they_plainly_are(tmp_path):
     said = "\n".join(notes)
     assert all(part in said for part in ("utf-16", "semicolons", "column 'extra' was not there", "%Y-%m-%d"))
     assert prepared_for(tmp_path / "table.csv", data)[2] == []
+
+
+def test_new_rows_are_read_by_the_flags_of_training(tmp_path):
+    frame = PLAIN[["size", "town", "price"]].assign(price=PLAIN["price"].map("1.{}".format))  # 1.234 or 1234
+    frame["size"] = frame["size"].map("{:.2f}".format).str.replace(".", ",")
+    path = written(tmp_path, frame, sep="|", encoding="cp1250")
+    flags = {"sep": "pipe", "encoding": "cp1250", "decimal": ","}
+    data = data_of(path, **flags)
+    new = read_rows(written(tmp_path, frame.iloc[:3], "new.csv", sep="|", encoding="cp1250"), data.preprocessing)
+    assert new.table.cells["town"].tolist() == PLAIN["town"][:3].tolist()
+    expected = 1000.0 + PLAIN["price"][:3]
+    np.testing.assert_array_equal(data.targets[:3], expected)
+    np.testing.assert_array_equal(required_targets(new.table, data.preprocessing), expected)
+
+
+def test_target_of_new_rows_is_read_in_the_form_of_training(tmp_path):
+    frame = PLAIN[["size", "town"]].assign(price=[f"{1000 + price:,}" for price in PLAIN["price"]])  # 1,234
+    data = data_of(written(tmp_path, frame))
+    new = read_rows(written(tmp_path, frame.iloc[:1], "new.csv"), data.preprocessing)
+    assert required_targets(new.table, data.preprocessing).tolist() == [1000.0 + PLAIN["price"][0]]
 
 
 def test_new_rows_of_a_file_without_header(tmp_path):

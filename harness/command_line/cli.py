@@ -230,7 +230,7 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
 
 
 def _nearest(flag: str, known: Sequence[str]) -> str:
-    """The flag that was meant: by its name elsewhere, typed without its dashes, or spelled nearly so; "" if none was."""
+    """The flag that was meant, by its name elsewhere, without its dashes, or spelled nearly so; "" if there is none."""
     name = flag.lstrip("-")
     meant = [ELSEWHERE.get(name, ""), f"--{name}", *get_close_matches(flag, known, n=1, cutoff=0.7)]
     return next((each for each in meant if each.partition(".")[0] in known), "")

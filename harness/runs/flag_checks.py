@@ -38,7 +38,7 @@ _FLAGS: dict[Range, Iterable[str]] = {
     COUNT_OR_ALL: ("num_sanity_val_steps",),
     SEED: ("seed", "first_seed", "fold_seed"),
     AT_LEAST_1: (
-        *("batch_size", "accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),
+        *("accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),
         *(
             "lr_epochs",
             "embedding_size",
@@ -58,7 +58,7 @@ _FLAGS: dict[Range, Iterable[str]] = {
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
         *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),
-        "test_size",
+        *("test_size", "batch_size"),  # 0: by the number of rows, where a data module knows how
         *(
             "warmup_epochs",
             "lr_patience",

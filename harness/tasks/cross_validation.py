@@ -1,8 +1,8 @@
 """K-fold cross-validation of a table; folds run in parallel processes if cores allow.
 
-The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
-fold chooses anything by its held-out rows: its model is that of the best epoch by a validation split of its training
-rows, or of the last epoch if there is none.
+The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. A
+fold's model is that of the best epoch by a validation split of its training rows, or of the last epoch if there is
+none, so that its held-out rows choose nothing; unless they are to choose the epoch.
 """
 
 import shutil
@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
-from datamodules.table_splits import Fold
 from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import kept_by
-from harness.runs.layout import CONFIG
+from harness.runs.layout import CONFIG, PREDICTIONS
 from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
@@ -33,7 +33,7 @@ from harness.tasks.fold_report import (
     print_scores,
     write_submission,
 )
-from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, train_fold
+from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, first_fold, read_result, train_fold
 
 
 def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
     """
     started = time.perf_counter()
     _check_flags(flags)
-    data = table(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
+    data = table(seed=flags.seed, val_size=flags.val_size, fold=first_fold(flags))
     data.prepare_data()
     data.setup()
     data.check_folds()
@@ -54,6 +54,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         run = opened.folder
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
+        _check_same_table(data, tasks)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {flags.seeds} seeds\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         results, workers = _train_all(opened, table, flags, tasks)
@@ -71,13 +72,22 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
 def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
     return [
         Task(
-            Fold(number, flags.folds, flags.fold_seed),
+            first_fold(flags)._replace(number=number),
             flags.seed + repeat,
             run / f"fold{number}{f'_seed{repeat}' * (flags.seeds > 1)}",
         )
         for repeat in range(flags.seeds)
         for number in range(flags.folds)
     ]
+
+
+def _check_same_table(data: TableData, tasks: list[Task]) -> None:
+    """Raises InputError if folds that have finished were trained on other rows."""
+    for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
+        content = read_result(ended).content
+        if len(content) and not np.array_equal(content, data.content):
+            changed = "a row" if len(content) == len(data.content) else "the number of rows"
+            raise InputError(f"{ended}: the table has changed since: {changed} differs; start a new run")
 
 
 def _train_all(

@@ -33,6 +33,7 @@ class FoldResult(NamedTuple):
     submission: np.ndarray  # predictions for the rows of another file, if there are any
     epochs: int
     parameters: int
+    content: np.ndarray = np.zeros(0)  # that of the table; older results do not have it
 
 
 class Task(NamedTuple):
@@ -51,6 +52,9 @@ class CrossValidationFlags(TabularFlags):
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
         fold_seed: seed of the folds, those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed), or
             of its StratifiedKFold for classes.
+        held_out_chooses: the epoch of a fold's model is chosen by the rows that it holds out, and all others are
+            trained on; out-of-fold figures then flatter a little, those of test rows do not. If false, a validation
+            split of its training rows chooses, or nothing if `val_size` is 0.
         seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
         jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
         seed: seed of the first training, for initial weights, order of batches and all random draws.
@@ -59,10 +63,15 @@ class CrossValidationFlags(TabularFlags):
 
     folds: int = 5
     fold_seed: int = 0
+    held_out_chooses: bool = False
     seeds: int = 1
     jobs: int = 0
     seed: int = 0
     resume: str | None = None
+
+
+def first_fold(flags: CrossValidationFlags) -> Fold:
+    return Fold(0, flags.folds, flags.fold_seed, flags.held_out_chooses)
 
 
 def train_fold(
@@ -91,7 +100,8 @@ def train_fold(
     held_out, submission = (
         to_average(model, rows) for rows in (data.rows[data.test_indices], others.rows if others else data.rows[:0])
     )
-    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], num_parameters(model))
+    size = num_parameters(model)
+    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content)
     with replacing(ended) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **result._asdict())
     figures, seconds = score(data.targets[result.rows], held_out, data.preprocessing), time.perf_counter() - started

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from basics.files import replacing
+from basics.files import write_csv
 
 
 def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
     """Writes a CSV file whole or not at all."""
     import pandas as pd
 
-    # Given a name, pandas would expand a ~ to the home directory.
-    with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
-        pd.DataFrame({id_column: ids, **columns}).to_csv(file, index=False)
+    write_csv(path, pd.DataFrame({id_column: ids, **columns}))
 
 
 def predicted_columns(name: str, values: np.ndarray, fitted: Mapping[str, Any]) -> list[tuple[str, np.ndarray]]:

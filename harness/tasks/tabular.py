@@ -1,8 +1,9 @@
 """Training a network on a table and predicting with it; the flags that house_prices.py and table.py share."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
-from harness.runs.invocation import values
+from harness.runs.invocation import changed, values
 from harness.runs.resume import Opened
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Job, Result, fit_in
@@ -19,6 +20,9 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
+STEPS, LEAST_EPOCHS = 2000, 20  # of a training whose length follows from the number of rows
+BATCHES = 16  # of an epoch at least, if the size of a batch follows from the number of rows
+SMALLEST, LARGEST = 32, 256  # rows in such a batch
 BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise
 
 
@@ -40,6 +44,18 @@ class TabularFlags(RegressorOptions, FitFlags):
     max_epochs: int = 50
     batch_size: int = 128
     val_size: float = 0.1
+
+
+FlagsT = TypeVar("FlagsT", bound=TabularFlags)
+
+
+def suited(rows: int, flags: FlagsT) -> FlagsT:
+    """The flags for so many training rows: with a batch size if that is 0, and then epochs if those are -1."""
+    batch = flags.batch_size or min(max(SMALLEST, 2 ** int(math.log2(rows / BATCHES + 1))), LARGEST)
+    epochs = flags.max_epochs
+    if epochs == -1 and flags.max_steps == -1:
+        epochs = max(LEAST_EPOCHS, math.ceil(STEPS / max(1, rows // batch)))
+    return changed(flags, batch_size=batch, max_epochs=epochs)
 
 
 def train_table(

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
+from basics.files import write_csv
 from basics.lightning_internals import epochs_processed
 from basics.trainer_parts import datamodule_of
 from callbacks import FirstStep, Interruption
@@ -206,7 +207,7 @@ def _begin(
     put_by_metrics(run)
     write_config(run, kept)
     if isinstance(data := datamodule_of(trainer), TableData):
-        as_frame(data.columns).to_csv(run / COLUMNS, index=False)
+        write_csv(run / COLUMNS, as_frame(data.columns))
     logger.begun = True
     write_texts(logger, hardware(trainer), kept, invocation.command)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
