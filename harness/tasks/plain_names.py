@@ -23,7 +23,7 @@ PARTS = {
     "difference_from_autograd": "largest difference from autograd",
     "difference_from_central": "largest difference from central differences",
     "gradient_difference": "largest difference of a gradient from central differences",
-    "largest_difference": "largest difference between the two ways",
+    "largest_difference": "largest difference between the ways",
     "largest_gap": "largest difference that should be 0",
     "refused": "examples that torch refuses",
     "most_updates": "updates that Novikoff's bound allows",

@@ -110,7 +110,7 @@ class Study:
 
 def _readable(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """The metrics by names in words; of mappings of mappings, the columns of a table, those too."""
-    found = {in_words(name): value for name, value in metrics.items()}
+    found = {in_words(str(name)): value for name, value in metrics.items()}
     tables = {name: rows for name, rows in found.items() if isinstance(rows, Mapping)}
     for name, rows in tables.items():
         found[name] = {row: _readable(its) if isinstance(its, Mapping) else its for row, its in rows.items()}
