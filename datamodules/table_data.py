@@ -126,7 +126,7 @@ class TableData(BatchModule, ABC):
         self.rows = transform(frame, fitted)  # (N, F)
         self.columns = self._report(table, recipe, frame)
         self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
-        known = np.setdiff1d(np.concatenate([self.train_indices, self.val_indices]), self.test_indices)
+        known = np.concatenate([self.train_indices, self.val_indices])
         self.notes += notes_on_repeated(table, features, known, self.test_indices)
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {
@@ -239,11 +239,9 @@ class TableData(BatchModule, ABC):
             raise InputError(f"{source}: {count} rows are too few for {what}; it needs {least}")
         with self._enough("the fold" if fold else f"test_size {self._test_size:g}", source):
             test, rest = self._splitter.fold(fold) if fold else self._splitter.test(self._test_size)
-        val, train = test, rest
-        if not (fold and fold.chooses):
-            with self._enough(f"val_size {self.val_size:g}", source):
-                rng = np.random.default_rng(self.seed)
-                val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
+        with self._enough(f"val_size {self.val_size:g}", source):
+            rng = np.random.default_rng(self.seed)
+            val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
         self._check_classes(train, source)
         return Parts(test, val, train)
 
@@ -301,11 +299,9 @@ class TableData(BatchModule, ABC):
 
     def _sizes(self) -> str:
         train, val, test = (len(rows) for rows in (self.train_indices, self.val_indices, self.test_indices))
-        if not self.fold:
-            return f"{train:,} training, {val:,} validation and {test:,} test rows"
+        sizes = f"{train:,} training, {val:,} validation and {test:,}"
         apart = len(self._apart.ids) if self._apart else 0
-        held = "held out, which choose the epoch" if self.fold.chooses else f"for validation, {test:,} held out"
-        return f"{train:,} training rows, {val:,} {held}" + f"; {apart:,} for testing, in no fold" * (apart > 0)
+        return f"{sizes} {'held-out' if self.fold else 'test'} rows" + f"; {apart:,} test rows in no fold" * (apart > 0)
 
     def _kinds(self) -> str:
         fitted = self.preprocessing

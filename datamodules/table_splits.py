@@ -28,7 +28,6 @@ class Fold(NamedTuple):
     number: int  # from 0
     folds: int
     seed: int = 0
-    chooses: bool = False  # its rows choose the epoch; they are the validation split too
 
 
 @dataclass(frozen=True, kw_only=True)

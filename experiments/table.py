@@ -18,11 +18,12 @@ from typing import Any
 
 from basics.errors import InputError
 from datamodules.csv_table import CsvOptions, CsvTable
+from datamodules.table_splits import Fold
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
-from harness.tasks.folds import CrossValidationFlags, first_fold
+from harness.tasks.folds import CrossValidationFlags
 from harness.tasks.launch import by_net
 from harness.tasks.refit import with_refit
 from harness.tasks.tabular import suited, train_table
@@ -42,15 +43,15 @@ class TableFlags(CsvOptions, CrossValidationFlags):
         batch_size: rows per device and step; 0: 32 to 256, the more the more rows there are.
         max_epochs: passes over the training rows; -1: as many as make 2,000 steps, and 20 at least.
         val_size: size of the validation split, which chooses the epoch: a share below 1, or a number of rows, of those
-            that are not for testing, or of each fold's training rows; 0: train on all of these, to the last epoch.
+            that are not for testing, or of each fold's training rows; 0: train on all of these, to the last epoch;
+            null: 0.1, or 0 with folds.
     """
 
     csv: str = ""
     target: str = ""
     task: str = "regression"
-    val_size: float = 0.1
+    val_size: float | None = None
     folds: int = 5
-    held_out_chooses: bool = True
     batch_size: int = 0
     max_epochs: int = -1
     lr_decay: str = "onecycle"
@@ -77,7 +78,10 @@ DEFAULTS = TableFlags()
 def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
     """Trains a network for each fold of a table, and tests them together on rows in none; or trains a single one."""
     _check(flags)
-    flags = _sized(_once_if_need_be(flags))
+    flags = _once_if_need_be(flags)
+    if flags.val_size is None:
+        flags = changed(flags, val_size=0.0 if flags.folds else 0.1)
+    flags = _sized(flags)
     if flags.folds:
         return cross_validate(_table(flags), flags)
     return with_refit(_train, flags).metrics
@@ -115,7 +119,7 @@ def _sized(flags: TableFlags) -> TableFlags:
     """The flags, with batch size and epochs that suit the number of rows if they say neither."""
     if flags.batch_size and flags.max_epochs != -1:
         return flags
-    fold = first_fold(flags) if flags.folds else None
+    fold = Fold(0, flags.folds, flags.fold_seed) if flags.folds else None
     data = _table(replace(flags, batch_size=1))(seed=flags.seed, val_size=flags.val_size, fold=fold)
     data.setup()
     return suited(len(data.train_indices), flags)

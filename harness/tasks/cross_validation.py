@@ -1,8 +1,8 @@
 """K-fold cross-validation of a table; folds run in parallel processes if cores allow.
 
-The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. A
-fold's model is that of the best epoch by a validation split of its training rows, or of the last epoch if there is
-none, so that its held-out rows choose nothing; unless they are to choose the epoch.
+The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
+fold chooses anything by its held-out rows: its model is that of the best epoch by a validation split of its training
+rows, or of the last epoch if there is none.
 """
 
 import shutil
@@ -17,6 +17,7 @@ import torch
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
+from datamodules.table_splits import Fold
 from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
@@ -33,7 +34,7 @@ from harness.tasks.fold_report import (
     print_scores,
     write_submission,
 )
-from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, first_fold, read_result, train_fold
+from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, read_result, train_fold
 
 
 def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags) -> dict[str, Any]:
@@ -44,7 +45,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
     """
     started = time.perf_counter()
     _check_flags(flags)
-    data = table(seed=flags.seed, val_size=flags.val_size, fold=first_fold(flags))
+    data = table(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
     data.setup()
     data.check_folds()
@@ -72,7 +73,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
 def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
     return [
         Task(
-            first_fold(flags)._replace(number=number),
+            Fold(number, flags.folds, flags.fold_seed),
             flags.seed + repeat,
             run / f"fold{number}{f'_seed{repeat}' * (flags.seeds > 1)}",
         )

@@ -52,9 +52,6 @@ class CrossValidationFlags(TabularFlags):
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
         fold_seed: seed of the folds, those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed), or
             of its StratifiedKFold for classes.
-        held_out_chooses: the epoch of a fold's model is chosen by the rows that it holds out, and all others are
-            trained on; out-of-fold figures then flatter a little, those of test rows do not. If false, a validation
-            split of its training rows chooses, or nothing if `val_size` is 0.
         seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
         jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
         seed: seed of the first training, for initial weights, order of batches and all random draws.
@@ -63,15 +60,10 @@ class CrossValidationFlags(TabularFlags):
 
     folds: int = 5
     fold_seed: int = 0
-    held_out_chooses: bool = False
     seeds: int = 1
     jobs: int = 0
     seed: int = 0
     resume: str | None = None
-
-
-def first_fold(flags: CrossValidationFlags) -> Fold:
-    return Fold(0, flags.folds, flags.fold_seed, flags.held_out_chooses)
 
 
 def train_fold(

@@ -43,7 +43,7 @@ class TabularFlags(RegressorOptions, FitFlags):
     lr: float = 0.002
     max_epochs: int = 50
     batch_size: int = 128
-    val_size: float = 0.1
+    val_size: float | None = 0.1
 
 
 FlagsT = TypeVar("FlagsT", bound=TabularFlags)
