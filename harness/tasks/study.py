@@ -36,7 +36,16 @@ silence_libraries()
 # The studies in the order of the path for learners in README.md: what to try where nothing nearer is left.
 PATH = (
     *("tensors", "autograd", "linear_regression", "perceptron", "logistic_regression", "from_scratch"),
-    *("information", "backpropagation", "himmelblau", "optimizers", "activations", "normalisation", "depth", "convolution"),
+    *(
+        "information",
+        "backpropagation",
+        "himmelblau",
+        "optimizers",
+        "activations",
+        "normalisation",
+        "depth",
+        "convolution",
+    ),
     *("invariance", "data_loading", "augmentations", "overfitting", "metric_learning", "segmentation"),
 )
 
