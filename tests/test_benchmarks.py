@@ -89,7 +89,7 @@ def test_tables_are_put_beside_trees_and_a_linear_model(tmp_path):
     rows = dict(re.findall(r"^\| (line|kinds) \| (?:rmse|log_loss) \| (.+) \| .+ \| .+ \|", printed, re.M))
     ours, linear, *_ = (float(cell) for cell in rows["line"].split(" | "))
     assert linear == pytest.approx(1, abs=0.25)  # the noise
-    assert ours < 1.25 * linear
+    assert ours < 1.5 * linear
     ratios = [float(ratio) for ratio in re.findall(r"\| ([\d.]+) \| [\d., ]+ \|$", printed, re.M)]
     mean = float(re.search(r"geometric mean of ours / best ([\d.]+)", printed)[1])
     assert mean == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=2e-3)
