@@ -156,7 +156,8 @@ def print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:
     print(as_text(figures, others))
     if "test/samples" in metrics:
         tested = {name: metrics[f"test/{name}"] for name in (chief, *others)}
-        print(f"test: {as_text(tested)} on {amount(metrics['test/samples'], 'row')}, by the mean of all models")
+        rows = amount(metrics["test/samples"], "row")
+        print(f"\ntest: {as_text(tested, [chief])} on {rows}, by the mean of all models\n{as_text(tested, others)}")
     seconds = f"{metrics['seconds']:,.1f} s\n{run}"
     if "submission/lowest" in metrics:
         low, high = metrics["submission/lowest"], metrics["submission/highest"]
