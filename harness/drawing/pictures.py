@@ -26,6 +26,7 @@ from datamodules.batches import EvalBatches
 from datamodules.table_data import TableData
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
 from harness.drawing.column_figures import draw_columns
+from harness.drawing.evidence_figures import draw_why, some_of_both
 from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
@@ -41,6 +42,7 @@ from harness.drawing.segmentation_figures import (
 )
 from harness.drawing.weight_figures import draw_histograms
 from lit_modules import Classifier, Regressor
+from lit_modules.evidence import Evidence, evidence
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -94,6 +96,8 @@ def draw_final(
     with _reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
     with _reported():
+        publish(_draw_why(trainer, model, loader, logits, labels), folder, writer, step)
+    with _reported():
         _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
     model.cpu()
 
@@ -138,6 +142,23 @@ def _draw(
         named = [(names[layer], channels) for layer, channels in maps]
         figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[int(labels[0])])
     return figures
+
+
+def _draw_why(
+    trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
+) -> dict[str, "Figure"]:
+    """What in some right and some wrong images speaks for their predicted classes."""
+    if not _shows_images(model, trainer):
+        return {}
+    probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
+    places = some_of_both(probabilities, labels)
+    images, _ = loader.take(places)
+    found = evidence(model, images, probabilities[places].argmax(1).to(images.device))
+    if found is None:
+        print(f"no figures/why.png: {model.hparams['net']} makes no feature maps by convolutions")
+        return {}
+    found = Evidence(*(maps.cpu() for maps in found))
+    return {"why": draw_why(images.cpu(), found, probabilities[places], labels[places], classes)}
 
 
 def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":
