@@ -3,10 +3,11 @@
 Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based localization": the maps of
 the last convolutions are added up, each weighted by the mean gradient of the class's logit, and what is below 0 is cut.
 Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks": a grey square covers one place after
-another, and the class's probability falls where the evidence is.
+another, and the class becomes less probable where the evidence is.
 
-The paper takes the very last maps. On small images these can be a single pixel, so those of at least `LEAST_SIDE`
-pixels are taken here if there are any.
+Differences from the papers: Grad-CAM takes the very last maps there. On small images these can be a single pixel, so
+those of at least `LEAST_SIDE` pixels are taken here if there are any. Occlusion is judged by the probability there, and
+here by the logarithm of its odds, since the probability of a sure network hardly moves.
 """
 
 from contextlib import ExitStack
@@ -28,7 +29,7 @@ class Evidence(NamedTuple):
     """Maps of the same size as the images, (B, H, W), float32, at least 0."""
 
     grad_cam: Tensor  # from 0 to 1, relative to the image's largest value
-    occlusion: Tensor  # by how much the probability falls where the image is covered
+    occlusion: Tensor  # by how much the class's log-odds fall where the image is covered
 
 
 def evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence | None:
@@ -44,7 +45,7 @@ def evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence | N
         raise ValueError("evidence of a model in training mode; call its eval() first")
     # Compiled code would not call the hooks; tensors made in inference mode cannot take part in gradients.
     with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
-        images = images.detach().clone().to(next(model.parameters()).dtype)
+        images, classes = images.detach().clone().to(next(model.parameters()).dtype), classes.to(images.device).clone()
         maps = grad_cam(model.net, model.normalise(images), classes)
         if maps is not None and model.test_flip:  # the logits are means of both
             flipped = grad_cam(model.net, model.normalise(images.flip(-1)), classes)
@@ -66,7 +67,7 @@ def grad_cam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
     x = x.detach().requires_grad_()  # so that maps have gradients where all weights are frozen
     made = _feature_maps(net, x)
     for maps in reversed(made.fitting):
-        score = made.logits.float().gather(1, classes[:, None].to(x.device)).sum()
+        score = made.logits.float().gather(1, classes[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, maps, allow_unused=True, retain_graph=True)
         if gradient is not None:
             weights = gradient.float().mean((2, 3), keepdim=True)  # (B, K, 1, 1)
@@ -112,29 +113,30 @@ def _relative(maps: Tensor) -> Tensor:
 
 @torch.no_grad()
 def occlusion(model: Classifier, images: Tensor, classes: Tensor) -> Tensor:
-    """By how much covering each pixel lowers the probability of the classes, (B,), at least 0: (B, H, W), float32.
+    """By how much covering each pixel lowers the log-odds of the classes, (B,), at least 0: (B, H, W), float32.
 
     The square has the mean colour of the training images. A pixel gets the mean over the squares that cover it.
     """
     height, width = images.shape[-2:]
     size = max(1, height // COVERED), max(1, width // COVERED)
     falls, times = images.new_zeros(len(images), height, width, dtype=torch.float32), images.new_zeros(height, width)
-    whole = _share(model, images, classes)
+    whole = _log_odds(model, images, classes)
     for top in _starts(height, size[0]):
         for left in _starts(width, size[1]):
             place = slice(top, top + size[0]), slice(left, left + size[1])
             covered = images.clone()
             covered[..., place[0], place[1]] = model.normalise.mean.to(images.dtype)
-            fall = (whole - _share(model, covered, classes)).clamp(min=0)  # (B,)
+            fall = (whole - _log_odds(model, covered, classes)).clamp(min=0)  # (B,)
             falls[:, place[0], place[1]] += fall[:, None, None]
             times[place] += 1
     return falls / times.clamp(min=1)
 
 
-def _share(model: Classifier, images: Tensor, classes: Tensor) -> Tensor:
-    """The probabilities of the classes, (B,), float32."""
-    shares = model.predicted(model(images).float())  # (B, num_classes)
-    return shares.gather(1, classes[:, None].to(images.device))[:, 0]
+def _log_odds(model: Classifier, images: Tensor, classes: Tensor) -> Tensor:
+    """log p/(1-p) of the classes, (B,), float32; with bce that is the logit."""
+    logits, places = model(images).float(), classes[:, None]
+    own = logits.gather(1, places)[:, 0]
+    return own if model.loss == "bce" else own - logits.scatter(1, places, -torch.inf).logsumexp(1)
 
 
 def _starts(side: int, size: int) -> list[int]:

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 COLUMNS = 3  # strips of three pictures side by side
 EACH = 6  # right and wrong predictions in a run's figure
 SIDE = 64  # pixels of an image at least, so that maps look smooth
-LEAST_FALL = 0.05  # of probability; smaller effects of covering are not stretched to full brightness
+LEAST_FALL = 0.1  # of log-odds; smaller effects of covering are not stretched to full brightness
 TITLE = "Image, Grad-CAM and occlusion: bright is what speaks for the predicted class"
 
 Caption = tuple[tuple[str, str], ...]
 
 
 def some_of_both(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Positions of the first right predictions and of the most confident wrong ones, together 2 * EACH at most."""
+    """Positions of right predictions, evenly spread, and of the most confident wrong ones, 2 * EACH at most."""
     confidence, predicted = probabilities.max(1)
     right = (predicted == labels).nonzero().squeeze(1)
     wrong = (predicted != labels).nonzero().squeeze(1)
     wrong = wrong[confidence[wrong].argsort(descending=True, stable=True)][:EACH]
-    return torch.cat([right[: 2 * EACH - len(wrong)], wrong])
+    spread = torch.linspace(0, len(right) - 1, min(len(right), 2 * EACH - len(wrong))).long()
+    return torch.cat([right[spread], wrong])
 
 
 def draw_why(

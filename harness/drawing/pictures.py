@@ -153,7 +153,7 @@ def _draw_why(
     probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     places = some_of_both(probabilities, labels)
     images, _ = loader.take(places)
-    found = evidence(model, images, probabilities[places].argmax(1).to(images.device))
+    found = evidence(model, images, probabilities[places].argmax(1))
     if found is None:
         print(f"no figures/why.png: {model.hparams['net']} makes no feature maps by convolutions")
         return {}
