@@ -62,7 +62,7 @@ def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels:
     if not isinstance(loader, EvalBatches):
         return  # data of another kind, whose pictures nobody has described
     step = epoch if getattr(logger, "by_epoch", False) else trainer.global_step
-    with _reported():
+    with reported():
         figures = _draw(trainer, model, loader, logits, labels)
         publish(figures, Path(logger.log_dir) / "figures" / f"epoch_{epoch}", logger.experiment, step)
 
@@ -81,29 +81,29 @@ def draw_final(
     assert isinstance(logger, TensorBoardLogger)  # as of each run
     run, writer = Path(logger.log_dir), logger.experiment
     folder, loader = run / "figures", trainer.test_dataloaders
-    with _reported():
+    with reported():
         publish(draw_learning_curves(run, best), folder, writer, step)
     for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
-        with _reported():
+        with reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     if isinstance(data := datamodule_of(trainer), TableData):
-        with _reported():
+        with reported():
             publish({"columns": draw_columns(data.columns)}, folder, writer, step)
     if logits is None or labels is None:
         return
     assert isinstance(loader, EvalBatches)  # the one that was tested
     model.to(trainer.strategy.root_device).eval()  # the Trainer moved it off the device after the test
-    with _reported():
+    with reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
-    with _reported():
+    with reported():
         publish(_draw_why(trainer, model, loader, logits, labels), folder, writer, step)
-    with _reported():
+    with reported():
         _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
     model.cpu()
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Reports a picture that fails, which must cost a run neither its training nor its metrics."""
     try:
         yield
