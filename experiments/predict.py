@@ -7,7 +7,8 @@
     python experiments/predict.py runs/segmentation/<run> plots          masks, in predictions/
 
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them; a
-second call to predictions-2.csv and predictions-2.png. With --explain, predictions_why.png has Grad-CAM and occlusion maps.
+second call to predictions-2.csv and predictions-2.png. With --explain there is predictions_why.png too, with maps by
+Grad-CAM and by occlusion.
 Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
 images, those whose background is dark where that of its training images was light, or the other way round, are
 inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with

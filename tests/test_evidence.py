@@ -56,7 +56,8 @@ def planted(count, generator):
 
 def shares_in_square(maps, corners):
     """Each map's share of its sum that lies in the square."""
-    inside = [one[t : t + SQUARE, l : l + SQUARE].sum() for one, (t, l) in zip(maps, corners, strict=True)]
+    pairs = zip(maps, corners, strict=True)
+    inside = [each[top : top + SQUARE, left : left + SQUARE].sum() for each, (top, left) in pairs]
     return torch.stack(inside) / maps.sum((1, 2))
 
 

@@ -98,18 +98,12 @@ def _draw(axes: "Axes", each: Dependence, means: np.ndarray, place: int) -> None
     if not each.labels:
         axes.plot(each.points, means, marker="o", markersize=3, color=colour, linestyle=style)
         if each.points.dtype.kind == "M":
-            axes.xaxis.set_major_locator(_date_locator())
-            axes.tick_params(axis="x", labelrotation=30)
+            ends = each.points[[0, -1]]
+            axes.set_xticks(ends, [str(day) for day in ends.astype("datetime64[D]")])
         else:
             axes.locator_params(axis="x", nbins=5)
         return
-    axes.plot(range(len(means)), means, marker="o", markersize=5, color=colour, linestyle=":")
+    axes.plot(range(len(means)), means, marker="o", markersize=5, color=colour, linestyle="none")
     names = [shortened(name, 12) for name in each.labels]
     slanted = dict(rotation=35, ha="right", rotation_mode="anchor") if sum(map(len, names)) > 24 else {}
     axes.set_xticks(range(len(names)), names, **slanted)
-
-
-def _date_locator() -> object:
-    from matplotlib.dates import AutoDateLocator
-
-    return AutoDateLocator(maxticks=4)

@@ -37,7 +37,7 @@ def some_of_both(probabilities: Tensor, labels: Tensor) -> Tensor:
 def draw_why(
     images: Tensor, found: Evidence, probabilities: Tensor, labels: Tensor, classes: Sequence[str]
 ) -> "Figure":
-    """The images, (n, C, H, W), with their maps, and below them prediction, probability, (n, classes), and true class."""
+    """The images, (n, C, H, W), with their maps, and below them what was said, (n, classes), and what is true, (n,)."""
     captions: list[Caption] = []
     shares, guesses = (part.tolist() for part in probabilities.max(1))
     for share, guess, label in zip(shares, guesses, labels.tolist(), strict=True):
