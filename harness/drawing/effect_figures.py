@@ -1,7 +1,7 @@
 """What the columns of a table do to a model's predictions: how much each is needed, and which way it works."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -105,5 +105,5 @@ def _draw(axes: "Axes", each: Dependence, means: np.ndarray, place: int) -> None
         return
     axes.plot(range(len(means)), means, marker="o", markersize=5, color=colour, linestyle="none")
     names = [shortened(name, 12) for name in each.labels]
-    slanted = dict(rotation=35, ha="right", rotation_mode="anchor") if sum(map(len, names)) > 24 else {}
+    slanted: dict[str, Any] = dict(rotation=35, ha="right", rotation_mode="anchor") if sum(map(len, names)) > 24 else {}
     axes.set_xticks(range(len(names)), names, **slanted)
