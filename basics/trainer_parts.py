@@ -28,6 +28,11 @@ def steps_between_logs(trainer: Trainer) -> int:
     return trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by its logger connector
 
 
+def log_every(trainer: Trainer, steps: int) -> None:
+    """Sets `log_every_n_steps`, for all that goes by it."""
+    trainer.log_every_n_steps = steps  # type: ignore[attr-defined]  # set by its logger connector
+
+
 def overfits_batches(trainer: Trainer) -> bool:
     """Whether the trainer uses the same few batches all the time."""
     return bool(trainer.overfit_batches)  # type: ignore[attr-defined]  # set while its arguments are checked

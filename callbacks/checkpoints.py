@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer
 from lightning.pytorch.trainer.states import TrainerFn
 
+from basics.amounts import amount
 from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
 from basics.trainer_parts import callbacks_of
@@ -147,7 +148,7 @@ class LastCheckpoint(RunCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._last_step = trainer.estimated_stepping_batches  # computed once, since it takes time
         if self.steps > self._last_step:
-            raise InputError(f"checkpoint_every {self.steps}: the whole run has only {self._last_step:,} steps")
+            raise InputError(f"checkpoint_every {self.steps}: the whole run has only {amount(self._last_step, 'step')}")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
         leave_ended_epoch(trainer)
 
@@ -196,9 +197,9 @@ class LastCheckpoint(RunCheckpoint):
         unfinished = trainer.should_stop and trainer.global_step < trainer.estimated_stepping_batches
         left = timer.time_remaining() if timer else None  # seconds; None where there is no limit
         if timer and unfinished and left is not None and left <= 0 and trainer.is_global_zero:
-            seconds, run = round(timer.time_elapsed()), self.path.parent.parent
+            after, run = timedelta(seconds=round(timer.time_elapsed())), self.path.parent.parent
             print(
-                f"max_time: used up after {timedelta(seconds=seconds)} of training, {trainer.global_step:,} steps;"
+                f"max_time: used up after {after} of training, {amount(trainer.global_step, 'step')};"
                 f" continue with --resume {run} and a longer --max_time",
                 flush=True,
             )

@@ -50,5 +50,10 @@ class MonitorCheck(Callback):
 
     def _check(self, trainer: Trainer, logged: list[str]) -> None:
         if self.monitor not in logged:
-            raise InputError(f"monitor {self.monitor!r}: validation logs no such metric, only {', '.join(logged)}")
+            others = f"only {', '.join(logged)}" if logged else "nor any other"
+            example = logged[0] if logged else "val/loss"
+            raise InputError(
+                f"monitor {self.monitor!r}: validation logs no such metric, {others}; name one, by --monitor {example},"
+                f" or FitFlags(monitor={example!r}) in Python; null, or None, keeps the last epoch"
+            )
         drop_callback(trainer, self)

@@ -1,5 +1,6 @@
 """A progress bar that costs next to nothing: one line, redrawn twice a second."""
 
+import re
 import shutil
 import sys
 import time
@@ -11,7 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
-from basics.terminal import columns
+from basics.amounts import amount
+from basics.terminal import columns, short_number
 from callbacks.step_curves import loss_of
 from callbacks.throughput import samples_in
 
@@ -43,11 +45,10 @@ class ProgressLine(ProgressBar):
         self._start_epoch()  # a resume within an epoch has no on_train_epoch_start
         if self.enabled:
             device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
-            epochs = f"{trainer.max_epochs} epochs" if trainer.max_epochs != -1 else "epochs"
-            steps = (
-                f"{trainer.estimated_stepping_batches:,} steps: {epochs} of {trainer.num_training_batches:,} batches"
-            )
-            print(f"{steps} on {device}", flush=True)
+            epochs = amount(trainer.max_epochs or 0, "epoch") if trainer.max_epochs != -1 else "epochs"
+            batches = amount(trainer.num_training_batches, "batch", "batches")
+            steps = amount(trainer.estimated_stepping_batches, "step")
+            print(f"{steps}: {epochs} of {batches} on {device}", flush=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # The last epoch's metrics are complete only now: the module logs its own after the callbacks.
@@ -113,24 +114,49 @@ class ProgressLine(ProgressBar):
 def fitted(parts: Sequence[str], left: str, width: int) -> str:
     """The parts in a line of at most `width` columns; where there is no room, without the time left, and then closer.
 
+    Where that is too long, a stage is named once for all its metrics, and then of the training only the loss is there.
     What is still too long goes on in further lines, which are indented.
     """
-    for line in ("  ".join([*parts, left] if left else parts), "  ".join(parts), " ".join(parts)):
+    place, *metrics = parts
+    brief = [part for part in metrics if not part.startswith("train") or part.startswith(("train/loss", "train_loss"))]
+    grouped = [[place, *_by_stage(some)] for some in (metrics, brief)]
+    spaced = ["  ".join([*parts, left] if left else parts), "  ".join(parts), " ".join(parts)]
+    for line in (*spaced, *map("  ".join, grouped)):
         if len(line) <= width:
             return line
-    lines = [parts[0]]
-    for part in parts[1:]:
+    lines = [place]
+    for part in grouped[0][1:]:
         longer = f"{lines[-1]}  {part}"
         lines = [*lines[:-1], longer] if len(longer) <= width else [*lines, f"  {part}"]
     return "\n".join(lines)
+
+
+def _by_stage(metrics: Sequence[str]) -> list[str]:
+    """Such as "val/acc 0.9931 loss 0.0745", a text for each stage."""
+    stages: dict[str, list[str]] = {}
+    for metric in metrics:
+        stage, slash, rest = metric.partition("/")
+        stages.setdefault(f"{stage}{slash}", []).append(rest)
+    return [f"{stage}{' '.join(its)}" for stage, its in stages.items()]
 
 
 def _metrics(trainer: Trainer, *stages: str) -> list[str]:
     """The latest metrics of these stages, such as val/loss, or val_loss as others write it; without times."""
     metrics = trainer.callback_metrics
     known = tuple(stage + mark for stage in stages for mark in "/_")
-    names = sorted(name for name in metrics if name.startswith(known) and "second" not in name)
-    return [f"{name} {metrics[name]:.4f}" for name in names]
+    names = sorted(
+        name for name in metrics if name.startswith(known) and "second" not in name and _joined(name) not in metrics
+    )
+    return [f"{name} {short_number(float(metrics[name]))}" for name in names]
+
+
+def _joined(name: str) -> str:
+    """What Lightning also calls a metric that is logged by step and by epoch, as train_loss is beside train_loss_step.
+
+    For other metrics it is nothing.
+    """
+    joined = re.sub(r"_(step|epoch)(?=$|/dataloader_idx_\d+$)", "", name)
+    return joined if joined != name else ""
 
 
 def _epoch_of(trainer: Trainer, number: int) -> str:

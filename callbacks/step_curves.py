@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from basics.trainer_parts import steps_between_logs
+from basics.trainer_parts import log_every, steps_between_logs
 
 
 def loss_of(outputs: Any, trainer: Trainer) -> float | None:
@@ -19,7 +19,8 @@ def loss_of(outputs: Any, trainer: Trainer) -> float | None:
 class StepCurves(Callback):
     """Logs `step/loss` and `step/lr` every `log_every_n_steps` steps; no other step waits for the device.
 
-    In a short run it logs more often, so that its curves have `points` points and show a warm-up's peak.
+    In a short run it logs more often, so that its curves have `points` points and show a warm-up's peak; and so do
+    Lightning's callbacks and what a module logs by step, of which a run below 50 steps would have nothing.
 
     The first step has the number 0, as in Lightning's own curves, so everything logged before a checkpoint is below its
     `global_step`, and what came after it is not. The curves are written before the checkpoint is.
@@ -36,6 +37,7 @@ class StepCurves(Callback):
         self._interval, steps = steps_between_logs(trainer), trainer.estimated_stepping_batches
         if self.points and math.isfinite(steps):
             self._interval = min(self._interval, max(1, int(steps) // self.points))
+            log_every(trainer, self._interval)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

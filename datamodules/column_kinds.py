@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from basics.amounts import amount
 from datamodules.dates import confusable, date_kind, is_compact_date, moments
 from datamodules.tables import Kind, Table, numbers, similar
 from datamodules.texts import text_kind
@@ -151,7 +152,8 @@ def _on_categories(cells: pd.Series) -> Iterator[str]:
 def notes_on_rows(table: Table, columns: Collection[str]) -> list[str]:
     """A line on the rows that have no value in any of the `columns`."""
     empty = table.cells.index[table.cells[list(columns)].isin(table.missing).all(axis=1)]
-    return [f"{len(empty)} rows have no value in any feature, the first in line {line}" for line in empty[:1]]
+    rows = amount(len(empty), "row has", "rows have")
+    return [f"{rows} no value in any feature, the first in line {line}" for line in empty[:1]]
 
 
 def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> Iterator[str]:
@@ -159,8 +161,8 @@ def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> I
     for name, texts in rare.items():
         cells = frame[name][frame[name].isin(texts)]
         if len(cells) > TOLD * len(frame):
-            rows = f"{len(cells)} of {len(frame)} training rows"
-            yield f"column {name!r}: {rows} have rare categories, such as {max(cells)!r}, which count as one"
+            rows = f"{len(cells):,} of {len(frame):,} training rows {'has' if len(cells) == 1 else 'have'}"
+            yield f"column {name!r}: {rows} rare categories, such as {max(cells)!r}, which are taken as one"
 
 
 def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, test: np.ndarray) -> list[str]:
@@ -168,5 +170,7 @@ def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, t
     keys = pd.util.hash_pandas_object(table.cells[list(columns)], index=False).to_numpy()
     again = test[np.isin(keys[test], keys[train])]
     lines = table.cells.index[again]
-    rows = f"{len(again):,} of {len(test):,} test rows are copies of training rows"
-    return [f"{rows}, the first in line {lines[0]}; they flatter the figures of the test"] if len(again) else []
+    of = f"of {len(test):,} test rows"
+    rows = amount(len(again), f"{of} is a copy of a training row", f"{of} are copies of training rows")
+    flatters = "it flatters" if len(again) == 1 else "they flatter"
+    return [f"{rows}, the first in line {lines[0]}; {flatters} the figures of the test"] if len(again) else []

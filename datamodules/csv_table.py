@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.column_kinds import find_decimal, idle_columns, infer_kinds, notes_on
 from datamodules.csv_files import Reading, read_csv
@@ -15,6 +18,7 @@ from datamodules.table_splits import Fold, SplitOptions
 from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
 
 TASKS = ("regression", "classification")
+FEW, ROWS_EACH = 10, 10  # whole numbers in a target that may be classes: so many at most, and each so often on average
 SIMILAR = ("trim", "refuse", "merge", "keep")
 MISSING_HERE = (*MISSING, "?", "-", "--", "None", "n/a", "#N/A", "<NA>", "NaT")  # --missing names further ones
 
@@ -47,6 +51,7 @@ class CsvOptions(SplitOptions):
         similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
             trim: merge those that have the same case, and refuse others; refuse; merge, into the most frequent
             spelling; or keep, as classes of their own.
+        balanced_sampling: of a classification, draw equally many training rows of each class in an epoch.
 
     Raises:
         InputError: `similar_labels` or `decimal` is none of these.
@@ -71,6 +76,7 @@ class CsvOptions(SplitOptions):
     rare: int = 3
     sample: bool = False
     similar_labels: str = "trim"
+    balanced_sampling: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -115,6 +121,9 @@ class CsvTable(TableData):
             raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
+        if task != "classification" and chosen.balanced_sampling:
+            raise InputError(f"balanced_sampling: is for classes; add --task classification if {target!r} has some")
+        self.balanced_sampling = chosen.balanced_sampling
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
         self.splitting, self.dates = chosen, chosen.dates
         self.decimal = {"comma": ",", "point": "."}.get(chosen.decimal, chosen.decimal)
@@ -129,6 +138,12 @@ class CsvTable(TableData):
         if self.sample:
             self.target = "class" if self.classification else "progression"
         self._check_roles()
+
+    def _read_target(self, table: Table) -> np.ndarray:
+        targets = super()._read_target(table)
+        if not self.classification:
+            self.notes += _notes_on_few(self.target, targets)
+        return targets
 
     def _check_roles(self) -> None:
         """Refuses a column with two roles, such as target and feature."""
@@ -171,7 +186,8 @@ class CsvTable(TableData):
     def read(self) -> Table:
         """The table without rows that have no target, if these are to be dropped."""
         sample = wine if self.classification else diabetes
-        table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
+        table = sample() if self.sample else read_csv(Path(self.csv), self.reading, gathers=True)
+        table = table._replace(has_flags=True)
         named = [*self.chosen.only, *self.categories, *self.ordinals, *self.dates]
         check_columns(table, [*self.besides, *named], None)
         if self.classification and self.chosen.missing:  # also of what could be the name of a class
@@ -188,7 +204,8 @@ class CsvTable(TableData):
         there = ~table.cells[self.target].isin(missing)
         if not there.any():
             raise InputError(f"{table.source}, column {self.target!r}: no row has a target")
-        said = f"{(~there).sum():,} of {len(there):,} rows have no target, and are left out"
+        of = amount((~there).sum(), f"of {len(there):,} rows has", f"of {len(there):,} rows have")
+        said = f"{of} no target, and {'is' if (~there).sum() == 1 else 'are'} left out"
         return table._replace(cells=table.cells[there], notes=(*table.notes, said) if not there.all() else table.notes)
 
     def recipe(self, table: Table) -> Recipe:
@@ -208,3 +225,12 @@ class CsvTable(TableData):
         left = [f"column {name!r} is left out: {reason}" for name, reason in idle.items()]
         self.notes = [*table.notes, *left, *notes_on(table, kept)]
         return Recipe(kept, **self.options)
+
+
+def _notes_on_few(target: str, values: np.ndarray) -> list[str]:
+    """A line on a target to be predicted as a number whose values, (N,), may be numbers of classes."""
+    found = np.unique(values)
+    if not 1 < len(found) <= min(FEW, len(values) // ROWS_EACH) or (found != found.round()).any():
+        return []
+    said = f"target {target!r} has only {len(found)} values, {found[0]:g} to {found[-1]:g}, which are taken as numbers"
+    return [f"{said} (--task regression); --task classification takes them as classes"]

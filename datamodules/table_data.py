@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pandas.util import hash_pandas_object
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
@@ -81,6 +82,7 @@ class TableData(BatchModule, ABC):
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
+    balanced_sampling = False  # draw equally many training rows of each class in an epoch
     similar_labels = "trim"
     reading = FOUND_OUT
     decimal = ""  # the decimal mark, if somebody said it
@@ -216,7 +218,7 @@ class TableData(BatchModule, ABC):
         Raises:
             InputError: values cannot be used; it names those of all columns.
         """
-        faults = Faults()
+        faults = Faults(table.source, table.faults)
         with faults:
             frame = typed_columns(table, asdict(recipe), self.besides)
             check_filled(table, recipe.columns)
@@ -251,7 +253,7 @@ class TableData(BatchModule, ABC):
         count, least = self._splitter.count, 2 * fold.folds if fold else LEAST
         if count < least:
             what = f"{fold.folds} folds" if fold else "a training, a validation and a test split"
-            raise InputError(f"{source}: {count} rows are too few for {what}; it needs {least}")
+            raise InputError(f"{source}: {amount(count, 'row is', 'rows are')} too few for {what}; it needs {least}")
         with self._enough("the fold" if fold else f"test_size {self._test_size:g}", source):
             test, rest = self._splitter.fold(fold) if fold else self._splitter.test(self._test_size)
         with self._enough(f"val_size {self.val_size:g}", source):
@@ -281,8 +283,8 @@ class TableData(BatchModule, ABC):
             return
         missing = np.bincount(self.targets[train], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
-            name, rows = self.classes[number], (self.targets == number).sum()
-            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows} rows, has none to train on")
+            name, rows = self.classes[number], amount((self.targets == number).sum(), "row")
+            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows}, has none to train on")
 
     @property
     def input_shape(self) -> tuple[int]:
@@ -308,21 +310,23 @@ class TableData(BatchModule, ABC):
 
     def describe(self) -> str:
         """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
-        columns = f"{self._kinds()} in {len(feature_names(self.preprocessing))} columns"
+        columns = f"{self._kinds()} in {amount(len(feature_names(self.preprocessing)), 'column')}"
         notes = [f"note: {note}" for note in self.notes]
         return "\n".join([self._sizes(), columns, *notes, *self._describe_classes()])
 
     def _sizes(self) -> str:
         train, val, test = (len(rows) for rows in (self.train_indices, self.val_indices, self.test_indices))
-        sizes = f"{train:,} training, {val:,} validation and {test:,}"
         apart = len(self._apart.ids) if self._apart else 0
-        return f"{sizes} {'held-out' if self.fold else 'test'} rows" + f"; {apart:,} test rows in no fold" * (apart > 0)
+        row = "held-out row" if self.fold else "test row"
+        others = f"; {amount(apart, 'test row')} in no fold" if apart else ""
+        return f"{train:,} training, {val:,} validation and {amount(test, row)}{others}"
 
     def _kinds(self) -> str:
         fitted = self.preprocessing
-        texts = f" and {len(fitted['texts'])} texts" if fitted["texts"] else ""
+        texts = f" and {amount(len(fitted['texts']), 'text')}" if fitted["texts"] else ""
         joined = ", " if texts else " and "
-        return f"{len(fitted['numbers'])} numbers{joined}{len(fitted['categories'])} categories{texts}"
+        categories = amount(len(fitted["categories"]), "category", "categories")
+        return f"{amount(len(fitted['numbers']), 'number')}{joined}{categories}{texts}"
 
     def _describe_classes(self) -> list[str]:
         """What happened to small classes when the rows were split."""
@@ -333,9 +337,14 @@ class TableData(BatchModule, ABC):
         return [*(self._says_more_val() if len(self.val_indices) else []), *([small] if small else [])]
 
     def train_dataloader(self) -> TrainBatches:
-        return TrainBatches(
-            self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, part=self._part()
-        )
+        balance = self.train_labels if self.balanced_sampling else None
+        what = self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch
+        return TrainBatches(*what, part=self._part(), balance=balance)
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Numbers of the classes of the training rows, (N,)."""
+        return self.targets[self.train_indices]
 
     def val_dataloader(self) -> EvalBatches | list[Any]:
         return self._evaluate(self.val_indices) if len(self.val_indices) else []

@@ -27,16 +27,18 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
+from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import SHOWN, draw_sheet
-from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
+from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
 from harness.tasks.image_evidence import as_tensor, check_explains, explain_images
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
@@ -88,8 +90,9 @@ def main(
     sheet = table.with_suffix(".png")
     why = table.with_name(f"{table.stem}_why.png") if explain else None
     _check_outputs(table, [sheet, *([why] if why else [])], force)
-    read = read_checkpoint(find_checkpoint(checkpoint))
-    model = load_model(read)
+    all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
+    models, read = [load_model(each) for each in all_read], all_read[0]
+    model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
         _refuse_switches(inverts, centres, explain or None)
@@ -103,16 +106,20 @@ def main(
     digits = data.get("name") == "mnist"
     ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
     share = ink if centres or (centres is None and digits) else None
-    predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
+    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
+    reads = partial(_read, square=square, model=model, invert=inverts, share=share)
+    classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
+    predictions = _predict(classifiers, paths, reads, skip_bad)
     names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
     _write(table, sheet, names, predictions)
     if why:
-        _write_why(why, model, names, predictions)
+        _write_why(why, classifiers, names, predictions)
     _print_table(names, predictions)
     if digits and data["sample"]:
         print(_warn_of_sample(read))
+    folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
     written = ", ".join(str(path) for path in (table, sheet, why) if path)
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {written}")
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {written}")
 
 
 def _refuse_switches(*switches: bool | None) -> None:
@@ -126,7 +133,8 @@ def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: boo
     count, bad = predict_masks(model, paths, table, skip_bad)
     if bad:
         print(f"{naming(bad)}; left out")
-    print(f"{count:,} masks by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
+    masks = amount(count, "mask")
+    print(f"{masks} by {model.hparams['net']}: {table.with_suffix('')}, {table}, {table.with_suffix('.png')}")
 
 
 def _warn_of_sample(read: Checkpoint) -> str:
@@ -164,11 +172,11 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    channels, size, _ = model.hparams["input_shape"]
-    if channels == 3:
-        image, _ = decode(path, size)
+    size = square.size
+    if model.hparams["input_shape"][0] == 3:
+        image, _ = decode(path, square)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
     if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
@@ -177,9 +185,9 @@ def _read(path: Path, model: Classifier, invert: bool | None, share: float | Non
 
 
 def _predict(
-    model: Classifier, paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
+    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
 ) -> Predictions:
-    """Reads and classifies files batch by batch.
+    """Reads files batch by batch, and classifies them by the models' mean.
 
     Raises:
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
@@ -190,7 +198,7 @@ def _predict(
     bad: dict[str, str] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = model.eval().to(device)
+    models = [model.eval().to(device) for model in models]
     for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
         results = dict(zip(batch, in_threads(read, batch), strict=True))
         bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
@@ -198,7 +206,7 @@ def _predict(
             raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
         images = {path: image for path, image in results.items() if not isinstance(image, str)}
         if images:
-            shares.append(_probabilities(model, [*images.values()], device))
+            shares.append(_probabilities(models, [*images.values()], device))
         for path, image in images.items():
             shown |= {len(good): image} if path in wanted else {}
             good.append(path)
@@ -208,9 +216,11 @@ def _predict(
 
 
 @torch.inference_mode()
-def _probabilities(model: Classifier, images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C)."""
-    return model.predicted(model(as_tensor(images).to(device)).double()).cpu().numpy()
+def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
+    """The probability of each class, (B, C), the mean of the models'."""
+    pixels = as_tensor(images).to(device)  # (B, C, H, W)
+    said = [model.predicted(model(pixels).double()) for model in models]
+    return torch.stack(said).mean(0).cpu().numpy()
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:
@@ -223,10 +233,10 @@ def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predicti
     save_figures({sheet.stem: draw_sheet(shown, names, len(files))}, sheet.parent)
 
 
-def _write_why(path: Path, model: Classifier, names: Sequence[str], predictions: Predictions) -> None:
+def _write_why(path: Path, models: Sequence[Classifier], names: Sequence[str], predictions: Predictions) -> None:
     files = [_printable(path) for path in predictions.paths]
     shown = {files[row]: (image, predictions.probabilities[row]) for row, image in predictions.shown.items()}
-    save_figures({path.stem: explain_images(model, shown, names)}, path.parent)
+    save_figures({path.stem: explain_images(models, shown, names)}, path.parent)
 
 
 def _printable(path: Path) -> str:

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from basics.amounts import amount
 from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
 from datamodules.known_targets import known_targets
@@ -28,8 +29,7 @@ from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import Table, check_unique
 from harness.command_line.cli import cli
-from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.runs.layout import FOLDS, METRICS
+from harness.runs.checkpoints import find_checkpoints, read_checkpoint
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_models import to_average
 from harness.tasks.table_scores import as_text, score
@@ -50,7 +50,7 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
-    models = [_read(find_checkpoint(fold)) for fold in _folds_of(checkpoint) or [checkpoint]]
+    models = [_read(path) for path in find_checkpoints(checkpoint)]
     said = [_predict(model, Path(rows)) for model in models]
     warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
     for line in warnings.values():  # one for each place, although every fold has its own training rows
@@ -59,21 +59,9 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     predicted = predicted_columns(first.fitted["target"], values, first.fitted)
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
-    print(f"{len(values):,} predictions by {len(models)} model{'s' if len(models) > 1 else ''}: {target}")
+    print(f"{amount(len(values), 'prediction')} by {amount(len(models), 'model')}: {target}")
     if first.fitted["target"] in first.table.cells:
         print(_scored(first.table, values, first.fitted))
-
-
-def _folds_of(checkpoint: str) -> list[str]:
-    """The directories of a cross-validated run's folds; none for other runs, and files.
-
-    Raises:
-        InputError: not all of them have been trained.
-    """
-    folds = sorted(Path(checkpoint).glob(FOLDS))
-    if folds and not (Path(checkpoint) / METRICS).exists():
-        raise InputError(f"{checkpoint}: not all of its folds have ended; --resume {checkpoint} goes on with them")
-    return [str(fold) for fold in folds]
 
 
 def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
@@ -83,8 +71,8 @@ def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
     if not known.any():
         return f"not scored: {fitted['target']} is {wanted} in no row"
     true = targets[known].astype(np.int64) if fitted["classes"] else targets[known]
-    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {(~known).sum():,} others"
-    return f"{as_text(score(true, values[known], fitted))} on {known.sum():,} rows{left}"
+    left = "" if known.all() else f"; {fitted['target']} is not {wanted} in {amount((~known).sum(), 'other')}"
+    return f"{as_text(score(true, values[known], fitted))} on {amount(known.sum(), 'row')}{left}"
 
 
 def _check_output(output: Path, force: bool) -> None:

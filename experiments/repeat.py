@@ -22,6 +22,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from basics.amounts import amount
 from basics.errors import InputError, writing
 from harness.command_line.cli import cli
 from harness.comparing.report import compare
@@ -40,6 +41,8 @@ from harness.comparing.scripts import (
 from harness.processes.children import stop
 from harness.runs.layout import CLAIM
 
+OWN = ("--first_seed",)  # flags of this tool that may follow the script's name too; scripts have --seeds and --jobs
+
 
 def main(
     script: str,
@@ -55,7 +58,7 @@ def main(
         script: the script to run, such as mnist.py.
         seeds: how many.
         first_seed: the first seed; the others count up from it.
-        jobs: runs at a time, which share cores and accelerators.
+        jobs: runs at a time, which share cores and accelerators; before the script's name, like --seeds.
         run_dir: folder for repeat/<script>_<flags>_<code>/, which holds the runs; before or after the script's name.
         arguments: those of the script, after its name.
     """
@@ -87,9 +90,9 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
         await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]
     if len(waiting) < len(folders):
-        print(f"already finished: {len(folders) - len(waiting)} of {len(folders)} seeds", flush=True)
+        print(f"already finished: {len(folders) - len(waiting)} of {amount(len(folders), 'seed')}", flush=True)
     if waiting:
-        print(f"{next(iter(folders.values())).parent}: {len(waiting)} runs", flush=True)
+        print(f"{next(iter(folders.values())).parent}: {amount(len(waiting), 'run')}", flush=True)
     running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among the runs that share the machine
     failed = []
     try:
@@ -118,4 +121,4 @@ def _ended(seed: int, process: BaseProcess, folder: Path) -> bool:
 
 if __name__ == "__main__":
     with interruptible():
-        cli(main, None, split_command(sys.argv[1:]))
+        cli(main, None, split_command(sys.argv[1:], OWN))

@@ -19,6 +19,7 @@ A trial whose script fails counts as one of the --trials and stops nothing; --re
 
 import json
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from functools import partial
@@ -28,6 +29,8 @@ from typing import Any
 
 from optuna.trial import TrialState
 
+from basics.amounts import amount
+from basics.choose import choose
 from basics.errors import InputError, writing
 from harness.command_line.cli import cli
 from harness.comparing.configurations import size
@@ -53,13 +56,14 @@ class SweepFlags:
     """What is searched, and how.
 
     Args:
-        vary: flags and what they may be, such as lr=1e-3..1e-1:log batch_size=128,256.
+        vary: flags and what they may be: a range, lr=1e-3..1e-1:log or max_epochs=5..20; or some values,
+            batch_size=128,256, with | between them where a value has commas itself, augment=flip|crop:4,flip.
         trials: how many, by all workers of the study together, and at most one for each configuration; a higher number
             than before adds to the study.
         metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
         prune: end runs that fall behind.
         storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
-        jobs: trials at a time in this process, which share cores and accelerators.
+        jobs: trials at a time in this process, which share cores and accelerators; before the script's name.
         heartbeat: seconds between two signs of life; a worker that gives none for six times as long counts as dead.
         retry_failed: first try those trials again whose script has failed.
         run_dir: folder for sweep/<script>_<flags>_<code>/, which holds all of it; before or after the script's name.
@@ -93,7 +97,7 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
     sweep = _prepare(script, flags)
     study = open_study(sweep)
     fewer = f", as there are {sweep.trials} configurations" if sweep.trials < flags.trials else ""
-    print(f"{sweep.folder}: {sweep.trials} trials{fewer}", flush=True)
+    print(f"{sweep.folder}: {amount(sweep.trials, 'trial')}{fewer}", flush=True)
     if flags.retry_failed:
         queue_failed(study, sweep.space)
     _work(sweep, flags.jobs)
@@ -149,7 +153,25 @@ def check_space(script: Path, arguments: list[str], space: dict[str, Between | O
         for at, value in enumerate(values):
             if value in values[:at]:
                 raise InputError(f"--vary {name}: {its.examples[at]} is {its.examples[values.index(value)]} again")
+    _check_names(space, shown[-1])
     return shown[-1]
+
+
+def _check_names(space: dict[str, Between | OneOf], flags: dict[str, Any]) -> None:
+    """Raises InputError if a choice is no network, optimizer or schedule; a script finds that out in its trial."""
+    if not {"net", "monitor"} <= flags.keys() or not space.keys() & {"net", "optimizer", "lr_decay"}:
+        return  # no training of one network, such as a study of optimizers, or nothing to look up
+    from callbacks.lr_decay import OF_MORE  # imported here because they import torch
+    from callbacks.schedules import schedule_called
+    from lit_modules.nets import nets, pixel_nets
+    from lit_modules.optimizers import OPTIMIZERS
+
+    known: dict[str, Mapping[str, Any]] = {"net": nets() | pixel_nets(), "optimizer": OPTIMIZERS}
+    for name in space.keys() & known.keys():
+        for choice in space[name].examples:
+            choose(name, choice, known[name], f"--vary {name}")
+    for choice in space["lr_decay"].examples if "lr_decay" in space else ():
+        schedule_called(choice, OF_MORE)
 
 
 def _read(flags: dict[str, Any], name: str) -> Any:

@@ -30,7 +30,7 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
         kind, usual = known[option].annotation, known[option].default
         if not _fits(value, kind):
             example = "" if usual in (inspect.Parameter.empty, None) else f", such as {_plain(usual)}"
-            raise InputError(f"{flag}.{option} {value}: {name} expects {_words(kind)}{example}")
+            raise InputError(f"{flag}.{option} {value}: {_misfit(value, kind)}{name} expects {_words(kind)}{example}")
         if any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
             raise InputError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
         if option == "dropout" and not 0 <= value < 1:
@@ -95,6 +95,16 @@ def _all_fit(values: Sequence[Any], origin: type, parts: tuple[Any, ...]) -> boo
     if origin is tuple and parts[-1] is not Ellipsis:
         return len(values) == len(parts) and all(map(_fits, values, parts))
     return all(_fits(value, parts[0]) for value in values)
+
+
+def _misfit(value: Any, kind: Any) -> str:
+    """Which part of `300,x` is no element of the list that is expected; "" if it is no list of so many numbers."""
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else [kind]
+    for origin, parts in ((get_origin(each), get_args(each)) for each in kinds):
+        if isinstance(value, str) and isinstance(origin, type) and issubclass(origin, Sequence):
+            wrong = [part for part in value.split(",") if not _fits(_number_in(part.strip()), parts[0])]
+            return f"{wrong[0].strip()!r} is not {_words(parts[0])}; " if wrong else ""
+    return ""
 
 
 def _words(kind: Any) -> str:

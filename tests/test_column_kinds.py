@@ -143,7 +143,7 @@ def test_rows_without_any_feature_are_noted(tmp_path):
     lines = path.read_text().splitlines()
     lines[7] = ",NA," + lines[7].rpartition(",")[2]
     path.write_text("\n".join(lines))
-    assert data_of(path).notes == ["1 rows have no value in any feature, the first in line 8"]
+    assert data_of(path).notes == ["1 row has no value in any feature, the first in line 8"]
 
 
 @pytest.mark.parametrize(

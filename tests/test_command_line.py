@@ -8,10 +8,12 @@ import sys
 
 import pytest
 
+from basics.choose import nearest
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.versions import ROOT
-from experiments import mnist
-from harness.command_line.cli import cli
+from experiments import compare, mnist
+from harness.command_line.cli import ELSEWHERE, cli, make_parser
+from harness.command_line.parser_internals import flags_of
 from harness.processes.pools import in_processes
 
 PACKAGES = ("basics", "callbacks", "datamodules", "experiments", "harness", "lit_modules")
@@ -186,12 +188,71 @@ def test_what_the_system_refuses_to_read_is_named(tmp_path, name, kind, reason):
     [
         ("--optimiser", "did you mean --optimizer?"),
         ("--maxepochs", "did you mean --max_epochs?"),
-        ("--activation", "--help lists them"),  # not --precision, which only sounds like it
-        ("--learning_rate", "--help lists them"),
+        ("--activation", "did you mean --net_args.activation?"),
+        ("--dropping", "--help lists them"),
+        ("--epochs", "did you mean --max_epochs?"),
+        ("--trainer.max_epochs", "did you mean --max_epochs?"),
+        ("--model", "did you mean --net?"),  # not --model_registry, of which it is the beginning
+        ("--arch", "did you mean --net?"),
+        ("--ckpt_path", "did you mean --resume?"),
+        ("--gpus", "did you mean --devices?"),
+        ("--batch", "did you mean --batch_size?"),
+        ("max_epochs", "did you mean --max_epochs?"),
+        ("lr=0.1", "did you mean --lr?"),
+        ("--learning_rate", "did you mean --lr?"),  # what others call it
     ],
 )
 def test_flag_is_suggested_where_one_is_near(refusal, flag, said):
-    assert refusal(mnist.main, flag, "1") == f"error: {flag}: no such flag; {said}"
+    assert refusal(mnist.main, flag, "1") == f"error: {flag.partition('=')[0]}: no such flag; {said}"
+
+
+@pytest.mark.parametrize("flag", ["--max_epoch", "--optim", "--batch_siz"])
+def test_beginning_of_a_flag_is_no_flag(refusal, flag):
+    assert refusal(mnist.main, f"{flag}=1").startswith(f"error: {flag}: no such flag")
+
+
+def test_suggestion_for_another_project_s_name_is_a_flag_of_the_script(refusal):
+    assert "did you mean" not in refusal(compare.main, "runs", "--epochs", "1")  # which trains nothing
+    known = flags_of(make_parser(mnist.main))
+    assert {flag.partition(".")[0] for flag in ELSEWHERE.values()} <= set(known)
+    assert not {f"--{name}" for name in ELSEWHERE} & set(known)
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "near"),
+    [
+        ("sdg", ["sgd", "adam"], "sgd"),
+        ("poly", ["plateau", "step", "linear"], ""),
+        ("lion", ["muon", "adam"], ""),
+        ("resnet20", ["resnet18", "resnet34", "resnet50"], ""),  # each as near as the other
+        ("resnt18", ["resnet18", "resnet34", "resnet50"], "resnet18"),
+        ("lenet6", ["lenet5", "softmax"], "lenet5"),
+    ],
+)
+def test_name_is_suggested_where_it_may_be_misspelled(name, names, near):
+    assert nearest(name, names) == near
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (
+            ["--precision", "bf16mixed"],
+            "--precision bf16mixed: expected one of 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true,"
+            " transformer-engine, transformer-engine-float16, 64, 32, 16, bf16",
+        ),
+        (["--deterministic", "maybe"], "--deterministic maybe: expected bool or warn"),
+        (["--max_epochs", "many"], "--max_epochs many: expected int"),
+        (["--config", "/nope.yaml"], "--config /nope.yaml: no such file"),
+        (["--config", "/"], "--config /: is not a file"),
+        (
+            ["--sample", "--net", "softmax", "--accelerator", "cpu", "--profiler", "foo"],
+            "profiler 'foo': no such profiler; There are advanced, pytorch, simple, xla",
+        ),
+    ],
+)
+def test_wrong_value_is_told_what_there_is(refusal, flags, said):
+    assert refusal(mnist.main, *flags) == f"error: {said}"
 
 
 @pytest.mark.parametrize(

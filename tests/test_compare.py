@@ -316,7 +316,6 @@ def test_two_hundred_runs_are_compared_quickly(tmp_path, trained, capsys):
     ("seeds", "text"),
     [
         ([2, 0, 1], "0-2"),
-        ([0, 0, 3], "0 0 3"),
         ([4], "4"),
         ([7, 8], "7 8"),
         ([9, 0, 1, 2, 3, 12], "0-3 9 12"),
@@ -427,6 +426,37 @@ def test_null_is_as_good_as_a_flag_that_was_not_there_yet():
     assert [len(group.runs) for group in group_runs(runs, "val/acc")] == [2, 1]
 
 
+def dated(day, **flags):
+    return run_with(lr=0.1, **flags)._replace(path=Path("runs/mnist") / f"2026-01-0{day}_12-00-00_lenet5")
+
+
+def test_seed_that_was_run_twice_counts_once_and_the_other_run_is_named():
+    older, newer, other = dated(1, seed=0, accuracy=0.5), dated(3, seed=0, accuracy=0.9), dated(2, seed=1, accuracy=0.8)
+    ((table,), left_out) = make_tables([older, newer, other], None)
+    (group,) = table.groups
+    assert [run.path for run in group.runs] == [newer.path, other.path]
+    assert group.mean("val/acc") == pytest.approx((0.9 + 0.8) / 2)
+    assert left_out == [(older, f"seed 0 again: {newer.path} counts")]
+    assert write_tables([table], "table").splitlines()[-1].split()[:3] == ["2", "0", "1"]  # n and seeds
+    unknown = [dated(day, seed=None) for day in (1, 2)]
+    assert len(make_tables(unknown, None)[0][0].groups[0].runs) == 2
+
+
+def test_empty_text_is_no_part_of_a_row():
+    runs = [run_with(lr=0.1, seed=0), run_with(lr=0.1, seed=1, metrics_=[], callbacks="", augment="")]
+    assert [(len(group.runs), group.flags) for group in group_runs(runs, "val/acc")] == [(2, {})]  # the first is older
+    runs = [
+        run_with(lr=0.1),
+        run_with(lr=0.2, callbacks="", augment="flip"),
+        run_with(lr=0.3, callbacks="", augment=""),
+    ]
+    assert [group.flags for group in group_runs(runs, "val/acc")] == [
+        {"lr": "0.1"},
+        {"lr": "0.2", "augment": "flip"},
+        {"lr": "0.3"},
+    ]
+
+
 def test_a_mean_is_that_of_all_runs_or_none():
     runs = [run_with(metrics={"val/acc": 0.9, "test/loss": loss}, seed=loss) for loss in (1.0, float("nan"))]
     (group,) = group_runs(runs, "val/acc")
@@ -434,8 +464,8 @@ def test_a_mean_is_that_of_all_runs_or_none():
 
 
 def test_states_of_runs_are_told_apart(runs, capsys):
-    for name in ("running", "resumed"):
-        shutil.copytree(runs / "0.1_0", runs / name)
+    for seed, name in enumerate(("running", "resumed"), start=10):
+        make_run(runs / name, runs / "0.1_0", {"seed": seed}, {})
     (runs / "running" / "metrics.json").unlink()
     (runs / "1.0_0" / ".lock").touch()  # of a process that was killed
     rates = runs / "rates"

@@ -57,6 +57,8 @@ def test_two_processes_say_what_one_did(tmp_path):
         loss, acc = (figures_of(run)[f"{stage}/{name}"] for name in ("loss", "acc"))
         assert f"{stage:<10}{loss:>10.4f}{f'{acc:.2%}':>10}" in said.splitlines()
     assert said.count("best epoch") == 1
+    assert f"balanced accuracy {figures_of(run)['test/balanced_acc']:.2%}, macro F1" in said
+    assert f"ROC-AUC {figures_of(run)['test/roc_auc']:.4f}, average precision {figures_of(run)['test/ap']:.4f}" in said
 
 
 def test_fold_of_a_cross_validated_run(tmp_path):
@@ -90,7 +92,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
     best = run / "checkpoints" / "best.ckpt"
     assert "no checkpoint" in refusal(capsys, str(tmp_path))
     assert all(part in refusal(capsys, str(run), "--data", "cifar10") for part in (str(best), "28", "cifar10", "32"))
-    assert "limit_test_batches 0.1: of 1 batches" in refusal(capsys, str(run), "--limit_test_batches", "0.1")
+    assert "limit_test_batches 0.1: of 1 batch" in refusal(capsys, str(run), "--limit_test_batches", "0.1")
     assert "did you mean cifar10?" in refusal(capsys, str(run), "--data", "cifr10")
     content = torch.load(best, weights_only=True)
     spoilt = {

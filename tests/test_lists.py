@@ -46,6 +46,15 @@ def test_texts_keep_their_spaces_inside_and_with_quotes_their_commas():
     assert (options.drop, options.categories) == (["lot area", "2nd floor", "007"], ["height, cm", "zip"])
 
 
+def names(names: list[str] | None = None, sizes: list[int] | None = None) -> tuple:
+    return names, sizes
+
+
+def test_lists_that_may_be_null():
+    assert read(names, "--names", "soil,maize", "--sizes", "3,5") == (["soil", "maize"], [3, 5])
+    assert read(names, "--names", "null") == (None, None)
+
+
 def test_levels_of_several_columns():
     options = read(table, "--ordinals.size", "S,M,L", "--ordinals.grade", "[low, high]")
     assert options.ordinals == {"size": ["S", "M", "L"], "grade": ["low", "high"]}
@@ -99,7 +108,7 @@ def test_options_of_every_network_and_loss_have_defaults_that_are_plain_data():
         (["--lr_milestones", "3,5"], "error: --lr_milestones [3.0, 5.0]: must be from 0 to 1"),
         (
             ["--sample", "--net", "mlp", "--net_args.widths", "300,x"],
-            "error: net_args.widths 300,x: mlp expects a list, such as [512, 256]",
+            "error: net_args.widths 300,x: 'x' is not a whole number; mlp expects a list, such as [512, 256]",
         ),
     ],
 )

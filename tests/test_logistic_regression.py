@@ -195,7 +195,7 @@ GOOD = rows_of()
         ("x,bought\n1,yes\n2,no\n", "2 rows are too few"),
         ("\n".join(GOOD).replace("yes", "no"), "column 'bought': always 'no'"),
         ("\n".join([*GOOD, "1,3,A,maybe"]), "column 'bought': 3 classes ('maybe', 'no', 'yes'); it takes two"),
-        ("\n".join([*GOOD, "1,3,A,maybe"]).replace("yes", "no"), "'maybe', in 1 rows, has none to train on"),
+        ("\n".join([*GOOD, "1,3,A,maybe"]).replace("yes", "no"), "'maybe', in 1 row, has none to train on"),
     ],
 )
 def test_bad_file_is_one_line(tmp_path, refusal, text, words):

@@ -46,7 +46,7 @@ def refused(tmp_path, capsys, *flags):
         (["--limit_val_batches", "0"], ["monitor val/acc", "--monitor null"]),
         (["--on_nonfinite", "ignore"], ["on_nonfinite 'ignore'", "skip"]),
         (["--num_sanity_val_steps", "0", "--monitor", "val/f1"], ["val/f1", "val/acc"]),
-        (["--val_size", "1436"], ["train split", "1 samples"]),
+        (["--val_size", "1436"], ["train split", "1 sample;"]),
     ],
 )
 def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
@@ -59,8 +59,8 @@ def test_number_that_would_never_fire_is_named(tmp_path, capsys, flags, named):
     ("flags", "named"),
     [
         (["--val_size", "1.0"], ["val_size 1: is neither a share"]),
-        (["--limit_test_batches", "0.1"], ["limit_test_batches 0.1: of 1 batches"]),  # 360 images, by 512
-        (["--limit_val_batches", "0.9"], ["limit_val_batches 0.9: of 1 batches"]),
+        (["--limit_test_batches", "0.1"], ["limit_test_batches 0.1: of 1 batch"]),  # 360 images, by 512
+        (["--limit_val_batches", "0.9"], ["limit_val_batches 0.9: of 1 batch"]),
         (["--limit_train_batches", "0.09"], ["limit_train_batches 0.09: of 11 batches"]),  # 1,293 images, by 128
         (["--overfit_batches", "0.01"], ["overfit_batches 0.01"]),
         (["--val_check_interval", "12"], ["val_check_interval 12: an epoch has only 11 batches"]),

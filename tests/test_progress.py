@@ -11,6 +11,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
+from basics.amounts import amount
+from basics.terminal import short_number
 from callbacks import ProgressLine
 from callbacks.progress import fitted
 from datamodules import MNIST
@@ -96,6 +98,13 @@ def test_disabled_it_says_nothing(terminal, capsys):
     assert capsys.readouterr().out == ""
 
 
+def test_one_of_a_kind_is_said_in_the_singular(capsys):
+    fit(ProgressLine(), max_epochs=1, limit_train_batches=1)
+    assert capsys.readouterr().out.startswith("1 step: 1 epoch of 1 batch on 1 x cpu\n")
+    said = [amount(number, "batch", "batches") for number in (0, 1, 2, 2000)]
+    assert said == ["0 batches", "1 batch", "2 batches", "2,000 batches"]
+
+
 def test_steps_as_the_only_limit_are_shown_without_a_number_of_epochs(capsys):
     fit(ProgressLine(), max_steps=3, limit_train_batches=2)
     assert "-1" not in capsys.readouterr().out
@@ -128,8 +137,27 @@ def test_line_of_an_epoch_fits_the_terminal():
     assert fitted(usual, "0:00:08 left", len(whole)) == whole
     assert fitted(usual, "0:00:08 left", len(whole) - 1) == "  ".join(usual)
     assert fitted(usual, "0:00:08 left", 80) == " ".join(usual)  # 11 + 16 + 17 + 14 + 15 columns, and 4 between
-    lines = fitted([*usual, "val/top5 0.9999"], "", 80).splitlines()
-    assert lines == ["  ".join(usual[:4]), f"  {usual[4]}  val/top5 0.9999"]
+    more = [*usual, "val/top5 0.9999"]
+    closer = "epoch 20/20  train/acc 0.9745 loss 0.0857  val/acc 0.9931 loss 0.0745 top5 0.9999"
+    assert fitted(more, "", 83) == closer  # 11 + 28 + 40 columns, and 4 between
+    assert fitted(more, "", 80) == "epoch 20/20  train/loss 0.0857  val/acc 0.9931 loss 0.0745 top5 0.9999"
+    assert fitted(more, "", 60).splitlines() == [closer[:41], f"  {closer[43:]}"]
+    assert fitted(["epoch 2", "train_loss 0.5", "val_loss 0.25"], "", 25).splitlines() == [
+        "epoch 2  train_loss 0.5",
+        "  val_loss 0.25",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.9745, "0.9745"), (0, "0.0000"), (-0.0915, "-0.0915"), (2.30259, "2.3026"), (61.7346, "61.735"),
+        (1234.567, "1,234.6"), (12345.6, "12,346"), (214340.0, "214,340"), (3.2e8, "3.2e+08"), (1.23e-6, "1.23e-06"),
+        (math.nan, "nan"), (math.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_line_have_four_or_five_digits(value, text):
+    assert short_number(value) == text
 
 
 def test_bar_gives_way_to_the_figures_on_a_narrow_terminal(terminal, capsys, monkeypatch):

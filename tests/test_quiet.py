@@ -1,12 +1,14 @@
 """What libraries would print beside our own lines, and a profiler's report, which was asked for."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from basics.versions import ROOT
+from harness.training.profile import NarrowProfiler
 
 RESUMED = """
 import sys
@@ -37,10 +39,31 @@ def test_resumed_run_says_nothing_but_what_its_profiler_found(tmp_path):
     assert before == ""
     lines = [line for line in after.splitlines() if line.strip()]
     assert lines[0] == "FIT Profiler Report"
-    assert all(line.startswith(("-----", "|  ")) for line in lines[1:])
+    assert lines[1].split() == ["seconds", "share", "calls", "mean", "ms", "action"]
+    assert all(re.match(r" *\d+\.\d{3} +\d+\.\d% ", line) for line in lines[2:-1])
+    assert re.fullmatch(r"and \d+ actions of less than 0.1%", lines[-1])
     assert sum("run_training_epoch" in line for line in lines) == 1
     assert after.count("Report") == 1  # not again of validation and test
     assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_profile_adds_up_and_fits_the_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    profiler = NarrowProfiler()
+    profiler.recorded_durations |= {
+        "[Callback]ModelCheckpoint{'monitor': None}.on_train_end": [0.25, 0.75],
+        "run_training_epoch": [4.0],
+        f"[Strategy]SingleDeviceStrategy.{'x' * 60}": [0.125],
+        "quick": [0.001] * 2,
+    }
+    title, head, *lines, rest = profiler.summary().splitlines()
+    assert title == "Profiler Report"
+    assert [line.split() for line in lines[:2]] == [
+        ["4.000", "100.0%", "1", "4000.000", "run_training_epoch"],
+        ["1.000", "25.0%", "2", "500.000", "ModelCheckpoint.on_train_end"],
+    ]
+    assert max(map(len, [head, *lines])) == 80
+    assert rest == "and 1 action of less than 0.1%"
 
 
 @pytest.mark.slow

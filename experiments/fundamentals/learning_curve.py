@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.pytorch import seed_everything
 
+from basics.amounts import amount
 from basics.errors import InputError
 from experiments.fundamentals.few_images import (
     VAL_IMAGES,
@@ -88,7 +89,7 @@ def learning_curve(study: Study, settings: Settings, sizes: list[int], draws: in
     """
     steps = settings.max_epochs * len(prepare(settings)[0].train_dataloader())
     data = nested(settings, sizes[-1], draw=0)
-    print(f"{data.describe()}\n{steps} steps for each number of images", flush=True)
+    print(f"{data.describe()}\n{amount(steps, 'step')} for each number of images", flush=True)
     tasks = [(size, draw) for size in sizes for draw in range(draws)]
     of_task = dict(zip(tasks, train_all(partial(train_on, settings, steps), tasks, jobs), strict=True))
     scores: Scores = {
@@ -118,7 +119,7 @@ def train_on(settings: Settings, steps: int, size: int, draw: int) -> dict[str, 
     quiet_trainer(max_steps=steps, limit_val_batches=0).fit(model, data)
     batches = (training_batches(data), data.val_dataloader(), data.test_dataloader())
     accuracies = {f"{split}/acc": measure(model, its)[1] for split, its in zip(SPLITS, batches, strict=True)}
-    print(f"{size:,} images, draw {draw}: {accuracies['val/acc']:.1%} of the validation images", flush=True)
+    print(f"{amount(size, 'image')}, draw {draw}: {accuracies['val/acc']:.1%} of the validation images", flush=True)
     return accuracies | {"gap": accuracies["train/acc"] - accuracies["val/acc"]}
 
 

@@ -220,17 +220,34 @@ def _explain(error: ArgumentError, parser: ArgumentParser) -> str:
         flag = unknown[1].partition("=")[0]
         nearest = _nearest(flag, flags_of(parser))
         return f"{flag}: no such flag" + (f"; did you mean {nearest}?" if nearest else "; --help lists them")
+    if path := re.search(r"Parser key \"(\S+)\": (File does not exist|Path is not a file): '(.*)'", text):
+        return f"--{path[1]} {path[3]}: {'no such file' if 'exist' in path[2] else 'is not a file'}"
     key, value = re.search(r'Parser key "(\S+)"', text), re.search(r"(?:Given|Got) value: (.*)", text)
-    wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
-    if key and value and wanted:
+    if key and value and (wanted := _wanted(text)):
         kinds = re.sub(r"<class '(\w+)'>|typing\.", r"\1", " or ".join(dict.fromkeys(wanted)))
-        kinds = re.sub(r"Literal\[(.*?)\]", lambda choices: "one of " + choices[1].replace("'", ""), kinds)
+        kinds = re.sub(r"Literal\[(.*?)\]", _choices, kinds)
         return f"--{key[1]} {_shortened(value[1].strip())}: expected {_shortened(kinds)}"
     return _shortened(text)
 
 
+def _wanted(text: str) -> list[str]:
+    """The kinds of value that jsonargparse's message says were expected, but for null."""
+    wanted = [kind for kind in re.findall(r"Expected an? (.*?)(?:\. |$)", text, re.M) if "NoneType" not in kind]
+    kinds = re.search(r"Subtypes: (.*)", text)
+    if kinds and (choices := re.search(r"typing\.Literal\[.*?\]", kinds[1])):
+        # Of choices among which are numbers, its list of errors says only that a number was expected.
+        return [*(kind for kind in wanted if kind in kinds[1] and kind != choices[0]), choices[0]]
+    return wanted
+
+
+def _choices(found: re.Match[str]) -> str:
+    """Such as "one of 16, 32", each once, though it may be a number and a text."""
+    choices = dict.fromkeys(found[1].replace("'", "").split(", "))
+    return f"{'one of ' * (len(choices) > 1)}{', '.join(choices)}"
+
+
 def _nearest(flag: str, known: Sequence[str]) -> str:
-    """The flag that was meant, by its name elsewhere, without its dashes, or spelled nearly so; "" if there is none."""
+    """The flag that was meant: by its name elsewhere, without its dashes, or misspelled; "" if none was."""
     name = flag.lstrip("-")
     meant = [ELSEWHERE.get(name, ""), f"--{name}", *get_close_matches(flag, known, n=1, cutoff=0.7)]
     return next((each for each in meant if each.partition(".")[0] in known), "")

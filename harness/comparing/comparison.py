@@ -20,6 +20,7 @@ ASIDE = {
     "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
+NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
 DIGITS = 4  # of a number in a table or a label
 MOST_METRICS = 3  # columns of a table that has no validation figure
 
@@ -121,9 +122,29 @@ def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[
         metric = by or choose_metric(its)
         compared = [run for run in its if not metric or number(run.metrics.get(metric)) is not None]
         left_out += [(run, f"no {metric}") for run in its if run not in compared]
+        compared, again = once_each(compared)
+        left_out += again
         if compared:
             tables.append(_table(kind, compared, metric))
     return tables, left_out
+
+
+def once_each(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
+    """The runs, of those with the same configuration and seed only the newest; and the others, with what that one is.
+
+    A seed that is run twice gives the same figures, and no second sample. The newest has the last name, as it begins
+    with the date.
+    """
+    newest = {(_key(run), run.seed): run for run in sorted(runs, key=lambda run: run.path.name)}
+    pairs = [(run, newest[_key(run), run.seed] if run.seed is not None else run) for run in runs]
+    again = [(run, f"seed {run.seed} again: {newer.path} counts") for run, newer in pairs if newer is not run]
+    return [run for run, newer in pairs if newer is run], again
+
+
+def _key(run: Run) -> str:
+    """The configuration as a text."""
+    flags = {name: value for name, value in configuration(run).items() if value != ""}
+    return json.dumps(flags, sort_keys=True) if run.flags else str(run.path)
 
 
 def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
@@ -165,12 +186,12 @@ def group_runs(runs: Sequence[Run], metric: str | None, mode: str | None = "max"
     """
     members: defaultdict[str, list[Run]] = defaultdict(list)
     for run in runs:
-        members[json.dumps(configuration(run), sort_keys=True) if run.flags else str(run.path)].append(run)
+        members[_key(run)].append(run)
     texts = [{name: as_text(value) for name, value in configuration(its[0]).items()} for its in members.values()]
     shown = _differing(texts)
     groups = []
     for its, text in zip(members.values(), texts, strict=True):
-        flags = {name: text[name] for name in shown if name in text}
+        flags = {name: text[name] for name in shown if text.get(name, NOTHING) != NOTHING}
         groups.append(Group(flags if its[0].flags else {"run": its[0].path.name}, its))
     if metric:
         # All groups have the metric that a table is ordered by.
@@ -186,6 +207,7 @@ def _differing(texts: Sequence[dict[str, str]]) -> list[str]:
     seen = {tuple(its.get(name) for name in shown) for its in texts}
     if len(seen) < len(texts):
         lacked = [name for name in names if name not in shown and any(name not in its for its in texts)]
+        lacked = [name for name in lacked if values[name] != {NOTHING}]  # older runs have no such flag
         return [name for name in names if name in shown or name in lacked]
     return shown
 
@@ -201,7 +223,7 @@ def configuration(run: Run) -> dict[str, Any]:
 
 def as_text(value: Any) -> str:
     """A flag's value as one would type it."""
-    return (value or "''") if isinstance(value, str) else json.dumps(value)
+    return (value or NOTHING) if isinstance(value, str) else json.dumps(value)
 
 
 def rounded(text: str) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from basics.amounts import amount
 from basics.errors import InputError, writing
 from harness.comparing.comparison import Group, make_tables
 from harness.comparing.comparison_figure import curve_of, draw_tables, read_curves
@@ -49,7 +50,7 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
 
 
 def _list(left_out: Sequence[tuple[Run, str]], compared: int, says: Callable[..., None]) -> None:
-    says(f"\n{compared} run{'' if compared == 1 else 's'} compared")
+    says(f"\n{amount(compared, 'run')} compared")
     for run, problem in left_out[:SHOWN]:
         says(f"{run.path}: {problem}")
     if len(left_out) > SHOWN:

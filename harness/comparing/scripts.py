@@ -22,7 +22,6 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
 from io import TextIOWrapper
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -30,6 +29,7 @@ from typing import Any
 
 import yaml
 
+from basics.choose import nearest
 from basics.errors import InputError, MissingFileError, reading
 from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context
 from harness.processes.pools import take_share
@@ -38,6 +38,7 @@ from harness.runs.states import NOTHING_LOST, State, state_of
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
 ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
+FIRST = ("--jobs", "--seeds")  # of such tools, only before the script's name: scripts with folds have them too
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
 
@@ -68,9 +69,10 @@ def find_script(name: str) -> Path:
         with reading(name):
             if path.is_file():
                 return path.resolve()
-    names = sorted(path.name for path in EXPERIMENTS.glob("*.py"))
-    nearest = get_close_matches(name, names, n=1, cutoff=0)
-    raise MissingFileError(f"{name}: no such script; did you mean {nearest[0]}?")
+    names = sorted(path.stem for path in EXPERIMENTS.glob("*.py"))
+    near = nearest(Path(name).stem, names)
+    hint = f"did you mean {near}.py?" if near else f"there are {', '.join(names)}"
+    raise MissingFileError(f"{name}: no such script; {hint}")
 
 
 def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -91,7 +93,11 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
         process = _process(script, [*arguments, *added, "--print_config"], out, err, (0, 1))
         process.join()
         if process.exitcode:
-            raise InputError(last_line(err).removeprefix("error: "))
+            said = last_line(err).removeprefix("error: ")
+            if said.startswith(tuple(f"{flag}: no such flag" for flag in FIRST)):
+                flag = said.partition(":")[0]
+                raise InputError(f"{flag}: {script.name} has no such flag; this tool's own stands before {script.name}")
+            raise InputError(said)
         return yaml.safe_load(out.read_text())
 
 

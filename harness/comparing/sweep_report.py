@@ -15,6 +15,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
+from basics.amounts import amount
 from basics.files import replacing
 from harness.comparing.configurations import counted, is_live
 from harness.comparing.scripts import finished
@@ -52,7 +53,7 @@ def report(study: optuna.Study, sweep: Sweep) -> None:
         print("importance  " + "  ".join(f"{name} {share:.0%}" for name, share in importances.items()))
     else:
         count = sum(trial.state == TrialState.COMPLETE for trial in trials)
-        print(f"importances: not from {count} finished trials" + f"; it takes {LEAST}" * (count < LEAST))
+        print(f"importances: not from {amount(count, 'finished trial')}" + f"; it takes {LEAST}" * (count < LEAST))
     print(folder / "trials.csv")
     drawn = [trial for trial in trials if trial.value is not None]
     if drawn:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
+from basics.amounts import amount
 from harness.comparing.comparison import Group, Table, configuration, rounded
 from harness.comparing.run_files import Run
 
@@ -37,7 +38,7 @@ def terminal_width() -> int:
 def _title(table: Table) -> str:
     count = sum(len(group.runs) for group in table.groups)
     order = f"best {table.by} first" if table.by else "in no order of merit"
-    return f"{table.kind.title}: {count} run{'s' if count > 1 else ''}, {order}"
+    return f"{table.kind.title}: {amount(count, 'run')}, {order}"
 
 
 def _write_text(table: Table, titled: bool) -> str:
@@ -185,7 +186,7 @@ def _write_csv(tables: Sequence[Table]) -> str:
 
 
 def seeds_of(runs: Sequence[Run]) -> str:
-    """The seeds, such as 0-4 9, or 0 0 3 if one was run twice."""
+    """The seeds, such as 0-4 9."""
     seeds = sorted(run.seed for run in runs if isinstance(run.seed, int))
     parts: list[str] = []
     for _, its in groupby(enumerate(seeds), key=lambda pair: pair[1] - pair[0]):

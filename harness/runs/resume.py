@@ -22,10 +22,12 @@ from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
 from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, short
-from harness.runs.layout import CLAIM, CONFIG, METRICS
+from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, METRICS
 from harness.runs.states import State, damage_of, read_config, state_of
 
 AUTO = "auto"
+OF_LAST = "EpochCheckpoint(last)"  # under which our LastCheckpoint keeps its state in checkpoints
+FILES = ("best_model_path", "kth_best_model_path", "last_model_path")  # that a ModelCheckpoint keeps
 CHOICE = "EXPERIMENT_CHECKPOINT"  # rank zero's checkpoint, for the ranks that Lightning starts
 
 
@@ -156,6 +158,30 @@ def _differs(checkpoint: Path, what: str, name: str, ours: Any, theirs: Any) -> 
     return InputError(
         f"{checkpoint}: comes from a training with other {what}: {name} is {short(theirs)} there and {short(ours)} here"
     )
+
+
+def follow_move(checkpoint: Checkpoint, run: Path) -> None:
+    """Lets a script's own ModelCheckpoint find its files in a run that was moved or renamed, as ours do.
+
+    Lightning would forget which of them are the best. As files are deleted by these names, none may leave the folder.
+    """
+    here, states = run / CHECKPOINTS, checkpoint.content.get("callbacks", {})
+    saving = {key: state for key, state in states.items() if isinstance(state, dict) and "best_k_models" in state}
+    before = _end(saving.get(OF_LAST, {}).get("dirpath"))
+    for state in saving.values():
+        if _end(state.get("dirpath")) == before:
+            best = {_in_folder(here, path): score for path, score in state["best_k_models"].items()}
+            paths = {name: _in_folder(here, state.get(name)) for name in FILES}
+            state.update(paths, dirpath=str(here), best_k_models=best)
+
+
+def _end(folder: Any) -> tuple[str, ...]:
+    """The names of a run and of the folder in it; the path to them may be absolute in one state, and not in another."""
+    return Path(str(folder)).parts[-2:]
+
+
+def _in_folder(folder: Path, path: Any) -> str:
+    return str(folder / Path(str(path)).name) if path else ""
 
 
 def same_on_all_ranks(checkpoint: Path | None, resume: str | None, trainer: Trainer) -> Path | None:

@@ -35,9 +35,9 @@ def as_tensor(images: Sequence[Image.Image]) -> Tensor:
 
 
 def explain_images(
-    model: Classifier, predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str]
+    models: Sequence[Classifier], predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str]
 ) -> "Figure":
-    """Some of the images with their maps, labels and files.
+    """Some of the images with their maps, labels and files; of several models, the means of their maps.
 
     Args:
         predicted: the image as the network sees it and its probabilities, (C,), by file name.
@@ -46,7 +46,7 @@ def explain_images(
     files = [files[place] for place in np.linspace(0, len(files) - 1, min(len(files), EXPLAINED)).astype(int)]
     images = as_tensor([predicted[file][0] for file in files])
     labels = [int(predicted[file][1].argmax()) for file in files]
-    found = _evidence(model, images, torch.tensor(labels))
+    found = _mean([_evidence(model, images, torch.tensor(labels)) for model in models])
     shown, below = tell_apart(names, NAME), tell_apart(below_common_folder(files), 2 * NAME)
     captions: list[Caption] = [
         ((f"{shown[label]}, {predicted[file][1][label]:.0%}".replace("$", r"\$"), "black"),
@@ -64,3 +64,7 @@ def _evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence:
         assert found is not None  # as `check_explains` has seen
         parts.append([maps.cpu() for maps in found])
     return Evidence(*(torch.cat(maps) for maps in zip(*parts, strict=True)))
+
+
+def _mean(found: Sequence[Evidence]) -> Evidence:
+    return Evidence(*(torch.stack(maps).mean(0) for maps in zip(*found, strict=True)))

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar, cast
 
+from basics.amounts import amount
 from basics.errors import InputError
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed
@@ -38,7 +39,7 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
         return chosen
     epochs = chosen.metrics["best_epoch"]
     if is_rank_zero():
-        said = f"{epochs} of {flags.max_epochs} epochs, as validation chose"
+        said = f"{epochs} of {amount(flags.max_epochs, 'epoch')}, as validation chose"
         print(f"\nrefit on all training samples: {said}", flush=True)
     again = train(_on_all(flags, epochs))
     if is_rank_zero() and again.run:

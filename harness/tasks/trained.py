@@ -27,9 +27,15 @@ def load_model(checkpoint: Checkpoint) -> Stages:
     """The trained model, on the CPU; its class follows from its hyperparameters.
 
     Raises:
-        InputError: it is not a checkpoint of this project.
+        InputError: it is not a checkpoint of this project, or not of this version.
     """
     options, weights = checkpoint.content["hyper_parameters"], checkpoint.content["state_dict"]
+    if not {"net", "input_shape"} <= options.keys():
+        raise InputError(
+            f"{checkpoint.path}: comes from another project or version, or holds a LightningModule of your own, as its"
+            " hyperparameters have no net and input_shape; read it by Mine.load_from_checkpoint(path), and test it by"
+            " fit_and_test or a Trainer"
+        )
     kind = _kind(options)
     signature = inspect.signature(kind)
     try:
@@ -71,9 +77,12 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
         InputError: the checkpoint does not say what it was trained on, or there is no such data.
     """
     options = dict(checkpoint.content.get("datamodule_hyper_parameters") or {})
-    if not options:
-        raise InputError(f"{checkpoint.path}: comes from an older version and does not name its data set")
-    trained_on = options.pop("name")
+    trained_on = options.pop("name", None)
+    if trained_on is None:
+        raise InputError(
+            f"{checkpoint.path}: does not name its data set; it comes from an older version, or was trained on a data"
+            " module that is not of this project"
+        )
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
     options |= {option: value for option, value in changes.items() if value is not None}
     known = inspect.signature(kind).parameters if kind.name != trained_on else options

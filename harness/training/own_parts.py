@@ -99,9 +99,17 @@ def _made(flag: str, named: Named, kind: type[Part], usual: Mapping[str, Any] = 
     raise InputError(f"{where}: {fault}")
 
 
+def _where_it_is(name: str) -> str:
+    """What to write for a class that is named without its module."""
+    there = [module for module in ("callbacks", *FROM_LIGHTNING) if hasattr(import_module(module), name)]
+    return f"did you mean {there[0]}.{name}?" if there else f"it takes one such as {EXAMPLES['callbacks']}"
+
+
 def _imported(where: str, path: str) -> tuple[ModuleType, str]:
     """The module of a class, if it may be imported, and the name of the class in it."""
     module, _, name = path.rpartition(".")
+    if not module:
+        raise InputError(f"{where}: is no import path; {_where_it_is(name)}")
     ours = module.partition(".")[0] in OURS
     if not ours and not any(f"{module}.".startswith(f"{allowed}.") for allowed in FROM_LIGHTNING):
         raise InputError(f"{where}: may not be imported; only classes in {', '.join((*OURS, *FROM_LIGHTNING))} are")

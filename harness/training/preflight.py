@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.callbacks import Timer
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from basics.amounts import amount
 from basics.errors import InputError, InputFileError
 from basics.trainer_parts import callbacks_of, overfits_batches
 from datamodules.augment import Moment
@@ -34,7 +35,7 @@ def check_flags(trainer: Trainer, monitor: str | None, lr_patience: int) -> None
             raise InputError(f"{name} {value}: must be at least {least.get(name, 0)}")
     epochs, every = trainer.max_epochs, trainer.check_val_every_n_epoch
     if every and epochs and 0 < epochs < every:
-        raise InputError(f"check_val_every_n_epoch {every}: the whole run has only {epochs} epochs")
+        raise InputError(f"check_val_every_n_epoch {every}: the whole run has only {amount(epochs, 'epoch')}")
     timers = [callback.time_remaining() for callback in callbacks_of(trainer) if isinstance(callback, Timer)]
     if any(left is not None and left <= 0 for left in timers):
         raise InputError("max_time: must be above 0")
@@ -68,7 +69,7 @@ def check_splits(data: LightningDataModule, trainer: Trainer, monitor: str | Non
     for split, least in {"train": 2 * trainer.world_size, "val": int(bool(monitor)), "test": tests}.items():
         indices = getattr(data, f"{split}_indices", None)
         if isinstance(indices, Sized) and len(indices) < least:
-            raise InputError(f"{split} split: has {len(indices)} samples; it needs at least {least}")
+            raise InputError(f"{split} split: has {amount(len(indices), 'sample')}; it needs at least {least}")
 
 
 def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
@@ -79,12 +80,12 @@ def check_batches(data: LightningDataModule, trainer: Trainer) -> None:
         limit = getattr(trainer, name)
         if isinstance(limit, float) and limit > 0 and count and int(limit * count) == 0:
             name = "overfit_batches" if overfits_batches(trainer) and split != "test" else name
-            raise InputError(f"{name} {limit:g}: of {count} batches it leaves none")
+            raise InputError(f"{name} {limit:g}: of {amount(count, 'batch', 'batches')} it leaves none")
         counts[split] = int(limit * count) if isinstance(limit, float) else min(limit, count)
     every = getattr(trainer, "val_check_interval", None)  # absent if the interval is a time
     within_epochs = trainer.check_val_every_n_epoch is not None
     if counts and within_epochs and isinstance(every, int) and every > counts["train"]:
-        raise InputError(f"val_check_interval {every}: an epoch has only {counts['train']} batches")
+        raise InputError(f"val_check_interval {every}: an epoch has only {amount(counts['train'], 'batch', 'batches')}")
 
 
 def _num_batches(data: BatchModule, ranks: int) -> dict[str, int]:

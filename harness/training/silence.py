@@ -2,11 +2,20 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+from lightning.pytorch import LightningModule
+
+from lit_modules.stages import Stages
+
+OF_ONE_RANK = "sync_dist=True"  # in Lightning's warning that a figure logged is rank zero's alone
+OUR_SPEED = r".*self.log\('train/(seconds|samples_per_second)'.*"  # which is of all ranks, whatever the module
 EXPECTED = (  # warnings that are of no use here
+    ".*The `srun` command is available.*",  # on a cluster's login node, where one process is what was asked for
     ".*smaller than the logging interval.*",  # epochs with few steps
     ".*exists and is not empty.*",  # checkpoints of a resumed run
-    ".*sync_dist=True.*",  # what we log is reduced over the ranks already
+    f".*{OF_ONE_RANK}.*",  # what our modules log is reduced over the ranks already
     ".*LeafSpec.*",  # Lightning's own use of torch
     ".*all_gather is deprecated.*",  # the same
     ".*torch.jit.script.* is deprecated.*",  # torch's own, when a derivative is differentiated
@@ -23,3 +32,16 @@ def silence_libraries() -> None:
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # its remarks on a resumed run, whose curves we read
     for message in EXPECTED:
         warnings.filterwarnings("ignore", message=message)
+
+
+@contextmanager
+def hearing_of_ranks(model: LightningModule) -> Iterator[None]:
+    """Lets Lightning say, once for each name, what a module that is not ours logs without reducing it over the ranks.
+
+    The figures, and the choice of the best epoch, are then those of rank zero's samples.
+    """
+    with warnings.catch_warnings():
+        if not isinstance(model, Stages):
+            warnings.filterwarnings("default", message=f".*{OF_ONE_RANK}.*")
+            warnings.filterwarnings("ignore", message=OUR_SPEED)
+        yield

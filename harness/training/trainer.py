@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.plugins import HalfPrecision
-from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.choose import choose
 from basics.errors import InputError
 from basics.lightning_internals import copies_this_process, set_precision
 from callbacks import FirstStep, LRDecay
@@ -23,11 +24,13 @@ from harness.runs.checkpoints import Checkpoint
 from harness.runs.invocation import values
 from harness.training.flags import TrainerFlags
 from harness.training.kernels import choose_kernels
+from harness.training.profile import NarrowProfiler
 from harness.training.silence import silence_libraries
 
 silence_libraries()
 _PROFILES = logging.getLogger("lightning.pytorch.profilers.profiler")
 
+PROFILERS = ("simple", "advanced", "pytorch", "xla")
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # from malloc.h
 
 
@@ -91,7 +94,7 @@ def build_trainer(
     chosen = values(flags, TrainerFlags)
     kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
     chosen["default_root_dir"] = flags.default_root_dir or run
-    chosen["profiler"] = flags.profiler or _NoProfiler()
+    chosen["profiler"] = _profiler(flags.profiler) if flags.profiler else _NoProfiler()
     chosen["plugins"] = [*_as_list(flags.plugins), DurableCheckpointIO(resumed)]
     try:
         trainer = Trainer(
@@ -127,6 +130,13 @@ def _in_order(ours: Sequence[Callback], theirs: Sequence[Callback]) -> list[Call
 def _asked(flags: TrainerFlags, *names: str) -> str:
     """Names and values of those flags among `names` that have been set."""
     return ", ".join(f"{name} {value}" for name in names if (value := getattr(flags, name)) not in (None, "auto"))
+
+
+def _profiler(asked: str | Profiler) -> str | Profiler:
+    """What the Trainer takes for it: Lightning's own, but for the simple one."""
+    if asked == "simple":
+        return NarrowProfiler()
+    return choose("profiler", asked, {name: name for name in PROFILERS}) if isinstance(asked, str) else asked
 
 
 def _as_list(value: Any) -> list[Any]:
