@@ -31,8 +31,8 @@ from datamodules.tables import Table, check_unique
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoints, read_checkpoint
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
+from harness.tasks.table_models import to_average
 from harness.tasks.table_scores import as_text, score
-from harness.tasks.tabular import to_average
 from harness.tasks.trained import load_model
 from lit_modules import Regressor, RowClassifier
 
