@@ -36,6 +36,7 @@ from harness.tasks.fold_report import (
     write_submission,
 )
 from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, read_result, train_fold
+from harness.training.trackers import check_trackers
 
 
 def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags) -> dict[str, Any]:
@@ -123,5 +124,6 @@ def _check_flags(flags: CrossValidationFlags) -> None:
     if flags.refit:
         raise InputError("--refit: is for a single training; add --folds 0")
     check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed
+    check_trackers(flags.log_to)
     if flags.devices not in ("auto", 1, "1"):
         raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")
