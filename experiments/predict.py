@@ -16,45 +16,31 @@ which share of it each class has.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
 
 from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
-from datamodules.decode import decode, in_threads, open_upright, with_bar
-from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import SHOWN, draw_sheet
-from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
+from harness.drawing.prediction_sheet import draw_sheet
+from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
+from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter
+from lit_modules.stages import Stages
 
-BATCH = 256  # files at a time
 PRINTED = 10  # rows at most
 PREDICTIONS = Path("predictions.csv")
 SWITCH = {"auto": None, "yes": True, "no": False}
-
-
-class Predictions(NamedTuple):
-    """What the network says of the files that could be read."""
-
-    paths: list[Path]
-    probabilities: np.ndarray  # (N, C)
-    shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
-    bad: dict[str, str]  # the other files, and why
 
 
 def main(
@@ -83,8 +69,9 @@ def main(
     table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
     _check_outputs(table, sheet, force)
-    read = read_checkpoint(find_checkpoint(checkpoint))
-    model = load_model(read)
+    all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
+    models, read = [load_model(each) for each in all_read], all_read[0]
+    model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
         _refuse_switches(inverts, centres)
@@ -92,17 +79,18 @@ def main(
         return
     if not isinstance(model, Classifier):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
-    data = read.content.get("datamodule_hyper_parameters", {})
-    digits = data.get("name") == "mnist"
-    ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
-    share = ink if centres or (centres is None and digits) else None
-    predictions = _predict(model, paths, partial(_read, model=model, invert=inverts, share=share), skip_bad)
-    names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
+    ours = [each for each in models if isinstance(each, Classifier)]
+    predictions = predict_files(ours, paths, reader_of(read, model, inverts, centres), skip_bad)
+    names = names_of(model)
     _write(table, sheet, names, predictions)
     _print_table(names, predictions)
-    if digits and data["sample"]:
+    if of_sample_digits(read):
         print(_warn_of_sample(read))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}: {table}, {sheet}")
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{_of_folds(models)}: {table}, {sheet}")
+
+
+def _of_folds(models: Sequence[Stages]) -> str:
+    return f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
 
 
 def _refuse_switches(*switches: bool | None) -> None:
@@ -153,57 +141,6 @@ def _find(name: str) -> list[Path]:
             reason = "no files in this folder" if path.is_dir() else "no such file or folder"
             raise MissingFileError(f"{name}: {reason}")
     return found
-
-
-def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
-    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    channels, size, _ = model.hparams["input_shape"]
-    if channels == 3:
-        image, _ = decode(path, size)
-        return ImageOps.invert(image) if invert else image
-    image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
-        image = ImageOps.invert(image)
-    return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-
-
-def _predict(
-    model: Classifier, paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
-) -> Predictions:
-    """Reads and classifies files batch by batch.
-
-    Raises:
-        InputError: a file cannot be read and `skip_bad` is not set, or none can.
-    """
-    good: list[Path] = []
-    shares: list[np.ndarray] = []
-    shown: dict[int, Image.Image] = {}
-    bad: dict[str, str] = {}
-    wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    model = model.eval().to(device)
-    for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
-        results = dict(zip(batch, in_threads(read, batch), strict=True))
-        bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
-        if bad and not skip_bad:
-            raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
-        images = {path: image for path, image in results.items() if not isinstance(image, str)}
-        if images:
-            shares.append(_probabilities(model, [*images.values()], device))
-        for path, image in images.items():
-            shown |= {len(good): image} if path in wanted else {}
-            good.append(path)
-    if not good:
-        raise InputError(naming(bad))
-    return Predictions(good, np.concatenate(shares), shown, bad)
-
-
-@torch.inference_mode()
-def _probabilities(model: Classifier, images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C)."""
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
-    return model.predicted(model(pixels.float() / 255).double()).cpu().numpy()
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 from harness.processes.ranks import is_rank_zero
-from harness.runs.layout import BEST, CHECKPOINTS, FOLDS, LAST, RESUMABLE
+from harness.runs.layout import BEST, CHECKPOINTS, FOLDS, LAST, METRICS, RESUMABLE
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,6 +35,19 @@ def find_checkpoint(source: str) -> Path:
         if not checkpoint.is_file():
             raise MissingFileError(f"{source}: no checkpoint at {checkpoint}")
     return checkpoint
+
+
+def find_checkpoints(source: str) -> list[Path]:
+    """The file of a trained model as above, or those of a cross-validated run's folds.
+
+    Raises:
+        InputError: not all folds have been trained, or `find_checkpoint` raises it.
+        MissingFileError: it is not there.
+    """
+    folds = sorted(Path(source).glob(FOLDS)) if "://" not in source else []
+    if folds and not (Path(source) / METRICS).exists():
+        raise InputError(f"{source}: not all of its folds have ended; --resume {source} goes on with them")
+    return [find_checkpoint(str(fold)) for fold in folds] or [find_checkpoint(source)]
 
 
 class Checkpoint(NamedTuple):
