@@ -9,6 +9,8 @@ their mean. Fields begin with the median, or with the most frequent value. The p
 alone, fetches nothing and sends nothing anywhere. Ctrl-C ends it.
 """
 
+from contextlib import suppress
+
 from harness.command_line.cli import cli
 
 
@@ -19,15 +21,13 @@ def main(checkpoint: str, port: int = 8000) -> None:
         checkpoint: run directory, or checkpoint file.
         port: where the page is, on 127.0.0.1; 0: on any free one.
     """
-    from harness.serving.server import open_server  # imported here, so that --help need not wait for torch
+    from harness.serving.server import HERE, open_server  # imported here, so that --help need not wait for torch
     from harness.serving.subjects import answers_of
 
     with open_server(answers_of(checkpoint), port) as server:
-        print(f"http://{server.server_address[0]}:{server.server_port}   Ctrl-C ends it", flush=True)
-        try:
+        print(f"http://{HERE}:{server.server_port}   Ctrl-C ends it", flush=True)
+        with suppress(SystemExit):  # of Ctrl-C, here the way to end
             server.serve_forever()
-        except KeyboardInterrupt:
-            print()  # below the ^C
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import base64
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ class ImageAnswers:
         folds = f", the mean of {len(models)} models" if len(models) > 1 else ""
         text = f"{models[0].hparams['net']}{folds}, {len(self.names)} classes."
         told = f"{text} {SMALL_DIGITS}" if of_sample_digits(read) else text
-        self.about = {"title": "What is in this image?", "text": told}
+        self.about: Mapping[str, Any] = {"title": "What is in this image?", "text": told}
 
     def answer(self, body: bytes) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:

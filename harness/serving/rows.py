@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class RowAnswers:
         several = f", the mean of {len(models)} models" if len(models) > 1 else ""
         text = f"{models[0].hparams['net']}{several}, predicts {self.fitted['target']}."
         fields = fields_of(self.fitted, _examples(checkpoint.parents[1] / COLUMNS))
-        self.about = {"title": f"{self.fitted['target']} of a row", "text": text, "fields": fields}
+        self.about: Mapping[str, Any] = {"title": f"{self.fitted['target']} of a row", "text": text, "fields": fields}
 
     def answer(self, body: bytes) -> dict[str, Any]:
         said, values, notes = predict_rows(self.models, partial(one_row, _cells(body)))
