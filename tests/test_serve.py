@@ -116,7 +116,7 @@ def test_fields_have_kinds_choices_and_usual_values(row_run):
     assert fields["town"]["options"] == ["A", "B", "C", ""]
     counts = frame["town"].value_counts()
     assert counts[fields["town"]["value"]] == counts.max()
-    assert fields["size"]["options"] == ["S", "M", "L", ""]
+    assert (fields["size"]["options"], fields["size"]["kind"]) == (["S", "M", "L", ""], "from S to L")
     assert fields["rooms"]["kind"] == "number"
     training = frame.iloc[np.setdiff1d(np.arange(60), np.load(row_run / "fold0" / "predictions.npz")["rows"])]
     assert float(fields["rooms"]["value"]) == training["rooms"].median()
@@ -248,7 +248,7 @@ class TestInABrowser:
         first, then = (answers.answer(json.dumps(row).encode())["shares"][0] for row in (usual, usual | {"rooms": "7"}))
         with page_of(start(row_run), tmp_path) as page:
             page.driver.get(page.address)
-            page.wait_for("let of a row", "linear, the mean of 2 models", f"{first[0]} {100 * first[1]:.2f} %")
+            page.wait_for("let", "linear, the mean of 2 models", f"{first[0]} {100 * first[1]:.2f} %")
             box = page.driver.find_element("name", "rooms")
             box.clear()
             box.send_keys("7")

@@ -23,9 +23,9 @@ class RowAnswers:
     def __init__(self, checkpoint: Path, models: Sequence[Regressor | RowClassifier]) -> None:
         self.models, self.fitted = models, models[0].hparams["preprocessing"]
         several = f", the mean of {len(models)} models" if len(models) > 1 else ""
-        text = f"{models[0].hparams['net']}{several}, predicts {self.fitted['target']}."
+        text = f"{models[0].hparams['net']}{several}. Fill in a row."
         fields = fields_of(self.fitted, _examples(checkpoint.parents[1] / COLUMNS))
-        self.about: Mapping[str, Any] = {"title": f"{self.fitted['target']} of a row", "text": text, "fields": fields}
+        self.about: Mapping[str, Any] = {"title": self.fitted["target"], "text": text, "fields": fields}
 
     def answer(self, body: bytes) -> dict[str, Any]:
         said, values, notes = predict_rows(self.models, partial(one_row, _cells(body)))
@@ -73,7 +73,7 @@ def fields_of(fitted: dict[str, Any], examples: dict[str, str]) -> list[dict[str
         usual = examples.get(name, options[0] if options else "")
         if isinstance(kind, str) and name in medians:
             usual = written(medians[name], kind) or usual
-        shown = kind if isinstance(kind, str) else "in this order"
+        shown = kind if isinstance(kind, str) else f"from {kind[0]} to {kind[-1]}"
         fields.append({"name": name, "kind": shown, "value": usual, "options": _with_missing(options)})
     return fields
 
