@@ -170,7 +170,7 @@ def resnet18_row(setting: Setting) -> str:
     if setting.sample:
         flags = replace(flags, **SMALL, sample=True, limit_train_batches=2, limit_val_batches=1, warmup_epochs=0)
     with tempfile.TemporaryDirectory() as runs, until_stopped():
-        metrics = classify(CIFAR10, replace(flags, run_dir=runs)).metrics
+        metrics = classify(CIFAR10, replace(flags, run_dir=runs))
     return f"{metrics['test/acc']:.2%} in {metrics['seconds']:.1f} s, {metrics['epochs']} epochs, with validation"
 
 

@@ -158,7 +158,7 @@ def _run(flags: ImageFlags) -> dict[str, Any]:
 
 def _quietly(flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()):
-        return classify(CIFAR10, flags, theirs).metrics
+        return classify(CIFAR10, flags, theirs)
 
 
 def throughput(

@@ -13,7 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.choose import choose
 from basics.errors import InputError
+from datamodules import pixel_ops as ops
+from datamodules.auto_augment import BINS, rand_augment, trivial_augment
 
 
 class Moment(NamedTuple):
@@ -24,7 +27,7 @@ class Moment(NamedTuple):
     epochs: int  # in the run; below 1 if it does not end after a number of epochs
 
 
-GREY = 0.2989, 0.587, 0.114  # shares of red, green and blue in grey (ITU-R BT.601)
+TRIES = 10  # rectangles that are drawn for an image, one of which has to fit in
 
 Augmentation = Callable[[Tensor, Moment], Tensor]
 
@@ -64,8 +67,7 @@ def vflip(images: Tensor) -> Tensor:
 
 def rotate(images: Tensor, degrees: float) -> Tensor:
     """Turns each image by an angle from -degrees..degrees about its centre; uncovered corners are black."""
-    angle = math.radians(degrees) * _uniform(images)  # (B,)
-    return _warp(images, angle.cos(), angle.sin())
+    return ops.rotate(images, degrees * _uniform(images))
 
 
 def rotate90(images: Tensor) -> Tensor:
@@ -78,8 +80,9 @@ def rotate90(images: Tensor) -> Tensor:
 
 def zoom(images: Tensor, share: float) -> Tensor:
     """Enlarges or shrinks each image by a factor from 1-share..1+share about its centre."""
-    factor = 1 + share * _uniform(images)  # (B,)
-    return _warp(images, 1 / factor, torch.zeros_like(factor))
+    scale = 1 / (1 + share * _uniform(images))  # (B,)
+    zero = torch.zeros_like(scale)
+    return ops.warp(images, (scale, zero, zero), (zero, scale, zero))
 
 
 def elastic(images: Tensor, pixels: float) -> Tensor:
@@ -93,12 +96,31 @@ def elastic(images: Tensor, pixels: float) -> Tensor:
     field = rows @ torch.randn(2, batch, rows.shape[1], columns.shape[1], device=images.device) @ columns.T
     x, y = pixels * field  # (B, H, W) each
     # No tensor of both factors: it would have to come from the host, and the GPU would wait for it.
-    return _sample(images, _whole(images) + torch.stack([x * (2 / width), y * (2 / height)], dim=3))
+    return ops.sample(images, _whole(images) + torch.stack([x * (2 / width), y * (2 / height)], dim=3))
 
 
 def crop(images: Tensor, padding: float) -> Tensor:
     """Pads each image by `padding` black pixels on every side, and cuts out the old size at a random place."""
     return _shift(F.pad(images, [int(padding)] * 4), int(padding))
+
+
+def resized_crop(images: Tensor, share: float) -> Tensor:
+    """Cuts out a rectangle of at least this share of the area, and enlarges it to the old size.
+
+    Szegedy et al. 2015, "Going deeper with convolutions": 8 to 100 % of the area, with a ratio of the sides from 3/4 to
+    4/3. Of ten rectangles that are drawn for an image, the first that fits in is taken; if none does, all of the image.
+    """
+    height, width = images.shape[-2:]
+    area, aspect = torch.rand(2, TRIES, len(images), device=images.device)
+    area, aspect = (share + (1 - share) * area) * height * width, (4 / 3) ** (2 * aspect - 1)
+    rows, columns = (area / aspect).sqrt().round(), (area * aspect).sqrt().round()  # (TRIES, B)
+    fits = (rows <= height) & (columns <= width)
+    first = fits.int().argmax(0, keepdim=True)  # (1, B)
+    rows = torch.where(fits, rows, height).gather(0, first)[0]
+    columns = torch.where(fits, columns, width).gather(0, first)[0]
+    y, x = torch.rand(2, len(images), device=images.device)
+    top, left = (y * (height - rows + 1)).floor(), (x * (width - columns + 1)).floor()
+    return ops.resized_crop(images, top, left, rows, columns)
 
 
 def shift(images: Tensor, pixels: float) -> Tensor:
@@ -121,16 +143,17 @@ def noise(images: Tensor, std: float) -> Tensor:
 
 def brightness(images: Tensor, share: float) -> Tensor:
     """Multiplies each image by a factor from 1-share..1+share, and clips to 0..1."""
-    return (images * _factor(images, share)).clamp_(0, 1)
+    return ops.adjust_brightness(images, _factor(images, share))
 
 
 def contrast(images: Tensor, share: float) -> Tensor:
     """Multiplies each image's distance from its mean grey by a factor from 1-share..1+share, and clips to 0..1."""
-    means = images.mean((2, 3), keepdim=True).unbind(1)  # of each channel, (B, 1, 1)
-    weights = GREY if len(means) == len(GREY) else [1 / len(means)] * len(means)
-    shares = (weight * mean for weight, mean in zip(weights, means, strict=True))
-    grey = sum(shares, torch.zeros_like(means[0])).unsqueeze(1)  # (B, 1, 1, 1)
-    return (grey + (images - grey) * _factor(images, share)).clamp_(0, 1)
+    return ops.adjust_contrast(images, _factor(images, share))
+
+
+def saturation(images: Tensor, share: float) -> Tensor:
+    """Multiplies the distance of each pixel from its grey by a factor from 1-share..1+share, and clips to 0..1."""
+    return ops.adjust_saturation(images, _factor(images, share))
 
 
 def cutout(images: Tensor, side: float) -> Tensor:
@@ -171,18 +194,23 @@ AUGMENTATIONS: dict[str, tuple[Callable[..., Tensor], float | None]] = {
     "zoom": (zoom, 0.1),
     "elastic": (elastic, 1),
     "crop": (crop, 4),
+    "resized_crop": (resized_crop, 0.08),
     "shift": (shift, 2),
     "noise": (noise, 0.05),
     "brightness": (brightness, 0.1),
     "contrast": (contrast, 0.1),
+    "saturation": (saturation, 0.1),
     "cutout": (cutout, 8),
     "erase": (erase, 0.5),
+    "trivialaugment": (trivial_augment, None),
+    "randaugment": (rand_augment, 9),
     "grow": (grow, 20),
 }
 
 
 # Those that move pixels, in all channels of an image alike; the others change values.
-MOVING = ("flip", "altflip", "vflip", "rotate", "rotate90", "zoom", "elastic", "crop", "shift", "grow")
+MOVING = ("flip", "altflip", "vflip", "rotate", "rotate90", "zoom", "elastic", "crop", "resized_crop", "shift", "grow")
+NOT_FOR_MASKS = ("trivialaugment", "randaugment", "grow")  # which move and change pixels at once, or their number
 IN_PIXELS = ("elastic", "crop", "shift", "cutout", "grow")  # whose amounts are pixels
 
 
@@ -217,9 +245,7 @@ def _parts(text: str) -> list[str]:
 def _parse_one(part: str) -> tuple[str, float | None]:
     """The augmentation's name, and its amount if it takes one."""
     name, colon, amount = part.partition(":")
-    if name not in AUGMENTATIONS:
-        raise InputError(f"augment {part!r}: no such augmentation; there are {', '.join(AUGMENTATIONS)}")
-    _, usual = AUGMENTATIONS[name]
+    _, usual = choose("augmentation", name, AUGMENTATIONS, flag="augment")
     if usual is None:
         if colon:
             raise InputError(f"augment {part!r}: {name} takes no amount")
@@ -234,7 +260,9 @@ def _parse_one(part: str) -> tuple[str, float | None]:
         raise InputError(f"augment {part!r}: {name} takes a whole number of pixels")
     if name == "erase" and value > 1:
         raise InputError(f"augment {part!r}: erase takes a probability")
-    if name in ("zoom", "brightness", "contrast") and value >= 1:
+    if name == "randaugment" and value > BINS:
+        raise InputError(f"augment {part!r}: randaugment takes a magnitude of at most {BINS}")
+    if name in ("zoom", "brightness", "contrast", "saturation", "resized_crop") and value >= 1:
         raise InputError(f"augment {part!r}: {name} takes a share below 1")
     return name, value
 
@@ -267,8 +295,8 @@ def _uniform(images: Tensor) -> Tensor:
 
 
 def _factor(images: Tensor, share: float) -> Tensor:
-    """One number from 1-share..1+share per image, (B, 1, 1, 1)."""
-    return (1 + share * _uniform(images)).view(-1, 1, 1, 1)
+    """One number from 1-share..1+share per image, (B,)."""
+    return 1 + share * _uniform(images)
 
 
 def _smooth(length: int, device: torch.device) -> Tensor:
@@ -282,20 +310,6 @@ def _smooth(length: int, device: torch.device) -> Tensor:
     return F.normalize(weights)
 
 
-def _warp(images: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Samples each image at ((cos, -sin), (sin, cos)) times its own coordinates."""
-    zero = torch.zeros_like(cos)
-    height, width = images.shape[-2:]
-    # affine_grid works in units of half the image, so a rotation of a non-square image needs the ratio.
-    rows = torch.stack([cos, -sin * height / width, zero, sin * width / height, cos, zero], dim=1)  # (B, 6)
-    return _sample(images, F.affine_grid(rows.view(-1, 2, 3), list(images.shape), align_corners=False))
-
-
 def _whole(images: Tensor) -> Tensor:
     """The positions of the pixels themselves, (1, H, W, 2): x and y in units of half the image, from its centre."""
     return F.affine_grid(torch.eye(2, 3, device=images.device)[None], [1, *images.shape[1:]], align_corners=False)
-
-
-def _sample(images: Tensor, grid: Tensor) -> Tensor:
-    """The images sampled bilinearly at these positions, (B, H, W, 2); black outside."""
-    return F.grid_sample(images, grid, padding_mode="zeros", align_corners=False)

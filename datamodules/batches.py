@@ -6,6 +6,8 @@ their rank themselves and are not a `DataLoader`.
 """
 
 import math
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,12 +16,13 @@ import torch
 from torch import Tensor
 
 from datamodules.augment import Augmentation, Moment
+from datamodules.balance import balanced_draw
 
 Batch = tuple[Tensor, Tensor]
 
 
 class Images:
-    """Images and labels in memory: on `device` if they fit there, otherwise in pinned host memory.
+    """Images and labels: on `device` if they fit there, otherwise in pinned host memory, or else on the disk.
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
@@ -29,7 +32,7 @@ class Images:
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, device: torch.device) -> None:
         self.device = device
-        self.images = _place(torch.from_numpy(images), device)
+        self.images = _place(images, device)
         self.home = self.images.device  # where indices have to be
         self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each, which always fit
 
@@ -93,6 +96,7 @@ class TrainBatches:
     dropout follow from these too, and a resumed run needs no random state. Every image is seen
     once per epoch, except for a last batch of fewer than two images per rank, which BatchNorm cannot
     use, and at most a few left-over images, fewer than ranks, which would make the parts unequal.
+    With `balance` an epoch has as many images, but equally many of each class (see `balance.py`).
 
     Args:
         data: the samples to draw from.
@@ -102,6 +106,7 @@ class TrainBatches:
         augmentations: applied to each batch in this order.
         epochs: in the run, for augmentations that depend on it.
         part: this rank's of each global batch.
+        balance: the labels at `indices`, (N,), if equally many of each are to be drawn.
     """
 
     def __init__(
@@ -114,7 +119,9 @@ class TrainBatches:
         augmentations: Sequence[Augmentation] = (),
         epochs: int = -1,
         part: Part = WHOLE,
+        balance: np.ndarray | None = None,
     ) -> None:
+        self.balance = balance
         self.data, self.indices, self.batch_size = data, indices, batch_size
         self.seed, self.epoch, self.epochs, self.augmentations = seed, epoch, epochs, augmentations
         self.rank, self.world_size = part
@@ -149,7 +156,10 @@ class TrainBatches:
         return self._part(self._order(self.epoch()), batch).tolist()
 
     def _order(self, epoch: int) -> Tensor:
-        return torch.from_numpy(np.random.default_rng((self.seed, epoch)).permutation(self.indices))
+        rng = np.random.default_rng((self.seed, epoch))
+        if self.balance is not None:
+            return torch.from_numpy(self.indices[balanced_draw(self.balance, rng)])
+        return torch.from_numpy(rng.permutation(self.indices))
 
     def _part(self, order: Tensor, batch: int) -> Tensor:
         """This rank's equal share of global batch number `batch`."""
@@ -198,10 +208,22 @@ def reseed(seed: int, device: torch.device) -> None:
         torch.get_device_module(device).manual_seed(seed)
 
 
-def _place(images: Tensor, device: torch.device) -> Tensor:
+def _place(images: np.ndarray, device: torch.device) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's, about arrays that are not to be written to, which these are not
+        tensor = torch.from_numpy(images)
     if device.type == "cpu":
-        return images
+        return tensor
     # Half of the free memory is left to the network.
-    if device.type != "cuda" or images.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
-        return images.to(device)
-    return images.pin_memory()
+    if device.type != "cuda" or tensor.nbytes < torch.cuda.mem_get_info(device)[0] / 2:
+        return tensor.to(device)
+    # Of more than the machine's memory, the system reads from the disk what each batch needs.
+    return tensor.pin_memory() if tensor.nbytes < host_memory() / 2 else tensor
+
+
+def host_memory() -> float:
+    """Bytes of this machine's memory; infinite if the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError):  # on Windows
+        return math.inf

@@ -51,6 +51,7 @@ class CsvOptions(SplitOptions):
         similar_labels: of a classification, what becomes of labels that differ in case, outer dots or blanks only:
             trim: merge those that have the same case, and refuse others; refuse; merge, into the most frequent
             spelling; or keep, as classes of their own.
+        balanced_sampling: of a classification, draw equally many training rows of each class in an epoch.
 
     Raises:
         InputError: `similar_labels` or `decimal` is none of these.
@@ -75,6 +76,7 @@ class CsvOptions(SplitOptions):
     rare: int = 3
     sample: bool = False
     similar_labels: str = "trim"
+    balanced_sampling: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -119,6 +121,9 @@ class CsvTable(TableData):
             raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
         if task == "classification" and chosen.log_target:
             raise InputError("log_target: a class has no logarithm")
+        if task != "classification" and chosen.balanced_sampling:
+            raise InputError(f"balanced_sampling: is for classes; add --task classification if {target!r} has some")
+        self.balanced_sampling = chosen.balanced_sampling
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
         self.splitting, self.dates = chosen, chosen.dates
         self.decimal = {"comma": ",", "point": "."}.get(chosen.decimal, chosen.decimal)
@@ -181,7 +186,8 @@ class CsvTable(TableData):
     def read(self) -> Table:
         """The table without rows that have no target, if these are to be dropped."""
         sample = wine if self.classification else diabetes
-        table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
+        table = sample() if self.sample else read_csv(Path(self.csv), self.reading, gathers=True)
+        table = table._replace(has_flags=True)
         named = [*self.chosen.only, *self.categories, *self.ordinals, *self.dates]
         check_columns(table, [*self.besides, *named], None)
         if self.classification and self.chosen.missing:  # also of what could be the name of a class

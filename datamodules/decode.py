@@ -4,25 +4,69 @@ import os
 import re
 import sys
 import warnings
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
+from threading import Condition
 from typing import NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
 
 from basics.errors import InputError, MissingFileError
+from datamodules.squares import FITS, Square
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 # Named one by one, because Pillow's others include EPS, for which it starts Ghostscript.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1")  # at byte 8 of such files
 MODES = {"L": "grey", "P": "palette", "1": "black-and-white"}  # Pillow's other names, such as CMYK, are clear enough
+
+
+AVERAGED = ("L", "LA", "RGB", "RGBA", "CMYK")  # modes whose pixels may be averaged
+AHEAD = 4  # files a core that are decoded before the first of them is asked for
+ENOUGH = 2  # times the side that is wanted: what a JPEG is decoded to leaves enough for a good resize
+TURNS = {  # by the orientation in EXIF
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Room:
+    """What threads share: each takes a part for a while, and waits if too little is left."""
+
+    def __init__(self, whole: int) -> None:
+        self.whole = self.left = whole
+        self._changed = Condition()
+
+    @contextmanager
+    def of(self, part: int) -> Iterator[None]:
+        """Holds a part; one that is larger than the whole is the whole."""
+        part = min(part, self.whole)
+        with self._changed:
+            self._changed.wait_for(lambda: self.left >= part)
+            self.left -= part
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.left += part
+                self._changed.notify_all()
+
+
+ROOM = Room(2**25)  # pixels in memory at a time, four bytes each or, of some kinds of files, a few times that
 
 
 class Decoded(NamedTuple):
@@ -40,18 +84,71 @@ class Change(NamedTuple):
     size: tuple[int, int]  # width, height
 
 
+class Squared(NamedTuple):
+    """A file's image, as it is now and as it was."""
+
+    pixels: np.ndarray  # uint8, (S, S, 3)
+    before: Change
+
+
+class Changes:
+    """What many images were before, counted."""
+
+    def __init__(self, square: Square) -> None:
+        self.square = square
+        self.kinds: Counter[str] = Counter()
+        self.resized = 0
+        self.extremes: list[tuple[int, int]] = []  # the sizes of the smallest and the largest that were resized
+
+    def add(self, image: Squared) -> None:
+        kind, size = image.before
+        if kind:
+            self.kinds[kind] += 1
+        if size != (self.square.size, self.square.size):
+            self.resized += 1
+            sizes = sorted({*self.extremes, size}, key=lambda size: (size[0] * size[1], size))
+            self.extremes = sizes if len(sizes) < 3 else [sizes[0], sizes[-1]]
+
+    def notes(self) -> list[str]:
+        """A sentence for each kind of change."""
+        notes = []
+        if self.kinds:
+            listed = ", ".join(f"{count:,} {kind}" for kind, count in self.kinds.most_common())
+            on_white = "; what is transparent is put on white" if "transparent" in self.kinds else ""
+            notes.append(f"converted to 8-bit RGB: {listed}{on_white}")
+        if self.resized:
+            were = " and ".join(f"{width} x {height}" for width, height in self.extremes)
+            between = f"sizes between {were}" if len(self.extremes) > 1 else were
+            side, fit = self.square
+            resized = f"resized to {side} x {side}: {self.resized:,}, from {between}"
+            notes.append(f"{resized}; of those that are not square, {FITS[fit].words}")
+        return notes
+
+
 def decode_files(paths: Sequence[Path], size: int) -> Decoded:
-    """Decodes all files in parallel, with a bar on stderr if that is a terminal. No file makes it raise."""
-    images = np.empty((len(paths), size, size, 3), np.uint8)
+    """The central squares of all files, decoded in parallel. No file makes it raise."""
+    images, bad = np.empty((len(paths), size, size, 3), np.uint8), {}
+    changes = Changes(Square(size))
+    for row, result in enumerate(decoded(paths, changes.square)):
+        if isinstance(result, str):
+            bad[row] = result
+        else:
+            images[row] = result.pixels
+            changes.add(result)
+    return Decoded(images, bad, changes.notes())
 
-    def decode_row(row: int) -> Change:
-        image, change = decode(paths[row], size)
-        images[row] = np.asarray(image)
-        return change
 
-    results = list(with_bar(in_threads(decode_row, range(len(paths))), len(paths)))
-    bad = {row: result for row, result in enumerate(results) if isinstance(result, str)}
-    return Decoded(images, bad, _notes([result for result in results if isinstance(result, Change)], size))
+def decoded(paths: Sequence[Path], square: Square) -> Iterable[Squared | str]:
+    """The images of the files one by one, or why a file cannot be read; a few are read ahead.
+
+    A bar is drawn on stderr meanwhile, if that is a terminal.
+    """
+
+    def read(path: Path) -> Squared:
+        image, change = decode(path, square)
+        return Squared(np.asarray(image), change)
+
+    return with_bar(in_threads(read, paths), len(paths))
 
 
 def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str]:
@@ -73,7 +170,13 @@ def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str
             return
         # Threads suffice: Pillow lets others run while it decodes and resizes. More than cores get in each other's way.
         with ThreadPoolExecutor(cores) as pool:
-            yield from pool.map(guarded, sources)
+            waiting: deque[Future[T | str]] = deque()
+            for source in sources:
+                waiting.append(pool.submit(guarded, source))
+                if len(waiting) > AHEAD * cores:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
 
 
 def _cores() -> int:
@@ -88,30 +191,66 @@ def with_bar(results: Iterable[T], total: float) -> Iterable[T]:
     return results
 
 
-def decode(path: Path, size: int) -> tuple[Image.Image, Change]:
-    """The file's first frame, upright, its central square at `size` x `size` pixels.
+def decode(path: Path, square: Square) -> tuple[Image.Image, Change]:
+    """The file's first frame, upright and square.
 
     Raises:
         Exception: of any kind; the file cannot be read.
     """
-    image, change = open_upright(path, 2 * size)  # twice the size leaves enough for a good resize
-    # Lanczos' filter takes a quarter longer, for pixels that differ by 1 in 255 on average.
-    return ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC), change
+    image, change = open_upright(path, round(ENOUGH * square.size))
+    return square.of(image), change
 
 
 def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
-    """The file's first frame as 8-bit RGB; larger JPEGs at a half, a quarter or an eighth of their size.
+    """The file's first frame as 8-bit RGB; larger ones at a half, a third and so on of their size.
 
     Args:
         least: pixels that each side keeps, if it has as many.
+
+    Raises:
+        InputError: the file is of a kind for which a package is missing.
+        Exception: of any kind; it cannot be read.
     """
     if not path.is_file():  # opening a pipe would wait
         raise MissingFileError("no file, or a link to none")
-    with Image.open(path, formats=FORMATS) as image:
+    with _open(path) as image:
         change = Change(_kind(image), image.size)
-        image.draft(None, (least, least))
-        ImageOps.exif_transpose(image, in_place=True)
-        return _rgb(image), change
+        image.draft(None, (least, least))  # JPEGs; they are never decoded as a whole, unless they are progressive
+        width, height = change.size if image.info.get("progressive") else image.size
+        with ROOM.of(width * height):
+            image.load()
+            turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+            small = _rgb(_reduced(image, least))
+    return small.transpose(turn) if turn is not None else small, change
+
+
+def _open(path: Path) -> ImageFile.ImageFile:
+    try:
+        return Image.open(path, formats=_formats())
+    except UnidentifiedImageError:
+        with path.open("rb") as file:
+            start = file.read(12)
+        if start[4:8] == b"ftyp" and start[8:] in HEIC_BRANDS:
+            raise InputError("HEIC, which the package pillow-heif reads: pip install pillow-heif") from None
+        raise
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    try:
+        import pillow_heif  # not among the requirements: few need it
+    except ImportError:
+        return FORMATS
+    pillow_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
+def _reduced(image: Image.Image, least: int) -> Image.Image:
+    """The image with each block of pixels averaged, as long as its sides keep `least`: what follows is faster."""
+    factor = min(image.size) // least
+    if factor < 2 or image.mode not in AVERAGED or "transparency" in image.info:
+        return image
+    return image.reduce(factor)
 
 
 def _kind(image: ImageFile.ImageFile) -> str | None:
@@ -140,18 +279,3 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
         raise InputError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _notes(changes: Sequence[Change], size: int) -> list[str]:
-    notes = []
-    kinds = Counter(change.kind for change in changes if change.kind)
-    if kinds:
-        listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
-        on_white = "; what is transparent is put on white" if "transparent" in kinds else ""
-        notes.append(f"converted to 8-bit RGB: {listed}{on_white}")
-    resized = [change.size for change in changes if change.size != (size, size)]
-    if resized:
-        sizes = [f"{width} x {height}" for width, height in sorted(set(resized), key=lambda s: (s[0] * s[1], s))]
-        were = f"from sizes between {sizes[0]} and {sizes[-1]}" if len(sizes) > 1 else f"from {sizes[0]}"
-        notes.append(f"resized to {size} x {size}: {len(resized):,}, {were}; of those that are not square, the middle")
-    return notes

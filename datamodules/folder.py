@@ -1,8 +1,9 @@
 """A user's own images: a folder of class folders (see `listing.py`), decoded once to arrays.
 
 The arrays are kept below `<data_dir>/.arrays/`, by image size and a fingerprint of the files: a folder that has changed
-is decoded again, an unchanged one only memory-mapped. New arrays replace those of other sizes and earlier states,
-unless a process is using them. Nothing else in the folder is touched.
+is decoded again, an unchanged one only memory-mapped. They are written image by image, so a folder may hold more than
+memory does. New arrays replace those of other sizes and earlier states, unless a process is using them. Nothing else in
+the folder is touched.
 """
 
 import hashlib
@@ -14,54 +15,29 @@ import weakref
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
+from basics.choose import choose
 from basics.errors import InputError, InputFileError
 from datamodules import samples
-from datamodules.arrays import ImageArrays, write_arrays
+from datamodules.arrays import ImageArrays, whole_folder, write_array
 from datamodules.claims import claim, remove_unused
 from datamodules.images import ImageData
-from datamodules.listing import Listing, first_of, list_images, naming, readable_splits
+from datamodules.labels_file import list_labelled
+from datamodules.listing import ALL, Listing, first_of, list_images, naming, readable_splits
 from datamodules.splits import TooFewError, hold_out, lacking
+from datamodules.squares import FITS, Square
 
-LAYOUT = 2  # raise it when files are decoded or split differently, so that older arrays are not read
-ARRAYS = re.compile(r"\d+px-\d+-[0-9a-f]{16}")  # names of their folders
+LAYOUT = 3  # raise it when files are decoded or split differently, so that older arrays are not read
+ARRAYS = re.compile(r"\d+px(-pad|-stretch)?-\d+-[0-9a-f]{16}")  # names of their folders
 UNFINISHED = re.compile(rf"\.{ARRAYS.pattern}-\w+")  # left by a process that was killed while writing
 OLD_LOCK = re.compile(rf"\.{ARRAYS.pattern}\.lock")
 LOCK = ".lock"  # held by the process that decodes
-SKIPPED = "skipped.json"  # beside the arrays: the files left out, each with the reason
+SKIPPED = "skipped.json"  # beside the arrays: all that was left out, each with the reason
 COPIES = "copies.json"  # and the files with the same pixels as another
-
-
-class Copies(NamedTuple):
-    """Files that decode to the same pixels as an earlier one."""
-
-    line: str  # how many, and where; "" for none
-    files: dict[str, str]  # each with the first such file
-
-
-def find_copies(images: np.ndarray, rows: Mapping[str, int], splits: Mapping[str, Mapping[str, int]]) -> Copies:
-    """Compares the pixels of all files, whose rows in `images` these are; `splits` have their classes."""
-    first: dict[int, str] = {}  # by a 64-bit hash; a million images have a collision with a chance of one in 10^7
-    files = {}
-    for file, row in rows.items():
-        if (original := first.setdefault(hash(images[row].tobytes()), file)) != file:
-            files[file] = original
-    split_of = {file: split for split, part in splits.items() for file in part}
-    classes = {file: label for part in splits.values() for file, label in part.items()}
-    other_class = [file for file, original in files.items() if classes[file] != classes[original]]
-    other_split = [file for file, original in files.items() if split_of[file] != split_of[original]]
-    if not files:
-        return Copies("", {})
-    example = next(iter([*other_class, *other_split, *files]))
-    return Copies(
-        f"equal images: {len(files):,} are copies of others, {len(other_class):,} of them in another class and"
-        f" {len(other_split):,} in another split, such as {example} of {files[example]}",
-        files,
-    )
 
 
 class ImageFolder(ImageData):
@@ -74,8 +50,10 @@ class ImageFolder(ImageData):
 
     Args:
         data_dir: the folder that holds train/.
-        image_size: side of the images in pixels; they are resized, and cropped to their central square.
+        image_size: side of the images in pixels, to which they are resized.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
+        fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
+        labels: a CSV file with the class of each image (see `labels_file.py`); "": folders are the classes.
 
     Raises:
         InputError: an argument is out of range.
@@ -94,16 +72,20 @@ class ImageFolder(ImageData):
         sample: bool = False,
         image_size: int = 64,
         skip_bad: bool = False,
+        fit: str = "crop",
+        labels: str = "",
+        **options: Any,
     ) -> None:
-        super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
+        super().__init__(data_dir, batch_size, seed, val_size, augment, sample, **options)
         if image_size < 16:  # the least that networks take
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
-        self.skip_bad = skip_bad
+        choose("fit", fit, FITS)
+        self.skip_bad, self.fit, self.labels = skip_bad, fit, labels
 
     @cached_property
     def listing(self) -> Listing:
-        return list_images(self.data_dir)
+        return list_labelled(self.data_dir, self.labels) if self.labels else list_images(self.data_dir)
 
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # the images tell
@@ -112,7 +94,8 @@ class ImageFolder(ImageData):
     @cached_property
     def folder(self) -> Path:
         """Beside the images, or in the user's cache if that is read-only, as shared data sets are."""
-        name = f"{self.image_shape[0]}px-{LAYOUT}-{self.listing.fingerprint}"
+        fit = "" if self.fit == "crop" else f"-{self.fit}"
+        name = f"{self.image_shape[0]}px{fit}-{LAYOUT}-{self.listing.fingerprint}"
         beside = self.data_dir / ".arrays"
         if (beside / name).exists() or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
             return beside / name
@@ -156,25 +139,22 @@ class ImageFolder(ImageData):
             print(f"{self.data_dir}: removed arrays that were not in use: {first_of([p.name for p in removed])}")
 
     def _decode(self) -> None:
-        from datamodules.decode import decode_files  # here, because only a first run needs it
+        from datamodules.unpack import unpack  # here, because only a first run needs it
 
-        files, size = list(self.listing.files), self.image_shape[0]
-        print(f"{self.data_dir}: decoding {len(files):,} images to {size} x {size}, kept in {self.folder}", flush=True)
-        images, bad_rows, notes = decode_files([self.data_dir / file for file in files], size)
-        bad = dict.fromkeys(self.listing.stray, "in no class folder")
-        bad |= {files[row]: reason for row, reason in bad_rows.items()}
-        self._refuse_bad(bad)
-        for note in [*notes, f"{naming(bad)}; left out"] if bad else notes:
+        size = self.image_shape[0]
+        says = f"decoding {len(self.listing.files):,} images to {size} x {size}, kept in {self.folder}"
+        print(f"{self.data_dir}: {says}", flush=True)
+        with whole_folder(self.folder) as unfinished:
+            unpacked = unpack(self.data_dir, self.listing, Square(size, self.fit), unfinished, self._refuse_bad)
+            label_type = np.uint8 if self.num_classes <= 256 else np.uint16
+            for name, labels in unpacked.labels.items():
+                write_array(unfinished / name, np.array(labels, label_type))
+            skipped = unpacked.bad | self.listing.aside
+            for name, content in ((SKIPPED, skipped), (COPIES, unpacked.copies._asdict())):
+                (unfinished / name).write_text(json.dumps(content, indent=1))
+        notes = [*unpacked.notes, f"{naming(unpacked.bad)}; left out"] if unpacked.bad else unpacked.notes
+        for note in notes:
             print(f"{self.data_dir}: {note}", flush=True)
-
-        splits, row = readable_splits(self.data_dir, self.listing, bad), {file: row for row, file in enumerate(files)}
-        label_type = np.uint8 if self.num_classes <= 256 else np.uint16
-        arrays = []
-        for part in (splits["train"] | splits["val"], splits["test"]):
-            arrays += [images[[row[file] for file in part]], np.array(list(part.values()), label_type)]
-        same = find_copies(images, {file: row[file] for part in splits.values() for file in part}, splits)
-        texts = {SKIPPED: json.dumps(bad, indent=1), COPIES: json.dumps(same._asdict(), indent=1)}
-        write_arrays(self.folder, ImageArrays(*arrays), texts)
 
     def _refuse_bad(self, bad: Mapping[str, str]) -> None:
         if bad and not self.skip_bad:
@@ -183,7 +163,9 @@ class ImageFolder(ImageData):
     @cached_property
     def skipped(self) -> dict[str, str]:
         """Files left out when the arrays were made, each with the reason."""
-        return {} if self.sample else self._note(SKIPPED)
+        if self.sample:
+            return {}
+        return {file: why for file, why in self._note(SKIPPED).items() if file not in self.listing.aside}
 
     def _note(self, name: str) -> dict[str, Any]:
         try:
@@ -193,11 +175,25 @@ class ImageFolder(ImageData):
 
     def _read(self) -> ImageArrays:
         arrays = super()._read()
+        if self.group and not self.listing.splits["test"]:
+            raise InputError(f"--group {self.group}: a test set taken from train/ would part groups; make a test/")
         self._refuse_bad(self.skipped)  # the arrays may be from an earlier run with --skip_bad
         return arrays
 
+    @property
+    def given_val(self) -> int:
+        alone = self.sample or self.fold  # with folds all images take turns
+        return 0 if alone else len(self.listing.splits["val"].keys() - self.skipped.keys())
+
+    @property
+    def file_names(self) -> list[str]:
+        if self.sample:
+            return []
+        splits = readable_splits(self.data_dir, self.listing, self.skipped)
+        return [*splits["train"], *splits["val"]]
+
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        num_val = 0 if self.sample else len(self.listing.splits["val"].keys() - self.skipped.keys())
+        num_val = self.given_val
         if num_val and self.val_size:  # validation images from a folder of their own come after the training images
             rows = np.arange(len(labels))
             return rows[-num_val:], rows[:-num_val]
@@ -212,13 +208,13 @@ class ImageFolder(ImageData):
         if self.sample:
             return lines[0]
         if not self.listing.splits["test"]:
-            lines.append(f"there is no {self.data_dir / 'test'}: a tenth of train/ is the test set, whatever the seed")
+            lines.append(self._says_test())
         lines += [] if self.listing.splits["val"] else self._says_more_val()
         if small := self._too_small():
             lines.append(small)
-        if self.listing.splits["val"]:
-            folder = self.data_dir / self.listing.folders["val"]
-            given = f"the validation images are those of {folder}, whatever val_size says"
+        if self.listing.splits["val"] and not self.fold:
+            folder = self.labels or self.data_dir / self.listing.folders["val"]
+            given = f"the validation images are those of {folder}; --val_size has no effect"
             lines.append(given if self.val_size else f"val_size 0: the images of {folder} are training images too")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
@@ -229,6 +225,12 @@ class ImageFolder(ImageData):
         if line := self._note(COPIES)["line"]:
             lines.append(f"{line}; listed in {self.folder / COPIES}")
         return "\n".join(lines)
+
+    def _says_test(self) -> str:
+        if self.labels:
+            return f"{self.labels} names no test images: a tenth of each class is the test set, the same for every seed"
+        whole = "of train/" if self.listing.folders["train"] != ALL else "of each class"
+        return f"there is no {self.data_dir / 'test'}: a tenth {whole} is the test set, the same for every seed"
 
     def _too_small(self) -> str:
         """A line on the classes with too few images for the splits that were taken from train/."""

@@ -9,12 +9,16 @@ import torch
 
 from basics.amounts import amount
 from basics.errors import InputError, MissingFileError, reading
-from datamodules.arrays import ImageArrays, read_arrays
+from datamodules.arrays import ImageArrays, forget_pages, read_arrays
 from datamodules.augment import check_sizes, parse_augmentations
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Images, TrainBatches
 from datamodules.download import download_arrays
+from datamodules.groups import groups_of_files
+from datamodules.splits import TooFewError
+from datamodules.table_splits import Fold, Splitter
 
+AT_ONCE = 2**23  # bytes of images that are looked at together
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
 
 
@@ -28,6 +32,10 @@ class ImageData(BatchModule):
         val_size: the validation split, taken from the training files: a share below 1, or a number of images.
         augment: augmentations of the training images, such as "crop:4,flip" (see `augment.py`).
         sample: use the embedded sample instead; needs no files.
+        balanced_sampling: draw equally many training images of each class in an epoch.
+        fold: which part of the training files to hold out, as test split in place of the test files.
+        group: what keeps images together, in training, validation or one fold, if their files have names: folder or
+            prefix (see `groups.py`).
 
     Raises:
         InputError: an argument is out of range.
@@ -38,6 +46,7 @@ class ImageData(BatchModule):
     image_shape: tuple[int, ...]  # (H, W), or (H, W, 3), as on disk
     classes: tuple[str, ...]
     arrays: ImageArrays  # from `setup` on
+    test_indices: np.ndarray  # of the training files, if a fold of them is held out
     make_sample: Callable[[], ImageArrays] | None = None  # a staticmethod; None: there is no sample
     stand_in: str = ""  # what the sample shows instead of the classes
 
@@ -49,8 +58,13 @@ class ImageData(BatchModule):
         val_size: float = 0.1,
         augment: str = "",
         sample: bool = False,
+        balanced_sampling: bool = False,
+        fold: Fold | None = None,
+        group: str = "",
     ) -> None:
         super().__init__(batch_size, seed, val_size)
+        self.balanced_sampling, self.group = balanced_sampling, group
+        self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.data_dir, self.sample = Path(data_dir), sample
         self.augment, self.augmentations = augment, parse_augmentations(augment)
         self._train_images: Images | None = None
@@ -84,7 +98,7 @@ class ImageData(BatchModule):
             return
         check_sizes(self.augment, *self.image_shape[:2])
         arrays = self._make_sample() if self.sample else self._read()
-        self.val_indices, self.train_indices = self._split(arrays.train_labels)
+        self._divide(arrays.train_labels)
         self.mean, self.std = channel_mean_std(arrays.train_images, self.train_indices)
         self.arrays = arrays
 
@@ -95,6 +109,35 @@ class ImageData(BatchModule):
 
     def _read(self) -> ImageArrays:
         return read_arrays(self.folder, self.image_shape, self.num_classes)
+
+    @property
+    def file_names(self) -> list[str]:
+        """Those of the training files, in the order of the arrays; empty if they have none."""
+        return []
+
+    @property
+    def given_val(self) -> int:
+        """How many of the training files, the last ones, are a validation split of their own."""
+        return 0
+
+    def _divide(self, labels: np.ndarray) -> None:
+        """Finds the fold, the validation and the training split of the training files with these labels."""
+        groups = groups_of_files(self.group, self.file_names, self.classes) if self.group else None
+        if not self.fold and (groups is None or self.given_val):
+            self.val_indices, self.train_indices = self._split(labels)
+            return
+        splitter, rest = Splitter(len(labels), labels.astype(np.int64), groups), np.arange(len(labels))
+        try:
+            if self.fold:
+                self.test_indices, rest = splitter.fold(self.fold)
+            if groups is None:
+                val, train = self._split(labels[rest])
+                self.val_indices, self.train_indices = rest[val], rest[train]
+            else:
+                num_val, rng = self._num_val(len(rest)), np.random.default_rng(self.seed)
+                self.val_indices, self.train_indices = splitter.hold_out(rest, num_val, rng)
+        except TooFewError as error:
+            raise InputError(f"{self.data_dir}, {self.name}: {error}") from error
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of the training images with these `labels` go to validation, and which to training."""
@@ -110,19 +153,25 @@ class ImageData(BatchModule):
 
     def describe(self) -> str:
         """Sizes of the splits, and the rarest and commonest class of the training split."""
-        counts = np.bincount(self.arrays.train_labels[self.train_indices], minlength=self.num_classes)
+        counts = np.bincount(self.train_labels, minlength=self.num_classes)
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
             f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
             f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
         )
 
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Those of the training split, (N,)."""
+        return self.arrays.train_labels[self.train_indices]
+
     def _sizes(self) -> str:
         channels, height, width = self.input_shape
+        num_tests = len(self.test_indices if self.fold else self.arrays.test_labels)
         stand_in = f": {self.stand_in}" if self.stand_in else ""
         return (
             f"{len(self.train_indices):,} training, {len(self.val_indices):,} validation and"
-            f" {amount(len(self.arrays.test_labels), 'test image')} of {height} x {width} x {channels}"
+            f" {amount(num_tests, 'test image')} of {height} x {width} x {channels}"
             f"{f', from the embedded sample{stand_in}' if self.sample else ''}"
         )
 
@@ -136,12 +185,19 @@ class ImageData(BatchModule):
             self.augmentations,
             epochs=(self.trainer and self.trainer.max_epochs) or -1,
             part=self._part(),
+            balance=self.train_labels if self.balanced_sampling else None,
         )
 
     def val_dataloader(self) -> EvalBatches:
         return EvalBatches(self._training_files(), self.val_indices, EVAL_BATCH_SIZE, part=self._part())
 
     def test_dataloader(self) -> EvalBatches:
+        if self.fold:
+            return EvalBatches(self._training_files(), self.test_indices, EVAL_BATCH_SIZE, part=self._part())
+        return self.test_files()
+
+    def test_files(self) -> EvalBatches:
+        """All of them, which with a fold are not the test split."""
         test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
         return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, part=self._part())
 
@@ -167,10 +223,14 @@ def _exists(folder: Path) -> bool:
 
 def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[float], list[float]]:
     """Mean and standard deviation of the pixels at `indices`, per channel, on the scale 0..1."""
-    pixels = torch.from_numpy(images)[torch.from_numpy(indices)]  # (N, H, W) or (N, H, W, 3)
-    channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
     # Counting the 256 values is exact, and faster than adding up floats.
-    counts = torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])  # (C, 256)
+    counts = torch.zeros(1 if images.ndim == 3 else images.shape[-1], 256, dtype=torch.long)  # (C, 256)
+    rows = max(1, AT_ONCE // images[0].nbytes) if len(images) else 1
+    for part in np.split(indices, range(rows, len(indices), rows)):
+        pixels = torch.from_numpy(images[part])  # (n, H, W) or (n, H, W, 3)
+        channels = pixels.unbind(-1) if pixels.ndim == 4 else [pixels]
+        counts += torch.stack([torch.bincount(channel.flatten(), minlength=256) for channel in channels])
+        forget_pages(images)
     shares = counts.double() / counts.sum(1, keepdim=True)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = shares @ values  # (C,)

@@ -4,7 +4,10 @@
     photos/val/<class>/*.jpg      optional; validation/ and valid/ mean the same
     photos/test/<class>/*.jpg     optional; without it, a tenth of each class of train/ is held out
 
-Hidden files and folders, and what desktops leave behind, are skipped.
+    photos/<class>/*.jpg          the same without a train/, if there are images in each of the folders
+
+Hidden files and folders, and what desktops leave behind, are skipped. The other way to say what the classes are is a
+table (see `labels_file.py`).
 """
 
 import hashlib
@@ -21,6 +24,11 @@ SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
 NAMED = 10  # files in a message; more make it unreadable
+ALL = "."  # in place of the name of train/, where there is none
+IMAGE_ENDINGS = (
+    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2", ".avif"),
+    *(".heic", ".heif"),
+)  # of the files by which a folder of images is known; files with other names are read too
 
 
 class Listing(NamedTuple):
@@ -32,35 +40,42 @@ class Listing(NamedTuple):
     stray: list[str]  # files of a split that are in no class folder
     unread: list[str]  # folders beside the splits
     passed: list[str]  # links to folders that are read anyway
-    fingerprint: str  # of names, sizes and modification times
+    fingerprint: str  # of names, sizes and modification times, and of labels that are not in the names
 
     @property
     def files(self) -> dict[str, int]:
         return self.splits["train"] | self.splits["val"] | self.splits["test"]
+
+    @property
+    def aside(self) -> dict[str, str]:
+        """What was not looked into, each with the reason."""
+        return dict.fromkeys(self.unread, "not among the images") | dict.fromkeys(self.passed, "a link; read already")
 
 
 def list_images(root: Path) -> Listing:
     """Lists the files below `root`; none is opened.
 
     Raises:
-        MissingFileError: there is no train/.
+        MissingFileError: there is neither a train/ nor folders of images.
         InputError: there are fewer than two classes, an empty one, one that train/ lacks, or one that links to another;
             or two folders of validation images.
     """
     with reading(root):
         folders = _visible(root)[0] if root.is_dir() else []
-    if "train" not in folders:
-        raise MissingFileError(
-            f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
-            " and val/ and test/, if there are any, beside train/"
-        )
     its = _folders_of_splits(root, folders)
+    if "train" not in its:
+        if its or not _are_classes(root, folders):
+            raise MissingFileError(
+                f"{root}: no folder train/ there; images are expected as {root / 'train' / '<class>' / '*.jpg'},"
+                f" and val/ and test/, if there are any, beside train/, or all as {root / '<class>' / '*.jpg'}"
+            )
+        its = {"train": ALL}
     read, passed = _read_splits(root, its.values())
     found = {split: read[name] for split, name in its.items()}
     classes = tuple(found["train"])
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
-        raise InputError(f"{root / 'train'}: need a folder for each of two or more classes, found {only}")
+        raise InputError(f"{root / its['train']}: need a folder for each of two or more classes, found {only}")
     for split in found:
         _check(root / its[split], found[split], classes)
     number = {name: label for label, name in enumerate(classes)}
@@ -68,9 +83,9 @@ def list_images(root: Path) -> Listing:
         split: {file: number[name] for name, files in found.get(split, {}).items() for file in files}
         for split in SPLITS
     }
-    stray = [f"{folder}/{name}" for folder in its.values() for name in _visible(root / folder)[1]]
-    unread = [name for name in folders if name not in its.values()]
-    return Listing(classes, splits, its, stray, unread, passed, _fingerprint(root, chain(stray, *splits.values())))
+    stray = [f"{folder}/{name}" for folder in its.values() for name in _visible(root / folder)[1] if folder != ALL]
+    unread = [] if ALL in its.values() else [name for name in folders if name not in its.values()]
+    return Listing(classes, splits, its, stray, unread, passed, fingerprint(root, chain(stray, *splits.values())))
 
 
 def _folders_of_splits(root: Path, folders: Sequence[str]) -> dict[str, str]:
@@ -83,6 +98,15 @@ def _folders_of_splits(root: Path, folders: Sequence[str]) -> dict[str, str]:
         if there:
             found[split] = there[0]
     return found
+
+
+def _are_classes(root: Path, folders: Sequence[str]) -> bool:
+    """Whether each of two or more folders has images in it."""
+    return len(folders) > 1 and all(any(map(_looks_like_image, files_below(root / name))) for name in folders)
+
+
+def _looks_like_image(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_ENDINGS
 
 
 def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[str, dict[str, int]]:
@@ -100,11 +124,12 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
             raise InputError(f"{root / listing.folders[split]}: no readable image in it")
     train = splits["train"]
     if unseen := set(range(len(listing.classes))) - set(train.values()):
-        raise InputError(f"{root / 'train' / listing.classes[min(unseen)]}: no readable image in this class")
+        name = listing.classes[min(unseen)]
+        raise InputError(f"{root / listing.folders['train'] / name}: no readable image in this class")
     if not splits["test"]:
         splits["test"] = {file: train.pop(file) for file in sorted(choose_test(train))}
         if not splits["test"]:
-            raise InputError(f"{root}: no test/, and no class of train/ has two images, one to hold out")
+            raise InputError(f"{root}: no test/, and no class has two images to train on, one to hold out")
     return splits
 
 
@@ -174,18 +199,18 @@ def _read_splits(root: Path, splits: Iterable[str]) -> tuple[dict[str, dict[str,
     Raises:
         InputError: a split, or a class, is a link to one that has been read already.
     """
-    folders = [root / split for split in splits]
+    folders = {split: root / split for split in splits}
     walk = Walk(root)
-    for folder in sorted(folders, key=Path.is_symlink):  # links last, since they are the ones to refuse
-        _enter(walk, folder)
-    walk.own = {folder.resolve() for folder in folders}
+    for folder in sorted(folders.values(), key=Path.is_symlink):  # links last, since they are the ones to refuse
+        if folder != root:  # which counts as read
+            _enter(walk, folder)
+    walk.own = {folder.resolve() for folder in folders.values()}
     found: dict[str, dict[str, list[str]]] = {}
-    for folder in folders:
-        found[folder.name] = {}
+    for split, folder in folders.items():
+        found[split] = {}
         for name in _visible(folder)[0]:
             _enter(walk, folder / name)
-            files = [file.relative_to(root).as_posix() for file in walk.files(folder / name)]
-            found[folder.name][name] = files
+            found[split][name] = [file.relative_to(root).as_posix() for file in walk.files(folder / name)]
     return found, [link.relative_to(root).as_posix() for link in walk.passed]
 
 
@@ -219,8 +244,9 @@ def _check(folder: Path, found: dict[str, list[str]], classes: tuple[str, ...]) 
             raise InputError(f"{folder / name}: an empty class, no files in it")
 
 
-def _fingerprint(root: Path, names: Iterable[str]) -> str:
-    digest = hashlib.sha256()
+def fingerprint(root: Path, names: Iterable[str], more: str = "") -> str:
+    """16 digits that follow from the files' names, sizes and modification times, and from `more`."""
+    digest = hashlib.sha256(more.encode())
     for name in names:
         try:
             stat = (root / name).stat()

@@ -8,7 +8,7 @@ import numpy as np
 from basics.errors import InputError
 from datamodules import scenes
 from datamodules.arrays import ImageArrays
-from datamodules.augment import moves_pixels
+from datamodules.augment import NOT_FOR_MASKS, moves_pixels
 from datamodules.batches import EvalBatches, Masked
 from datamodules.images import ImageData
 from datamodules.listing import choose_test, first_of
@@ -51,8 +51,8 @@ class MaskFolder(ImageData):
         super().__init__(data_dir, batch_size, seed, val_size, augment, sample)
         if image_size < 16:
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
-        if "grow" in augment:
-            raise InputError("augment grow: the masks would not keep their size")
+        if refused := [name for name in NOT_FOR_MASKS if name in augment]:
+            raise InputError(f"augment {refused[0]}: masks cannot follow it")
         side = scenes.SIDE if sample else image_size
         self.image_shape, self.given, self.binary = (side, side, 3), classes, binary
         self._train_masked: Masked | None = None
@@ -124,7 +124,7 @@ class MaskFolder(ImageData):
             f"{self.num_classes} classes, of {shares[rare]} to {shares[common]} of the training pixels",
         ]
         if not self.sample:
-            lines.append(f"a tenth of the images in {self.data_dir} is the test set, whatever the seed")
+            lines.append(f"a tenth of the images in {self.data_dir} is the test set, the same for every seed")
             if unused := self.pairs.unused:
                 lines.append(f"masks without an image, not used: {first_of([str(path) for path in unused])}")
         return "\n".join(lines)

@@ -81,6 +81,7 @@ class TableData(BatchModule, ABC):
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
+    balanced_sampling = False  # draw equally many training rows of each class in an epoch
     similar_labels = "trim"
     reading = FOUND_OUT
     decimal = ""  # the decimal mark, if somebody said it
@@ -202,7 +203,7 @@ class TableData(BatchModule, ABC):
         Raises:
             InputError: values cannot be used; it names those of all columns.
         """
-        faults = Faults()
+        faults = Faults(table.source, table.faults)
         with faults:
             frame = columns_of(table, asdict(recipe), self.besides)
             check_filled(table, recipe.columns)
@@ -321,9 +322,14 @@ class TableData(BatchModule, ABC):
         return [*(self._says_more_val() if len(self.val_indices) else []), *([small] if small else [])]
 
     def train_dataloader(self) -> TrainBatches:
-        return TrainBatches(
-            self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch, part=self._part()
-        )
+        balance = self.train_labels if self.balanced_sampling else None
+        what = self._rows(), self.train_indices, self.batch_size, self.seed, self._epoch
+        return TrainBatches(*what, part=self._part(), balance=balance)
+
+    @property
+    def train_labels(self) -> np.ndarray:
+        """Numbers of the classes of the training rows, (N,)."""
+        return self.targets[self.train_indices]
 
     def val_dataloader(self) -> EvalBatches | list[Any]:
         return self._evaluate(self.val_indices) if len(self.val_indices) else []

@@ -10,7 +10,8 @@ that one sees them in a picture of 64 pixels; amounts of crop, shift, elastic, c
 
 In the figure, flip and vflip mirror about half of the pictures, while altflip mirrors every other epoch, whatever is
 drawn. crop and rotate show black where there is no image, shift its mirror image. grow begins small and is whole
-from the middle of the run on. vflip changes pixels the most, and contrast the least, though both leave what one sees.
+from the middle of the run on. trivialaugment takes one of fourteen changes at random, of any strength; randaugment two.
+vflip changes pixels the most, and saturation the least, though both leave what one sees.
 """
 
 from dataclasses import dataclass
@@ -27,10 +28,10 @@ from harness.command_line.cli import cli
 from harness.drawing.image_figures import draw_rows
 from harness.tasks.study import Study, StudyFlags
 
-# In this order: mirrored, turned and scaled, moved, recoloured, covered, made smaller.
+# In this order: mirrored, turned and scaled, moved, recoloured, any of these, covered, made smaller.
 SHOWN = (
-    "flip,altflip,vflip,rotate:25,rotate90,zoom:0.3,elastic:2,crop:12,shift:10,"
-    "noise:0.1,brightness:0.4,contrast:0.6,cutout:28,erase:1,grow:28"
+    "flip,altflip,vflip,rotate:25,rotate90,zoom:0.3,resized_crop,elastic:2,crop:12,shift:10,"
+    "noise:0.1,brightness:0.4,contrast:0.6,saturation:0.9,trivialaugment,randaugment:12,cutout:28,erase:1,grow:28"
 )
 MOST = 12  # epochs that fit in a picture
 TRY_NEXT = "--augment rotate:90,noise:0.5,cutout:60  # how much is too much to tell what it is?"
@@ -67,7 +68,7 @@ def main(flags: AugmentationFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"epochs {flags.epochs}: must be from 1 to {MOST}, which fit in a picture")
     image = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)  # (3, S, S)
     check_sizes(flags.augment, *image.shape[-2:])
-    study = Study("augmentations", flags, f"{len(names)}_names", try_next=TRY_NEXT)
+    study = Study("augmentations", flags, try_next=TRY_NEXT)
     seed_everything(flags.seed, verbose=False)
     made = {name: draws(image, name, flags.epochs) for name in names}
     changes = {name: changed(image, rows) for name, rows in made.items()}

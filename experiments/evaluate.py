@@ -27,7 +27,7 @@ from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model
 from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
-from harness.training.report import evaluate, print_table
+from harness.training.report import evaluate, print_classes, print_table
 from harness.training.trainer import build_trainer, showing_profile
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
@@ -73,6 +73,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     if trainer.is_global_zero:
         print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
+        print_classes(metrics, getattr(model, "by_class", {}))
         print(amount(metrics["test/samples"], "test sample"))
     return metrics
 

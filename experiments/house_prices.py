@@ -23,7 +23,7 @@ from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
 from harness.tasks.cross_validation import cross_validate
-from harness.tasks.folds import CrossValidationFlags
+from harness.tasks.folds import CrossValidationFlags, of_tables
 from harness.tasks.launch import by_net
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.refit import with_refit
@@ -87,7 +87,7 @@ def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
     if flags.folds:
         if flags.refit:
             raise InputError("--refit: folds choose no epoch; --folds 0 does, by a validation split")
-        return cross_validate(_table(flags), replace(flags, val_size=0.0, monitor=None))
+        return cross_validate(of_tables(_table(flags)), replace(flags, val_size=0.0, monitor=None))
     return with_refit(_train, flags).metrics
 
 

@@ -1,10 +1,12 @@
 """Your own images, in a folder of class folders.
 
     python experiments/own_images.py --data_dir photos
+    python experiments/own_images.py --data_dir photos --labels photos/labels.csv
     python experiments/own_images.py --sample           on generated shapes; no files
 
 The images are in photos/train/<class>/. Images of photos/val/ (or validation/, or valid/) choose
-the epoch, and those of photos/test/ test it. Without such a folder, they are held out of train/.
+the epoch, and those of photos/test/ test it. Without such a folder, they are held out of train/,
+or, if there is no train/ either, of photos/<class>/. With --labels, a table has the classes.
 
 No figure has been measured here yet.
 """
@@ -23,14 +25,20 @@ class OwnImageFlags(ImageFlags):
     """A folder of images.
 
     Args:
-        data_dir: folder that holds train/<class>/, and val/ (or validation/, or valid/) and test/ if there are any.
-        image_size: side of the images in pixels; they are resized, and cropped to their central square.
+        data_dir: folder that holds train/<class>/, and val/ (or validation/, or valid/) and test/ if there are any, or
+            all images as <class>/.
+        labels: CSV file with the columns file and label, and perhaps split, in place of folders of classes
+            (see datamodules/labels_file.py); "": none.
+        image_size: side of the images in pixels, to which they are resized.
+        fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
     """
 
     net: str = "resnet18"
     data_dir: str = "data"
+    labels: str = ""
     image_size: int = 64
+    fit: str = "crop"
     skip_bad: bool = False
 
 
@@ -50,7 +58,8 @@ DEFAULTS = OwnImageFlags()
 
 def main(flags: OwnImageFlags = DEFAULTS) -> None:
     """Trains a network on a folder of images and tests its best epoch."""
-    classify(partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad), flags)
+    folder = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
+    classify(partial(folder, fit=flags.fit, labels=flags.labels), flags)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,13 +12,13 @@ from basics.choose import choose
 from basics.errors import InputError
 from lit_modules import mix
 from lit_modules.class_losses import LOSSES
+from lit_modules.class_stages import ClassStages
 from lit_modules.heads import head_of
 from lit_modules.means import precise, total, widest
-from lit_modules.metrics import with_top5
 from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
-from lit_modules.stages import Batch, Learnt, Stages
+from lit_modules.stages import Batch, Learnt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,13 +26,15 @@ class ClassifierOptions(OptimizerOptions):
     """What a classifier of images learns by.
 
     Args:
-        loss: ce, bce or mse: cross-entropy of the softmax, a sigmoid for each class, or the softmax's squared error
-            (lit_modules/class_losses.py).
+        loss: ce, bce, mse or focal: cross-entropy of the softmax, a sigmoid for each class, squared error of the
+            softmax, or cross-entropy that counts hard images most (lit_modules/class_losses.py).
         l1: factor of the L1 penalty: of the sum of absolute weights, not of biases or scales.
         label_smoothing: share of each target that is spread over all classes (Szegedy et al. 2016); in training only.
-        mixup: alpha of mixup: training images are weighted means of two (see mix.py); 0 is off.
-        cutmix: alpha of CutMix: a rectangle of each training image is another's; 0 is off. With both, each batch is
-            mixed by one of them at random.
+        mixup: alpha of mixup: each training image becomes a weighted mean of itself and another, and its label the same
+            mean of both labels; the higher alpha is, the more alike are the weights; 0 is off.
+        cutmix: alpha of CutMix: a rectangle of each training image is another's, and the label has its share of the
+            area; the higher alpha is, the nearer to a half; 0 is off. With both, each batch is mixed by one of them at
+            random.
         test_flip: in evaluation, average the network's outputs for each image and its mirror image.
         backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
         freeze_epochs: epochs at the start in which only the head learns.
@@ -59,18 +62,20 @@ class ClassifierOptions(OptimizerOptions):
             raise InputError(
                 f"lr_parts {self.lr_parts}, backbone_lr {self.backbone_lr}: both divide the network; use one"
             )
+        if self.layer_decay != 1 and self.backbone_lr is not None:
+            raise InputError(f"layer_decay {self.layer_decay}: takes the place of backbone_lr; set that to null")
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
 
-class Classifier(Stages):
+class Classifier(ClassStages):
     """Trains a network to name the class of an image. All arguments are plain data, kept in each checkpoint.
 
     The input is normalised here, not in the data: a checkpoint holds all it takes to classify an image.
     Logs `loss` and `acc` of each stage, exact means over its samples, and of more than ten classes `top5_acc` of
-    validation and test. `train/loss` includes label smoothing, and no loss includes the L1 penalty. For a mixed image
-    `train/acc` counts both labels by their shares.
+    validation and test. `train/loss` includes label smoothing and the weights of classes, and no loss includes the L1
+    penalty. For a mixed image `train/acc` counts both labels by their shares.
 
     Args:
         net: a name from `lit_modules.nets`.
@@ -79,13 +84,14 @@ class Classifier(Stages):
         std: of the training pixels, per channel; divides the input.
         net_args: options of the network.
         classes: their names, in the order of the labels; kept for predictions.
+        class_weights: by which factor a training image of each class counts in the loss, (num_classes,); None: all
+            count alike.
         options: those of `ClassifierOptions`.
 
     Raises:
         InputError: a name is unknown or a number out of its range.
     """
 
-    metrics = ("loss", "acc")
     options_type = ClassifierOptions
 
     def __init__(
@@ -97,6 +103,7 @@ class Classifier(Stages):
         std: Sequence[float] = (1.0,),
         net_args: dict[str, Any] | None = None,
         classes: Sequence[str] | None = None,
+        class_weights: Sequence[float] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -113,7 +120,7 @@ class Classifier(Stages):
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
         self.frozen = False  # whether only the head learns now
-        self._measure_also(with_top5(chosen.metrics, num_classes), num_classes)
+        self._prepare_classes(num_classes, chosen.metrics, class_weights)
         self.configure_optimizers()  # refuses a wrong option now
         if chosen.freeze_epochs:
             head_of(self.net)  # the same
@@ -149,7 +156,8 @@ class Classifier(Stages):
         return (loss + self.l1 * sum(weight.abs().sum() for weight in self.weights) if self.l1 else loss), sums
 
     def _loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return LOSSES[self.loss](logits, labels, label_smoothing=self.label_smoothing)
+        loss = partial(LOSSES[self.loss], logits, labels, label_smoothing=self.label_smoothing)
+        return loss() if self.class_weights is None else self.weighted(loss(reduction="none"), labels)
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         images, labels = batch

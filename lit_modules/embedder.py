@@ -104,7 +104,7 @@ class Embedder(Stages):
         return precise(self.net(self.normalise(images)))
 
     def _param_groups(self) -> list[Any]:
-        if self.hparams["lr_parts"]:
+        if self.hparams["lr_parts"] or self.hparams.get("layer_decay", 1.0) != 1:
             return [*super()._param_groups(), {"params": list(self.loss.parameters())}]
         return [*self.net.parameters(), *self.loss.parameters()]
 

@@ -47,6 +47,8 @@ class OptimizerOptions:
         weight_decay: factor of the L2 penalty; of decoupled weight decay with adamw and muon.
         lr_parts: learning rates of parts of the network by their names, such as features=0.01,head*=0.1; the first name
             that fits counts, * stands for anything, and the rest has `lr`.
+        layer_decay: factor of the learning rate from each layer to the one before it; the head has `lr`
+            (lit_modules/lr_depths.py).
     """
 
     lr: float = 0.1
@@ -55,6 +57,7 @@ class OptimizerOptions:
     nesterov: bool = True
     weight_decay: float = 0.0
     lr_parts: str = ""
+    layer_decay: float = 1.0
 
 
 def build_optimizer(

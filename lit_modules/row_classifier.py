@@ -3,28 +3,28 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lit_modules.class_stages import ClassStages
 from lit_modules.means import precise, total
-from lit_modules.metrics import with_top5
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.regressor import RowOptions
-from lit_modules.stages import Batch, Learnt, Stages
+from lit_modules.stages import Batch, Learnt
 
 
-class RowClassifier(Stages):
+class RowClassifier(ClassStages):
     """Trains a network to tell classes apart. All arguments are plain data, kept in each checkpoint.
 
     The members of an ensemble are trained one by one, and their probabilities averaged to predict. (`Classifier` is
-    for images, which it normalises by channel.) The arguments are those of `Regressor`, and the options
-    those of `RowOptions`.
+    for images, which it normalises by channel.) The arguments are those of `Regressor`, with `class_weights` as in
+    `Classifier`, and the options those of `RowOptions`.
     """
 
-    metrics = ("loss", "acc")
     options_type = RowOptions
 
     def __init__(
@@ -34,6 +34,7 @@ class RowClassifier(Stages):
         num_classes: int,
         preprocessing: dict[str, Any] | None = None,
         net_args: dict[str, Any] | None = None,
+        class_weights: Sequence[float] | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -43,7 +44,7 @@ class RowClassifier(Stages):
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
-        self._measure_also(with_top5(chosen.metrics, num_classes), num_classes)
+        self._prepare_classes(num_classes, chosen.metrics, class_weights)
         self.configure_optimizers()  # refuses a wrong option now
 
     def forward(self, rows: Tensor) -> Tensor:
@@ -61,10 +62,11 @@ class RowClassifier(Stages):
 
     def learn(self, rows: Tensor, labels: Tensor) -> Learnt:
         logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
-        each = labels.unsqueeze(1).expand(logits.shape[:2])  # (B, members)
-        loss = F.cross_entropy(logits.flatten(0, 1), each.flatten())
+        each = labels.unsqueeze(1).expand(logits.shape[:2]).flatten()  # (B * members,)
+        loss = partial(F.cross_entropy, logits.flatten(0, 1), each)
         right = (self._averaged(logits.detach()).argmax(1) == labels).sum()
-        return loss, {"loss": total(loss, labels), "acc": right}
+        mean = loss() if self.class_weights is None else self.weighted(loss(reduction="none"), each)
+        return mean, {"loss": total(mean, labels), "acc": right}
 
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         rows, labels = batch

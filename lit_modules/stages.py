@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from basics.errors import InputError, reading
 from basics.lightning_internals import batch_in_epoch
+from lit_modules.class_scores import Said
 from lit_modules.heads import hidden_matrices
+from lit_modules.lr_depths import groups_by_depth
 from lit_modules.lr_parts import groups_of
-from lit_modules.means import Means
+from lit_modules.means import Means, widest
 from lit_modules.metrics import build_metrics, read
 from lit_modules.optimizers import OptimizerOptions, build_optimizer
 
@@ -89,8 +91,11 @@ class Stages(LightningModule, ABC):
     def _count(self, stage: str, outputs: Tensor, targets: Tensor, **sums: Tensor) -> None:
         """Adds a batch's sums to `means[stage]`, and shows its outputs to the further metrics."""
         self.means[stage].add(len(targets), **sums)
-        for metric in self.further.get(stage, {}).values() if len(targets) else ():
-            metric.to(targets.device).update(outputs, targets)
+        for metric in self.further.get(stage, {}).values():
+            if isinstance(metric, Said):  # also of no samples, so that all ranks have something to share
+                metric.to(targets.device).update(self.exact_predictions(outputs), targets)
+            elif len(targets):
+                metric.to(targets.device).update(outputs, targets)
 
     @abstractmethod
     def _evaluate(self, stage: str, batch: Batch) -> Tensor | None:
@@ -98,7 +103,12 @@ class Stages(LightningModule, ABC):
 
     def _param_groups(self) -> list[Any]:
         """What the optimizer adjusts: parameters, or groups of them."""
-        if lr_parts := self.hparams.get("lr_parts"):
+        lr_parts, decay = self.hparams.get("lr_parts"), self.hparams.get("layer_decay", 1.0)
+        if lr_parts and decay != 1:
+            raise InputError(f"lr_parts {lr_parts}, layer_decay {decay}: both divide the network; use one")
+        if decay != 1:
+            return groups_by_depth(self.net, self.hparams["lr"], decay)
+        if lr_parts:
             return groups_of(self.net, lr_parts)
         return list(self.net.parameters())
 
@@ -141,6 +151,11 @@ class Stages(LightningModule, ABC):
         """The predictions that outputs of `forward` stand for."""
         return outputs
 
+    @torch.no_grad()
+    def exact_predictions(self, outputs: Tensor) -> Tensor:
+        """The same, in the most precise type that the device has."""
+        return self.predicted(outputs.to(widest(outputs.device)))
+
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Lightning's, but the gradient of a step is the mean over its batches even if these are fewer than usual.
 
@@ -172,9 +187,13 @@ class Stages(LightningModule, ABC):
 
     def _log_means(self, stage: str) -> int:
         means, count = self.means[stage].compute(self._sum_over_ranks)
-        metrics = self.summarise(means) | {name: read(name, its) for name, its in self.further.get(stage, {}).items()}
+        metrics = self.summarise(means) | self._measured(stage)
         self.log_dict({f"{stage}/{name}": value for name, value in metrics.items()})
         return count
+
+    def _measured(self, stage: str) -> dict[str, float]:
+        """The further metrics of all samples, which they then forget."""
+        return {name: read(name, its) for name, its in self.further.get(stage, {}).items()}
 
     def _sum_over_ranks(self, total: Tensor) -> Tensor:
         return self.trainer.strategy.reduce(total, reduce_op="sum")

@@ -11,10 +11,11 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as vision
 
 from datamodules import augment
+from datamodules import pixel_ops as ops
 from datamodules.augment import Moment, check_sizes, parse_augmentations
 
 ALL = """flip vflip rotate:30 rotate90 zoom:0.2 elastic:2 crop:4 shift:2 noise:0.1 brightness:0.2 contrast:0.2
-    cutout:8 erase:0.5""".split()
+    cutout:8 erase:0.5 resized_crop:0.2 trivialaugment randaugment""".split()
 
 
 def batch(*shape, seed=0):
@@ -88,9 +89,14 @@ def test_zoom_agrees_with_torchvision(monkeypatch, size, number, factor):
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("number", "factor"), [(0.0, 0.4), (0.75, 1.3), (1.0, 1.6)])
 @pytest.mark.parametrize(
-    ("name", "adjust"), [("brightness", vision.adjust_brightness), ("contrast", vision.adjust_contrast)]
+    ("name", "adjust"),
+    [
+        ("brightness", vision.adjust_brightness),
+        ("contrast", vision.adjust_contrast),
+        ("saturation", vision.adjust_saturation),
+    ],
 )
-def test_brightness_and_contrast_agree_with_torchvision(monkeypatch, name, adjust, number, factor, channels):
+def test_brightness_contrast_and_saturation_agree_with_torchvision(monkeypatch, name, adjust, number, factor, channels):
     images = batch(2, channels, 20, 33)  # from 0.1 to 0.9: some values leave 0..1
     wanted = adjust(images, factor)
     always(monkeypatch, number)
@@ -102,6 +108,27 @@ def test_contrast_takes_all_of_other_numbers_of_channels_alike():
     after = draw("contrast:0.5", images)
     torch.testing.assert_close(after.mean((1, 2, 3)), images.mean((1, 2, 3)))
     assert (after.std((1, 2, 3)) / images.std((1, 2, 3)) - 1).abs().max() > 0.05
+
+
+def test_resized_crop_draws_areas_and_ratios_of_their_ranges_and_any_place(monkeypatch):
+    boxes = []
+    monkeypatch.setattr(ops, "resized_crop", lambda images, *box: boxes.append(torch.stack(box)) or images)
+    draw("resized_crop:0.25", torch.zeros(4000, 1, 100, 100))
+    top, left, height, width = boxes[0]
+    area, ratio = height * width / 100**2, (width / height).log()
+    assert ((top >= 0) & (top + height <= 100) & (left >= 0) & (left + width <= 100)).all()
+    assert area.min() > 0.24 and area.max() <= 1  # rounded to whole pixels
+    assert ratio.abs().max() < math.log(4 / 3) + 0.03
+    small = area < 0.5  # none of which is ever too wide
+    places = (top / (100 - height).clamp(min=1))[small]
+    assert places.mean() == pytest.approx(0.5, abs=0.03)
+    assert kstest(((ratio[small] / math.log(4 / 3) + 1) / 2).double().numpy(), "uniform").pvalue > 0.001
+
+
+def test_resized_crop_takes_the_whole_image_if_no_rectangle_fits(monkeypatch):
+    images = batch(2, 3, 20, 33)
+    always(monkeypatch, 0.99)  # all of the area, wider than high by a third
+    torch.testing.assert_close(draw("resized_crop:0.9", images.transpose(2, 3)), images.transpose(2, 3))
 
 
 @pytest.mark.parametrize("padding", [1, 2])
@@ -163,7 +190,7 @@ def test_elastic_moves_points_by_a_field_as_smooth_as_in_its_paper(axis):
 
 
 @pytest.mark.parametrize("shape", [(6, 1, 28, 28), (6, 3, 32, 32)])
-@pytest.mark.parametrize("spec", ALL)
+@pytest.mark.parametrize("spec", [*ALL, "saturation:0.5"])
 def test_shape_dtype_and_input_are_kept_in_either_memory_format(spec, shape):
     images = batch(*shape)
     results = [draw(spec, images), draw(spec, images.contiguous(memory_format=torch.channels_last))]
@@ -172,13 +199,25 @@ def test_shape_dtype_and_input_are_kept_in_either_memory_format(spec, shape):
     assert torch.equal(images, batch(*shape))
 
 
-AT_LEAST = {"flip": 2, "vflip": 2, "rotate90": 4, "crop:4": 30, "shift:2": 15, "cutout:8": 50, "erase:0.5": 20}
+AT_LEAST = {
+    "resized_crop:0.2": 60,
+    "trivialaugment": 40,
+    "randaugment": 40,
+    "flip": 2,
+    "vflip": 2,
+    "rotate90": 4,
+    "crop:4": 30,
+    "shift:2": 15,
+    "cutout:8": 50,
+    "erase:0.5": 20,
+}
 
 
 @pytest.mark.parametrize(
     ("spec", "different"),
     # 64 draws from crop's 81 windows give 44 different ones on average, from shift's 25 all but one or two,
-    # from cutout's 784 give 61; erase changes half of the images
+    # from cutout's 784 give 61; erase changes half of the images, and of TrivialAugment's operations four have no
+    # strength that differs from image to image
     [(spec, AT_LEAST.get(spec, 64)) for spec in ALL],
 )
 def test_draws_follow_from_the_seed_and_differ_within_a_batch(spec, different):
@@ -262,7 +301,8 @@ def test_nothing_parses_as_no_augmentations(text):
 @pytest.mark.parametrize(
     "spec",
     """flop Flip flip:1 altflip:1 rotate90:2 crop:0 crop:-1 crop:1.5 cutout:2.5 shift:1.5 erase:1.5 grow:20.5
-    crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5 brightness:1 contrast:2""".split(),
+    crop: crop:many noise:nan noise:inf rotate:1:2 zoom:1 zoom:1.5 brightness:1 contrast:2
+    resized_crop:1 saturation:1 randaugment:31 trivialaugment:9""".split(),
 )
 def test_bad_spec_is_refused_by_name(spec):
     with pytest.raises(ValueError, match=re.escape(repr(spec))):

@@ -43,7 +43,7 @@ def test_script_does_what_the_header_says(tmp_path, capsys):
     metrics = cli(augmentations.main, None, ["--run_dir", str(tmp_path)])
     changes = metrics["changes"]
     assert max(changes, key=changes.get) == "vflip"
-    assert min(changes, key=changes.get) == "contrast:0.6"
+    assert min(changes, key=changes.get) == "saturation:0.9"
     (figure,) = tmp_path.glob("augmentations/*/figures/*.png")
     assert figure.stem == "augmentations"
     assert f"{changes['vflip']:.3f}" in capsys.readouterr().out

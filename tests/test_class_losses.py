@@ -32,6 +32,8 @@ def by_numpy(name, logits, labels, smoothing):
                 loss -= target * math.log(p) + (1 - target) * math.log(1 - p)
             elif name == "mse":
                 loss += (shares[number] - target) ** 2
+            elif name == "focal":
+                loss -= target * (1 - shares[number]) ** 2 * math.log(shares[number])
             else:
                 loss -= target * math.log(shares[number])
         losses.append(loss)
@@ -46,6 +48,13 @@ def test_loss_is_that_of_a_loop_over_samples_and_classes(name, smoothing):
     if not smoothing:
         assert float(LOSSES[name](LOGITS, LABELS, reduction="sum")) == pytest.approx(7 * float(loss), rel=1e-12)
         assert float(LOSSES[name](LOGITS[:0], LABELS[:0], reduction="sum")) == 0
+        assert float(LOSSES[name](LOGITS, LABELS, reduction="none")[3]) == pytest.approx(
+            by_numpy(name, LOGITS[3:4].numpy(), LABELS[3:4].numpy(), 0), rel=1e-12
+        )
+
+
+def _focal_slope(p):
+    return 2 * p * (1 - p) * p.log() - (1 - p) ** 2
 
 
 @pytest.mark.parametrize(
@@ -53,6 +62,8 @@ def test_loss_is_that_of_a_loop_over_samples_and_classes(name, smoothing):
     [
         ("ce", lambda z, y: z.softmax(1) - y),
         ("bce", lambda z, y: z.sigmoid() - y),
+        # Of -(1 - p)^2 ln p by p, times the softmax's slope p (y - p), as in Lin et al. 2017, appendix B.
+        ("focal", lambda z, y: _focal_slope((z.softmax(1) * y).sum(1, True)) * (y - z.softmax(1))),
         ("mse", lambda z, y: 2 * z.softmax(1) * (z.softmax(1) - y - (z.softmax(1) * (z.softmax(1) - y)).sum(1, True))),
     ],
 )
@@ -63,8 +74,9 @@ def test_gradient_is_that_on_paper(name, gradient):
 
 
 def test_chance_levels():
-    assert [chance_level(name, 10)[0] for name in LOSSES] == pytest.approx([math.log(10), 10 * math.log(2), 0.9])
-    assert [chance_level(name, 10)[1] for name in LOSSES] == ["ln 10", "10 ln 2", "1 - 1/10"]
+    values = [math.log(10), 10 * math.log(2), 0.9, 0.81 * math.log(10)]
+    assert [chance_level(name, 10)[0] for name in LOSSES] == pytest.approx(values)
+    assert [chance_level(name, 10)[1] for name in LOSSES] == ["ln 10", "10 ln 2", "1 - 1/10", "(1 - 1/10)^2 ln 10"]
 
 
 @pytest.mark.parametrize("loss", ["bce", "mse"])

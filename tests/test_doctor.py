@@ -31,7 +31,8 @@ def examine(capsys, monkeypatch):
         monkeypatch.setattr(sys, "argv", list(sys.argv))  # which doctor sets
         with pytest.raises(SystemExit) as stop:
             doctor.main([*args])
-        lines = capsys.readouterr().out.splitlines()
+        run.output = capsys.readouterr().out
+        lines = run.output.splitlines()
         looks = [line[11:31].strip() for line in lines if line.startswith("look here")]
         assert any(line.startswith("ok ") for line in lines) or looks
         assert stop.value.code == (1 if looks else 0)
@@ -117,6 +118,9 @@ def test_rare_class(examine, monkeypatch):
     plant(monkeypatch, train_images=digits.train_images[rows], train_labels=digits.train_labels[rows],
           test_images=digits.test_images[test], test_labels=digits.test_labels[test])  # fmt: skip
     assert examine("mnist.py", *QUICK, "--net", "softmax") == ["class balance"]
+    said = " ".join(examine.output.split())
+    assert "or --class_weights balanced or --balanced_sampling or --loss focal; --monitor val/balanced_acc" in said
+    assert examine("mnist.py", *QUICK, "--net", "softmax", "--class_weights", "balanced") == []
 
 
 def test_test_split_of_other_shares(examine, monkeypatch):

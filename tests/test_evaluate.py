@@ -57,6 +57,8 @@ def test_two_processes_say_what_one_did(tmp_path):
         loss, acc = (figures_of(run)[f"{stage}/{name}"] for name in ("loss", "acc"))
         assert f"{stage:<10}{loss:>10.4f}{f'{acc:.2%}':>10}" in said.splitlines()
     assert said.count("best epoch") == 1
+    assert f"balanced accuracy {figures_of(run)['test/balanced_acc']:.2%}, macro F1" in said
+    assert f"ROC-AUC {figures_of(run)['test/roc_auc']:.4f}, average precision {figures_of(run)['test/ap']:.4f}" in said
 
 
 def test_fold_of_a_cross_validated_run(tmp_path):

@@ -359,15 +359,17 @@ IMAGES = {
 def test_no_image_is_run_or_unpacked_without_limit(place, capsys, name):
     for kind in ("cat", "dog"):
         (place.folder / "photos" / "train" / kind).mkdir(parents=True)
-        (place.folder / "photos" / "train" / kind / name).write_bytes(IMAGES[name](place.folder))
+        for number in range(3):  # enough for a test split
+            (place.folder / "photos" / "train" / kind / f"{number}{name}").write_bytes(IMAGES[name](place.folder))
     line = refusal(capsys, place, own_images.main, "--data_dir", str(place.folder / "photos"), "--net", "softmax")
-    assert f"train/cat/{name}" in line
+    assert f"train/cat/0{name}" in line
 
 
 def test_link_in_a_folder_of_images_is_read_as_an_image_only(place, capsys):
     for kind in ("cat", "dog"):
         (place.folder / "photos" / "train" / kind).mkdir(parents=True)
-        (place.folder / "photos" / "train" / kind / "a.jpg").symlink_to("/etc/passwd")
+        for name in "abc":
+            (place.folder / "photos" / "train" / kind / f"{name}.jpg").symlink_to("/etc/passwd")
     line = refusal(capsys, place, own_images.main, "--data_dir", str(place.folder / "photos"), "--net", "softmax")
     assert "no image of a known format" in line
     assert "root:" not in line

@@ -84,6 +84,7 @@ def no_folder(root):
     (root / "train" / "ant").rename(root / "ant")
     (root / "train" / "bee").rename(root / "bee")
     (root / "train").rmdir()
+    (root / "notes").mkdir()  # else these would be the classes
 
 
 def one_class(root):

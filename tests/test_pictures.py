@@ -22,7 +22,7 @@ from harness.drawing.projector import add_to_projector
 from lit_modules import Classifier
 
 ROOT = Path(__file__).parents[1]
-OF_CLASSES = {"confusion", "precision_recall", "calibration"}
+OF_CLASSES = {"by_class", "confusion", "precision_recall", "calibration"}
 OF_IMAGES = {"wrong", "augmented", "kernels", "feature_maps"}
 QUICK = ["--sample", "--max_epochs", "2", "--accelerator", "cpu", "--enable_progress_bar", "false"]
 

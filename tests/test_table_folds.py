@@ -8,13 +8,23 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import accuracy_score, log_loss, mean_absolute_error, r2_score, root_mean_squared_error
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from datamodules.csv_table import CsvTable
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
-from harness.tasks.tabular import suited
+from harness.tasks.table_sizes import suited
 
 QUICK = [
     *("--net", "linear", "--accelerator", "cpu", "--enable_progress_bar", "false", "--pictures", "false"),
@@ -80,12 +90,25 @@ def figures_of(target, true, said):
         return {
             "log_loss": log_loss(true, probabilities, labels=classes),
             "acc": accuracy_score(true, said["kind"]),
+            "balanced_acc": balanced_accuracy_score(true, said["kind"]),
+            "macro_f1": f1_score(true, said["kind"], average="macro"),
+            **by_rank(true, probabilities.to_numpy(), classes),
         }
     return {
         "log_rmse": root_mean_squared_error(np.log(true), np.log(said["price"])),
         "rmse": root_mean_squared_error(true, said["price"]),
         "mae": mean_absolute_error(true, said["price"]),
         "r2": r2_score(true, said["price"]),
+    }
+
+
+def by_rank(true, probabilities, classes):
+    """One class against the others, and the mean over the classes that occur."""
+    hits = {name: (true == name).to_numpy() for name in classes if (true == name).any()}
+    columns = [(its, probabilities[:, classes.index(name)]) for name, its in hits.items()]
+    return {
+        "roc_auc": np.mean([roc_auc_score(*column) for column in columns]),
+        "ap": np.mean([average_precision_score(*column) for column in columns]),
     }
 
 
@@ -141,7 +164,7 @@ def test_mean_of_the_folds_models_predicts_and_is_tested(cross_validated, tmp_pa
     assert metrics["cv/samples"] == COUNT
     assert line.endswith(f"on {TESTED} rows")
     numbers = [float(number) for number in re.findall(r"-?\d+\.\d+", line)]
-    wanted_there = [100 * value if name == "acc" else value for name, value in wanted.items()]
+    wanted_there = [100 * value if name in ("acc", "balanced_acc") else value for name, value in wanted.items()]
     assert numbers == pytest.approx(wanted_there, abs=0.006)
 
 
@@ -154,7 +177,8 @@ def test_rows_with_an_unknown_target_are_left_out_of_the_score(cross_validated, 
     assert len(said) == TESTED
     wanted = accuracy_score(homes()[COUNT:]["kind"].drop([COUNT + 3, COUNT + 4]), said["kind"].drop([3, 4]))
     line = capsys.readouterr().out.splitlines()[-1]
-    assert f"acc {wanted:.2%} on 18 rows; kind is not a class of the training rows in 2 others" in line
+    assert f" acc {wanted:.2%}, " in line
+    assert line.endswith(" on 18 rows; kind is not a class of the training rows in 2 others")
     said_by(run, rows.assign(kind="palace"), tmp_path)
     assert "not scored: kind is a class of the training rows in no row" in capsys.readouterr().out
     said_by(run, rows.drop(columns="kind"), tmp_path)
@@ -169,7 +193,7 @@ def test_interrupted_run_keeps_the_folds_that_ended_and_predicts_only_when_all_h
     assert [1 <= epoch <= 2 for epoch in metrics["best_epochs"]] == [True, True]
     assert not any(name.startswith("test/") for name in metrics)
     assert {path.name for path in (run / "figures").iterdir()} == {
-        "calibration.png", "confusion.png", "precision_recall.png",
+        "by_class.png", "calibration.png", "confusion.png", "precision_recall.png",
     }  # fmt: skip
     (run / "metrics.json").unlink()
     (run / "fold1" / "predictions.npz").unlink()
@@ -198,7 +222,7 @@ def test_changed_table_is_not_mixed_with_folds_that_have_ended(tmp_path, refusal
     changed.loc[7, "area"] += 1
     changed.to_csv(tmp_path / "homes.csv", index=False)
     said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
-    assert "fold0/predictions.npz: the table has changed since: a row differs" in said
+    assert "fold0/predictions.npz: the rows have changed since, and are others" in said
 
 
 @pytest.mark.parametrize("target", TASKS)
@@ -223,8 +247,12 @@ def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp
     what = ["--csv", str(tmp_path / "homes.csv"), "--target", "price", "--net", "linear", "--accelerator", "cpu"]
     cli(table.main, table.RECIPES, [*what, "--fast_dev_run", "2"])
     assert "one training instead of 5 folds, because of --fast_dev_run" in capsys.readouterr().out
-    sizes = {rows: suited(rows, table.DEFAULTS) for rows in (10, 200, 2_000, 10**6)}
-    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (64, 33), (256, 20)]
+    tabm = table.RECIPES["tabm"]
+    sizes = {rows: suited(rows, tabm) for rows in (10, 200, 4_000, 10**6)}
+    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (128, 65), (256, 20)]
+    chosen = [(its.net_args["dropout"], its.net_args["bins"]) for its in sizes.values()]
+    assert chosen == [(0.4, 16), (0.4, 16), (0.2, 64), (0.1, 64)]
+    assert suited(200, replace(tabm, net_args={"dropout": 0.3})).net_args == {"dropout": 0.3, "bins": 16}
     given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
     assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)
 

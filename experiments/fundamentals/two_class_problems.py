@@ -63,7 +63,7 @@ def read_table(csv: str, target: str, seed: int, drop: Sequence[str] = ()) -> tu
         InputError: the file is no such table, its target has not two classes, or a split lacks one of them.
     """
     kind = CsvTable if csv else Diabetes
-    options: dict[str, Any] = {"scale": "standard", "drop": list(drop)}
+    options: dict[str, Any] = {"scale": "standard", "drop": list(drop), "test_size": 0}
     data = kind(csv, target or "above_median", "classification", seed=seed, val_size=0.25, fold=Fold(0, 5), **options)
     table = data.read()
     _, classes = class_target(table, data.target)

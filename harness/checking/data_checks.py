@@ -1,7 +1,7 @@
 """What may be wrong with labelled data before any network sees them: labels, classes, and duplicates."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from datamodules.batch_module import BatchModule
 from datamodules.table_data import TableData
 from harness.checking.findings import Finding
 
+NONE: Mapping[str, bool] = {}
 BALANCE = 3  # commonest to rarest class, above which accuracy says little about the rarest
 MISSED = 10  # expected samples of a class that cannot all be missing by chance (e^-10)
 CHANCE = 4  # times the distance between class shares that chance explains
@@ -44,10 +45,13 @@ def fingerprints(samples: np.ndarray) -> np.ndarray:
     return np.frombuffer(digests, np.uint64)  # (N,)
 
 
-def check_data(data: BatchModule, classes: Sequence[str]) -> Iterator[Finding]:
+def check_data(data: BatchModule, classes: Sequence[str], remedies: Mapping[str, bool] = NONE) -> Iterator[Finding]:
     """Findings about the whole data set; `classes` is empty if targets are numbers.
 
     It ends early if there are labels outside the classes, because nothing can be computed with them.
+
+    Args:
+        remedies: flags that help where classes are of unequal sizes, and whether they are given.
     """
     splits = splits_of(data)
     if classes:
@@ -57,7 +61,7 @@ def check_data(data: BatchModule, classes: Sequence[str]) -> Iterator[Finding]:
             return
         yield check_classes(splits, classes)
         yield check_shares(splits, len(classes))
-        yield check_balance(splits["training"].labels, classes)
+        yield check_balance(splits["training"].labels, classes, remedies)
     yield check_duplicates(splits, data.samples)
     if classes:
         yield check_contradictions(splits, data.samples)
@@ -96,12 +100,18 @@ def check_shares(splits: dict[str, Split], num_classes: int) -> Finding:
     return Finding("shares of classes", all(apart[n] <= limits[n] for n in apart), f"other by {found}", expected)
 
 
-def check_balance(labels: np.ndarray, classes: Sequence[str]) -> Finding:
+def check_balance(labels: np.ndarray, classes: Sequence[str], remedies: Mapping[str, bool] = NONE) -> Finding:
+    """Whether the classes are of similar sizes, or something is done about it."""
     counts = np.bincount(labels, minlength=len(classes))
     rare, common = int(np.argmin(counts)), int(np.argmax(counts))
     ratio = counts[common] / max(1, counts[rare])
     found = f"{counts[rare]:,} ({classes[rare]}) to {counts[common]:,} ({classes[common]}), 1 to {ratio:.1f}"
-    return Finding("class balance", ratio <= BALANCE, found, f"at most 1 to {BALANCE}")
+    if ratio <= BALANCE:
+        return Finding("class balance", True, found, f"at most 1 to {BALANCE}")
+    given = [flag for flag in remedies if remedies[flag]]
+    helps = f", or {' or '.join(remedies)}; --monitor val/balanced_acc chooses by all classes alike" if remedies else ""
+    with_it = f", with {' and '.join(given)}" if given else ""
+    return Finding("class balance", bool(given), f"{found}{with_it}", f"at most 1 to {BALANCE}{helps}")
 
 
 def check_duplicates(splits: dict[str, Split], samples: str) -> Finding:

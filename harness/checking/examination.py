@@ -39,7 +39,8 @@ from harness.training.lr_finder import HIGHEST, STEPS, range_test, steepest
 from harness.training.preflight import check_batches, check_shapes
 from harness.training.report import num_parameters
 from harness.training.trainer import build_trainer
-from lit_modules import Regressor
+from lit_modules import Classifier, Regressor
+from lit_modules.class_stages import ClassStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 from lit_modules.usual import FAMILIES
@@ -85,7 +86,8 @@ def _trainer(folder: Path, flags: FitFlags) -> Trainer:
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
     """First the data, then the network, then the learning rate and the cost of the run."""
-    for finding in check_data(data, [] if isinstance(model, Regressor | Segmenter) else data.classes):
+    classes = [] if isinstance(model, Regressor | Segmenter) else data.classes
+    for finding in check_data(data, classes, _remedies(model, data)):
         yield finding
         if finding.what == "labels" and not finding.ok:
             return  # no loss can be computed with them
@@ -97,6 +99,15 @@ def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last:
     yield from _check_model(model, data, batches)
     yield from _check_run(model, data, trainer, batches[0])
     yield check_memory(trainer.strategy.root_device)
+
+
+def _remedies(model: Stages, data: BatchModule) -> dict[str, bool]:
+    """The flags that help where classes are of unequal sizes, and whether they are given."""
+    if not isinstance(model, ClassStages):
+        return {}
+    sampling = isinstance(data, ImageData | TableData) and data.balanced_sampling
+    remedies = {"--class_weights balanced": model.class_weights is not None, "--balanced_sampling": sampling}
+    return remedies | ({"--loss focal": model.loss == "focal"} if isinstance(model, Classifier) else {})
 
 
 def _batches(data: BatchModule) -> list[Batch]:

@@ -159,9 +159,9 @@ def _is_learnt(losses: list[float], acc: float | None) -> bool:
 
 
 def twin_of(model: Stages) -> Stages:
-    """A copy to experiment on, in training mode except for dropout and the mixing of images."""
+    """A copy to experiment on, in training mode except for dropout, the mixing of images and the weights of classes."""
     twin = copy.deepcopy(model).train()
-    twin.mixes = []
+    twin.mixes, twin.class_weights = [], None
     for module in twin.modules():
         if isinstance(module, DROPOUTS):
             module.eval()

@@ -20,7 +20,7 @@ def read_option_lists(flags: Namespace) -> None:
     """
     for options, named_by in NAMED_BY.items():
         given, name = flags.get(options), flags.get(named_by)
-        if given and name in (makers := _makers(named_by)):
+        if given and name in (makers := _makers(named_by, name)):
             flags[options] = with_lists(makers[name], given)
 
 
@@ -37,7 +37,8 @@ def describe_parts(parser: ArgumentParser, flags: Namespace, recipes: Collection
     for options, named_by in NAMED_BY.items():
         if options not in defaults_of(parser, NAMED_BY):
             continue
-        makers, name = _makers(named_by), flags[named_by]
+        name = flags[named_by]
+        makers = _makers(named_by, name)
         usual = usual_options(choose(named_by, name, makers))
         flags_of_it = ", ".join(f"--{options}.{option} {_typed(value)}" for option, value in usual.items())
         texts = {options: f"{name} takes {flags_of_it}." if usual else f"{name} takes none."}
@@ -54,12 +55,12 @@ def _names(makers: Collection[str], recipes: Collection[str]) -> str:
     return f"{', '.join(own)}, which have a recipe here; {', '.join(others)} (lit_modules/nets)."
 
 
-def _makers(named_by: str) -> Mapping[str, Callable[..., Any]]:
-    """Networks or losses by their names."""
+def _makers(named_by: str, name: str) -> Mapping[str, Callable[..., Any]]:
+    """Networks or losses by their names, with that of this name if it is another package's."""
     if named_by == "net":
-        from lit_modules.nets import nets  # imported here because it takes a second, and most tools have no such flag
+        from lit_modules.nets import nets_with  # imported here: it takes a second, and most tools have no such flag
 
-        return nets()
+        return nets_with(name)
     from lit_modules.losses import LOSSES  # the same
 
     return LOSSES

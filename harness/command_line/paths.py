@@ -7,7 +7,19 @@ from typing import Any
 from jsonargparse import Namespace
 
 PATHS = (
-    *("checkpoint", "csv", "data_dir", "figure", "files", "folders", "image", "init_from", "output", "pickle"),
+    *(
+        "checkpoint",
+        "csv",
+        "data_dir",
+        "figure",
+        "files",
+        "folders",
+        "image",
+        "init_from",
+        "labels",
+        "output",
+        "pickle",
+    ),
     *("resume", "rows", "run_dir", "test_csv"),
 )  # the flags and arguments that hold such names
 

@@ -54,7 +54,7 @@ _FLAGS: dict[Range, Iterable[str]] = {
         *("depth", "width", "hidden", "side", "input_shape", "num_outputs", "image_size"),
     ),
     POSITIVE: ("val_check_interval", "delta"),
-    SHARE: ("label_smoothing", "lr_milestones", "lr_gamma", "clip"),
+    SHARE: ("label_smoothing", "layer_decay", "lr_milestones", "lr_gamma", "clip"),
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
         *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),

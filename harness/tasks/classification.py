@@ -3,36 +3,49 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import seed_everything
 
+from basics.errors import InputError
 from datamodules import ImageData
 from harness.runs.invocation import values
+from harness.runs.resume import Opened
+from harness.tasks.classes import weights_for, with_monitored
+from harness.tasks.cross_validation import cross_validate
+from harness.tasks.fold_flags import FoldFlags
+from harness.tasks.folds import Kind
+from harness.tasks.image_folds import ImageFolds, predict_images
 from harness.tasks.launch import fit_and_test
 from harness.tasks.refit import with_refit
-from harness.training.fit import Result
-from harness.training.flags import FitFlags
+from harness.training.fit import Job, Result, fit_in
 from harness.training.pretrained import load_weights
 from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 from lit_modules.classifier import ClassifierOptions
+from lit_modules.timm_nets import own_normalisation
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFlags(ClassifierOptions, FitFlags):
+class ImageFlags(ClassifierOptions, FoldFlags):
     """A network and the images that it learns to classify.
 
     Args:
-        net: name of the network, one of lit_modules/nets.
+        net: name of the network, one of lit_modules/nets, or timm:NAME.
         net_args: options for the network, such as --net_args.dropout 0.2.
-        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's.
+        init_from: checkpoint, run directory or torchvision:NAME to take the initial weights from, except the head's;
+            for a network of timm also a file of its weights, or timm for those in its cache, which it downloads.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py).
         val_size: size of the validation split, as a share of the training files if below 1, else in images; 0:
             train on all training files, and test the last epoch.
         data_dir: folder of the data sets; missing ones are downloaded to it.
         sample: use the embedded sample, which needs no files.
+        class_weights: balanced: each class counts as much as any other in the loss, however rare; or none.
+        balanced_sampling: draw equally many training images of each class in an epoch.
+        group: what stays together in training, validation and each fold, of images in files: those of a folder below a
+            class folder, or those whose names have the same prefix, up to the first of `_`, `-`, `.` and blanks.
     """
 
     net: str = "lenet5"
@@ -44,6 +57,9 @@ class ImageFlags(ClassifierOptions, FitFlags):
     val_size: float = 0.1
     data_dir: str = "data"
     sample: bool = False
+    class_weights: str = "none"
+    balanced_sampling: bool = False
+    group: str = ""
 
 
 # Well-known networks on 32 x 32 photographs: the learning rates and weight decay of He et al. 2016 with a cosine
@@ -85,23 +101,50 @@ def photograph_recipes() -> list[ImageFlags]:
     ]
 
 
-def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> Result:
-    """Trains a network on `dataset`, and tests its best epoch; with `refit`, twice.
+def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extras = NO_EXTRAS) -> dict[str, Any]:
+    """Trains a network on `dataset`, tests its best epoch, and returns the metrics; with `refit` twice, or in folds.
 
     Args:
-        dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment` and `sample`.
+        dataset: makes the data module from `data_dir`, `batch_size`, `seed`, `val_size`, `augment`, `sample`,
+            `balanced_sampling`, `fold` and `group`.
         theirs: the script's own callbacks and loggers.
     """
-    return with_refit(partial(_train, dataset, theirs), flags)
+    if flags.folds:
+        if theirs != NO_EXTRAS:
+            raise InputError("--folds: a script with callbacks or loggers of its own trains once")
+        return cross_validate(Kind(partial(_folds, dataset, flags), _train_fold, predict_images), flags)
+    return with_refit(partial(_train, dataset, theirs), flags).metrics
+
+
+def _data(dataset: Callable[..., ImageData], flags: ImageFlags, **split: Any) -> ImageData:
+    options = dict(augment=flags.augment, sample=flags.sample, group=flags.group)
+    return dataset(flags.data_dir, flags.batch_size, **split, **options, balanced_sampling=flags.balanced_sampling)
+
+
+def _folds(dataset: Callable[..., ImageData], flags: ImageFlags, **split: Any) -> ImageFolds:
+    return ImageFolds(_data(dataset, flags, **split))
+
+
+def _train_fold(folds: ImageFolds, flags: ImageFlags, run: Path) -> Result:
+    return _fit(folds.data, flags, NO_EXTRAS, run)
 
 
 def _train(dataset: Callable[..., ImageData], theirs: Extras, flags: ImageFlags) -> Result:
-    seed_everything(flags.seed, verbose=False)
-    data = dataset(flags.data_dir, flags.batch_size, flags.seed, flags.val_size, flags.augment, flags.sample)
+    data = _data(dataset, flags, seed=flags.seed, val_size=flags.val_size)
     data.prepare_data()
     data.setup()
-    pixels = data.input_shape, data.num_classes, data.mean, data.std
-    model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), **values(flags, ClassifierOptions))
+    return _fit(data, flags, theirs)
+
+
+def _fit(data: ImageData, flags: ImageFlags, theirs: Extras, fold_run: Path | None = None) -> Result:
+    seed_everything(flags.seed, verbose=False)
+    mean, std = own_normalisation(flags.net) or (data.mean, data.std)
+    pixels = data.input_shape, data.num_classes, mean, std
+    weights = weights_for(flags, data.train_labels, data.num_classes)
+    options = values(with_monitored(flags), ClassifierOptions)
+    model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), weights, **options)
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
+    if fold_run:
+        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
     return fit_and_test(data.name, model, data, flags, *theirs)

@@ -1,4 +1,4 @@
-"""K-fold cross-validation of a table; folds run in parallel processes if cores allow.
+"""K-fold cross-validation of a table or of images; folds run in parallel processes if cores allow.
 
 The run's directory holds one directory for each fold and seed, which TensorBoard shows as runs under one parent. No
 fold chooses anything by its held-out rows: its model is that of the best epoch by a validation split of its training
@@ -7,7 +7,6 @@ rows, or of the last epoch if there is none.
 
 import shutil
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import torch
 
 from basics.amounts import amount
 from basics.errors import InputError
-from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.processes.pools import cores, in_processes
 from harness.runs.directories import write_config
@@ -27,6 +25,7 @@ from harness.runs.layout import CONFIG, PREDICTIONS
 from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
+from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.fold_report import (
     facts_of,
     figures_of_all,
@@ -35,19 +34,19 @@ from harness.tasks.fold_report import (
     print_scores,
     write_submission,
 )
-from harness.tasks.folds import CrossValidationFlags, FoldResult, Task, read_result, train_fold
+from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
 from harness.training.trackers import check_trackers
 
 
-def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags) -> dict[str, Any]:
+def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
     """Trains each fold with each seed, scores the held-out rows, writes the run directory, and returns the metrics.
 
     Args:
-        table: makes the data module of a fold, from `seed`, `val_size` and `fold`.
+        kind: of the samples; see `folds.of_tables` and `classification.classify`.
     """
     started = time.perf_counter()
     _check_flags(flags)
-    data = table(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
+    data: FoldData = kind.data(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
     data.setup()
     data.check_folds()
@@ -57,10 +56,10 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         run = opened.folder
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
-        _check_same_table(data, tasks)
+        _check_same_data(data, tasks)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
-        results, workers = _train_all(opened, table, flags, tasks)
+        results, workers = _train_all(opened, kind, flags, tasks)
         chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}
         metrics = {**figures_of_all(data, tasks, results), **chosen, "jobs": workers}
         metrics["seconds"] = round(time.perf_counter() - started, 2)
@@ -72,7 +71,7 @@ def cross_validate(table: Callable[..., TableData], flags: CrossValidationFlags)
         return metrics
 
 
-def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
+def _tasks(flags: FoldFlags, run: Path) -> list[Task]:
     return [
         Task(
             Fold(number, flags.folds, flags.fold_seed),
@@ -84,18 +83,16 @@ def _tasks(flags: CrossValidationFlags, run: Path) -> list[Task]:
     ]
 
 
-def _check_same_table(data: TableData, tasks: list[Task]) -> None:
-    """Raises InputError if folds that have finished were trained on other rows."""
+def _check_same_data(data: FoldData, tasks: list[Task]) -> None:
+    """Raises InputError if folds that have finished were trained on other samples."""
     for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
         content = read_result(ended).content
         if len(content) and not np.array_equal(content, data.content):
-            changed = "a row" if len(content) == len(data.content) else "the number of rows"
-            raise InputError(f"{ended}: the table has changed since: {changed} differs; start a new run")
+            same = "others" if len(content) == len(data.content) else f"not {len(content):,} any more"
+            raise InputError(f"{ended}: the {data.samples} have changed since, and are {same}; start a new run")
 
 
-def _train_all(
-    opened: Opened, table: Callable[..., TableData], flags: CrossValidationFlags, tasks: list[Task]
-) -> tuple[list[FoldResult], int]:
+def _train_all(opened: Opened, kind: Kind, flags: FoldFlags, tasks: list[Task]) -> tuple[list[FoldResult], int]:
     """The tasks' results, and the number of processes; removes a run that is refused before it has trained."""
     run = opened.folder
     assert run is not None and opened.flags is not None  # it is not a dry run
@@ -103,7 +100,7 @@ def _train_all(
     write_config(run, opened.flags)
     accelerators = 0 if flags.accelerator == "cpu" else torch.cuda.device_count()
     workers = min(flags.jobs or accelerators or cores(), len(tasks))
-    train = partial(train_fold, table, flags)
+    train = partial(train_fold, kind, flags)
     try:
         if workers == 1:
             return [train(*task) for task in tasks], 1
@@ -114,7 +111,7 @@ def _train_all(
         raise
 
 
-def _check_flags(flags: CrossValidationFlags) -> None:
+def _check_flags(flags: FoldFlags) -> None:
     for name, lowest in {"folds": 2, "seeds": 1, "jobs": 0}.items():
         if getattr(flags, name) < lowest:
             raise InputError(f"{name} {getattr(flags, name)}: must be at least {lowest}")

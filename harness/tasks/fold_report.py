@@ -10,13 +10,15 @@ import torch
 from basics.amounts import amount
 from basics.tags import PICTURES
 from basics.versions import git_commit
-from datamodules.table_data import OtherRows, TableData
+from datamodules.table_data import OtherRows
+from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
 from harness.drawing.figures import draw_regression, save_figures
 from harness.runs.layout import METRICS
 from harness.runs.resume import Opened
 from harness.runs.states import read_metrics
-from harness.tasks.folds import CrossValidationFlags, FoldResult, Task
+from harness.tasks.fold_flags import FoldFlags
+from harness.tasks.folds import FoldData, FoldResult, Task
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, one_as_text, score
 from harness.training.report import log_figures, logged_run, write_json
@@ -37,7 +39,7 @@ def pooled(count: int, results: Sequence[FoldResult]) -> np.ndarray:
     return total / times.reshape(-1, *[1] * (total.ndim - 1))
 
 
-def figures_of_all(data: TableData, tasks: Sequence[Task], results: Sequence[FoldResult]) -> dict[str, Any]:
+def figures_of_all(data: FoldData, tasks: Sequence[Task], results: Sequence[FoldResult]) -> dict[str, Any]:
     """Figures over all rows, each predicted by models that had not seen it; in regressions `cv/fold_...` is the first's
     only.
     """
@@ -64,7 +66,7 @@ def figures_of_all(data: TableData, tasks: Sequence[Task], results: Sequence[Fol
     return {**metrics, "cv/samples": len(true)}
 
 
-def figures_of_others(data: TableData, others: OtherRows | None, results: Sequence[FoldResult]) -> dict[str, Any]:
+def figures_of_others(data: FoldData, others: OtherRows | None, results: Sequence[FoldResult]) -> dict[str, Any]:
     """Test figures of the mean of all models, or if those rows have no targets, the range of its predictions."""
     if others is None:
         return {}
@@ -93,10 +95,10 @@ def facts_of(tasks: Sequence[Task], results: Sequence[FoldResult]) -> dict[str, 
 
 def finish(
     opened: Opened,
-    data: TableData,
+    data: FoldData,
     results: Sequence[FoldResult],
     metrics: dict[str, Any],
-    flags: CrossValidationFlags,
+    flags: FoldFlags,
 ) -> None:
     """Writes predictions, figures and metrics to the run's directory."""
     run, kept = opened.folder, opened.flags
@@ -120,25 +122,26 @@ def finish(
     write_flags(run, worth_comparing(kept))
 
 
-def _so_far(data: TableData, values: np.ndarray, folds: Sequence[FoldResult], name: str) -> list[float]:
+def _so_far(data: FoldData, values: np.ndarray, folds: Sequence[FoldResult], name: str) -> list[float]:
     """A figure over the held-out rows of the first fold, of the first two, and so on to all rows."""
     rows = [np.concatenate([fold.rows for fold in folds[:count]]) for count in range(1, len(folds) + 1)]
     return [score(data.targets[seen], values[seen], data.preprocessing)[name] for seen in rows]
 
 
-def write_submission(path: Path, data: TableData, others: OtherRows, results: Sequence[FoldResult]) -> None:
+def write_submission(path: Path, data: FoldData, others: OtherRows, results: Sequence[FoldResult]) -> None:
     """Writes the mean of all models' predictions for the rows of another file."""
     mean = np.mean([result.submission for result in results], axis=0)
     columns = distinct(predicted_columns(data.target, mean, data.preprocessing))
     write_predictions(path, data.id_column, others.ids, columns)
 
 
-def _draw(data: TableData, values: np.ndarray) -> dict[str, "Figure"]:
+def _draw(data: FoldData, values: np.ndarray) -> dict[str, "Figure"]:
     if not data.classification:
         predicted = np.exp(values) if data.log_target else values
         return draw_regression(data.targets, predicted, shortened(data.target), data.log_target)
     probabilities, labels = torch.from_numpy(values), torch.from_numpy(data.targets)
     return {
+        "by_class": draw_by_class(probabilities, labels, data.classes),
         "confusion": draw_confusion(probabilities, labels, data.classes),
         "precision_recall": draw_pr(probabilities, labels, data.classes),
         "calibration": draw_calibration(probabilities, labels),

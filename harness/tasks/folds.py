@@ -2,11 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from zipfile import BadZipFile
 
 import numpy as np
@@ -14,16 +14,66 @@ import numpy as np
 from basics.amounts import amount
 from basics.errors import InputError, writing
 from basics.files import replacing
-from datamodules.table_data import TableData
+from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold
 from harness.runs.invocation import BY_PYTHON
 from harness.runs.layout import PREDICTIONS
+from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.table_scores import as_text, score
 from harness.tasks.tabular import TabularFlags, to_average, train_table
+from harness.training.fit import Result
 from harness.training.report import num_parameters
 from lit_modules import Regressor, RowClassifier
+from lit_modules.stages import Stages
 
 NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
+
+
+class FoldData(Protocol):
+    """What a cross-validation asks of its data: `TableData`, or the `ImageFolds` of image data.
+
+    Attributes:
+        target: what is predicted, a column's name.
+        samples: what they are called, rows or images.
+        ids: what tells the samples apart, (N,), and `id_column`, what that is called; "" for lines.
+        targets: numbers, or numbers of classes, (N,).
+        preprocessing: what a checkpoint knows of the target; see `table_scores.py`.
+        content: numbers that change with the data, (N,).
+    """
+
+    name: str
+    target: str
+    samples: str
+    id_column: str
+    ids: np.ndarray
+    targets: np.ndarray
+    classes: Sequence[str]
+    classification: bool
+    log_target: bool
+    preprocessing: dict[str, Any]
+    content: np.ndarray
+    val_indices: np.ndarray
+    test_indices: np.ndarray
+
+    def prepare_data(self) -> None: ...
+    def setup(self) -> None: ...
+    def check_folds(self) -> None: ...
+    def describe(self) -> str: ...
+    def other_rows(self) -> OtherRows | None: ...
+
+
+class Kind(NamedTuple):
+    """How samples of a kind, rows or images, are cross-validated; functions that other processes can import.
+
+    Attributes:
+        data: makes the data of a fold, from `seed`, `val_size` and `fold`.
+        train: trains a network on these data, by the flags, in a directory.
+        predict: what the model says of the fold's held-out samples, and of those that no fold has, as it is averaged.
+    """
+
+    data: Callable[..., Any]
+    train: Callable[[Any, Any, Path], Result]
+    predict: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
 
 
 class FoldResult(NamedTuple):
@@ -46,30 +96,29 @@ class Task(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CrossValidationFlags(TabularFlags):
-    """Which folds to train, how often, and how many at a time.
+class CrossValidationFlags(TabularFlags, FoldFlags):
+    """A network for the rows of a table, in folds.
 
     Args:
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
-        fold_seed: seed of the folds, those of scikit-learn's KFold(folds, shuffle=True, random_state=fold_seed), or
-            of its StratifiedKFold for classes.
-        seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
-        jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
-        seed: seed of the first training, for initial weights, order of batches and all random draws.
-        resume: run directory to continue in place, or auto; folds that have finished are kept.
     """
 
     folds: int = 5
-    fold_seed: int = 0
-    seeds: int = 1
-    jobs: int = 0
-    seed: int = 0
-    resume: str | None = None
 
 
-def train_fold(
-    table: Callable[..., TableData], flags: CrossValidationFlags, fold: Fold, seed: int, run: Path
-) -> FoldResult:
+def of_tables(table: Callable[..., TableData]) -> Kind:
+    """Rows of a table, whose data module `table` makes from `seed`, `val_size` and `fold`."""
+    return Kind(table, train_table, _predict_rows)
+
+
+def _predict_rows(model: Stages, data: TableData) -> tuple[np.ndarray, np.ndarray]:
+    assert isinstance(model, Regressor | RowClassifier)  # as `train_table` makes them
+    others = data.other_rows()
+    rows = data.rows[data.test_indices], others.rows if others else data.rows[:0]
+    return to_average(model, rows[0]), to_average(model, rows[1])
+
+
+def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -> FoldResult:
     """Trains one fold in the directory `run`, with its output in log.txt, or reads its result if it has finished."""
     started, ended = time.perf_counter(), run / PREDICTIONS
     if ended.exists():
@@ -78,7 +127,7 @@ def train_fold(
     with writing(run):
         run.mkdir()
     with (run / "log.txt").open("w") as log, redirect_stdout(log):
-        data = table(seed=seed, val_size=flags.val_size, fold=fold)
+        data: FoldData = kind.data(seed=seed, val_size=flags.val_size, fold=fold)
         data.setup()
         alone: dict[str, Any] = {
             "seed": seed,
@@ -87,12 +136,8 @@ def train_fold(
             "checkpoint_epochs": NEVER,
             "invocation": BY_PYTHON,
         }
-        _, model, metrics = train_table(data, replace(flags, **alone), run)
-    assert isinstance(model, Regressor | RowClassifier)  # as `train_table` makes them
-    others = data.other_rows()
-    held_out, submission = (
-        to_average(model, rows) for rows in (data.rows[data.test_indices], others.rows if others else data.rows[:0])
-    )
+        _, model, metrics = kind.train(data, replace(flags, **alone), run)
+    held_out, submission = kind.predict(model, data)
     size = num_parameters(model)
     result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content)
     with replacing(ended) as unfinished, unfinished.open("wb") as file:

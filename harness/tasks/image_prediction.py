@@ -13,6 +13,7 @@ from basics.errors import InputError
 from datamodules.decode import decode, in_threads, open_upright, with_bar
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import naming
+from datamodules.squares import Square
 from harness.drawing.prediction_sheet import SHOWN
 from harness.runs.checkpoints import Checkpoint
 from lit_modules import Classifier
@@ -49,17 +50,19 @@ def reader_of(
         invert: exchange light and dark; None: where a grey image's background is not like that in training.
         centred: resize and centre the ink of grey images; None: if the network was trained on handwritten digits.
     """
-    digits = read.content.get("datamodule_hyper_parameters", {}).get("name") == "mnist"
+    data = read.content.get("datamodule_hyper_parameters", {})
+    digits = data.get("name") == "mnist"
     ink = 1 if of_sample_digits(read) else INK  # the sample's digits fill their square
     share = ink if centred or (centred is None and digits) else None
-    return partial(_read, model=model, invert=invert, share=share)
+    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
+    return partial(_read, square=square, model=model, invert=invert, share=share)
 
 
-def _read(path: Path, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    channels, size, _ = model.hparams["input_shape"]
-    if channels == 3:
-        image, _ = decode(path, size)
+    size = square.size
+    if model.hparams["input_shape"][0] == 3:
+        image, _ = decode(path, square)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
     if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
-LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
+from lit_modules.class_scores import class_scores
 
 
 def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> dict[str, float]:
@@ -17,8 +18,9 @@ def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> di
         fitted: the preprocessing in a checkpoint.
     """
     if fitted["classes"]:
-        losses = -np.log(np.maximum(values[np.arange(len(true)), true], LEAST))
-        return {"log_loss": _rounded(losses.mean()), "acc": _rounded((values.argmax(1) == true).mean())}
+        figures = class_scores(torch.from_numpy(values), torch.from_numpy(true))
+        first = {"log_loss": figures["log_loss"], "acc": (values.argmax(1) == true).mean()}
+        return {name: _rounded(value) for name, value in {**first, **figures}.items()}
     logs = {"log_rmse": _root_mean_square(values - np.log(true))} if fitted["log_target"] else {}
     errors = (np.exp(values) if fitted["log_target"] else values) - true
     variance = true.var()
@@ -43,6 +45,6 @@ def as_text(figures: Mapping[str, float], names: Iterable[str] | None = None) ->
 
 
 def one_as_text(name: str, value: float) -> str:
-    if name == "acc":
+    if name in ("acc", "balanced_acc"):
         return f"{value:.2%}"
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"

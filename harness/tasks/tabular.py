@@ -1,9 +1,8 @@
 """Training a network on a table and predicting with it; the flags that house_prices.py and table.py share."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +10,9 @@ from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
-from harness.runs.invocation import changed, values
+from harness.runs.invocation import values
 from harness.runs.resume import Opened
+from harness.tasks.classes import weights_for, with_monitored
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -20,9 +20,6 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
-STEPS, LEAST_EPOCHS = 1000, 20  # of a training whose length follows from the number of rows
-BATCHES = 16  # of an epoch at least, if the size of a batch follows from the number of rows
-SMALLEST, LARGEST = 32, 256  # rows in such a batch
 BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise
 
 
@@ -36,6 +33,7 @@ class TabularFlags(RegressorOptions, FitFlags):
         batch_size: rows per device and step.
         val_size: size of the validation split: a share below 1, or a number of rows; 0: train on all that are
             not for testing, and test the last epoch.
+        class_weights: balanced: in a classification, each class counts as much as any other in the loss; or none.
     """
 
     net: str = "tabm"
@@ -44,18 +42,7 @@ class TabularFlags(RegressorOptions, FitFlags):
     max_epochs: int = 50
     batch_size: int = 128
     val_size: float | None = 0.1
-
-
-FlagsT = TypeVar("FlagsT", bound=TabularFlags)
-
-
-def suited(rows: int, flags: FlagsT) -> FlagsT:
-    """The flags for so many training rows: with a batch size if that is 0, and then epochs if those are -1."""
-    batch = flags.batch_size or min(max(SMALLEST, 2 ** int(math.log2(rows / BATCHES + 1))), LARGEST)
-    epochs = flags.max_epochs
-    if epochs == -1 and flags.max_steps == -1:
-        epochs = max(LEAST_EPOCHS, math.ceil(STEPS / max(1, rows // batch)))
-    return changed(flags, batch_size=batch, max_epochs=epochs)
+    class_weights: str = "none"
 
 
 def train_table(
@@ -72,8 +59,12 @@ def train_table(
     kept: dict[str, Any] = {"preprocessing": data.preprocessing, "net_args": net_args}
     model: Regressor | RowClassifier
     if data.classification:
-        model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **values(flags, RowOptions))
+        kept["class_weights"] = weights_for(flags, data.train_labels, len(data.classes))
+        options = values(with_monitored(flags), RowOptions)
+        model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **options)
     else:
+        if flags.class_weights != "none":
+            raise InputError(f"class_weights {flags.class_weights}: {data.target!r} is a number, and has no classes")
         mean, std = data.target_mean_std()
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
@@ -86,9 +77,11 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
     """Adds what TabM's embeddings need: how many of its inputs are numbers, and the edges of their bins."""
     net_args = dict(net_args or {})
     embedding = net_args.get("embedding", "none")
-    if net != "tabm" or embedding == "none":
+    if net != "tabm":
         return net_args
     count = net_args.pop("bins", BINS)
+    if embedding == "none":
+        return net_args
     if not isinstance(count, int) or count < 1:
         raise InputError(f"net_args bins {count}: must be a number of bins, at least 1")
     bins = {"bins": data.bins(count)} if embedding == "piecewise" else {}

@@ -1,15 +1,18 @@
 """Weights to start from: a checkpoint of this project, or torchvision's weights, trained on ImageNet."""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 
-from basics.errors import InputError, InputFileError
+from basics.errors import InputError, InputFileError, reading
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from lit_modules.timm_nets import TimmNet
 from lit_modules.transfer import load_backbone
 
-TORCHVISION = "torchvision:"
+TORCHVISION, TIMM = "torchvision:", "timm"
+TIMM_FILES = (".safetensors", ".bin", ".pth", ".pt")  # endings of files of weights; ours end in .ckpt
 
 
 def load_weights(net: nn.Module, source: str) -> None:
@@ -19,7 +22,7 @@ def load_weights(net: nn.Module, source: str) -> None:
         InputFileError: there is no such file, or torchvision's weights could not be downloaded.
         InputError: it is not a checkpoint, or belongs to another architecture.
     """
-    weights = _torchvision_weights(source) if source.startswith(TORCHVISION) else _own_weights(source)
+    weights = _weights(net, source)
     try:
         transfer = load_backbone(net, weights)
     except InputError as error:
@@ -32,6 +35,24 @@ def load_weights(net: nn.Module, source: str) -> None:
     print(f"  from {source}")
     for what, names in {"new": transfer.new, "not used": transfer.unused}.items():
         print(f"  {what}: {', '.join(names) or 'none'}")
+
+
+def _weights(net: nn.Module, source: str) -> Mapping[str, Tensor]:
+    if source.startswith(TORCHVISION):
+        return _torchvision_weights(source)
+    if isinstance(net, TimmNet) and (source == TIMM or Path(source).suffix in TIMM_FILES):
+        return _timm_weights(net, source)
+    return _own_weights(source)
+
+
+def _timm_weights(net: TimmNet, source: str) -> Mapping[str, Tensor]:
+    if source != TIMM:
+        with reading(source), Path(source).open("rb"):
+            pass
+    try:
+        return net.pretrained("" if source == TIMM else source)
+    except InputError as error:
+        raise type(error)(f"{source}: {error}") from error
 
 
 def _own_weights(source: str) -> Mapping[str, Tensor]:

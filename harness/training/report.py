@@ -29,6 +29,7 @@ from harness.training.preflight import has_stage
 from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_results, write_texts
 from harness.training.trackers import trackers_of
+from lit_modules.class_stages import ClassStages
 from lit_modules.stages import Stages
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ def finish(
         metrics["best_epoch"] = read_checkpoint(Path(best)).content["epoch"] + 1
     earlier = _times_tested(run) if run else 0
     metrics["test_evaluations"] = earlier + has_stage("test", model, data)
+    if isinstance(model, ClassStages) and model.by_class:
+        metrics["by_class"] = model.by_class
     if trainer.is_global_zero:
         _print_report(metrics, model, chosen, earlier)
         if run:
@@ -120,6 +123,7 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
         print_table(metrics, names, title)
     elif figures:
         print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
+    print_classes(metrics, metrics.get("by_class", {}))
     samples = f"{amount(metrics['test/samples'], 'test sample')}; " if "test/samples" in metrics else ""
     print(
         f"{samples}{amount(metrics['epochs'], 'epoch')}, {amount(metrics['steps'], 'step')}"
@@ -261,8 +265,23 @@ def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "bes
             print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
 
 
+def print_classes(metrics: Mapping[str, Any], by_class: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints what a test has found of the classes, in a line, and in another one what the threshold does for two."""
+    recalls = {name: its["recall"] for name, its in by_class.items() if its["count"]}
+    if not recalls:
+        return
+    named = {"macro F1": "macro_f1", "ROC-AUC": "roc_auc", "average precision": "ap"}
+    figures = ", ".join(f"{name} {metrics[f'test/{of}']:.4f}" for name, of in named.items())
+    ends = min(recalls, key=recalls.__getitem__), max(recalls, key=recalls.__getitem__)
+    low, high = (f"{recalls[name]:.1%} ({name})" for name in ends)
+    print(f"balanced accuracy {metrics['test/balanced_acc']:.2%}, {figures}; recall from {low} to {high}")
+    if "test/balanced_acc_at_threshold" in metrics:
+        start = f"{list(by_class)[1]} from a probability of {metrics['val/threshold']:.3f} on, as validation chose"
+        print(f"{start}: balanced accuracy {metrics['test/balanced_acc_at_threshold']:.2%}")
+
+
 def _cell(name: str, value: float) -> str:
-    if name == "acc":
+    if name in ("acc", "balanced_acc"):
         return f"{value:.2%}"
     return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 

@@ -4,6 +4,8 @@ A file here offers networks by naming them in its `__all__`: a class or function
 `net(input_shape, num_outputs, **options)`, with the shape of one sample, and returns an `nn.Module`
 from (B, *input_shape) to (B, num_outputs). It is known by its own name in lower case.
 
+Those of the package timm are called timm:convnext_tiny and so on (see `timm_nets.py`).
+
 A network for segmentation says `per_pixel = True`, and returns a module to (B, num_outputs, H, W).
 
 A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
@@ -24,11 +26,17 @@ from basics.errors import InputError
 from basics.offers import Offers, read_offers
 from lit_modules.heads import output_layer
 from lit_modules.options import check_options
+from lit_modules.timm_nets import PREFIX, timm_net
 
 
 def nets() -> dict[str, Callable[..., nn.Module]]:
     """Every network by its name, except those for segmentation, and those in files that cannot be imported."""
     return {name: net for name, net in _files().by_name().items() if not getattr(net, "per_pixel", False)}
+
+
+def nets_with(name: str) -> dict[str, Callable[..., nn.Module]]:
+    """The same, and the network of that name if it is timm's."""
+    return nets() | ({name: timm_net(name)} if name.startswith(PREFIX) else {})
 
 
 def pixel_nets() -> dict[str, Callable[..., nn.Module]]:
@@ -47,7 +55,7 @@ def build_net(name: str, input_shape: Sequence[int], num_outputs: int, **options
     Raises:
         InputError: there is no such network, its file cannot be imported, or an option is unknown or wrong.
     """
-    known = nets()
+    known = nets_with(name)
     if name not in known and name in pixel_nets():
         raise InputError(f"net {name!r}: gives a class for each pixel; segmentation.py trains it")
     return _build(name, known, input_shape, num_outputs, options)
