@@ -3,10 +3,12 @@
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
     python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
+    python experiments/predict.py runs/own_images/<run> folder --explain  which places of the images spoke for the label
     python experiments/predict.py runs/segmentation/<run> plots          masks, in predictions/
 
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them; a
-second call to predictions-2.csv and predictions-2.png.
+second call to predictions-2.csv and predictions-2.png. With --explain there is predictions_why.png too, with maps by
+Grad-CAM and by occlusion.
 Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
 images, those whose background is dark where that of its training images was light, or the other way round, are
 inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with
@@ -30,13 +32,13 @@ from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
+from harness.tasks.image_evidence import check_explains, explain_images
 from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter
-from lit_modules.stages import Stages
 
 PRINTED = 10  # rows at most
 PREDICTIONS = Path("predictions.csv")
@@ -50,6 +52,7 @@ def main(
     invert: str = "auto",
     centred: str = "auto",
     skip_bad: bool = False,
+    explain: bool = False,
     force: bool = False,
 ) -> None:
     """Writes a CSV file with the label and the class probabilities of each image, and a sheet of images.
@@ -63,39 +66,43 @@ def main(
         centred: resize and centre the ink of grey images like MNIST's: yes, no, or auto: if the network was trained on
             MNIST or its sample; for the sample, like its own digits.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
+        explain: also write a sheet that shows which places spoke for the label: Grad-CAM and occlusion.
         force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
     table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
-    _check_outputs(table, sheet, force)
+    why = table.with_name(f"{table.stem}_why.png") if explain else None
+    _check_outputs(table, [sheet, *([why] if why else [])], force)
     all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
     models, read = [load_model(each) for each in all_read], all_read[0]
     model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        _refuse_switches(inverts, centres)
+        _refuse_switches(inverts, centres, explain or None)
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
-    ours = [each for each in models if isinstance(each, Classifier)]
-    predictions = predict_files(ours, paths, reader_of(read, model, inverts, centres), skip_bad)
+    if why:
+        check_explains(model)
+    classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
+    predictions = predict_files(classifiers, paths, reader_of(read, model, inverts, centres), skip_bad)
     names = names_of(model)
     _write(table, sheet, names, predictions)
+    if why:
+        _write_why(why, classifiers, names, predictions)
     _print_table(names, predictions)
     if of_sample_digits(read):
         print(_warn_of_sample(read))
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{_of_folds(models)}: {table}, {sheet}")
-
-
-def _of_folds(models: Sequence[Stages]) -> str:
-    return f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
+    folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
+    written = ", ".join(str(path) for path in (table, sheet, why) if path)
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {written}")
 
 
 def _refuse_switches(*switches: bool | None) -> None:
-    if switches != (None, None):
-        raise InputError("--invert, --centred: are for networks that classify whole images")
+    if any(switch is not None for switch in switches):
+        raise InputError("--invert, --centred, --explain: are for networks that classify whole images")
 
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
@@ -115,10 +122,10 @@ def _warn_of_sample(read: Checkpoint) -> str:
     return f"trained on the embedded sample of {count}; train on MNIST for digits of your own"
 
 
-def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
-    if table == sheet:
+def _check_outputs(table: Path, sheets: Sequence[Path], force: bool) -> None:
+    if table in sheets:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
-    for path in (table, sheet):
+    for path in (table, *sheets):
         with writing(path):
             if path.is_dir() or (path.exists() and not force):
                 raise InputFileError(
@@ -151,6 +158,12 @@ def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predicti
     write_predictions(table, "file", np.array(files), columns)
     shown = {files[row]: (image, shares[row]) for row, image in predictions.shown.items()}
     save_figures({sheet.stem: draw_sheet(shown, names, len(files))}, sheet.parent)
+
+
+def _write_why(path: Path, models: Sequence[Classifier], names: Sequence[str], predictions: Predictions) -> None:
+    files = [_printable(path) for path in predictions.paths]
+    shown = {files[row]: (image, predictions.probabilities[row]) for row, image in predictions.shown.items()}
+    save_figures({path.stem: explain_images(models, shown, names)}, path.parent)
 
 
 def _printable(path: Path) -> str:

@@ -79,7 +79,7 @@ def test_house_prices_puts_networks_beside_trees(tmp_path):
 @pytest.mark.slow
 def test_tables_are_put_beside_trees_and_a_linear_model(tmp_path):
     rng = np.random.default_rng(0)
-    x, town, noise = rng.normal(size=200), rng.choice(["A", "B"], 200), rng.normal(size=200)
+    x, town, noise = rng.normal(size=400), rng.choice(["A", "B"], 400), rng.normal(size=400)
     line = 3 * x + 5 * (town == "B") + noise
     pd.DataFrame({"x": x, "town": town, "y": line}).to_csv(tmp_path / "line.csv", index=False)
     pd.DataFrame({"x": x, "kind": np.where(x + noise > 0, "yes", "no")}).to_csv(tmp_path / "kinds.csv", index=False)
@@ -89,7 +89,7 @@ def test_tables_are_put_beside_trees_and_a_linear_model(tmp_path):
     rows = dict(re.findall(r"^\| (line|kinds) \| (?:rmse|log_loss) \| (.+) \| .+ \| .+ \|", printed, re.M))
     ours, linear, *_ = (float(cell) for cell in rows["line"].split(" | "))
     assert linear == pytest.approx(1, abs=0.25)  # the noise
-    assert ours < 1.4
+    assert ours < 1.25 * linear
     ratios = [float(ratio) for ratio in re.findall(r"\| ([\d.]+) \| [\d., ]+ \|$", printed, re.M)]
     mean = float(re.search(r"geometric mean of ours / best ([\d.]+)", printed)[1])
     assert mean == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=2e-3)

@@ -12,17 +12,22 @@ from http.client import HTTPConnection
 from io import BytesIO
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 
 from datamodules.samples import digits
 from experiments import mnist, predict, predict_table, segmentation, serve, table
 from harness.command_line.cli import cli
+from harness.runs.checkpoints import read_checkpoint
 from harness.serving.rows import written
 from harness.serving.server import open_server
 from harness.serving.subjects import answers_of
+from harness.tasks.trained import load_model
+from lit_modules.evidence import evidence
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--accelerator", "cpu", "--max_epochs", "2", "--pictures", "false", "--enable_progress_bar", "false"]
@@ -71,6 +76,10 @@ def png(image):
     return content.getvalue()
 
 
+def picture(address):
+    return Image.open(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+
+
 def test_image_gets_the_probabilities_of_predict_and_the_picture_that_the_network_sees(digit_run, tmp_path):
     image = digits().test_images[3]
     Image.fromarray(image).save(tmp_path / "digit.png")
@@ -82,8 +91,32 @@ def test_image_gets_the_probabilities_of_predict_and_the_picture_that_the_networ
     assert dict(told["shares"]) == {str(each): pytest.approx(float(row[f"p({each})"]), abs=1e-6) for each in range(10)}
     ((title, address),) = told["pictures"]
     assert title == "as the network sees it"
-    seen = Image.open(BytesIO(base64.b64decode(address.removeprefix("data:image/png;base64,"))))
+    seen = picture(address)
     assert seen.size == (28, 28)
+
+
+@pytest.fixture(scope="module")
+def net_with_maps(tmp_path_factory):
+    """A network with convolutions."""
+    folder = tmp_path_factory.mktemp("maps")
+    flags = ["--sample", "--net", "lenet5", "--batch_size", "256", "--run_dir", str(folder)]
+    cli(mnist.main, mnist.RECIPES, [*QUICK, *flags])
+    return only(folder)
+
+
+def test_maps_of_a_network_with_convolutions_are_brightest_where_grad_cam_is(net_with_maps):
+    image = digits().test_images[3]
+    told = answers_of(str(net_with_maps)).answer(png(image))
+    (_, seen), (title, address), (other, _) = told["pictures"]
+    label = told["shares"][0][0]
+    assert (title, other) == (f"what spoke for {label}: Grad-CAM", "what it needs, by covering each place")
+    grey, painted = (np.asarray(picture(each).convert("RGB"), dtype=float) for each in (seen, address))
+    model = load_model(read_checkpoint(net_with_maps / "checkpoints" / "best.ckpt")).eval()
+    pixels = torch.from_numpy(grey[None, None, :, :, 0] / 255).float()
+    maps = evidence(model, pixels, torch.tensor([int(label)])).grad_cam[0].numpy()
+    colour = matplotlib.colormaps["inferno"](maps)[..., :3]
+    wanted = (1 - 0.75 * maps[..., None]) * 0.55 * grey + 0.75 * maps[..., None] * 255 * colour
+    np.testing.assert_allclose(painted, wanted, atol=1)
 
 
 def test_row_gets_the_probabilities_of_predict_table_by_the_mean_of_folds(row_run, tmp_path):
@@ -223,18 +256,18 @@ class TestInABrowser:
         if missing := missing_programs():
             pytest.skip(f"not installed: {', '.join(missing)}")
 
-    def test_picture_that_is_dropped_gets_probabilities_and_is_shown(self, digit_run, tmp_path):
+    def test_picture_that_is_dropped_gets_probabilities_and_maps(self, net_with_maps, tmp_path):
         from tensorboard_page import page_of
 
         image = png(digits().test_images[3])
-        name, share = answers_of(str(digit_run)).answer(image)["shares"][0]
-        with page_of(start(digit_run), tmp_path) as page:
+        name, share = answers_of(str(net_with_maps)).answer(image)["shares"][0]
+        with page_of(start(net_with_maps), tmp_path) as page:
             page.driver.get(page.address)
-            page.wait_for("Drop an image here", "softmax, 10 classes")
+            page.wait_for("Drop an image here", "lenet5, 10 classes")
             page.driver.execute_script(DROP, base64.b64encode(image).decode())
-            text = page.wait_for(f"{name} {100 * share:.2f} %", "as the network sees it")
+            text = page.wait_for(f"{name} {100 * share:.2f} %", "as the network sees it", f"spoke for {name}: Grad-CAM")
             assert text.count(" %") == 10
-            page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28], "the picture")
+            page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28] * 3, "the maps")
             page.screenshot().save(tmp_path / "image.png")
             (tmp_path / "text.txt").write_text("no image")
             page.driver.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "text.txt"))

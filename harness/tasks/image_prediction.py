@@ -16,6 +16,7 @@ from datamodules.listing import naming
 from datamodules.squares import Square
 from harness.drawing.prediction_sheet import SHOWN
 from harness.runs.checkpoints import Checkpoint
+from harness.tasks.image_evidence import as_tensor
 from lit_modules import Classifier
 
 BATCH = 256  # files at a time
@@ -104,7 +105,6 @@ def predict_files(
 @torch.inference_mode()
 def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
     """The probability of each class, (B, C), the mean of the models'."""
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
-    said = [model.predicted(model(pixels.float() / 255).double()) for model in models]
+    pixels = as_tensor(images).to(device)  # (B, C, H, W)
+    said = [model.predicted(model(pixels).double()) for model in models]
     return torch.stack(said).mean(0).cpu().numpy()

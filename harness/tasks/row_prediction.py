@@ -12,7 +12,7 @@ from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import Table, check_unique
 from harness.runs.checkpoints import read_checkpoint
-from harness.tasks.tabular import to_average
+from harness.tasks.table_models import to_average
 from harness.tasks.trained import load_model
 from lit_modules import Regressor, RowClassifier
 
