@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.inspection import permutation_importance as by_sklearn
+from sklearn.metrics import log_loss
 from sklearn.utils import check_random_state
 
 from datamodules.csv_table import CsvTable
@@ -132,6 +133,16 @@ def test_error_of_a_permuted_column_has_a_closed_form_for_a_linear_model(tmp_pat
     found = {each.column: each for each in permutation_importance(rows, true, [swap])}
     assert found["area"].mean == pytest.approx(expected, rel=1e-4)
     assert found["area"].std == 0
+
+
+def test_error_of_classes_is_the_log_loss_of_scikit_learn(tmp_path):
+    data = ready(tmp_path, homes(), "town", task="classification")
+    frame, true = data.tested()
+    rows, order = Together([linear(data)], frame), np.random.default_rng(0).permutation(len(true))
+    said = rows.predict(), rows.predict("area", frame.area.to_numpy()[order])
+    losses = [log_loss(true, probabilities, labels=range(3)) for probabilities in said]
+    found = {each.column: each for each in permutation_importance(rows, true, [order])}
+    assert found["area"].mean == pytest.approx(losses[1] - losses[0], rel=1e-5)
 
 
 def test_rows_of_folds_are_predicted_by_the_models_that_did_not_see_them(tmp_path):

@@ -24,7 +24,6 @@ from harness.drawing.effect_figures import Dependence, Importance, draw_dependen
 from harness.drawing.figures import publish
 from harness.runs.layout import IMPORTANCE
 from harness.tasks.table_models import to_average
-from harness.tasks.table_scores import LEAST
 from lit_modules import Regressor, RowClassifier
 
 Model = Regressor | RowClassifier
@@ -34,6 +33,7 @@ REPEATS = 5  # permutations, the same for all columns
 PREDICTED = 4_000_000  # rows, by all models together, in about two minutes; tables that need more are not seen whole
 DRAWN = 6  # columns whose dependence is measured, the most important ones
 POINTS = 12  # values of a number
+LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
 VALUES = 8  # of a category, the most frequent
 
 
