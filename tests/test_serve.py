@@ -268,7 +268,6 @@ class TestInABrowser:
             text = page.wait_for(f"{name} {100 * share:.2f} %", "as the network sees it", f"spoke for {name}: Grad-CAM")
             assert text.count(" %") == 10
             page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28] * 3, "the maps")
-            page.screenshot().save(tmp_path / "image.png")
             (tmp_path / "text.txt").write_text("no image")
             page.driver.find_element("css selector", "input[type=file]").send_keys(str(tmp_path / "text.txt"))
             assert " %" not in page.wait_for("no image of a known format")
@@ -287,7 +286,6 @@ class TestInABrowser:
             box.send_keys("7")
             page.driver.find_element("css selector", "button").click()
             page.wait_for(f"{then[0]} {100 * then[1]:.2f} %")
-            page.screenshot().save(tmp_path / "row.png")
             box.clear()
             box.send_keys("many")
             page.driver.find_element("css selector", "button").click()
