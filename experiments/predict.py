@@ -18,47 +18,31 @@ which share of it each class has.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
 
 from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
-from datamodules.decode import decode, in_threads, open_upright, with_bar
-from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
-from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import SHOWN, draw_sheet
+from harness.drawing.prediction_sheet import draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
-from harness.tasks.image_evidence import as_tensor, check_explains, explain_images
+from harness.tasks.image_evidence import check_explains, explain_images
+from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter
 
-BATCH = 256  # files at a time
 PRINTED = 10  # rows at most
 PREDICTIONS = Path("predictions.csv")
 SWITCH = {"auto": None, "yes": True, "no": False}
-
-
-class Predictions(NamedTuple):
-    """What the network says of the files that could be read."""
-
-    paths: list[Path]
-    probabilities: np.ndarray  # (N, C)
-    shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
-    bad: dict[str, str]  # the other files, and why
 
 
 def main(
@@ -102,20 +86,14 @@ def main(
         raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
     if why:
         check_explains(model)
-    data = read.content.get("datamodule_hyper_parameters", {})
-    digits = data.get("name") == "mnist"
-    ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
-    share = ink if centres or (centres is None and digits) else None
-    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
-    reads = partial(_read, square=square, model=model, invert=inverts, share=share)
     classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
-    predictions = _predict(classifiers, paths, reads, skip_bad)
-    names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
+    predictions = predict_files(classifiers, paths, reader_of(read, model, inverts, centres), skip_bad)
+    names = names_of(model)
     _write(table, sheet, names, predictions)
     if why:
         _write_why(why, classifiers, names, predictions)
     _print_table(names, predictions)
-    if digits and data["sample"]:
+    if of_sample_digits(read):
         print(_warn_of_sample(read))
     folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
     written = ", ".join(str(path) for path in (table, sheet, why) if path)
@@ -170,57 +148,6 @@ def _find(name: str) -> list[Path]:
             reason = "no files in this folder" if path.is_dir() else "no such file or folder"
             raise MissingFileError(f"{name}: {reason}")
     return found
-
-
-def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
-    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    size = square.size
-    if model.hparams["input_shape"][0] == 3:
-        image, _ = decode(path, square)
-        return ImageOps.invert(image) if invert else image
-    image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
-        image = ImageOps.invert(image)
-    return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-
-
-def _predict(
-    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
-) -> Predictions:
-    """Reads files batch by batch, and classifies them by the models' mean.
-
-    Raises:
-        InputError: a file cannot be read and `skip_bad` is not set, or none can.
-    """
-    good: list[Path] = []
-    shares: list[np.ndarray] = []
-    shown: dict[int, Image.Image] = {}
-    bad: dict[str, str] = {}
-    wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    models = [model.eval().to(device) for model in models]
-    for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
-        results = dict(zip(batch, in_threads(read, batch), strict=True))
-        bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
-        if bad and not skip_bad:
-            raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
-        images = {path: image for path, image in results.items() if not isinstance(image, str)}
-        if images:
-            shares.append(_probabilities(models, [*images.values()], device))
-        for path, image in images.items():
-            shown |= {len(good): image} if path in wanted else {}
-            good.append(path)
-    if not good:
-        raise InputError(naming(bad))
-    return Predictions(good, np.concatenate(shares), shown, bad)
-
-
-@torch.inference_mode()
-def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C), the mean of the models'."""
-    pixels = as_tensor(images).to(device)  # (B, C, H, W)
-    said = [model.predicted(model(pixels).double()) for model in models]
-    return torch.stack(said).mean(0).cpu().numpy()
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:

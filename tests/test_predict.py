@@ -13,6 +13,7 @@ from datamodules.samples import SHAPES, digits, shapes
 from experiments import cifar10, mnist, own_images, predict, table
 from harness.command_line.cli import cli
 from harness.drawing.prediction_sheet import draw_sheet, tell_apart
+from harness.tasks import image_prediction
 from lit_modules import Classifier
 
 QUICK = ["--accelerator", "cpu", "--batch_size", "64"]
@@ -63,7 +64,7 @@ def read_shares(rows, names):
 
 
 def test_files_as_in_training_get_the_probabilities_of_the_arrays(tmp_path, shape_run, monkeypatch):
-    monkeypatch.setattr(predict, "BATCH", 16)  # three batches
+    monkeypatch.setattr(image_prediction, "BATCH", 16)  # three batches
     images = shapes().test_images[:40]
     save(images, tmp_path / "deep" / "er")
     rows = call(tmp_path, shape_run, tmp_path / "deep")

@@ -51,14 +51,19 @@ def draw_why(
 
 def draw_evidence(images: Tensor, found: Evidence, captions: Sequence[Caption]) -> "Figure":
     """Strips of an image, its Grad-CAM and its occlusion map, with lines of text and colour below each strip."""
-    falls = found.occlusion / found.occlusion.amax((1, 2), keepdim=True).clamp(min=LEAST_FALL)
-    colours = images.float().expand(-1, 3, -1, -1)
-    parts = [colours, *(_glowing(colours, maps) for maps in (found.grad_cam, falls))]
+    parts = [images.float().expand(-1, 3, -1, -1), *glowing_maps(images, found)]
     times = max(1, -(-SIDE // images.shape[-1]))
     large = [part.repeat_interleave(times, 2).repeat_interleave(times, 3) for part in parts]
     gap = max(1, large[0].shape[-1] // 24)
     strips = [F.pad(part, (0, gap), value=1.0) for part in large[:-1]]
     return sheet(torch.cat([*strips, large[-1]], dim=3), COLUMNS, captions, TITLE)
+
+
+def glowing_maps(images: Tensor, found: Evidence) -> tuple[Tensor, Tensor]:
+    """Images, (n, C, H, W) in 0..1, with their Grad-CAM, and with their occlusion map over them, (n, 3, H, W) each."""
+    falls = found.occlusion / found.occlusion.amax((1, 2), keepdim=True).clamp(min=LEAST_FALL)
+    colours = images.float().expand(-1, 3, -1, -1)
+    return _glowing(colours, found.grad_cam), _glowing(colours, falls)
 
 
 def _glowing(images: Tensor, maps: Tensor) -> Tensor:

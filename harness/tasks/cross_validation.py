@@ -40,6 +40,7 @@ from harness.tasks.fold_report import (
 )
 from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
 from harness.tasks.trained import load_model
+from harness.training.trackers import check_trackers
 from lit_modules import Regressor, RowClassifier
 
 
@@ -136,5 +137,6 @@ def _check_flags(flags: FoldFlags) -> None:
     if flags.refit:
         raise InputError("--refit: is for a single training; add --folds 0")
     check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed
+    check_trackers(flags.log_to)
     if flags.devices not in ("auto", 1, "1"):
         raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")

@@ -46,7 +46,7 @@ def explain_images(
     files = [files[place] for place in np.linspace(0, len(files) - 1, min(len(files), EXPLAINED)).astype(int)]
     images = as_tensor([predicted[file][0] for file in files])
     labels = [int(predicted[file][1].argmax()) for file in files]
-    found = _mean([_evidence(model, images, torch.tensor(labels)) for model in models])
+    found = evidence_of(models, images, torch.tensor(labels))
     shown, below = tell_apart(names, NAME), tell_apart(below_common_folder(files), 2 * NAME)
     captions: list[Caption] = [
         ((f"{shown[label]}, {predicted[file][1][label]:.0%}".replace("$", r"\$"), "black"),
@@ -54,6 +54,11 @@ def explain_images(
         for file, label, name in zip(files, labels, below, strict=True)
     ]  # fmt: skip
     return draw_evidence(images, found, captions)
+
+
+def evidence_of(models: Sequence[Classifier], images: Tensor, classes: Tensor) -> Evidence:
+    """The means of the models' maps for images, (B, C, H, W) in 0..1, and their classes, (B,), on the CPU."""
+    return _mean([_evidence(model, images, classes) for model in models])
 
 
 def _evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence:
