@@ -139,7 +139,7 @@ def test_error_of_classes_is_the_log_loss_of_scikit_learn(tmp_path):
     data = ready(tmp_path, homes(), "town", task="classification")
     frame, true = data.tested()
     rows, order = Together([linear(data)], frame), np.random.default_rng(0).permutation(len(true))
-    said = rows.predict(), rows.predict("area", frame.area.to_numpy()[order])
+    said = rows.predict(), rows.predict_with("area", frame.area.to_numpy()[order][None])[0]
     losses = [log_loss(true, probabilities, labels=range(3)) for probabilities in said]
     found = {each.column: each for each in permutation_importance(rows, true, [order])}
     assert found["area"].mean == pytest.approx(losses[1] - losses[0], rel=1e-5)

@@ -30,7 +30,7 @@ Model = Regressor | RowClassifier
 
 SEED = 0  # of the permutations
 REPEATS = 5  # permutations, the same for all columns
-PREDICTED = 4_000_000  # rows, by all models together, in about two minutes; tables that need more are not seen whole
+PREDICTED = 1_000_000  # rows, by all models together, in about half a minute; tables that need more are not seen whole
 DRAWN = 6  # columns whose dependence is measured, the most important ones
 POINTS = 12  # values of a number
 LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
@@ -64,17 +64,21 @@ class Together:
         """The features, in the order of the file."""
         return [*self.fitted["recipe"]["columns"]]
 
-    def predict(self, column: str = "", values: np.ndarray | None = None) -> np.ndarray:
-        """Predictions as they are averaged (see `to_average`), (N,) or (N, C), with `values`, (N,), in a column."""
-        said = [
-            to_average(part.model, part.matrix if values is None else _changed(part, column, values))
-            for part in self.parts
-        ]
-        total, times = np.zeros((len(self.frame), *said[0].shape[1:])), np.zeros(len(self.frame))
+    def predict(self) -> np.ndarray:
+        """Predictions as they are averaged (see `to_average`), (N,) or (N, C)."""
+        return self._mean([part.matrix for part in self.parts], 1)[0]
+
+    def predict_with(self, column: str, values: np.ndarray) -> np.ndarray:
+        """The same with other values in a column, in several ways, (W, N): predictions (W, N) or (W, N, C)."""
+        return self._mean([_changed(part, column, values[:, part.places]) for part in self.parts], len(values))
+
+    def _mean(self, matrices: Sequence[np.ndarray], ways: int) -> np.ndarray:
+        said = [to_average(part.model, matrix) for part, matrix in zip(self.parts, matrices, strict=True)]
+        total, times = np.zeros((ways, len(self.frame), *said[0].shape[1:])), np.zeros(len(self.frame))
         for part, its in zip(self.parts, said, strict=True):
-            total[part.places] += its
+            total[:, part.places] += its.reshape(ways, len(part.places), *its.shape[1:])
             times[part.places] += 1
-        return total / times.reshape(-1, *[1] * (total.ndim - 1))
+        return total / times.reshape(-1, *[1] * (total.ndim - 2))
 
 
 def _part(model: Model, frame: pd.DataFrame, places: np.ndarray) -> Part:
@@ -84,12 +88,16 @@ def _part(model: Model, frame: pd.DataFrame, places: np.ndarray) -> Part:
 
 
 def _changed(part: Part, column: str, values: np.ndarray) -> np.ndarray:
-    """The part's matrix with other values in a column of the table; computes only what comes from it."""
-    fitted = part.model.hparams["preprocessing"]
+    """The part's matrix for each way of other values in a column of the table, (W, N), one below the other.
+
+    It computes only what comes from that column, for all ways at once, since calls of pandas take most of the time.
+    """
+    fitted, ways = part.model.hparams["preprocessing"], len(values)
     names = made_of(fitted["recipe"], column)
-    frame = derived(part.frame.assign(**{column: values[part.places]}), fitted["recipe"], names)
+    repeated = part.frame.iloc[np.tile(np.arange(len(part.frame)), ways)]
+    frame = derived(repeated.assign(**{column: values.ravel()}), fitted["recipe"], names)
     some, places = transform_some(frame, fitted, names)
-    matrix = part.matrix.copy()
+    matrix = np.tile(part.matrix, (ways, 1))
     matrix[:, places] = some
     return matrix
 
@@ -107,7 +115,8 @@ def permutation_importance(rows: Together, true: np.ndarray, permutations: Seque
     found = []
     for column in rows.columns:
         values = rows.frame[column].to_numpy()
-        rises = [error(true, rows.predict(column, values[order]), rows.fitted) - whole for order in permutations]
+        said = rows.predict_with(column, values[np.stack(permutations)])
+        rises = [error(true, its, rows.fitted) - whole for its in said]
         found.append(Importance(column, float(np.mean(rises)), float(np.std(rises))))
     return found
 
@@ -118,13 +127,12 @@ def partial_dependence(rows: Together, column: str) -> Dependence | None:
     points = _points(values)
     if kind in ("text", "code") or not len(points):
         return None
-    means = [rows.predict(column, np.full(len(values), point, dtype=points.dtype)) for point in points]
-    if rows.fitted["log_target"]:
-        means = [np.exp(each) for each in means]
+    said = rows.predict_with(column, np.repeat(points[:, None], len(values), axis=1))
+    said = np.exp(said) if rows.fitted["log_target"] else said
     labels = [str(point) or "missing" for point in points] if points.dtype == object else []
     if not isinstance(kind, str):
         labels = [kind[int(point)] for point in points]
-    return Dependence(column, points, labels, np.stack([np.atleast_1d(each.mean(0)) for each in means]))
+    return Dependence(column, points, labels, said.reshape(*said.shape[:2], -1).mean(1))
 
 
 def _points(values: pd.Series) -> np.ndarray:
