@@ -17,7 +17,8 @@ from harness.comparing.run_files import Run, mode_of, number
 ASIDE = {
     "seed", "name", "run_dir", "resume", "started_by", "jobs", "engine", "engine_args", "doctor",
     "enable_progress_bar", "enable_model_summary", "profiler", "stall_timeout", "pictures", "pictures_every",
-    "histograms", "curves_by", "log_every_n_steps", "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+    "histograms", "curves_by", "log_every_n_steps", "log_gradients",
+    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none

@@ -52,8 +52,6 @@ class Engine:
             said = _slurm("sbatch", "--test-only", *options, "--wrap", "true")
         except FileNotFoundError as error:
             raise InputError("--engine slurm: there is no sbatch here; start this on a cluster's login node") from error
-        except subprocess.TimeoutExpired as error:
-            raise InputError(f"--engine slurm: no answer in {COMMAND_SECONDS} s") from error
         if said.returncode:
             raise InputError(f"--engine slurm: {_reason(said.stderr)}")
 
@@ -138,10 +136,7 @@ def _appears(path: Path) -> bool:
 
 def _queued() -> set[str] | None:
     """Our jobs that wait, run or end, such as 17_2; None while SLURM does not answer."""
-    try:
-        said = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i")
-    except subprocess.TimeoutExpired:
-        return None
+    said = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i")
     return None if said.returncode else set(said.stdout.split())
 
 
@@ -159,7 +154,10 @@ def _end(folder: Path) -> None:
 
 
 def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS)
+    except subprocess.TimeoutExpired:
+        return subprocess.CompletedProcess(command, 1, "", f"no answer in {COMMAND_SECONDS} s")
 
 
 def _reason(said: str) -> str:
