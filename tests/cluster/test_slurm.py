@@ -29,15 +29,16 @@ def queue_of(slurm):
 
 
 def job_of(number):
-    """The process that does a task of the array, once it trains."""
-    for process in psutil.process_iter():
-        try:
-            if "submitit.core._submit" in process.cmdline() and "srun" not in process.name():
-                if process.environ().get("SLURM_ARRAY_TASK_ID") == str(number):
-                    return process
-        except psutil.Error:
-            continue
-    return None
+    """The process that does a task of the array."""
+    return next(process for process in psutil.process_iter() if _does(process, number))
+
+
+def _does(process, number):
+    try:
+        ours = "submitit.core._submit" in process.cmdline() and "srun" not in process.name()
+        return ours and process.environ().get("SLURM_ARRAY_TASK_ID") == str(number)
+    except psutil.Error:  # it has ended
+        return False
 
 
 def submissions(run):
@@ -112,7 +113,7 @@ def figures_of_seed(run):
     [
         (["--engine_args.partition", "nowhere"], "Invalid partition name specified"),
         (["--engine_args.gpus", "1"], "Invalid generic resource (gres) specification"),
-        (["--engine_args.memory", "64"], "Memory specification can not be satisfied"),
+        (["--engine_args.memory", "64"], "Requested node configuration is not available"),
     ],
 )
 def test_what_the_cluster_cannot_give_is_one_line(slurm, refusal, flags, said):

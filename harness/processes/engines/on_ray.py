@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,11 +40,13 @@ class Engine:
             raise InputError(f"--engine ray: no node of {self.address} has cpus {self.cpus} and gpus {self.gpus:g}")
 
     def _connect(self, ray: Any) -> None:
-        os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", str(CONNECT_SECONDS))
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by default
+        host, _, port = self.address.rpartition(":")
         try:
+            if host and port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
             ray.init(self.address, logging_level=logging.CRITICAL, log_to_driver=False)
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"--engine ray: no cluster answers at {self.address}; ray start --head begins one"
             ) from error
