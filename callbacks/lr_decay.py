@@ -67,6 +67,8 @@ class LRDecay(Callback):
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
         self.length = length
         self.stands_aside = False  # where the module has a scheduler of its own
+        self.total_steps: float = 0  # of the schedule, from the start of training on
+        self.earlier_steps: float = 0  # the same of a resumed run before; 0: not known
 
     def factor(self, step: int, total_steps: float, warmup_steps: float) -> float:
         """The share of the initial learning rate at `step` of `total_steps`, the first being 0."""
@@ -104,14 +106,15 @@ class LRDecay(Callback):
 
     def _say_jump(self, trainer: Trainer) -> None:
         """Says that a resumed run has another curve if it has more or fewer steps."""
+        if self.schedule in ("constant", "plateau"):
+            return
         group, last = self._groups(trainer)[0], trainer.global_step - 1
         was, now = group["lr"], group["initial_lr"] * self.factor(last, self.total_steps, self.warmup_steps)
-        if not math.isclose(was, now, rel_tol=1e-3):
-            print(
-                f"{self.schedule} over {self.total_steps:,.0f} steps: the learning rate of step {last:,} was {was:.3g},"
-                f" and continues from {now:.3g}, on the curve of this length",
-                flush=True,
-            )
+        jumps = not math.isclose(was, now, rel_tol=1e-3)
+        if jumps or self.earlier_steps not in (0, self.total_steps):
+            before = f" in place of {self.earlier_steps:,.0f}" if self.earlier_steps else ""
+            rate = f"; the rate of step {last:,} was {was:.3g}, and goes on from {now:.3g}" if jumps else ""
+            print(f"--lr_decay {self.schedule} now spans {self.total_steps:,.0f} steps{before}{rate}", flush=True)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.stands_aside:
@@ -132,7 +135,12 @@ class LRDecay(Callback):
             self.plateau_factor, self.rounds_without = self.plateau_factor * self.gamma, 0
 
     def state_dict(self) -> dict[str, float]:
-        return {"best": self.best, "rounds_without": self.rounds_without, "plateau_factor": self.plateau_factor}
+        return {
+            "best": self.best,
+            "rounds_without": self.rounds_without,
+            "plateau_factor": self.plateau_factor,
+            "earlier_steps": self.total_steps,
+        }
 
     def load_state_dict(self, state: dict[str, float]) -> None:
         vars(self).update(state)

@@ -13,7 +13,7 @@ from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.trainer.states import TrainerFn
 
 from basics.amounts import amount
-from basics.terminal import columns
+from basics.terminal import columns, short_number
 from callbacks.step_curves import loss_of
 from callbacks.throughput import samples_in
 
@@ -114,16 +114,30 @@ class ProgressLine(ProgressBar):
 def fitted(parts: Sequence[str], left: str, width: int) -> str:
     """The parts in a line of at most `width` columns; where there is no room, without the time left, and then closer.
 
+    Where that is too long, a stage is named once for all its metrics, and then of the training only the loss is there.
     What is still too long goes on in further lines, which are indented.
     """
-    for line in ("  ".join([*parts, left] if left else parts), "  ".join(parts), " ".join(parts)):
+    place, *metrics = parts
+    brief = [part for part in metrics if not part.startswith("train") or part.startswith(("train/loss", "train_loss"))]
+    grouped = [[place, *_by_stage(some)] for some in (metrics, brief)]
+    spaced = ["  ".join([*parts, left] if left else parts), "  ".join(parts), " ".join(parts)]
+    for line in (*spaced, *map("  ".join, grouped)):
         if len(line) <= width:
             return line
-    lines = [parts[0]]
-    for part in parts[1:]:
+    lines = [place]
+    for part in grouped[0][1:]:
         longer = f"{lines[-1]}  {part}"
         lines = [*lines[:-1], longer] if len(longer) <= width else [*lines, f"  {part}"]
     return "\n".join(lines)
+
+
+def _by_stage(metrics: Sequence[str]) -> list[str]:
+    """Such as "val/acc 0.9931 loss 0.0745", a text for each stage."""
+    stages: dict[str, list[str]] = {}
+    for metric in metrics:
+        stage, slash, rest = metric.partition("/")
+        stages.setdefault(f"{stage}{slash}", []).append(rest)
+    return [f"{stage}{' '.join(its)}" for stage, its in stages.items()]
 
 
 def _metrics(trainer: Trainer, *stages: str) -> list[str]:
@@ -133,7 +147,7 @@ def _metrics(trainer: Trainer, *stages: str) -> list[str]:
     names = sorted(
         name for name in metrics if name.startswith(known) and "second" not in name and _joined(name) not in metrics
     )
-    return [f"{name} {metrics[name]:.4f}" for name in names]
+    return [f"{name} {short_number(float(metrics[name]))}" for name in names]
 
 
 def _joined(name: str) -> str:

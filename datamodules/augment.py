@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.choose import choose
 from basics.errors import InputError
 from datamodules import pixel_ops as ops
 from datamodules.auto_augment import BINS, rand_augment, trivial_augment
@@ -244,9 +245,7 @@ def _parts(text: str) -> list[str]:
 def _parse_one(part: str) -> tuple[str, float | None]:
     """The augmentation's name, and its amount if it takes one."""
     name, colon, amount = part.partition(":")
-    if name not in AUGMENTATIONS:
-        raise InputError(f"augment {part!r}: no such augmentation; there are {', '.join(AUGMENTATIONS)}")
-    _, usual = AUGMENTATIONS[name]
+    _, usual = choose("augmentation", name, AUGMENTATIONS, flag="augment")
     if usual is None:
         if colon:
             raise InputError(f"augment {part!r}: {name} takes no amount")

@@ -161,8 +161,8 @@ def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> I
     for name, texts in rare.items():
         cells = frame[name][frame[name].isin(texts)]
         if len(cells) > TOLD * len(frame):
-            rows = f"{len(cells)} of {len(frame)} training rows"
-            yield f"column {name!r}: {rows} have rare categories, such as {max(cells)!r}, which count as one"
+            rows = f"{len(cells):,} of {len(frame):,} training rows {'has' if len(cells) == 1 else 'have'}"
+            yield f"column {name!r}: {rows} rare categories, such as {max(cells)!r}, which are taken as one"
 
 
 def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, test: np.ndarray) -> list[str]:

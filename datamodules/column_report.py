@@ -73,7 +73,7 @@ def _report(
 
 
 def _written(value: float | pd.Timestamp) -> str:
-    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else f"{value:g}"
+    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else f"{value:.15g}"
 
 
 def as_frame(columns: list[ColumnReport]) -> pd.DataFrame:

@@ -66,8 +66,11 @@ class Record(NamedTuple):
     cells: list[str]
 
 
-def read_csv(path: Path, how: Reading = FOUND_OUT) -> Table:
+def read_csv(path: Path, how: Reading = FOUND_OUT, gathers: bool = False) -> Table:
     """Reads a file of text with a row in each line.
+
+    Args:
+        gathers: rows that are too short or too long are the table's `faults`, and raise nothing yet.
 
     Raises:
         MissingFileError: it is not there.
@@ -81,12 +84,15 @@ def read_csv(path: Path, how: Reading = FOUND_OUT) -> Table:
         raise InputError(f"{path}: an empty file")
     header, notes = _header(source, records, how.header)
     rows = records[how.header :]
-    _check_lengths(source, header, rows)
+    faults = [_wrong_length(header, row) for row in rows if len(row.cells) != len(header)]
+    rows = [row for row in rows if len(row.cells) == len(header)]
+    if faults and not (gathers and rows):
+        raise FaultyFileError(source, faults)
     if not rows:
         raise InputError(f"{path}: a header and no rows")
     cells = pd.DataFrame([row.cells for row in rows], columns=header, index=[row.line for row in rows], dtype=object)
     notes = [*_unusual(path, encoding, separator), *notes]
-    return Table(source, cells, missing=how.missing, separator=separator, notes=tuple(notes))
+    return Table(source, cells, how.missing, separator, notes=tuple(notes), faults=tuple(faults))
 
 
 def _unusual(path: Path, encoding: str, separator: str) -> Iterator[str]:
@@ -222,15 +228,10 @@ def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[s
         )
 
 
-def _check_lengths(source: str, header: list[str], rows: Sequence[Record]) -> None:
-    """Raises InputError for all rows that are too short or too long."""
-    wrong = [row for row in rows if len(row.cells) != len(header)]
-    if wrong:
-        raise FaultyFileError(source, [_wrong_length(header, row) for row in wrong])
-
-
 def _wrong_length(header: list[str], row: Record) -> Fault:
     line, cells = row
     column, what = (header[len(cells)], "short") if len(cells) < len(header) else (header[-1], "long")
     reason = f"ends a row that is too {what}: {len(cells)} of {len(header)} columns"
+    if len(cells) > len(header) and not any(cells[len(header) :]):
+        reason += "; a separator at its end is too many"
     return Fault(line, column, cells[-1] if cells else "", reason)

@@ -186,7 +186,8 @@ class CsvTable(TableData):
     def read(self) -> Table:
         """The table without rows that have no target, if these are to be dropped."""
         sample = wine if self.classification else diabetes
-        table = sample() if self.sample else read_csv(Path(self.csv), self.reading)
+        table = sample() if self.sample else read_csv(Path(self.csv), self.reading, gathers=True)
+        table = table._replace(has_flags=True)
         named = [*self.chosen.only, *self.categories, *self.ordinals, *self.dates]
         check_columns(table, [*self.besides, *named], None)
         if self.classification and self.chosen.missing:  # also of what could be the name of a class

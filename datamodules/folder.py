@@ -214,7 +214,7 @@ class ImageFolder(ImageData):
             lines.append(small)
         if self.listing.splits["val"] and not self.fold:
             folder = self.labels or self.data_dir / self.listing.folders["val"]
-            given = f"the validation images are those of {folder}, whatever val_size says"
+            given = f"the validation images are those of {folder}; --val_size has no effect"
             lines.append(given if self.val_size else f"val_size 0: the images of {folder} are training images too")
         if self.listing.unread:
             lines.append(f"not read, being neither train/ nor val/ nor test/: {first_of(self.listing.unread)}")
@@ -228,9 +228,9 @@ class ImageFolder(ImageData):
 
     def _says_test(self) -> str:
         if self.labels:
-            return f"{self.labels} names no test images: a tenth of each class is the test set, whatever the seed"
+            return f"{self.labels} names no test images: a tenth of each class is the test set, the same for every seed"
         whole = "of train/" if self.listing.folders["train"] != ALL else "of each class"
-        return f"there is no {self.data_dir / 'test'}: a tenth {whole} is the test set, whatever the seed"
+        return f"there is no {self.data_dir / 'test'}: a tenth {whole} is the test set, the same for every seed"
 
     def _too_small(self) -> str:
         """A line on the classes with too few images for the splits that were taken from train/."""

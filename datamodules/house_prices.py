@@ -150,7 +150,7 @@ class HousePrices(TableData):
             download_file(self.folder / name, MIRROR + mirrored, sha256)
 
     def read(self) -> Table:
-        return houses()[0] if self.sample else read_csv(self.folder / "train.csv")
+        return houses()[0] if self.sample else read_csv(self.folder / "train.csv", gathers=True)
 
     def recipe(self, table: Table) -> Recipe:
         return self._recipe

@@ -124,7 +124,7 @@ class MaskFolder(ImageData):
             f"{self.num_classes} classes, of {shares[rare]} to {shares[common]} of the training pixels",
         ]
         if not self.sample:
-            lines.append(f"a tenth of the images in {self.data_dir} is the test set, whatever the seed")
+            lines.append(f"a tenth of the images in {self.data_dir} is the test set, the same for every seed")
             if unused := self.pairs.unused:
                 lines.append(f"masks without an image, not used: {first_of([str(path) for path in unused])}")
         return "\n".join(lines)

@@ -203,7 +203,7 @@ class TableData(BatchModule, ABC):
         Raises:
             InputError: values cannot be used; it names those of all columns.
         """
-        faults = Faults()
+        faults = Faults(table.source, table.faults)
         with faults:
             frame = columns_of(table, asdict(recipe), self.besides)
             check_filled(table, recipe.columns)

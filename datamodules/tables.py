@@ -29,22 +29,6 @@ WORDS = ("category", "text", "code")  # the kinds of columns that stay text
 Kind = str | list[str]
 
 
-class Table(NamedTuple):
-    """A file as text."""
-
-    source: str  # its name, for messages
-    cells: pd.DataFrame  # stripped text; the index is the line in the file, the first being 1
-    missing: tuple[str, ...] = MISSING  # texts that stand for a missing value
-    separator: str = ","
-    decimal: str = ""  # "," where most numbers have it, "." where somebody has said that they have points
-    notes: tuple[str, ...] = ()  # a line on each way in which the file was not a usual one
-
-    def filled(self, column: str) -> pd.Series:
-        """The values of a column that are not missing."""
-        cells = self.cells[column]
-        return cells[~cells.isin(self.missing)]
-
-
 class Fault(NamedTuple):
     """A value of a file that cannot be used."""
 
@@ -56,6 +40,28 @@ class Fault(NamedTuple):
     def __str__(self) -> str:
         shown = self.value if len(self.value) <= 40 else self.value[:37] + "..."
         return f"line {self.line}, column {self.column!r}: {shown!r} {self.reason}"
+
+
+class Table(NamedTuple):
+    """A file as text."""
+
+    source: str  # its name, for messages
+    cells: pd.DataFrame  # stripped text; the index is the line in the file, the first being 1
+    missing: tuple[str, ...] = MISSING  # texts that stand for a missing value
+    separator: str = ","
+    decimal: str = ""  # "," where most numbers have it, "." where somebody has said that they have points
+    notes: tuple[str, ...] = ()  # a line on each way in which the file was not a usual one
+    faults: tuple[Fault, ...] = ()  # rows too short or too long, not among the cells; to be raised with other faults
+    has_flags: bool = False  # whether messages may name --missing
+
+    def filled(self, column: str) -> pd.Series:
+        """The values of a column that are not missing."""
+        cells = self.cells[column]
+        return cells[~cells.isin(self.missing)]
+
+    def hint(self, text: str) -> str:
+        """The flag that helps where a text stands for no value."""
+        return f"; if it is a missing value, --missing '{text}' says so" if self.has_flags else ""
 
 
 class FaultyFileError(InputError):
@@ -86,9 +92,8 @@ class Faults:
     faults.raise_all()
     """
 
-    def __init__(self) -> None:
-        self.found: list[Fault] = []
-        self.source = ""
+    def __init__(self, source: str = "", found: Sequence[Fault] = ()) -> None:
+        self.source, self.found = source, list(found)
 
     def __enter__(self) -> None:
         pass
@@ -196,7 +201,8 @@ def _typed(table: Table, name: str, kind: Kind) -> pd.Series:
     if kind == "time" or kind.startswith("date "):
         values = moments(cells.where(~cells.isin(table.missing), ""), kind)
         reason = "is no time such as 8:15" if kind == "time" else f"is no date such as the column's others: {kind}"
-        refuse(table, name, values.isna() & ~cells.isin(table.missing), reason)
+        reasons = {text: reason + table.hint(text) for text in cells}
+        refuse(table, name, values.isna() & ~cells.isin(table.missing), reasons)
         return values
     return numbers(table, name, kind)
 
@@ -212,7 +218,9 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     """
     cells = table.cells[column]
     values = {text: np.nan if text in table.missing else _number(text, form) for text in cells.unique()}
-    refuse(table, column, pd.Series([isinstance(values[text], str) for text in cells]), values)
+    maybe = {text for text in values if len(text) <= 20 and not any(letter.isdigit() for letter in text)}
+    reasons = {text: f"{reason}{table.hint(text) if text in maybe else ''}" for text, reason in values.items()}
+    refuse(table, column, pd.Series([isinstance(values[text], str) for text in cells]), reasons)
     return cells.map(values).astype(np.float64)
 
 
@@ -240,8 +248,7 @@ def _number(text: str, form: str = "number") -> float | str:
         return "is not a number; write it without commas, or as the column's others"
     if form_of(text):
         return "is not a number; write it as a plain one"
-    maybe = len(text) <= 20 and not any(letter.isdigit() for letter in text)
-    return "is not a number" + (f"; if it is a missing value, --missing '{text}' says so" if maybe else "")
+    return "is not a number"
 
 
 def number_target(table: Table, column: str, positive: bool = False) -> np.ndarray:

@@ -101,7 +101,8 @@ def find_copies(hashes: Mapping[str, int], splits: Splits) -> Copies:
         return Copies("", {})
     example = next(iter([*other_class, *other_split, *files]))
     return Copies(
-        f"equal images: {len(files):,} are copies of others, {len(other_class):,} of them in another class and"
-        f" {len(other_split):,} in another split, such as {example} of {files[example]}",
+        f"equal images: {len(files):,} {'is a copy of another' if len(files) == 1 else 'are copies of others'},"
+        f" {len(other_class):,} in another class and {len(other_split):,} in another split,"
+        f" {'namely' if len(files) == 1 else 'such as'} {example} of {files[example]}",
         files,
     )

@@ -154,7 +154,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
-    study = Study("activations", flags, label=f"depth{flags.depth}", try_next=TRY_NEXT)
+    study = Study("activations", flags, try_next=TRY_NEXT)
     print(f"{data.describe()}\n")
     _say(_reason())
     batch = next(iter(data.train_dataloader()))  # the first batch of the training

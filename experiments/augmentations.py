@@ -68,7 +68,7 @@ def main(flags: AugmentationFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"epochs {flags.epochs}: must be from 1 to {MOST}, which fit in a picture")
     image = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)  # (3, S, S)
     check_sizes(flags.augment, *image.shape[-2:])
-    study = Study("augmentations", flags, f"{len(names)}_names", try_next=TRY_NEXT)
+    study = Study("augmentations", flags, try_next=TRY_NEXT)
     seed_everything(flags.seed, verbose=False)
     made = {name: draws(image, name, flags.epochs) for name in names}
     changes = {name: changed(image, rows) for name, rows in made.items()}

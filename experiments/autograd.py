@@ -1,16 +1,19 @@
 """Autograd: the graph behind a result, and 42 small examples of what one may do with it, and what is refused.
 
     python experiments/autograd.py
-    python experiments/autograd.py --chapters '[accumulation, in_place]'
+    python experiments/autograd.py --chapters accumulation,in_place
     python experiments/autograd.py --x1 0.1 --x2 3
 
-Each example is printed as the code that is run, beside the derivative found on paper. What to see: gradients of two
-backward passes add up until they are set to zero; a second pass through a graph is refused unless the first retained
-it; 0 times an infinite gradient is not a number, and `where` does not protect from it. The figures draw two graphs from
-`grad_fn`: that of a small net's loss, which holds its weights but not its data, and that of ln(x1) + x1 x2 - sin(x2),
-the example of Baydin et al. 2018, "Automatic differentiation in machine learning: a survey", tables 2 and 3. At (2, 5)
-it is 11.652, and its gradient is (5.5, 1.716): x1 is used twice, and gets the sum of 0.5, from the logarithm, and 5,
-from the product.
+Each example is printed as the code that is run, beside the derivative found on paper. What to see:
+
+- The gradients of two backward passes add up until they are set to zero.
+- A second pass through a graph is refused unless the first one retained it.
+- Zero times an infinite gradient is not a number, and `where` does not protect from that.
+
+Two figures draw graphs, as torch keeps them in `grad_fn`. One is that of a small net's loss. It holds the weights, but
+not the data. The other is that of f = ln(x1) + x1 x2 - sin(x2), the example of Baydin et al. 2018, "Automatic
+differentiation in machine learning: a survey", tables 2 and 3. Where x1 is 2 and x2 is 5, f is 11.652. Its slope along
+x1 is 5.5, because x1 is used twice and gets 0.5 through the logarithm and 5 through the product. Along x2 it is 1.716.
 """
 
 from dataclasses import dataclass, field
@@ -54,20 +57,23 @@ def main(flags: AutogradFlags = DEFAULTS) -> dict[str, Any]:
     chapters = chosen(flags.chapters, CHAPTERS)
     if flags.x1 <= 0:
         raise InputError(f"x1 {flags.x1:g}: must be above 0, for its logarithm is taken")
-    study = Study("autograd", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
+    study = Study("autograd", flags, try_next=TRY_NEXT)
     metrics: dict[str, Any] = dict(print_chapters(chapters, peer="paper"))
     print()
-    net, (graph, gradients) = net_graph(), small_graph(flags.x1, flags.x2)
+    graph, gradients = small_graph(flags.x1, flags.x2)
     x = torch.linspace(-4, 4, 201, dtype=torch.float64)
     by_autograd, by_hand = derivatives(x), derivatives_by_hand(x)
     metrics |= {f"df/d{name}": value for name, value in gradients.items()}
     metrics["largest_difference"] = max(float((by_autograd[name] - by_hand[name]).abs().max()) for name in by_hand)
-    formula = "f = ln(x1) + x1 x2 - sin(x2)"
-    figures = {
-        "net": draw_shapes(net, "The graph of a net's loss, and the shape of the gradient at each edge; green: leaves"),
-        "numbers": draw_numbers(graph, gradients, f"{formula}: on each edge its value, and below it df/d(value)"),
-        "derivatives": draw_derivatives(x, by_autograd, by_hand),
-    }
+    figures = {}
+    if "leaves" in chapters:
+        title = "The graph of a net's loss, and the shape of the gradient at each edge; green: leaves"
+        figures["net"] = draw_shapes(net_graph(), title)
+    if "accumulation" in chapters:  # x1 is used twice
+        title = "f = ln(x1) + x1 x2 - sin(x2): on each edge its value, and below it df/d(value)"
+        figures["numbers"] = draw_numbers(graph, gradients, title)
+    if "again" in chapters:
+        figures["derivatives"] = draw_derivatives(x, by_autograd, by_hand)
     return study.conclude(metrics, figures)
 
 

@@ -1,25 +1,27 @@
-"""Backpropagation by hand: the delta recursion beside autograd and central differences, and what the loss does to it.
+"""Backpropagation by hand, beside autograd and central differences; and what the loss does to the gradient.
 
-    python experiments/backpropagation.py                                four networks of three layers on 1,797 digits
+    python experiments/backpropagation.py                              four networks of three layers on 1,797 digits
     python experiments/backpropagation.py --activation tanh --lr 0.3
-    python experiments/backpropagation.py --widths '[64, 64, 64, 64]'    deeper: 400 steps are too few for sigmoids
+    python experiments/backpropagation.py --widths 64,64,64,64         deeper: 400 steps are too few for sigmoids
 
-The networks have sigmoid or softmax outputs, and squared error or cross-entropy as the loss; they start with the same
-weights and see the same batches. A twin of each, of torch.nn and trained by autograd, differs by less than 1e-14 in any
-gradient, weight or loss of any of the 400 steps, in float64. Central differences are within 1e-9, their own error.
+The four networks have sigmoid or softmax outputs, and squared error or cross-entropy as their loss. They start with the
+same weights and see the same batches. Each has a twin made of torch.nn, which autograd trains. In none of the 400 steps
+does any gradient, weight or loss of the two differ by as much as 1e-14, in float64. Central differences are within
+1e-9, which is their own error.
 
-output_delta shows why cross-entropy learns faster. Its gradient at an output is the error itself, p - y. Squared error
-multiplies that by the slope of the output, p (1 - p) for a sigmoid and the Jacobian p_i (delta_ij - p_j) for a softmax,
-which vanish where the output is sure, even if it is sure of a wrong class. The curves, at seed 0:
+The figure output_delta shows why cross-entropy learns faster. Its gradient at an output is the error itself: the
+probability p minus the target y. Squared error multiplies that by the slope of the output, which for a sigmoid is p
+times 1 - p. This slope vanishes where the output is sure, even if it is sure of a wrong class. A softmax has a matrix
+of slopes, the Jacobian, which vanishes in the same way. The curves show, with seed 0:
 
-- At a rate of 1 and after 100 steps, cross-entropy has 77 and 87 % of the validation digits right (sigmoid and softmax
-  outputs), squared error 5 and 16 %.
-- Part of that is the rate, for squared error's gradient is smaller everywhere. It does best at 3: 50 and 58 % after 100
-  steps, and as well as cross-entropy after 400.
+- At a rate of 1 and after 100 steps, cross-entropy has 77 % of the validation digits right with sigmoid outputs, and
+  87 % with softmax. Squared error has 5 % and 16 %.
+- Part of that is the rate, for the gradient of squared error is smaller everywhere. It does best at a rate of 3, where
+  it has 50 % and 58 % right after 100 steps, and as many as cross-entropy after 400.
 - A net that starts out sure of a wrong class learns nothing by squared error, at none of five rates.
 
-Linear layers without an activation between them are one linear layer: linear_boundaries has the one line that they can
-draw, linear_ranks the two directions that eight hidden units keep of the plane.
+Linear layers without an activation between them are one linear layer. The figure linear_boundaries has the one line
+that they can draw, and linear_ranks the two directions of the plane, all that eight hidden units can keep.
 """
 
 from dataclasses import dataclass, field
@@ -101,7 +103,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
     images = len(splits["train"].labels)
     if flags.batch_size > images:
         raise InputError(f"batch_size {flags.batch_size}: there are only {images:,} training images")
-    study = Study("backpropagation", flags, flags.activation, try_next=TRY_NEXT)
+    study = Study("backpropagation", flags, try_next=TRY_NEXT)
     plan = Plan(tuple(flags.widths), flags.lr, flags.batch_size, flags.steps, flags.seed)
     print(f"{images:,} training digits, {flags.steps} steps of {flags.batch_size}, by hand beside autograd", flush=True)
     beside = {kind: train_beside_autograd(splits, kind, plan) for kind in kinds_of(flags.activation)}

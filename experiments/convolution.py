@@ -1,12 +1,13 @@
 """Convolution: classic kernels on a photograph, what pooling, strides and paddings do, and the layers of a network.
 
     python experiments/convolution.py                                  a photograph that scikit-learn ships; LeNet-5
-    python experiments/convolution.py --image photo.jpg --kernels '[sobel_x, sobel_y, emboss]'
+    python experiments/convolution.py --image photo.jpg --kernels sobel_x,sobel_y,emboss
     python experiments/convolution.py --net googlenet --input_shape 3,32,32
 
-LeNet-5 has 61,706 parameters and takes 416,520 multiply-adds for an image of 28 x 28: its first linear layer has
-78 % of the parameters, and 12 % of the multiply-adds. GoogLeNet has 6,158,346, and takes 1,521,756,160 at
-32 x 32. Each output size in the table is that of a real layer, and agrees with the formula.
+LeNet-5 has 61,706 parameters. For an image of 28 x 28 pixels it multiplies and adds 416,520 times. Its first linear
+layer has 78 % of the parameters, but only 12 % of that work. GoogLeNet has 6,158,346 parameters, and multiplies and
+adds 1,521,756,160 times for an image of 32 x 32 pixels. Each output size in the table is that of a real layer, and
+agrees with the formula.
 """
 
 from dataclasses import dataclass, field
@@ -68,7 +69,7 @@ def main(flags: ConvolutionFlags = DEFAULTS) -> dict[str, Any]:
         choose("kernel", kernel, KERNELS)
     photograph = read_image(Path(flags.image) if flags.image else sample_image(), flags.image_size)
     layers, by_torch = _run_net(flags.net, flags.input_shape, flags.num_outputs, flags.net_args or {})
-    study = Study("convolution", flags, flags.net, try_next=TRY_NEXT)
+    study = Study("convolution", flags, try_next=TRY_NEXT)
     print_sizes()
     print_layers(layers)
     totals = {

@@ -40,6 +40,13 @@ from harness.training.trainer import keep_freed_memory
 FEW, OF_FEW = 22, 5  # samples, and their number in a batch, of the figure of orders: the last batch has two
 TURN = 0.3  # seconds of each turn at least, so that the clock and other processes matter little
 WHOLE = "whole batches, as here"
+EXPLAINED = {  # in the figure
+    "Dataset": "__getitem__ for each image, then stacked",
+    "list, own collate_fn": "bytes stacked, then scaled at once",
+    "TensorDataset": "rows of a tensor one by one, then stacked",
+    "TensorDataset, batch_size=None": "a batch by one index into a tensor",
+    WHOLE: "a batch by one index into bytes, then scaled",
+}
 TRY_NEXT = "--batch_size 16  # smaller batches: what costs time per batch, and what per image?"
 
 
@@ -169,7 +176,7 @@ def main(flags: LoadingFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"batch_size {flags.batch_size}: there are only {len(data.train_indices):,} training images")
     torch.set_num_threads(1)  # as each worker has
     keep_freed_memory()  # as in every training here
-    study = Study("data_loading", flags, f"batch{flags.batch_size}", try_next=TRY_NEXT)
+    study = Study("data_loading", flags, try_next=TRY_NEXT)
     print(data.describe())
     ways = loaders(data, flags.workers)
     difference = largest_difference(ways)  # starts the workers too
@@ -177,7 +184,8 @@ def main(flags: LoadingFlags = DEFAULTS) -> dict[str, Any]:
     medians = {name: float(np.median(turns)) for name, turns in speeds.items()}
     _print_speeds(medians)
     metrics: dict[str, Any] = {"largest_difference": difference, "times_as_fast": medians[WHOLE] / medians["Dataset"]}
-    figures = {"orders": draw_orders(orders(flags.seed), FEW), "speeds": draw_speeds(speeds)}
+    explained = {name: EXPLAINED.get(name, f"the same in {flags.workers} processes, ahead") for name in speeds}
+    figures = {"orders": draw_orders(orders(flags.seed), FEW), "speeds": draw_speeds(speeds, explained)}
     return study.conclude(metrics | {"images_per_second": medians, "batches": len(data.train_dataloader())}, figures)
 
 

@@ -177,11 +177,14 @@ def main(flags: HimmelblauFlags = DEFAULTS) -> dict[str, Any]:
     _check(flags.lr, flags.lr_decay, flags.steps, flags.side)
     seed_everything(flags.seed, verbose=False)
     starts = make_starts(flags.side)
-    study = Study("himmelblau", flags, label="_".join(names), try_next=TRY_NEXT)
+    study = Study("himmelblau", flags, try_next=TRY_NEXT)
     outcomes = {}
     for name in names:
         outcomes[name] = descend(starts, flags.steps, flags.lr_decay, optimizer=name, **options[name])
+        settled = int(outcomes[name].arrived.sum())
+        print(f"{name}: {settled:,} of {len(starts):,} starts settle in a minimum", flush=True)
     _print_table(outcomes, options)
+    print("drawing", flush=True)
     figures = {
         "trajectories": draw_trajectories(himmelblau, MINIMA, SPAN, outcomes),
         "basins": draw_basins(MINIMA, SPAN, outcomes, flags.side, len(NAMED)),

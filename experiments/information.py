@@ -1,22 +1,25 @@
 """Information, entropy, cross-entropy and divergence: coins, dice, and the loss of a classifier.
 
     python experiments/information.py                                     1,797 real digits that scikit-learn ships
-    python experiments/information.py --label_smoothing '[0, 0.3]'
+    python experiments/information.py --label_smoothing 0,0.3
     python experiments/information.py --sample false --epochs 5           MNIST
 
-The figures show the information of an event, -log p; entropy, its mean, which is highest for a fair coin and a fair
-die; and cross-entropy, the mean for one who believes q where p is true, which is lowest, H(p), for q = p.
+The figures show three quantities. The information of an event is minus the logarithm of its probability p. Entropy is
+the mean information, and is highest for a fair coin and a fair die. Cross-entropy is that mean for somebody who
+believes in probabilities q where p is true. It is lowest where q equals p, and then it is the entropy.
 
-The loss of a classifier is such a cross-entropy, and at each step of a training in float64 it is H(p) + KL(p, q)
-within 1e-12. H(p) is the entropy of the labels: 0 if they are certain, 0.5003 nats if a tenth of each is spread over
-the ten digits, and 1.1765 if three tenths are. The loss cannot fall below it, however well the net learns; what falls
-is KL. With seed 0 the three losses end at 0.019, 0.564 and 1.235, and the net gives its label 0.98, 0.87 and 0.68: it
-tends to 0.91 and 0.73 where labels are smoothed.
+The loss of a classifier is such a cross-entropy. At each step of a training in float64 it equals, within 1e-12, the
+entropy of the labels plus the divergence of Kullback and Leibler, which says how far the net's beliefs are from them.
+The entropy of the labels is 0 if they are certain, 0.5003 nats if a tenth of each label is spread over the ten digits,
+and 1.1765 nats if three tenths are. The loss cannot fall below that, however well the net learns; what falls is the
+divergence. With seed 0 the three losses end at 0.019, 0.564 and 1.235, and the net gives its label a probability of
+0.98, 0.87 and 0.68. Where labels are smoothed, this tends to 0.91 and 0.73, the shares that the label has kept.
 
 The last figure is about the logarithm of a probability that is rounded to 0. Where the net is wrong by 89 nats and
-more, the slope of log(softmax) is not a number in float32. With an epsilon of 1e-7 inside, it is one, but halved where
-the net is wrong by 16 nats (the logarithm of 1e-7) and soon 0: of its worst mistakes it learns nothing. With 1e-3 that
-begins at 7. log_softmax has the right slope everywhere.
+more, the slope of log(softmax) is not a number in float32. An epsilon of 1e-7 within the logarithm makes it a number.
+But the slope is halved where the net is wrong by 16 nats, which is the logarithm of 1e-7, and is soon 0. So the net
+learns nothing from its worst mistakes. With an epsilon of 1e-3 that begins at 7 nats. log_softmax has the right slope
+everywhere.
 """
 
 import math
@@ -81,9 +84,10 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     for smoothing in flags.label_smoothing:
         trainee = Trainee(flags.width, smoothing, flags.lr, flags.seed)
         courses[smoothing] = trainee.train(train, val, flags.batch_size, flags.epochs)
+        print(f"label smoothing {smoothing:g}: trained for {flags.epochs} epochs", flush=True)
         if not math.isfinite(courses[smoothing].parts[-1].loss):
             raise InputError(f"lr {flags.lr:g}: the training diverges")
-    study = Study("information", flags, label=f"{len(courses)}trainings", started=started, try_next=TRY_NEXT)
+    study = Study("information", flags, started=started, try_next=TRY_NEXT)
     _print_beliefs()
     _print_courses(courses)
     z = torch.linspace(-120, 20, 1401)

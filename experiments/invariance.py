@@ -86,7 +86,7 @@ def main(flags: InvarianceFlags = DEFAULTS) -> dict[str, Any]:
     if not flags.lr > 0:
         raise InputError(f"lr {flags.lr}: must be above 0")
     data = _data(flags, seed=0, permuted=False)
-    study = Study("invariance", flags, f"{flags.seeds}_seeds", try_next=TRY_NEXT)
+    study = Study("invariance", flags, try_next=TRY_NEXT)
     print(data.describe(), flush=True)
     keys = [(name, order) for name in NETS for order in ORDERS]
     tasks = [(flags, *key, seed) for key in keys for seed in range(flags.seeds)]

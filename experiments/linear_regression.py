@@ -108,7 +108,7 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     truth = None if flags.csv else (SLOPE, INTERCEPT)
     figures["fit"] = draw_fit(data, {name: data.lines(weights) for name, weights in results.items()}, truth)
     # A descent that diverges has been refused above, before anything is written.
-    return Study("linear_regression", flags, flags.method, started, TRY_NEXT).conclude(metrics, figures)
+    return Study("linear_regression", flags, started, TRY_NEXT).conclude(metrics, figures)
 
 
 def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:

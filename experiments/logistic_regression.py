@@ -99,7 +99,7 @@ def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"--drop {','.join(flags.drop)}: is only for a file; name it by --csv")
     problem = "table" if flags.csv else flags.problem
     table = read_table(flags.csv, flags.target, flags.seed, flags.drop) if problem in ("all", "table") else None
-    study = Study("logistic_regression", flags, problem, try_next=TRY_NEXT)
+    study = Study("logistic_regression", flags, try_next=TRY_NEXT)
     metrics: dict[str, Any] = {}
     figures: dict[str, Figure] = {}
     seed_everything(flags.seed, verbose=False)

@@ -46,7 +46,7 @@ from experiments.fundamentals.retrieval_figures import (
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
-from harness.runs.invocation import values
+from harness.runs.invocation import kept_by, values
 from harness.runs.layout import METRICS
 from harness.tasks.launch import fit_and_test
 from harness.tasks.study import print_next
@@ -117,7 +117,7 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
     pixels = images.input_shape, images.num_classes, images.mean, images.std
     model = Embedder(flags.net, *pixels, flags.net_args, **values(flags, EmbedderOptions))
     result = fit_and_test("metric_learning", model, images, flags)
-    if flags.reports and is_rank_zero():
+    if flags.reports and is_rank_zero() and model.embeddings:  # none of a finished run, which is not tested again
         return _report(result, model, images, flags)
     return result.metrics
 
@@ -161,7 +161,7 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")
-    print_next("metric_learning", TRY_NEXT)
+    print_next("metric_learning", TRY_NEXT, kept_by(flags))
     return metrics
 
 

@@ -1,21 +1,21 @@
 """Normalisation: of the input, and of the layers by batch, layer, instance and group norm.
 
     python experiments/normalisation.py
-    python experiments/normalisation.py --batch_sizes '[2, 16, 512]' --max_epochs 10
-    python experiments/normalisation.py --momenta '[0.9, 0.1, 0.001]'
+    python experiments/normalisation.py --batch_sizes 2,16,512 --max_epochs 10
+    python experiments/normalisation.py --momenta 0.9,0.1,0.001
 
-20 s on two cores. No download; all networks learn the embedded digits. The first command shows that
+All networks learn the embedded digits, so there is no download. It takes 20 s on two cores. The first command shows:
 
-- a house's area in square metres varies 21 times as much as its number of rooms, so that the loss is a long valley, and
-  gradient descent takes 451 steps to 1 % of the loss. With both standardised it takes 11.
-- batch, layer, instance and group norm average over 16, 24, 4 and 12 of 96 inputs, which are drawn as blocks; the
-  gradients of the layers themselves say which.
-- BatchNorm's running mean starts at 0 and keeps 1 - momentum of itself at each batch: after 5, 29 and 299 batches, 95 %
-  of it is from the data with a momentum of 0.5, 0.1 and 0.01.
-- with training batches of 2 images, an MLP with BatchNorm gets 73.1 % of the test digits, 96.4 % with 4, and 98.1 %
-  with 32. With LayerNorm, which knows no batch, it gets 97.8, 97.5 and 97.5 %.
-- without `model.eval()`, an answer depends on the other images of its batch. The network of 98.1 % gets 78.1 % in
-  batches of 4, and 10.8 % if each batch holds one class only.
+- The area of a house in square metres varies 21 times as much as its number of rooms. So the loss is a long valley, and
+  gradient descent takes 451 steps to come down to 1 % of the loss. With both features standardised it takes 11.
+- Of 96 inputs, which are drawn as blocks, batch norm averages over 16, layer norm over 24, instance norm over 4 and
+  group norm over 12. Which they are is found from the gradients of the layers themselves.
+- The running mean of BatchNorm starts at 0. At each batch, the batch takes a share of it, which is called momentum.
+  With a momentum of 0.5, 95 % of the mean comes from the data after 5 batches; with 0.1 after 29, with 0.01 after 299.
+- An MLP with BatchNorm gets 73.1 % of the test digits right after training in batches of 2 images, 96.4 % after batches
+  of 4, and 98.1 % after batches of 32. With LayerNorm, which knows no batch, it gets 97.8, 97.5 and 97.5 %.
+- Without `model.eval()`, an answer depends on the other images of its batch. The network that gets 98.1 % gets 78.1 %
+  in batches of 4, and 10.8 % if each batch holds one class only.
 """
 
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ DEFAULTS = NormalisationFlags()
 def main(flags: NormalisationFlags = DEFAULTS) -> dict[str, Any]:
     """Shows what the normalisation of inputs and of layers does, and what can go wrong with BatchNorm."""
     _check(flags)
-    study = Study("normalisation", flags, "norms", try_next=TRY_NEXT)
+    study = Study("normalisation", flags, try_next=TRY_NEXT)
     features, prices = houses(flags.houses, flags.seed)
     descents = {"as they are": descend(features, prices), "standardised": descend(standardised(features), prices)}
     _print_descents(descents)

@@ -109,15 +109,14 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     data = MNIST(batch_size=flags.batch_size, seed=flags.seed, sample=True)
     data.setup()
-    label = "sweep" if flags.sweep else f"{len(names)}_optimizers"
-    study = Study("optimizers", flags, label, try_next=TRY_NEXT)
+    study = Study("optimizers", flags, try_next=TRY_NEXT)
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)
-    runs = {name: train(data, name, flags.max_epochs, flags.seed, **options[name]) for name in names}
+    runs = {name: _told(name, train(data, name, flags.max_epochs, flags.seed, **options[name])) for name in names}
     _print_table("optimizer", runs)
     scheduled = {
-        name: train(data, SCHEDULED, flags.max_epochs, flags.seed, lr_decay=name, **RATES[SCHEDULED])
+        name: _told(name, train(data, SCHEDULED, flags.max_epochs, flags.seed, lr_decay=name, **RATES[SCHEDULED]))
         for name in SCHEDULES
     }
     _print_table(f"schedule of {SCHEDULED}", scheduled)
@@ -125,6 +124,11 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     metrics: dict[str, Any] = {f"{name}/val_acc": curves.accuracies[-1] for name, curves in (runs | scheduled).items()}
     metrics |= {"seed": flags.seed, "curves": {name: curves.as_data() for name, curves in (runs | scheduled).items()}}
     return study.conclude(metrics | {"batches": _the_same_batches(runs | scheduled)}, figures)
+
+
+def _told(name: str, curves: Curves) -> Curves:
+    print(f"{name}: validation accuracy {curves.accuracies[-1]:.2%}", flush=True)
+    return curves
 
 
 def _the_same_batches(runs: dict[str, Curves]) -> str:

@@ -66,7 +66,7 @@ DEFAULTS = PerceptronFlags()
 def main(flags: PerceptronFlags = DEFAULTS) -> dict[str, Any]:
     """Separates points by Rosenblatt's rule, with and without noise and bias, and counts its updates."""
     _check(flags)
-    study = Study("perceptron", flags, f"gap{flags.gap:g}", try_next=TRY_NEXT)
+    study = Study("perceptron", flags, try_next=TRY_NEXT)
     seed_everything(flags.seed, verbose=False)
     rng = np.random.default_rng(flags.seed)
     clean = separable(flags.points, flags.gap, rng)

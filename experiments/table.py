@@ -26,7 +26,8 @@ from harness.tasks.cross_validation import cross_validate
 from harness.tasks.folds import CrossValidationFlags, of_tables
 from harness.tasks.launch import by_net
 from harness.tasks.refit import with_refit
-from harness.tasks.tabular import suited, train_table
+from harness.tasks.table_sizes import is_open, suited
+from harness.tasks.tabular import train_table
 from harness.training.fit import Result
 
 
@@ -41,7 +42,10 @@ class TableFlags(CsvOptions, CrossValidationFlags):
         folds: parts of the rows that are not for testing; each is held out by one model, and the models predict
             together. 0: one model.
         batch_size: rows per device and step; 0: 32 to 256, the more the more rows there are.
-        max_epochs: passes over the training rows; -1: as many as make 1,000 steps, and 20 at least.
+        max_epochs: passes over the training rows; -1: as many as make 1,000 to 2,000 steps, the more the more
+            rows there are, and 20 at least.
+        net_args: options for the network, such as --net_args.dropout 0.2; of tabm, `dropout` and `bins` follow from
+            the number of rows where they are left out.
         val_size: size of the validation split, which chooses the epoch: a share below 1, or a number of rows, of those
             that are not for testing, or of each fold's training rows; 0: train on all of these, to the last epoch;
             null: 0.1, or 0 with folds.
@@ -67,7 +71,7 @@ RECIPES = by_net(
         weight_decay=0.1,
         scale="robust",
         net_args={
-            **{"widths": [128, 128], "size": 16, "dropout": 0.4, "linear_path": True},
+            **{"widths": [128, 128], "size": 16, "linear_path": True},
             **{"embedding": "piecewise", "embedding_size": 8},
         },
     ),
@@ -116,8 +120,8 @@ def _once_if_need_be(flags: TableFlags) -> TableFlags:
 
 
 def _sized(flags: TableFlags) -> TableFlags:
-    """The flags, with batch size and epochs that suit the number of rows if they say neither."""
-    if flags.batch_size and flags.max_epochs != -1:
+    """The flags, with what suits the number of rows where they leave it open."""
+    if not is_open(flags):
         return flags
     fold = Fold(0, flags.folds, flags.fold_seed) if flags.folds else None
     data = _table(replace(flags, batch_size=1))(seed=flags.seed, val_size=flags.val_size, fold=fold)

@@ -1,14 +1,19 @@
 """Tensors: a course of 110 small examples, each with its shapes before and after, and pictures of memory.
 
     python experiments/tensors.py                                   all nine chapters
-    python experiments/tensors.py --chapters '[broadcasting, picking]'
+    python experiments/tensors.py --chapters broadcasting,picking   two of them, with their figures
 
 Each example is printed as the code that is run, beside the same in numpy, what it is given, and what comes of it. In 11
-of them torch refuses, and says why: `view` after a transpose, 3 numbers plus 2, a matrix of floats by one of integers.
-What to see: a transpose moves no number, it changes the strides; `view` after it refuses, and in its place scrambles;
-a slice shares memory and a list of indices copies; broadcasting reads a length of 1 again and again, with a stride of
-0, and makes nine differences where one meant three; uint8 counts 250 + 10 as 4. The figures draw the memory behind
-six tensors, broadcasting cell by cell, and a photograph whose channels were made by `permute` and by `view`.
+of them torch refuses, and says why: `view` after a transpose, three numbers plus two, floats times integers as
+matrices. What to see:
+
+- A transpose moves no number, it only changes the strides. `view` after it refuses; used in its place, it scrambles.
+- A slice shares memory, and a list of indices copies.
+- Broadcasting reads a length of 1 again and again, with a stride of 0. It makes nine differences where one meant three.
+- uint8 counts 250 + 10 as 4.
+
+The figures draw the memory behind six tensors, broadcasting cell by cell, and a photograph whose channels were made by
+`permute` and by `view`.
 """
 
 from dataclasses import dataclass, field
@@ -33,6 +38,11 @@ CHAPTERS = {
     "memory": MEMORY,
 }
 
+FIGURES = {  # and the chapters that they belong to
+    "strides": (draw_strides, {"shape", "memory"}),
+    "broadcasting": (draw_broadcasting, {"broadcasting"}),
+    "scramble": (draw_scramble, {"shape"}),
+}
 TRY_NEXT = "--chapters shape  # one chapter alone: which example surprises you?"
 
 
@@ -53,13 +63,9 @@ DEFAULTS = TensorFlags()
 def main(flags: TensorFlags = DEFAULTS) -> dict[str, Any]:
     """Prints worked examples of tensors, and draws strides and broadcasting."""
     chapters = chosen(flags.chapters, CHAPTERS)
-    study = Study("tensors", flags, label=f"{len(chapters)}chapters", try_next=TRY_NEXT)
+    study = Study("tensors", flags, try_next=TRY_NEXT)
     counts = print_chapters(chapters, peer="numpy")
-    figures = {
-        "strides": draw_strides(),
-        "broadcasting": draw_broadcasting(),
-        "scramble": draw_scramble(),
-    }
+    figures = {name: draw() for name, (draw, theirs) in FIGURES.items() if theirs & chapters.keys()}
     print()
     return study.conclude(counts, figures)
 

@@ -30,9 +30,11 @@ class ClassifierOptions(OptimizerOptions):
             softmax, or cross-entropy that counts hard images most (lit_modules/class_losses.py).
         l1: factor of the L1 penalty: of the sum of absolute weights, not of biases or scales.
         label_smoothing: share of each target that is spread over all classes (Szegedy et al. 2016); in training only.
-        mixup: alpha of mixup: training images are weighted means of two (see mix.py); 0 is off.
-        cutmix: alpha of CutMix: a rectangle of each training image is another's; 0 is off. With both, each batch is
-            mixed by one of them at random.
+        mixup: alpha of mixup: each training image becomes a weighted mean of itself and another, and its label the same
+            mean of both labels; the higher alpha is, the more alike are the weights; 0 is off.
+        cutmix: alpha of CutMix: a rectangle of each training image is another's, and the label has its share of the
+            area; the higher alpha is, the nearer to a half; 0 is off. With both, each batch is mixed by one of them at
+            random.
         test_flip: in evaluation, average the network's outputs for each image and its mirror image.
         backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
         freeze_epochs: epochs at the start in which only the head learns.

@@ -138,6 +138,11 @@ def test_script_prints_what_the_header_says_in_80_columns(tmp_path, capsys):
     assert {path.stem for path in tmp_path.glob("autograd/*/figures/*.png")} == {"net", "numbers", "derivatives"}
 
 
+def test_only_the_figures_of_the_chapters_are_drawn(tmp_path):
+    cli(autograd.main, None, ["--chapters", "accumulation,corners", "--run_dir", str(tmp_path)])
+    assert {path.stem for path in tmp_path.glob("autograd/*/figures/*.png")} == {"numbers"}
+
+
 @pytest.mark.parametrize(
     ("flags", "said"),
     [

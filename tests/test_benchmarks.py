@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from photos import photos
 
@@ -72,6 +74,25 @@ def test_house_prices_puts_networks_beside_trees(tmp_path):
     rows = re.findall(r"^\| (\w+) \| (\w+) \| ([\d.]+) \| [\d.]+, [\d.]+ \|", printed, re.M)
     assert [row[0] for row in rows[:3]] == ["linear", "hist_gradient_boosting", "hist_gradient_boosting"]
     assert all(0.05 < float(row[2]) < 0.3 for row in rows[1:])  # the noise is 0.08, and prices vary by 0.35
+
+
+@pytest.mark.slow
+def test_tables_are_put_beside_trees_and_a_linear_model(tmp_path):
+    rng = np.random.default_rng(0)
+    x, town, noise = rng.normal(size=400), rng.choice(["A", "B"], 400), rng.normal(size=400)
+    line = 3 * x + 5 * (town == "B") + noise
+    pd.DataFrame({"x": x, "town": town, "y": line}).to_csv(tmp_path / "line.csv", index=False)
+    pd.DataFrame({"x": x, "kind": np.where(x + noise > 0, "yes", "no")}).to_csv(tmp_path / "kinds.csv", index=False)
+    tables = "line: {csv: line.csv, target: y}\nkinds: {csv: kinds.csv, target: kind, task: classification}\n"
+    (tmp_path / "tables.yaml").write_text(tables)
+    printed = benchmark("tables", str(tmp_path), str(tmp_path / "tables.yaml"), "--run_dir", str(tmp_path / "runs"))
+    rows = dict(re.findall(r"^\| (line|kinds) \| (?:rmse|log_loss) \| (.+) \| .+ \| .+ \|", printed, re.M))
+    ours, linear, *_ = (float(cell) for cell in rows["line"].split(" | "))
+    assert linear == pytest.approx(1, abs=0.25)  # the noise
+    assert ours < 1.5 * linear
+    ratios = [float(ratio) for ratio in re.findall(r"\| ([\d.]+) \| [\d., ]+ \|$", printed, re.M)]
+    mean = float(re.search(r"geometric mean of ours / best ([\d.]+)", printed)[1])
+    assert mean == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=2e-3)
 
 
 @pytest.mark.slow

@@ -22,8 +22,8 @@ TRAININGS = {  # what is trained, with one more than usual of all that a figure 
         [*MNIST_SAMPLE, "--net", "cnn", "--max_epochs", "1", "--limit_train_batches", "10",
          "--precision", "bf16-mixed", "--ema", "0.9", "--channels_last"],
     ),
-    "regression": (table, [*MNIST_SAMPLE, "--net", "linear", "--drop", "[sex]"]),
-    "classification": (table, [*MNIST_SAMPLE, "--net", "mlp", "--task", "classification", "--seed", "1"]),
+    "regression": (table, [*MNIST_SAMPLE, "--net", "linear", "--drop", "[sex]", "--folds", "0"]),
+    "classification": (table, [*MNIST_SAMPLE, "--net", "mlp", "--task", "classification", "--seed", "1", "--folds", "0"]),
     "embedding": (
         metric_learning, ["--net", "mlp", "--max_epochs", "1", "--accelerator", "cpu", "--baselines", "false"],
     ),
@@ -121,7 +121,7 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
 def test_changed_training_data_is_noticed(tmp_path, capsys):
     rows = ["a,b,y"] + [f"{n},{n % 3},{2 * n + n % 3}" for n in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    flags = ["--csv", str(tmp_path / "t.csv"), "--target", "y", "--net", "linear", "--max_epochs", "1"]
+    flags = ["--csv", str(tmp_path / "t.csv"), "--target", "y", "--net", "linear", "--max_epochs", "1", "--folds", "0"]
     run = train(tmp_path / "runs", table, [*flags, "--accelerator", "cpu"])
     (tmp_path / "t.csv").write_text("\n".join([*rows[:-1], "1000,1,5"]))
     assert "table has changed since the training" in refusal(capsys, str(run))

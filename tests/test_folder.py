@@ -83,7 +83,7 @@ def test_folders_of_their_own_are_the_validation_and_test_images(tmp_path, name)
     assert data.describe().splitlines() == [
         "10 training, 4 validation and 2 test images of 16 x 16 x 3",
         "3 classes of 3 (ant) to 4 (bee) training images",
-        f"the validation images are those of {tmp_path / name}, whatever val_size says",
+        f"the validation images are those of {tmp_path / name}; --val_size has no effect",
     ]
 
 
@@ -101,7 +101,7 @@ def test_description_says_what_was_held_out_and_not_read(tmp_path):
     assert ready(tmp_path).describe().splitlines() == [
         "20 training, 2 validation and 2 test images of 16 x 16 x 3",
         *ready(tmp_path).describe().splitlines()[1:2],
-        f"there is no {tmp_path / 'test'}: a tenth of train/ is the test set, whatever the seed",
+        f"there is no {tmp_path / 'test'}: a tenth of train/ is the test set, the same for every seed",
         "not read, being neither train/ nor val/ nor test/: more",
     ]
 

@@ -97,7 +97,9 @@ def test_both_trainings_are_equal_at_each_step_and_do_what_the_header_says(tmp_p
         assert len(metrics["curves"][f"hand {name}"]) == 30
     assert json.loads((folder / "metrics.json").read_text())["test/acc"] == metrics["test/acc"]
     assert {path.name for path in folder.glob("figures/*")} == {"weights.png", "curves.png", "stability.png"}
-    table = [line.split()[-4:] for line in capsys.readouterr().out.splitlines() if line.lstrip().startswith("(")]
+    printed = capsys.readouterr().out.splitlines()
+    assert from_scratch.verdict(metrics["largest_difference"]) in printed
+    table = [line.split()[-4:] for line in printed if line.lstrip().startswith("(")]
     assert table == [
         ["0.7311", "0.7311", "0.3133", "0.3133"],
         ["0.5", "nan", "0.6931", "nan"],
@@ -105,6 +107,19 @@ def test_both_trainings_are_equal_at_each_step_and_do_what_the_header_says(tmp_p
         ["1", "nan", "0", "nan"],
         ["0", "0", "2000", "inf"],
     ]
+
+
+def test_trainings_that_part_are_not_called_one():
+    generator = torch.Generator().manual_seed(0)
+    rows = 30 * torch.randn(200, 20, generator=generator)  # far too steep for this rate: rounding is magnified
+    split = from_scratch.Split(rows, torch.randint(10, (200,), generator=generator))
+    training = from_scratch.train_side_by_side({"train": split, "val": split}, 3.0, 50, 20, seed=0)
+    assert training.difference > 0.01
+    said = from_scratch.verdict(training.difference)
+    assert said.startswith("The two trainings part") and f"{training.difference:.2g}" in said
+    figure = from_scratch._draw_curves(training.curves, said)
+    assert figure.get_suptitle().startswith(said)
+    assert from_scratch.verdict(2.4e-7).startswith("The two trainings are one")
 
 
 def test_the_loss_comes_down_to_that_of_scikit_learns_logistic_regression():

@@ -7,7 +7,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from harness.drawing.image_figures import draw_feature_maps, draw_kernels, mosaic, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
-from harness.drawing.learning_curves import Curve, note_on_accuracy, read_curves
+from harness.drawing.learning_curves import Curve, Trained, note_on_validation, read_curves
 from lit_modules.nets import build_net
 
 
@@ -107,9 +107,21 @@ def test_curves_are_read_by_epochs_from_all_event_files(tmp_path):
 
 def test_better_validation_than_training_is_explained_where_it_is():
     lower, higher = Curve([1, 2], [0.5, 0.8]), Curve([1, 2], [0.4, 0.9])
-    assert note_on_accuracy({"acc": {"train": lower, "val": higher}}).startswith("Validation accuracy is above")
-    for nothing in ({"acc": {"train": higher, "val": lower}}, {"acc": {"train": lower}}, {"loss": {"val": higher}}, {}):
-        assert note_on_accuracy(nothing) == ""
+    better = {"acc": {"train": lower, "val": higher}, "loss": {"train": lower, "val": higher}}
+    plain = note_on_validation(better, Trained())
+    assert plain.startswith("Validation accuracy is better") and plain.endswith("still improves.")
+    assert "with augmentation and dropout at work." in note_on_validation(better, Trained(["augmentation", "dropout"]))
+    of_table = note_on_validation({"rmse": {"train": higher, "val": lower}}, Trained(validated=40))
+    assert of_table.startswith("Validation RMSE is better") and "With 40 validation samples, chance" in of_table
+    nothings = (
+        {"acc": {"train": higher, "val": lower}, "loss": {"train": higher, "val": lower}},
+        {"loss": {"train": lower, "val": higher}},
+        {"acc": {"train": lower}},
+        {"loss": {"train": Curve([], []), "val": higher}},
+        {},
+    )
+    for nothing in nothings:
+        assert note_on_validation(nothing, Trained()) == ""
 
 
 def test_there_are_no_curves_before_the_first_epoch_ends(tmp_path):

@@ -152,6 +152,6 @@ def test_equal_images_are_said(tmp_path):
         save(tmp_path / name, (60, 3, 252))  # that of train/bee/3.png
     data = ready(tmp_path)
     assert data.describe().splitlines()[-1] == (
-        "equal images: 3 are copies of others, 2 of them in another class and 2 in another split, such as"
+        "equal images: 3 are copies of others, 2 in another class and 2 in another split, such as"
         f" train/bee/3.png of train/ant/copy.png; listed in {data.folder / 'copies.json'}"
     )

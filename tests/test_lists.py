@@ -46,6 +46,15 @@ def test_texts_keep_their_spaces_inside_and_with_quotes_their_commas():
     assert (options.drop, options.categories) == (["lot area", "2nd floor", "007"], ["height, cm", "zip"])
 
 
+def names(names: list[str] | None = None, sizes: list[int] | None = None) -> tuple:
+    return names, sizes
+
+
+def test_lists_that_may_be_null():
+    assert read(names, "--names", "soil,maize", "--sizes", "3,5") == (["soil", "maize"], [3, 5])
+    assert read(names, "--names", "null") == (None, None)
+
+
 def test_levels_of_several_columns():
     options = read(table, "--ordinals.size", "S,M,L", "--ordinals.grade", "[low, high]")
     assert options.ordinals == {"size": ["S", "M", "L"], "grade": ["low", "high"]}

@@ -196,8 +196,16 @@ def test_resumed_run_of_more_epochs_says_that_its_curve_is_another(tmp_path, cap
     assert not capsys.readouterr().out  # the same curve, at its end
     rates, _ = rates_of(LRDecay("cosine"), max_epochs=4, resume=tmp_path / "last.ckpt")
     was, now = (0.05 * (1 + math.cos(math.pi * 9 / steps)) for steps in (10, 20))  # of step 9
-    assert f"step 9 was {was:.3g}, and continues from {now:.3g}" in capsys.readouterr().out
+    said = f"now spans 20 steps in place of 10; the rate of step 9 was {was:.3g}, and goes on from {now:.3g}"
+    assert said in capsys.readouterr().out
     assert rates[0] == [pytest.approx(0.05)]  # half of the curve
+
+
+def test_resumed_run_says_that_its_milestones_have_moved_though_its_rate_has_not(tmp_path, capsys):
+    _, trainer = rates_of(LRDecay("step", milestones=(0.9,)), max_epochs=2, limit_train_batches=2)
+    trainer.save_checkpoint(tmp_path / "last.ckpt")
+    rates_of(LRDecay("step", milestones=(0.9,)), max_epochs=4, limit_train_batches=2, resume=tmp_path / "last.ckpt")
+    assert capsys.readouterr().out == "--lr_decay step now spans 8 steps in place of 4\n"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from basics.errors import InputError
-from experiments import mnist
+from experiments import mnist, tensors
 from harness.command_line.cli import cli
 from harness.comparing.comparison import group_runs, make_tables, short_labels
 from harness.comparing.run_files import read_runs
@@ -35,7 +35,7 @@ def runs(tmp_path_factory):
 
 def test_name_or_what_differs_from_the_recipe_follows_the_date(runs):
     labels = [run.name.split("_", 2)[2] for run in runs]
-    assert labels == ["softmax_wide", "softmax_1e-3", "softmax_sample_max_epochs1"]
+    assert labels == ["softmax_wide", "softmax_1e-3", "softmax_sample_max_epochs=1"]
     assert [yaml.safe_load((run / "config.yaml").read_text())["name"] for run in runs] == list(NAMES)
 
 
@@ -87,10 +87,24 @@ def test_what_no_directory_should_be_called_is_refused_in_one_line(tmp_path, nam
 
 def test_flags_that_stand_in_for_a_name():
     changed = {"net": "mlp", "lr": 0.30000001, "augment": "crop:4,flip", "ema": 0.0, "channels_last": False}
-    assert run_label("mlp", None, changed) == "mlp_lr0.3_augment-crop-4-flip_ema0"  # 40 characters have room
-    assert run_label("mlp", None, {"monitor": None, "seed": 3, "run_dir": "x"}) == "mlp_no_monitor_seed3"
-    assert run_label("mlp", None, {"init_from": "runs/mnist/" + "x" * 30, "swa": 0.75}) == "mlp_swa0.75"
-    assert run_label("mlp", None, {"lr_milestones": [0.5, 0.9]}) == "mlp_lr_milestones-0.5-0.9"
+    assert run_label("mlp", None, changed) == "mlp_lr=0.3_augment=crop-4-flip_ema=0"  # 40 characters have room
+    assert run_label("mlp", None, {"monitor": None, "seed": 3, "run_dir": "x"}) == "mlp_no_monitor_seed=3"
+    assert run_label("mlp", None, {"init_from": "runs/mnist/" + "x" * 30, "swa": 0.75}) == "mlp_init_from_swa=0.75"
+    assert run_label("mlp", None, {"lr_milestones": [0.5, 0.9]}) == "mlp_lr_milestones=0.5-0.9"
+
+
+@pytest.mark.parametrize(
+    ("flags", "label"),
+    [
+        ({}, "defaults"),
+        ({"chapters": ["shape"]}, "chapters=shape"),
+        ({"chapters": ["shape", "memory"], "run_dir": "x"}, "chapters=shape-memory"),
+        ({"chapters": ["broadcasting", "picking"]}, "chapters"),  # too long for its value
+    ],
+)
+def test_name_of_a_study_says_which_flags_differ_and_how(tmp_path, monkeypatch, flags, label):
+    monkeypatch.chdir(tmp_path)
+    assert Study("tensors", tensors.TensorFlags(**flags)).run.name.split("_", 2)[2] == label
 
 
 def test_only_what_differs_counts_as_changed():
@@ -100,15 +114,15 @@ def test_only_what_differs_counts_as_changed():
 
 
 def test_figures_of_a_study_are_a_text_and_no_charts(tmp_path):
-    study = Study("odd", StudyFlags(run_dir=str(tmp_path), name="mine"), "points")
+    study = Study("odd", StudyFlags(run_dir=str(tmp_path), name="mine"))
     by_net = {"mlp": {"acc": 0.5, "loss": 2}, "cnn": {"acc": 0.75}}
     odd = {"curve": [1, 2], "curves": {"mlp": {"acc": [0.5]}}}
     study.conclude({"lowest": 1.25, "points": 7, "nets": by_net, **odd}, {"surface": Figure()})
-    assert study.run.name.endswith("_points_mine")
+    assert study.run.name.split("_", 2)[2] == "mine"
     events = EventAccumulator(str(study.run)).Reload()
     assert events.Tags()["scalars"] == []
     assert events.Tags()["images"] == ["visuals_of_odd/surface"]
     text = events.Tensors("results/odd/text_summary")[0].tensor_proto.string_val[0].decode()
     assert {"| lowest | 1.25 |", "| points | 7 |"} <= set(text.splitlines()) and "curve" not in text
-    assert text.endswith("| nets | acc | loss |\n| --- | --- | --- |\n| mlp | 0.5 | 2 |\n| cnn | 0.75 |  |")
+    assert text.endswith("| nets | accuracy | loss |\n| --- | --- | --- |\n| mlp | 0.5 | 2 |\n| cnn | 0.75 |  |")
     assert not list(study.run.glob("*hparams*"))  # HPARAMS compares trainings

@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from basics.amounts import amount
+from basics.terminal import short_number
 from callbacks import ProgressLine
 from callbacks.progress import fitted
 from datamodules import MNIST
@@ -136,8 +137,27 @@ def test_line_of_an_epoch_fits_the_terminal():
     assert fitted(usual, "0:00:08 left", len(whole)) == whole
     assert fitted(usual, "0:00:08 left", len(whole) - 1) == "  ".join(usual)
     assert fitted(usual, "0:00:08 left", 80) == " ".join(usual)  # 11 + 16 + 17 + 14 + 15 columns, and 4 between
-    lines = fitted([*usual, "val/top5 0.9999"], "", 80).splitlines()
-    assert lines == ["  ".join(usual[:4]), f"  {usual[4]}  val/top5 0.9999"]
+    more = [*usual, "val/top5 0.9999"]
+    closer = "epoch 20/20  train/acc 0.9745 loss 0.0857  val/acc 0.9931 loss 0.0745 top5 0.9999"
+    assert fitted(more, "", 83) == closer  # 11 + 28 + 40 columns, and 4 between
+    assert fitted(more, "", 80) == "epoch 20/20  train/loss 0.0857  val/acc 0.9931 loss 0.0745 top5 0.9999"
+    assert fitted(more, "", 60).splitlines() == [closer[:41], f"  {closer[43:]}"]
+    assert fitted(["epoch 2", "train_loss 0.5", "val_loss 0.25"], "", 25).splitlines() == [
+        "epoch 2  train_loss 0.5",
+        "  val_loss 0.25",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.9745, "0.9745"), (0, "0.0000"), (-0.0915, "-0.0915"), (2.30259, "2.3026"), (61.7346, "61.735"),
+        (1234.567, "1,234.6"), (12345.6, "12,346"), (214340.0, "214,340"), (3.2e8, "3.2e+08"), (1.23e-6, "1.23e-06"),
+        (math.nan, "nan"), (math.inf, "inf"),
+    ],
+)  # fmt: skip
+def test_numbers_of_a_line_have_four_or_five_digits(value, text):
+    assert short_number(value) == text
 
 
 def test_bar_gives_way_to_the_figures_on_a_narrow_terminal(terminal, capsys, monkeypatch):

@@ -96,6 +96,23 @@ def test_run_goes_on_as_it_was_or_is_left_as_it_is(run, refusal, flags, named):
     assert contents(run) == before
 
 
+def test_finished_run_says_so_in_one_line_and_is_not_tested_again(run, capfd):
+    before = contents(run)
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(run), "--log_every_n_steps", "7"])
+    (line,) = capfd.readouterr().out.splitlines()
+    assert line.startswith(f"{run}: finished after 1 epoch; metrics.json has its figures")
+    assert contents(run) == before
+
+
+def test_result_of_a_finished_run_is_its_best_epoch(tmp_path):
+    python_run(tmp_path, lr=0.03)
+    run = only_run(tmp_path)
+    result = resume_from_python(run, MNIST("data", 256, 0, 0.1, "", True))
+    assert (result.run, result.metrics) == (run, metrics_of(run))
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(value, best[name]) for name, value in result.model.state_dict().items())
+
+
 def test_run_of_another_script_is_left_as_it_is(run, refusal):
     before = contents(run)
     line = refusal(fashion_mnist.main, "--resume", str(run), recipes=fashion_mnist.RECIPES)

@@ -68,7 +68,7 @@ def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
         "@dataclass(frozen=True, kw_only=True)\nclass Flags(StudyFlags):\n    seed: int = 0\n\n\n"
         "def main(flags: Flags) -> None:\n"
         "    if flags.seed == 1:\n        raise RuntimeError('seed one is unlucky')\n"
-        '    Study("odd", flags, "x").conclude({"lowest": 2.0 + flags.seed}, {})\n\n\ncli(main)\n'
+        '    Study("odd", flags).conclude({"lowest": 2.0 + flags.seed}, {})\n\n\ncli(main)\n'
     )
     with pytest.raises(SystemExit) as stop:
         run_repeat(tmp_path / "runs", "--seeds", "3", str(script))

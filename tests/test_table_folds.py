@@ -24,7 +24,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from datamodules.csv_table import CsvTable
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
-from harness.tasks.tabular import suited
+from harness.tasks.table_sizes import suited
 
 QUICK = [
     *("--net", "linear", "--accelerator", "cpu", "--enable_progress_bar", "false", "--pictures", "false"),
@@ -247,8 +247,12 @@ def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp
     what = ["--csv", str(tmp_path / "homes.csv"), "--target", "price", "--net", "linear", "--accelerator", "cpu"]
     cli(table.main, table.RECIPES, [*what, "--fast_dev_run", "2"])
     assert "one training instead of 5 folds, because of --fast_dev_run" in capsys.readouterr().out
-    sizes = {rows: suited(rows, table.DEFAULTS) for rows in (10, 200, 2_000, 10**6)}
-    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (64, 33), (256, 20)]
+    tabm = table.RECIPES["tabm"]
+    sizes = {rows: suited(rows, tabm) for rows in (10, 200, 4_000, 10**6)}
+    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (128, 65), (256, 20)]
+    chosen = [(its.net_args["dropout"], its.net_args["bins"]) for its in sizes.values()]
+    assert chosen == [(0.4, 16), (0.4, 16), (0.2, 64), (0.1, 64)]
+    assert suited(200, replace(tabm, net_args={"dropout": 0.3})).net_args == {"dropout": 0.3, "bins": 16}
     given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
     assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)
 

@@ -227,8 +227,26 @@ def test_several_formats_missing_and_broken_dates(tmp_path):
     assert frame_of(data)["day"].isna().tolist() == [row == 4 for row in range(COUNT)]
     assert [name for name in feature_names(data.preprocessing) if "missing" in name] == ["day: year missing"]
     texts[9] = "2020-13-45"
-    with pytest.raises(ValueError, match="line 11, column 'day': '2020-13-45' is no date such as the column's others"):
-        data_of(written(tmp_path, pd.DataFrame({"day": texts, "y": range(COUNT)})), "y")
+    path = written(tmp_path, pd.DataFrame({"day": texts, "x": range(3, COUNT + 3), "y": range(COUNT)}))
+    with pytest.raises(
+        ValueError, match="line 11, column 'day': '2020-13-45' is no date such as the column's others"
+    ) as no:
+        data_of(path, "y")
+    assert str(no.value).endswith("; if it is a missing value, --missing '2020-13-45' says so")
+    assert frame_of(data_of(path, "y", missing=["2020-13-45"]))["day"].isna().sum() == 2
+
+
+def test_rows_of_a_wrong_length_are_named_with_the_other_faults(tmp_path):
+    lines = ["a,b,y", *(f"{row},{row},{row}" for row in range(COUNT))]
+    lines[3] += ","
+    lines[7], lines[9] = "6,six,6", "8,8"
+    (tmp_path / "many.csv").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="3 faults") as said:
+        data_of(tmp_path / "many.csv", "y")
+    assert [fault.line for fault in said.value.faults] == [4, 10, 8]
+    assert "too long: 4 of 3 columns; a separator at its end is too many" in str(said.value)
+    with pytest.raises(ValueError, match="2 faults"):  # where nothing else looks at the rows
+        read_csv(tmp_path / "many.csv")
 
 
 def test_times_of_day_are_hours():

@@ -137,6 +137,15 @@ def test_script_prints_the_chapters_that_one_asks_for(tmp_path, capsys):
     metrics = cli(tensors.main, None, ["--chapters", "[picking]", "--run_dir", str(tmp_path)])
     assert metrics["examples"] == len(tensors.CHAPTERS["picking"])
     assert "1.1  where chooses" in capsys.readouterr().out
+    assert not list(tmp_path.glob("tensors/*/figures/*.png"))  # the figures belong to other chapters
+
+
+@pytest.mark.parametrize(
+    ("chapter", "figures"), [("shape", {"strides", "scramble"}), ("broadcasting", {"broadcasting"})]
+)
+def test_only_the_figures_of_the_chapters_are_drawn(tmp_path, chapter, figures):
+    cli(tensors.main, None, ["--chapters", chapter, "--run_dir", str(tmp_path)])
+    assert {path.stem for path in tmp_path.glob("tensors/*/figures/*.png")} == figures
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Training a small network on few images: what overfitting.py and its cross-validation share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -147,12 +147,22 @@ def validate_fold(settings: Settings, weight_decay: float, fold: Fold) -> tuple[
     return float(trainer.callback_metrics["val/loss"]), float(trainer.callback_metrics["val/acc"])
 
 
-def train_all(call: Callable[..., T], tasks: Sequence[tuple], jobs: int) -> list[T]:
-    """The results of `call(*task)`, computed by `jobs` processes at a time; 0: as many as there are cores."""
-    workers = min(jobs or cores(), len(tasks))
+def train_all(call: Callable[..., T], tasks: Sequence[tuple], jobs: int, tells: bool = True) -> list[T]:
+    """The results of `call(*task)`, computed by `jobs` processes at a time; 0: as many as there are cores.
+
+    Args:
+        tells: prints how many are done, in ten lines at most.
+    """
+    workers, results = min(jobs or cores(), len(tasks)), []
     if workers == 1:
-        return [call(*task) for task in tasks]
-    return list(in_processes(call, tasks, workers, accelerators=0))
+        coming: Iterable[T] = (call(*task) for task in tasks)
+    else:
+        coming = in_processes(call, tasks, workers, accelerators=0)
+    for done, result in enumerate(coming, start=1):
+        results.append(result)
+        if tells and 10 * done // len(tasks) > 10 * (done - 1) // len(tasks):
+            print(f"{done} of {len(tasks)} trainings are done", flush=True)
+    return results
 
 
 def read_curves(run: Path, names: Sequence[str]) -> dict[str, list[float]]:

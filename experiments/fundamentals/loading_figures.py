@@ -26,13 +26,20 @@ def draw_orders(orders: Mapping[str, Sequence[Sequence[int]]], samples: int) -> 
     axes.set_xticks([])
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    figure.suptitle(f"{samples} samples in batches: a colour each, in the order in which they come; grey: left out")
+    figure.suptitle(
+        f"{samples} samples in batches: a colour each, in the order in which they come\n"
+        "drop_last=True leaves out a last batch that is not full, here the samples in grey"
+    )
     return figure
 
 
-def draw_speeds(speeds: Mapping[str, Sequence[float]]) -> "Figure":
-    """Images per second of each way to make batches: a bar to the median, a point for each turn."""
-    figure, axes = new_figure(size=(9, 1.3 + 0.45 * len(speeds)))
+def draw_speeds(speeds: Mapping[str, Sequence[float]], explained: Mapping[str, str]) -> "Figure":
+    """Images per second of each way to make batches: a bar to the median, a point for each turn.
+
+    Args:
+        explained: what each way does.
+    """
+    figure, axes = new_figure(size=(9, 1.3 + 0.6 * len(speeds)))
     medians = [float(np.median(turns)) for turns in speeds.values()]
     places, most = range(len(speeds)), max(map(max, speeds.values()))
     colours = [COLOURS[0]] * (len(speeds) - 1) + [COLOURS[1]]  # the last is this project's own
@@ -40,11 +47,11 @@ def draw_speeds(speeds: Mapping[str, Sequence[float]]) -> "Figure":
     for place, (turns, median) in enumerate(zip(speeds.values(), medians, strict=True)):
         axes.plot(turns, [place] * len(turns), "o", color="black", markersize=3)
         axes.text(max(turns) + 0.015 * most, place, f"{median:,.0f}", va="center", fontsize=9)
-    axes.set_yticks(places, list(speeds))
+    axes.set_yticks(places, [f"{name}\n{explained[name]}" for name in speeds], fontsize=9)
     axes.invert_yaxis()
     axes.set(xlabel="images per second", xlim=(0, 1.12 * most))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.set_title("The same batches, made in different ways; dots: turns, bars: their medians")
+    figure.suptitle("The same batches, made in different ways: a dot for each timing, a bar to their median")
     return figure

@@ -6,7 +6,8 @@ as `tests/test_internals.py` checks.
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
-from typing import Any, get_args, get_origin
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin
 
 from jsonargparse import SUPPRESS, ArgumentParser
 
@@ -30,18 +31,25 @@ def allow_commas(parser: ArgumentParser) -> None:
     """Lets every list be given as `3,5`, also in a config file; jsonargparse wants `[3, 5]`."""
     for action in parser._actions:
         kind = getattr(action, "_typehint", None)
+        others = [part for part in get_args(kind) if part is not NoneType]
+        optional = get_origin(kind) in (Union, UnionType) and len(others) == 1
+        kind = others[0] if optional else kind
         if get_origin(kind) in (list, dict):
-            action._check_type = _with_commas(action._check_type, kind)  # type: ignore[attr-defined]  # jsonargparse's
+            action._check_type = _with_commas(action._check_type, kind, "null" if optional else None)  # type: ignore[attr-defined]  # jsonargparse's
 
 
-def _with_commas(check: Callable[..., Any], kind: Any) -> Callable[..., Any]:
-    """`check`, for a list or a dict of lists, which gets `--levels.size S,M` as a tuple of the key and the value."""
+def _with_commas(check: Callable[..., Any], kind: Any, nothing: str | None) -> Callable[..., Any]:
+    """`check`, for a list or a dict of lists, which gets `--levels.size S,M` as a tuple of the key and the value.
+
+    Args:
+        nothing: what is typed for no list at all.
+    """
 
     @wraps(check)  # jsonargparse looks at its parameters
     def check_with_commas(value: Any, **options: Any) -> Any:
         if get_origin(kind) is dict and hasattr(value, "_replace"):
             return check(value._replace(val=with_brackets(value.val, get_args(kind)[1])), **options)
-        return check(with_brackets(value, kind), **options)
+        return check(value if value == nothing else with_brackets(value, kind), **options)
 
     return check_with_commas
 

@@ -48,7 +48,7 @@ def _draw(axes: "Axes", column: ColumnReport) -> None:
 def _label(axes: "Axes", column: ColumnReport) -> None:
     """The ends of a histogram, or the names of the most frequent values while there is room for them."""
     if not column.labels:
-        axes.set_xticks([-0.5, len(column.counts) - 0.5], [column.low, column.high])
+        axes.set_xticks([-0.5, len(column.counts) - 0.5], [_short(column.low), _short(column.high)])
         first, last = axes.get_xticklabels()
         first.set_horizontalalignment("left")
         last.set_horizontalalignment("right")
@@ -57,3 +57,16 @@ def _label(axes: "Axes", column: ColumnReport) -> None:
     axes.set_xticks(range(len(names)), names)
     for label in axes.get_xticklabels() if len(names) > 3 else []:
         label.set(rotation=40, ha="right", rotation_mode="anchor")
+
+
+def _short(end: str) -> str:
+    """A number with four or five digits, such as 1.449 M; a date as it is."""
+    from matplotlib.ticker import EngFormatter  # here, because its import takes half a second
+
+    from harness.drawing.ticks import LARGE
+
+    try:
+        number = float(end)
+    except ValueError:
+        return end
+    return EngFormatter()(float(f"{number:.4g}")) if abs(number) >= LARGE else f"{number:.5g}"

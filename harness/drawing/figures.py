@@ -24,9 +24,15 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6, 
     from cycler import cycler
     from matplotlib.figure import Figure
 
+    from harness.drawing.ticks import ScaledNumbers
+
     with matplotlib.rc_context({"axes.prop_cycle": cycler(color=COLOURS)}):
         figure = Figure(figsize=size, layout="constrained")
-        return figure, figure.subplots(rows, columns, **options)
+        axes = figure.subplots(rows, columns, **options)
+    for axis in [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]:
+        axis.set_major_formatter(ScaledNumbers())
+        axis.isDefault_majfmt = True  # where values are names, these are written
+    return figure, axes
 
 
 def save_figures(figures: dict[str, "Figure"], folder: Path) -> None:

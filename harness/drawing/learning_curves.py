@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from basics.metric_names import mode_of
 from basics.tags import EPOCH_CURVES
 from harness.drawing.figures import COLOURS, new_figure
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 STAGES = {"train": (COLOURS[0], "o", "-"), "val": (COLOURS[1], "s", "--")}  # colour, marker, line style
 NOT_METRICS = ("seconds", "samples_per_second")
 MARKED = 30  # epochs beyond which markers would hide the curve
+JUDGED_BY = {"acc": "accuracy", "rmse": "RMSE", "loss": "loss"}  # the first of them that a run has
+FEW = 500  # samples, below which chance moves a figure much
 
 
 class Curve(NamedTuple):
@@ -22,6 +25,18 @@ class Curve(NamedTuple):
 
     epochs: Sequence[float]
     values: Sequence[float]
+
+
+class Trained(NamedTuple):
+    """How a network was trained, as far as it explains its curves.
+
+    Attributes:
+        at_work: what makes training harder than validation, such as dropout.
+        validated: samples of the validation split; 0: not known.
+    """
+
+    at_work: Sequence[str] = ()
+    validated: int = 0
 
 
 class Curves(NamedTuple):
@@ -62,7 +77,7 @@ def read_curves(run: Path) -> Curves | None:
     return Curves(metrics, rate, steps_per_epoch)
 
 
-def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"]:
+def draw_learning_curves(run: Path, best_step: int | None, how: Trained) -> dict[str, "Figure"]:
     """A figure by its name, a panel for each metric, with a line at the best epoch; none if no epoch ended."""
     curves = read_curves(run)
     if not curves or not curves.metrics:
@@ -94,17 +109,26 @@ def draw_learning_curves(run: Path, best_step: int | None) -> dict[str, "Figure"
         axes.tick_params(labelbottom=True)
     for axes in panels.flat[count:]:
         axes.axis("off")
-    if note := note_on_accuracy(curves.metrics):
+    if note := note_on_validation(curves.metrics, how):
         figure.supxlabel(textwrap.fill(note, int(16 * size[0])), fontsize=8)  # that many letters in an inch
     return {"learning_curves": figure}
 
 
-def note_on_accuracy(metrics: Mapping[str, Mapping[str, Curve]]) -> str:
-    """Why validation is more accurate than training at the end, where it is; else nothing."""
-    ends = {stage: curve.values[-1] for stage, curve in metrics.get("acc", {}).items() if curve.values}
-    if ends.get("val", 0) <= ends.get("train", 1):
+def note_on_validation(metrics: Mapping[str, Mapping[str, Curve]], how: Trained) -> str:
+    """Why validation is better than training at the end, where it is; else nothing."""
+    both = [name for name in JUDGED_BY if len(metrics.get(name, {})) == len(STAGES)]
+    if not both:
         return ""
-    return (
-        "Validation accuracy is above training accuracy because they are measured differently: training accuracy is the"
-        " mean over an epoch in which the network still improves, and with augmentation and dropout at work, if any."
+    ends = [metrics[both[0]][stage].values[-1:] for stage in STAGES]  # empty if no value was finite
+    if not all(ends):
+        return ""
+    (train,), (val,) = ends
+    if not (val < train if mode_of(both[0]) == "min" else val > train):
+        return ""
+    name, at_work = JUDGED_BY[both[0]], " and ".join(how.at_work)
+    note = (
+        f"Validation {name} is better than training {name} because they are measured differently: training {name} is"
+        f" the mean over an epoch in which the network still improves{f', with {at_work} at work' * bool(at_work)}."
     )
+    few = f" With {how.validated:,} validation samples, chance may have a part in it too."
+    return note + few * (0 < how.validated < FEW)

@@ -31,7 +31,7 @@ from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
 from harness.drawing.layer_names import layer_names
-from harness.drawing.learning_curves import draw_learning_curves
+from harness.drawing.learning_curves import Trained, draw_learning_curves
 from harness.drawing.projector import add_to_projector
 from harness.drawing.segmentation_figures import (
     SHOWN,
@@ -81,7 +81,7 @@ def draw_final(
     run, writer = Path(logger.log_dir), logger.experiment
     folder, loader = run / "figures", trainer.test_dataloaders
     with _reported():
-        publish(draw_learning_curves(run, best), folder, writer, step)
+        publish(draw_learning_curves(run, best, _how(trainer, model)), folder, writer, step)
     for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
         with _reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
@@ -97,6 +97,17 @@ def draw_final(
     with _reported():
         _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
     model.cpu()
+
+
+def _how(trainer: Trainer, model: LightningModule) -> Trained:
+    data = datamodule_of(trainer)
+    drops = any("Dropout" in type(part).__name__ and getattr(part, "p", 0) > 0 for part in model.modules())
+    at_work = {
+        "augmentation": bool(getattr(data, "augmentations", ())),
+        "mixed images": bool(model.hparams.get("mixup") or model.hparams.get("cutmix")),
+        "dropout": drops,
+    }
+    return Trained([name for name, on in at_work.items() if on], len(getattr(data, "val_indices", ())))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonpath
 from pathlib import PurePath
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,7 @@ SHOWN = 48  # images on a sheet of 960 pixels
 COLUMNS = 8
 UNSURE = 0.6  # probabilities below this are marked
 NAME, LABEL = 16, 13  # characters that fit below an image, and above it
+LETTERS = 13  # of the title above each column
 
 
 def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str], total: int) -> "Figure":
@@ -39,7 +41,8 @@ def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: S
     for axes in cells[len(predicted) :]:
         axes.set_axis_off()
     of = f"{len(predicted)} of {total:,} images" if total > len(predicted) else "images"
-    figure.suptitle(f"{of} as the network sees them; ? below {UNSURE:.0%}", fontsize=9)
+    title = f"{of} as the network sees them; ? below {UNSURE:.0%}"
+    figure.suptitle(fill(title, LETTERS * columns), fontsize=9)
     return figure
 
 

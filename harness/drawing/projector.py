@@ -1,6 +1,8 @@
 """TensorBoard's projector: images as points in a network's feature space."""
 
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import torch.nn.functional as F
@@ -28,4 +30,5 @@ def add_to_projector(
     if side > SPRITE:
         images = F.interpolate(images, size=(SPRITE, SPRITE), mode="area")
     sprites = 1 - images if images.shape[1] == 1 else images
-    writer.add_embedding(F.normalize(features), list(names), sprites, global_step=step, tag=tag)
+    with redirect_stdout(StringIO()):  # it prints a warning where a resumed run replaces the files
+        writer.add_embedding(F.normalize(features), list(names), sprites, global_step=step, tag=tag)

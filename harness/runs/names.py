@@ -1,8 +1,9 @@
 """What stands in the name of a run's directory after its date: the network, and `--name` or what was changed.
 
 2026-01-31_12-00-00_lenet5                   the recipe of the script as it is
-2026-01-31_12-00-00_lenet5_lr0.3_sample      without --name: the flags that differ from the recipe
+2026-01-31_12-00-00_lenet5_lr=0.3_sample     without --name: the flags that differ from the recipe
 2026-01-31_12-00-00_lenet5_wide              --name wide
+2026-01-31_12-00-00_chapters=shape           a study, which has no network; with its defaults: ..._defaults
 """
 
 import re
@@ -49,6 +50,16 @@ def run_label(first: str, name: str | None, changed: Mapping[str, Any]) -> str:
     return "_".join([first, *([name] if name else _told(changed))])
 
 
+def study_label(name: str | None, changed: Mapping[str, Any]) -> str:
+    """The same for a study.
+
+    Raises:
+        InputError: the name cannot be part of a directory's name.
+    """
+    check_name(name)
+    return name or "_".join(_told(changed)) or "defaults"
+
+
 def changed_flags(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """The flags that differ from the defaults; of a nested one, such as net_args, those of its parts that do."""
     changed: dict[str, Any] = {}
@@ -62,11 +73,12 @@ def changed_flags(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
 
 
 def _told(changed: Mapping[str, Any]) -> list[str]:
-    """Such as ["lr0.3", "sample"]."""
+    """Such as ["lr=0.3", "sample"]."""
     told: list[str] = []
     for name, value in changed.items():
         word = _word(name, value)
-        if name not in UNTOLD and len(word) <= LONGEST_FLAG and len("_".join([*told, word])) <= LONGEST_FLAGS:
+        word = word if len(word) <= LONGEST_FLAG else name  # at least which flag it was
+        if name not in UNTOLD and len("_".join([*told, word])) <= LONGEST_FLAGS:
             told.append(word)
     return told
 
@@ -77,8 +89,8 @@ def _word(name: str, value: Any) -> str:
     if value is None or value is False:
         return f"no_{name}"
     if isinstance(value, float):
-        return f"{name}{value:.4g}"
-    return f"{name}{value}" if isinstance(value, int) else f"{name}-{_plain(value)}"
+        return f"{name}={value:.4g}"
+    return f"{name}={value if isinstance(value, int) else _plain(value)}"
 
 
 def _plain(value: Any) -> str:

@@ -20,7 +20,7 @@ class SegmentationFlags(SegmenterOptions, FitFlags):
 
     Args:
         net: name of the network, unet or fcn, or another for pixels of lit_modules/nets.
-        net_args: options for the network, such as --net_args.widths '[32,64,128,256]'.
+        net_args: options for the network, such as --net_args.widths 32,64,128,256.
         batch_size: images per device and step.
         augment: augmentations of the training images, such as crop:4,flip (see datamodules/augment.py); those that move
             pixels move the masks alike.

@@ -1,13 +1,15 @@
 """What the studies share: experiments whose main output is a few figures and numbers.
 
-    study = Study("himmelblau", flags, label="adam")
+    study = Study("himmelblau", flags)
     ...
     return study.conclude({"lowest": 1.2e-9}, {"trajectories": figure})
 
 The run directory is like any other: config.yaml, metrics.json, figures/*.png and the same pictures in TensorBoard.
 """
 
+import shlex
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +20,10 @@ from basics.tags import PICTURES
 from basics.versions import git_commit
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
-from harness.runs.invocation import Invoked, kept_by
+from harness.runs.invocation import Invoked, kept_by, plain, values
 from harness.runs.layout import METRICS
-from harness.runs.names import run_label
+from harness.runs.names import changed_flags, study_label
+from harness.tasks.plain_names import in_words
 from harness.training.report import log_figures, logged_run, write_json
 from harness.training.run_texts import write_results
 from harness.training.silence import silence_libraries
@@ -29,6 +32,22 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 silence_libraries()
+
+# The studies in the order of the path for learners in README.md: what to try where nothing nearer is left.
+PATH = (
+    *("tensors", "autograd", "linear_regression", "perceptron", "logistic_regression", "from_scratch"),
+    *(
+        "information",
+        "backpropagation",
+        "himmelblau",
+        "optimizers",
+        "activations",
+        "normalisation",
+        "depth",
+        "convolution",
+    ),
+    *("invariance", "data_loading", "augmentations", "overfitting", "metric_learning", "segmentation"),
+)
 
 
 def quiet_trainer(**options: Any) -> Trainer:
@@ -58,20 +77,19 @@ class StudyFlags(Invoked):
 
 
 class Study:
-    """A run directory below `run_dir`/`name`, created and announced at once; its own name ends in `label`.
+    """A run directory below `run_dir`/`name`, created and announced at once; its own name ends in the flags changed.
 
     Args:
         started: when the study started, by `time.perf_counter`, if it computed or checked something before; else now.
         try_next: flags that show more, with the reason as a comment; printed at the end, as a command.
     """
 
-    def __init__(
-        self, name: str, flags: StudyFlags, label: str, started: float | None = None, try_next: str = ""
-    ) -> None:
+    def __init__(self, name: str, flags: StudyFlags, started: float | None = None, try_next: str = "") -> None:
         self.started = time.perf_counter() if started is None else started
         self.name, self.try_next = name, try_next
         self.kept, self.command = kept_by(flags), flags.invocation.command
-        self.name, self.run = name, new_run(name, flags.run_dir, run_label(label, flags.name, {}))
+        changed = changed_flags(plain(values(flags)), plain(values(type(flags)())))
+        self.run = new_run(name, flags.run_dir, study_label(flags.name, changed))
         write_config(self.run, self.kept)
         print(f"run directory: {self.run}", flush=True)
 
@@ -89,21 +107,54 @@ class Study:
         folder = self.run / "figures"
         save_figures(figures, folder)
         with logged_run(self.run, self.kept, self.command) as logger:
-            write_results(logger, self.name, found)
+            write_results(logger, self.name, _readable(found))
             log_figures(logger, f"{PICTURES}_of_{self.name}", figures)
         for name, value in numbers.items():
-            print(f"{name}: {value:.6g}")
+            print(f"{in_words(name)}: {_shown(value)}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")
         if self.try_next:
-            print_next(self.name, self.try_next)
+            print_next(self.name, self.try_next, self.kept)
         return metrics
 
 
-def print_next(script: str, flags: str) -> None:
-    """Ends a study with a command to try.
+def _readable(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics by names in words; of mappings of mappings, the columns of a table, those too."""
+    found = {in_words(str(name)): value for name, value in metrics.items()}
+    tables = {name: rows for name, rows in found.items() if isinstance(rows, Mapping)}
+    for name, rows in tables.items():
+        found[name] = {row: _readable(its) if isinstance(its, Mapping) else its for row, its in rows.items()}
+    return found
+
+
+def _shown(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+
+
+def print_next(script: str, try_next: str, given: Mapping[str, Any]) -> None:
+    """Ends a study with a command to try; if it has just been tried, with the next study.
 
     Args:
-        flags: of the script, and after a # why.
+        try_next: flags of the script with their values, and after a # why.
+        given: the flags of this run, as plain data.
     """
-    command, _, why = flags.partition("  # ")
-    print(f"\nto try next: {why}\n    python experiments/{script}.py {command}")
+    flags, _, why = try_next.partition("  # ")
+    if are_given(flags, given):
+        follows = PATH[PATH.index(script) + 1 :] if script in PATH else ()
+        if not follows:
+            return
+        script, flags, why = follows[0], "", "the next study"
+    print(f"\nto try next: {why}\n    python experiments/{script}.py {flags}".rstrip())
+
+
+def are_given(flags: str, given: Mapping[str, Any]) -> bool:
+    """Whether all the flags, such as "--lr 0.1 --depths 6,50", have these values already."""
+    words = shlex.split(flags)
+    pairs = zip(words[::2], words[1::2], strict=True)
+    return all(_typed(given.get(flag.removeprefix("--"))) == value for flag, value in pairs)
+
+
+def _typed(value: Any) -> str:
+    """A flag's value as one would type it."""
+    if isinstance(value, list):
+        return ",".join(map(_typed, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

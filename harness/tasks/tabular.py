@@ -1,9 +1,8 @@
 """Training a network on a table and predicting with it; the flags that house_prices.py and table.py share."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,7 +10,7 @@ from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
-from harness.runs.invocation import changed, values
+from harness.runs.invocation import values
 from harness.runs.resume import Opened
 from harness.tasks.classes import weights_for, with_monitored
 from harness.tasks.launch import fit_and_test
@@ -21,9 +20,6 @@ from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
 from lit_modules.regressor import RegressorOptions, RowOptions
 
-STEPS, LEAST_EPOCHS = 1000, 20  # of a training whose length follows from the number of rows
-BATCHES = 16  # of an epoch at least, if the size of a batch follows from the number of rows
-SMALLEST, LARGEST = 32, 256  # rows in such a batch
 BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise
 
 
@@ -47,18 +43,6 @@ class TabularFlags(RegressorOptions, FitFlags):
     batch_size: int = 128
     val_size: float | None = 0.1
     class_weights: str = "none"
-
-
-FlagsT = TypeVar("FlagsT", bound=TabularFlags)
-
-
-def suited(rows: int, flags: FlagsT) -> FlagsT:
-    """The flags for so many training rows: with a batch size if that is 0, and then epochs if those are -1."""
-    batch = flags.batch_size or min(max(SMALLEST, 2 ** int(math.log2(rows / BATCHES + 1))), LARGEST)
-    epochs = flags.max_epochs
-    if epochs == -1 and flags.max_steps == -1:
-        epochs = max(LEAST_EPOCHS, math.ceil(STEPS / max(1, rows // batch)))
-    return changed(flags, batch_size=batch, max_epochs=epochs)
 
 
 def train_table(
@@ -93,9 +77,11 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
     """Adds what TabM's embeddings need: how many of its inputs are numbers, and the edges of their bins."""
     net_args = dict(net_args or {})
     embedding = net_args.get("embedding", "none")
-    if net != "tabm" or embedding == "none":
+    if net != "tabm":
         return net_args
     count = net_args.pop("bins", BINS)
+    if embedding == "none":
+        return net_args
     if not isinstance(count, int) or count < 1:
         raise InputError(f"net_args bins {count}: must be a number of bins, at least 1")
     bins = {"bins": data.bins(count)} if embedding == "piecewise" else {}

@@ -11,19 +11,29 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
 from basics.files import write_csv
+from basics.lightning_internals import epochs_processed
 from basics.trainer_parts import datamodule_of
 from callbacks import FirstStep, Interruption
 from datamodules.batch_module import BatchModule
 from datamodules.column_report import as_frame
 from datamodules.table_data import TableData
 from harness.processes.exits import watching
+from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoint_files import remove_previous, remove_unfinished
-from harness.runs.checkpoints import Checkpoint, check_fits, newest_intact, set_aside
+from harness.runs.checkpoints import (
+    Checkpoint,
+    check_fits,
+    find_checkpoint,
+    newest_intact,
+    read_checkpoint,
+    set_aside,
+)
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import Invocation, kept_by, values
-from harness.runs.layout import COLUMNS
+from harness.runs.layout import COLUMNS, METRICS
 from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all_ranks
+from harness.runs.states import read_metrics
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.flags import FitFlags
@@ -91,6 +101,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     theirs = theirs.joined(own_parts(flags, run))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
+    if resumed and run and _has_ended(run, resumed, flags):
+        return _as_it_ended(run, job, epochs_processed(resumed.content))
     if trainer.is_global_zero:
         _announce(job, run, resumed)
         if run:
@@ -137,6 +149,23 @@ def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
     if opened.folder:
         follow_move(resumed, opened.folder)
     return resumed
+
+
+def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
+    """Whether the run has been tested, and is as long already as the flags ask for."""
+    epochs, steps = epochs_processed(resumed.content), resumed.content["global_step"]
+    long_enough = 0 < flags.max_epochs <= epochs or 0 < flags.max_steps <= steps
+    return long_enough and (run / METRICS).is_file()
+
+
+def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
+    """The result of a finished run, without testing it again."""
+    best = read_checkpoint(find_checkpoint(str(run)))
+    job.model.load_state_dict(best.content["state_dict"])
+    if is_rank_zero():
+        after = f"finished after {epochs} epoch{'s' * (epochs != 1)}"
+        print(f"{run}: {after}; {METRICS} has its figures, and a higher --max_epochs trains further", flush=True)
+    return Result(run, job.model, read_metrics(run))
 
 
 def _trainer(

@@ -12,6 +12,7 @@ from lit_modules.stages import Stages
 OF_ONE_RANK = "sync_dist=True"  # in Lightning's warning that a figure logged is rank zero's alone
 OUR_SPEED = r".*self.log\('train/(seconds|samples_per_second)'.*"  # which is of all ranks, whatever the module
 EXPECTED = (  # warnings that are of no use here
+    ".*The `srun` command is available.*",  # on a cluster's login node, where one process is what was asked for
     ".*smaller than the logging interval.*",  # epochs with few steps
     ".*exists and is not empty.*",  # checkpoints of a resumed run
     f".*{OF_ONE_RANK}.*",  # what our modules log is reduced over the ranks already

@@ -10,7 +10,7 @@ COMMANDS = {
     "cnn_mixed": Command("cifar10", ["--net", "cnn", "--mixup", "0.2", "--cutmix", "1.0", "--ema", "0.99"]),
     "resnet18": Command("cifar10", ["--net", "resnet18"]),
     "speednet": Command("cifar10", ["--net", "speednet"]),
-    "tabm": Command("table", ["--net", "tabm", "--batch_size", "32"]),
+    "tabm": Command("table", ["--net", "tabm", "--batch_size", "32", "--folds", "0"]),
 }
 STEP = 5  # that a run is killed after: two steps after its last checkpoint, which is of the third, within an epoch
 

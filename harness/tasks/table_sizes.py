@@ -1,0 +1,44 @@
+"""How a training on a table follows from its number of rows, where the flags leave it open.
+
+All figures were chosen on the tables of benchmarks/tables.yaml together, none for a table of its own: small ones need
+much dropout and few steps, large ones the opposite.
+"""
+
+import math
+from typing import Any, TypeVar
+
+from harness.runs.invocation import changed
+from harness.tasks.tabular import TabularFlags
+
+BATCHES = 16  # of an epoch at least
+SMALLEST, LARGEST = 32, 256  # rows in a batch
+STEPS, LEAST_EPOCHS = 1000, 20
+MEDIUM = 1000  # rows from which on there are more steps and less dropout
+DROPOUT = 0.4  # up to there, in TabM
+ROWS_A_BIN, FEWEST_BINS, MOST_BINS = 50, 16, 64  # of numbers that are embedded piecewise
+
+FlagsT = TypeVar("FlagsT", bound=TabularFlags)
+
+
+def is_open(flags: TabularFlags) -> bool:
+    """Whether something is to follow from the number of rows."""
+    lacks = flags.net == "tabm" and {"dropout", "bins"} - {*(flags.net_args or {})}
+    return not flags.batch_size or (flags.max_epochs == -1 and flags.max_steps == -1) or bool(lacks)
+
+
+def suited(rows: int, flags: FlagsT) -> FlagsT:
+    """The flags for so many training rows: a size of batches if it is 0, epochs if they are -1, and TabM's dropout and
+    bins if `net_args` does not have them.
+    """
+    batch = flags.batch_size or min(max(SMALLEST, 2 ** int(math.log2(rows / BATCHES + 1))), LARGEST)
+    epochs, more = flags.max_epochs, max(1.0, math.sqrt(rows / MEDIUM))
+    if epochs == -1 and flags.max_steps == -1:
+        epochs = max(LEAST_EPOCHS, math.ceil(STEPS * min(more, 2) / max(1, rows // batch)))
+    return changed(flags, batch_size=batch, max_epochs=epochs, net_args=_of_net(rows, flags, more))
+
+
+def _of_net(rows: int, flags: TabularFlags, more: float) -> dict[str, Any] | None:
+    if flags.net != "tabm":
+        return flags.net_args
+    bins = min(max(FEWEST_BINS, rows // ROWS_A_BIN), MOST_BINS)
+    return {"dropout": round(DROPOUT / min(more, 4), 2), "bins": bins, **(flags.net_args or {})}
