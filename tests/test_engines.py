@@ -42,7 +42,7 @@ def test_unknown_engines_and_options_are_named(refusal, monkeypatch):
     assert "--engine_args.gpus: is for --engine slurm and ray" in refused("local", gpus=1)
     assert "did you mean partition?" in refused("slurm", partitoin="long")
     assert refused("slurm", gpus="two") == "--engine_args.gpus two: must be int"
-    assert refused("slurm", hours=-1) == "--engine_args.hours -1: must be at least 0"
+    assert refused("slurm", hours=-1) == "--engine_args.hours -1: must be a finite number, at least 0"
 
 
 @pytest.mark.parametrize(("engine", "needs"), [("slurm", "submitit"), ("ray", "ray")])

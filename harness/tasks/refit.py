@@ -33,10 +33,8 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
         InputError: the first training would choose no epoch, or one that says nothing about the second; or an engine
             is to start it.
     """
-    if getattr(flags, "engine", "local") != "local":
-        raise InputError(
-            f"--engine {flags.engine}: trains folds; a single training starts on the machine that is to do it"
-        )
+    if (engine := getattr(flags, "engine", "local")) != "local":
+        raise InputError(f"--engine {engine}: trains folds; a single training starts on the machine that is to do it")
     if flags.refit:
         _check(flags)
     chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse

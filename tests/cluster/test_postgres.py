@@ -1,4 +1,4 @@
-"""Several workers on one study in a real PostgreSQL: one is killed, the server crashes, and no trial is lost or double."""
+"""Workers on one study in a real PostgreSQL: one is killed, the server crashes, and no trial is lost or double."""
 
 import os
 import subprocess

@@ -8,6 +8,7 @@ A call may be started again after its process was killed, so it has to find out 
 fold that has ended is read, a script goes on from its checkpoint.
 """
 
+import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -73,16 +74,20 @@ def engine_called(name: str, options: Mapping[str, Any]) -> Engine | None:
             raise InputError(f"--engine_args.{next(iter(options))}: is for --engine {' and '.join(CLUSTERS)}")
         return None
     made = import_module(module).Engine
-    kinds = {field.name: type(field.default) for field in fields(made)}
-    for option, value in options.items():
-        kind = choose("option", option, kinds, f"--engine {name}")
-        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-            raise InputError(f"--engine_args.{option} {value}: must be {kind.__name__}")
-        if not isinstance(value, str) and value < 0:
-            raise InputError(f"--engine_args.{option} {value}: must be at least 0")
+    _check_options(name, options, {field.name: type(field.default) for field in fields(made)})
     engine: Engine = made(**options)
     engine.check()
     return engine
+
+
+def _check_options(engine: str, options: Mapping[str, Any], kinds: Mapping[str, type]) -> None:
+    for option, value in options.items():
+        kind = choose("option", option, kinds, f"--engine {engine}")
+        fits = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+        if not fits:
+            raise InputError(f"--engine_args.{option} {value}: must be {kind.__name__}")
+        if kind is not str and not 0 <= value < math.inf:
+            raise InputError(f"--engine_args.{option} {value}: must be a finite number, at least 0")
 
 
 def package(name: str, engine: str) -> Any:
