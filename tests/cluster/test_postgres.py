@@ -19,7 +19,7 @@ from harness.comparing.configurations import is_live
 from harness.comparing.scripts import finished, split_command
 
 ROOT = Path(__file__).parents[2]
-TRIALS, WORKERS = 8, 3
+TRIALS, WORKERS = 6, 3
 SCRIPT = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "8"]
 VARY = ["--vary", "lr=0.001..0.1:log", "--trials", str(TRIALS)]
 
@@ -45,6 +45,8 @@ def test_each_trial_is_done_once_though_a_worker_and_the_server_die(postgres, tm
         with (tmp_path / f"worker{number}.txt").open("w") as log:
             workers.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
     try:
+        said = [tmp_path / f"worker{number}.txt" for number in range(WORKERS)]
+        wait_for(lambda: all("trials" in path.read_text() for path in said))
         wait_for(lambda: next(tmp_path.glob("sweep/*/trial*/mnist/*/checkpoints/last.ckpt"), None))
         workers[0].kill()
         postgres.stop()
