@@ -67,6 +67,10 @@ class Throughput(Callback):
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.run_seconds = time.perf_counter() - self._started
 
+    def leave_out(self, seconds: float) -> None:
+        """Takes out the time that something has just needed which is no training."""
+        self._started, self._since = self._started + seconds, self._since + seconds
+
     def state_dict(self) -> dict[str, float]:
         now = time.perf_counter()
         state = {"samples": self.samples, "seconds": self.seconds, "run_seconds": now - self._started}

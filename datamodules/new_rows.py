@@ -1,5 +1,6 @@
 """New rows for a trained model, read as its training rows were, unless the file is plainly written differently."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -32,19 +33,37 @@ def read_rows(path: Path, fitted: dict[str, Any]) -> NewRows:
     Raises:
         InputError: it is no such file, or a column is missing.
     """
-    table, kinds = _read(path, fitted), fitted["recipe"]["columns"]
+    table = _read(path, fitted)
     if not fitted.get("header", True):
-        table = _named(table, [*kinds, *fitted["besides"]], fitted["target"])
+        table = _named(table, [*fitted["recipe"]["columns"], *fitted["besides"]], fitted["target"])
+    return _as_in_training(table, fitted)
+
+
+def one_row(cells: Mapping[str, str], fitted: dict[str, Any]) -> NewRows:
+    """A row that somebody has typed in, column by column, as if it stood in a file.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    typed = pd.DataFrame({name: [text.strip()] for name, text in cells.items()}, index=[1], dtype=object)
+    missing = tuple(fitted.get("missing", MISSING))
+    return _as_in_training(Table("this row", typed, missing, decimal=fitted.get("decimal", "")), fitted)
+
+
+def _as_in_training(table: Table, fitted: dict[str, Any]) -> NewRows:
+    """The table with the kinds of its columns, which are those of the training unless they are written otherwise."""
+    kinds = fitted["recipe"]["columns"]
     besides = [name for name in fitted["besides"] if name in table.cells]
     extra = [name for name in table.cells.columns if name not in (*kinds, *besides)]
     check_columns(table._replace(cells=table.cells.drop(columns=besides)), list(kinds), None)
     notes = [*table.notes]
     if extra:
         columns = f"column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}"
-        notes.append(f"{path}: {columns} {'were' if len(extra) > 1 else 'was'} not there in training; ignored")
+        notes.append(f"{table.source}: {columns} {'were' if len(extra) > 1 else 'was'} not there in training; ignored")
     written = {name: _kind_here(table, name, kind) for name, kind in kinds.items()}
     changed = [name for name, kind in kinds.items() if written[name] != kind]
-    notes += [f"{path}, column {name!r}: read as {written[name]}, in training as {kinds[name]}" for name in changed]
+    where = f"{table.source}, column"
+    notes += [f"{where} {name!r}: read as {written[name]}, in training as {kinds[name]}" for name in changed]
     return NewRows(table, written, notes)
 
 

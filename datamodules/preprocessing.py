@@ -8,7 +8,7 @@ The matrix has the numbers first, those of dates among them, then a 0 or 1 for e
 then the categories as 0 and 1, for which a linear layer is an embedding, and last the texts, from 0 to 1.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import reduce
 from operator import mul
@@ -85,12 +85,33 @@ def columns_of(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = 
     Raises:
         InputError: a column is missing or unknown, or a value is of the wrong type.
     """
+    return derived(typed_columns(table, recipe, allowed), recipe).drop(columns=recipe["left_out"])
+
+
+def typed_columns(table: Table, recipe: dict[str, Any], allowed: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The same before any column is derived from others."""
     check_columns(table, list(recipe["columns"]), allowed)
     frame = typed(table, recipe["columns"])
     frame[recipe["zeros"]] = frame[recipe["zeros"]].fillna(0.0)
-    for feature in recipe["derived"]:
+    return frame
+
+
+def derived(frame: pd.DataFrame, recipe: dict[str, Any], names: Collection[str] | None = None) -> pd.DataFrame:
+    """The frame with the recipe's derived columns; with `names`, only those of them are computed anew."""
+    features = [each for each in recipe["derived"] if names is None or each["name"] in names]
+    frame = frame.copy() if features else frame
+    for feature in features:
         frame[feature["name"]] = _derive(frame, feature)
-    return frame.drop(columns=recipe["left_out"])
+    return frame
+
+
+def made_of(recipe: dict[str, Any], column: str) -> set[str]:
+    """The column, and the names of all that are derived from it, perhaps by way of others."""
+    found = {column}
+    for feature in recipe["derived"]:  # each is after those it is made of
+        terms = feature.get("sum") or feature.get("product")
+        found |= {feature["name"]} if any(term.partition("=")[0] in found for term in terms) else set()
+    return found
 
 
 def _derive(frame: pd.DataFrame, feature: dict[str, Any]) -> pd.Series:
@@ -226,6 +247,36 @@ def _skewness(values: np.ndarray) -> float:
     centred = values - values.mean()
     variance = (centred**2).mean()
     return float((centred**3).mean() / variance**1.5) if variance > 0 else 0.0
+
+
+def transform_some(
+    frame: pd.DataFrame, fitted: dict[str, Any], names: Collection[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The columns of the matrix that come from those of the table or derived ones with these names.
+
+    Returns:
+        Their values, (N, F'), and where they are in the whole matrix, (F',).
+    """
+    parts = {f"{date['name']}: {part}": date["name"] for date in fitted.get("dates", []) for part in date["parts"]}
+    kept = {
+        kind: [each for each in fitted.get(kind, []) if parts.get(each["name"], each["name"]) in names]
+        for kind in ("numbers", "categories", "texts", "dates")
+    }
+    whole, some = _entries(fitted), _entries({**fitted, **kept})
+    places = np.array([whole.index(entry) for entry in some], dtype=np.int64)
+    if not len(places):
+        return np.zeros((len(frame), 0), np.float32), places
+    return transform(frame, {**fitted, **kept}), places
+
+
+def _entries(fitted: dict[str, Any]) -> list[tuple[str, str]]:
+    """The kind and the meaning of each column of the matrix; a text and a category may have the same meaning."""
+    numbers = len(fitted["numbers"]) + sum(number["missing"] for number in fitted["numbers"])
+    categories = sum(len(category["values"]) + category["rest"] for category in fitted["categories"])
+    names = feature_names(fitted)
+    kinds = ["number"] * numbers + ["category"] * categories
+    kinds += ["text"] * (len(names) - len(kinds))
+    return list(zip(kinds, names, strict=True))
 
 
 def feature_names(fitted: dict[str, Any]) -> list[str]:

@@ -19,7 +19,7 @@ from datamodules.column_report import ColumnReport, report_columns
 from datamodules.csv_files import FOUND_OUT
 from datamodules.known_targets import required_targets
 from datamodules.new_rows import NewRows
-from datamodules.preprocessing import Recipe, columns_of, feature_names, fit, transform
+from datamodules.preprocessing import Recipe, derived, feature_names, fit, transform, typed_columns
 from datamodules.splits import TooFewError, lacking
 from datamodules.table_splits import Fold, Parts, SplitOptions, Splitter, splitter_of
 from datamodules.tables import (
@@ -44,13 +44,14 @@ class OtherRows(NamedTuple):
     ids: np.ndarray  # (N,)
     rows: np.ndarray  # (N, F)
     targets: np.ndarray | None = None  # (N,), if they have some
+    frame: pd.DataFrame | None = None  # their typed columns, before any is derived, if they have targets
 
 
 class Apart(NamedTuple):
     """Rows of the table that are in no fold."""
 
     ids: np.ndarray  # (N,)
-    frame: pd.DataFrame  # typed
+    frame: pd.DataFrame  # typed, before any column is derived
     targets: np.ndarray  # (N,)
 
 
@@ -116,10 +117,11 @@ class TableData(BatchModule, ABC):
             return
         table = self.read()
         recipe = self.recipe(table)
-        frame, self.targets = self._checked(table, recipe)
+        self._typed, self.targets = self._checked(table, recipe)
         features = [*recipe.columns, self.target]
         if self.fold and self.tests_folds:
-            table, frame = self._set_apart(table, frame, features)
+            table, self._typed = self._set_apart(table, self._typed, features)
+        frame = derived(self._typed, asdict(recipe)).drop(columns=recipe.left_out)
         self.ids = self._ids(table)
         self._splitter = self._splitter_of(table)
         self.test_indices, self.val_indices, self.train_indices = self._split(self.fold, table.source)
@@ -175,14 +177,27 @@ class TableData(BatchModule, ABC):
         if self._apart is None or not len(self._apart.ids):
             return None
         ids, frame, targets = self._apart
-        return OtherRows(ids, transform(frame, self.preprocessing), targets)
+        rows = transform(derived(frame, self.preprocessing["recipe"]), self.preprocessing)
+        return OtherRows(ids, rows, targets, frame)
+
+    def tested(self) -> tuple[pd.DataFrame, np.ndarray]:
+        """Typed columns, before any is derived, (N, columns), and targets, (N,), of the test rows.
+
+        If folds have no test rows, they are those of all rows of the folds.
+        """
+        others = self.other_rows()
+        if others and others.targets is not None and others.frame is not None:
+            return others.frame, others.targets
+        rows = np.arange(len(self._typed)) if self.fold else self.test_indices
+        return self._typed.iloc[rows], self.targets[rows]
 
     def _understood(self, read: NewRows) -> OtherRows:
         """The rows of another file with targets."""
         recipe = self.preprocessing["recipe"] | {"columns": read.kinds}
-        frame = columns_of(read.table, recipe, tuple(read.table.cells.columns))
+        frame = typed_columns(read.table, recipe, tuple(read.table.cells.columns))
         targets = required_targets(read.table, self.preprocessing)
-        return OtherRows(read.table.cells.index.to_numpy(), transform(frame, self.preprocessing), targets)
+        rows = transform(derived(frame, recipe), self.preprocessing)
+        return OtherRows(read.table.cells.index.to_numpy(), rows, targets, frame)
 
     def check_folds(self) -> None:
         """Raises InputError if one of the folds cannot be trained; after `setup`."""
@@ -198,14 +213,14 @@ class TableData(BatchModule, ABC):
         return report_columns(table, kinds, roles, numbers)
 
     def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
-        """The typed columns and the target.
+        """The typed columns, before any is derived, and the target.
 
         Raises:
             InputError: values cannot be used; it names those of all columns.
         """
         faults = Faults(table.source, table.faults)
         with faults:
-            frame = columns_of(table, asdict(recipe), self.besides)
+            frame = typed_columns(table, asdict(recipe), self.besides)
             check_filled(table, recipe.columns)
         with faults:
             check_levels(table, recipe.columns)

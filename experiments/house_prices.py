@@ -27,7 +27,8 @@ from harness.tasks.folds import CrossValidationFlags, of_tables
 from harness.tasks.launch import by_net
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.refit import with_refit
-from harness.tasks.tabular import predict, train_table
+from harness.tasks.table_models import predict
+from harness.tasks.tabular import train_table
 from harness.training.fit import Result
 from lit_modules import Regressor
 

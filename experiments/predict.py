@@ -3,10 +3,12 @@
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
     python experiments/predict.py runs/mnist/<run> scans                 digits; dark ink on white paper too
+    python experiments/predict.py runs/own_images/<run> folder --explain  which places of the images spoke for the label
     python experiments/predict.py runs/segmentation/<run> plots          masks, in predictions/
 
 Writes a row for each file to predictions.csv, and to predictions.png a sheet of the images as the network sees them; a
-second call to predictions-2.csv and predictions-2.png.
+second call to predictions-2.csv and predictions-2.png. With --explain there is predictions_why.png too, with maps by
+Grad-CAM and by occlusion.
 Files may be of any size and kind that own_images.py takes, and are prepared as they are there. For a network of grey
 images, those whose background is dark where that of its training images was light, or the other way round, are
 inverted. For a network trained on MNIST, each digit is resized and centred like MNIST's; if it was trained with
@@ -16,46 +18,31 @@ which share of it each class has.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
 
 from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
-from datamodules.decode import decode, in_threads, open_upright, with_bar
-from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import files_below, naming
-from datamodules.squares import Square
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import SHOWN, draw_sheet
+from harness.drawing.prediction_sheet import draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
+from harness.tasks.image_evidence import check_explains, explain_images
+from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter
 
-BATCH = 256  # files at a time
 PRINTED = 10  # rows at most
 PREDICTIONS = Path("predictions.csv")
 SWITCH = {"auto": None, "yes": True, "no": False}
-
-
-class Predictions(NamedTuple):
-    """What the network says of the files that could be read."""
-
-    paths: list[Path]
-    probabilities: np.ndarray  # (N, C)
-    shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
-    bad: dict[str, str]  # the other files, and why
 
 
 def main(
@@ -65,6 +52,7 @@ def main(
     invert: str = "auto",
     centred: str = "auto",
     skip_bad: bool = False,
+    explain: bool = False,
     force: bool = False,
 ) -> None:
     """Writes a CSV file with the label and the class probabilities of each image, and a sheet of images.
@@ -78,41 +66,43 @@ def main(
         centred: resize and centre the ink of grey images like MNIST's: yes, no, or auto: if the network was trained on
             MNIST or its sample; for the sample, like its own digits.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
+        explain: also write a sheet that shows which places spoke for the label: Grad-CAM and occlusion.
         force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
     table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
-    _check_outputs(table, sheet, force)
+    why = table.with_name(f"{table.stem}_why.png") if explain else None
+    _check_outputs(table, [sheet, *([why] if why else [])], force)
     all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
     models, read = [load_model(each) for each in all_read], all_read[0]
     model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        _refuse_switches(inverts, centres)
+        _refuse_switches(inverts, centres, explain or None)
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
-    data = read.content.get("datamodule_hyper_parameters", {})
-    digits = data.get("name") == "mnist"
-    ink = 1 if digits and data["sample"] else INK  # the sample's digits fill their square
-    share = ink if centres or (centres is None and digits) else None
-    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
-    reads = partial(_read, square=square, model=model, invert=inverts, share=share)
-    predictions = _predict([each for each in models if isinstance(each, Classifier)], paths, reads, skip_bad)
-    names = [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
+    if why:
+        check_explains(model)
+    classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
+    predictions = predict_files(classifiers, paths, reader_of(read, model, inverts, centres), skip_bad)
+    names = names_of(model)
     _write(table, sheet, names, predictions)
+    if why:
+        _write_why(why, classifiers, names, predictions)
     _print_table(names, predictions)
-    if digits and data["sample"]:
+    if of_sample_digits(read):
         print(_warn_of_sample(read))
     folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
-    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {table}, {sheet}")
+    written = ", ".join(str(path) for path in (table, sheet, why) if path)
+    print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {written}")
 
 
 def _refuse_switches(*switches: bool | None) -> None:
-    if switches != (None, None):
-        raise InputError("--invert, --centred: are for networks that classify whole images")
+    if any(switch is not None for switch in switches):
+        raise InputError("--invert, --centred, --explain: are for networks that classify whole images")
 
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
@@ -132,10 +122,10 @@ def _warn_of_sample(read: Checkpoint) -> str:
     return f"trained on the embedded sample of {count}; train on MNIST for digits of your own"
 
 
-def _check_outputs(table: Path, sheet: Path, force: bool) -> None:
-    if table == sheet:
+def _check_outputs(table: Path, sheets: Sequence[Path], force: bool) -> None:
+    if table in sheets:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
-    for path in (table, sheet):
+    for path in (table, *sheets):
         with writing(path):
             if path.is_dir() or (path.exists() and not force):
                 raise InputFileError(
@@ -160,58 +150,6 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
-    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
-    size = square.size
-    if model.hparams["input_shape"][0] == 3:
-        image, _ = decode(path, square)
-        return ImageOps.invert(image) if invert else image
-    image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
-        image = ImageOps.invert(image)
-    return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
-
-
-def _predict(
-    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
-) -> Predictions:
-    """Reads files batch by batch, and classifies them by the models' mean.
-
-    Raises:
-        InputError: a file cannot be read and `skip_bad` is not set, or none can.
-    """
-    good: list[Path] = []
-    shares: list[np.ndarray] = []
-    shown: dict[int, Image.Image] = {}
-    bad: dict[str, str] = {}
-    wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    models = [model.eval().to(device) for model in models]
-    for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
-        results = dict(zip(batch, in_threads(read, batch), strict=True))
-        bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
-        if bad and not skip_bad:
-            raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
-        images = {path: image for path, image in results.items() if not isinstance(image, str)}
-        if images:
-            shares.append(_probabilities(models, [*images.values()], device))
-        for path, image in images.items():
-            shown |= {len(good): image} if path in wanted else {}
-            good.append(path)
-    if not good:
-        raise InputError(naming(bad))
-    return Predictions(good, np.concatenate(shares), shown, bad)
-
-
-@torch.inference_mode()
-def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C), the mean of the models'."""
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).to(device)  # (B, H, W[, 3])
-    pixels = pixels.unsqueeze(1) if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)  # (B, C, H, W)
-    said = [model.predicted(model(pixels.float() / 255).double()) for model in models]
-    return torch.stack(said).mean(0).cpu().numpy()
-
-
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:
     shares = predictions.probabilities
     columns = {"label": np.array(names)[shares.argmax(1)], "probability": shares.max(1).round(6)}
@@ -220,6 +158,12 @@ def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predicti
     write_predictions(table, "file", np.array(files), columns)
     shown = {files[row]: (image, shares[row]) for row, image in predictions.shown.items()}
     save_figures({sheet.stem: draw_sheet(shown, names, len(files))}, sheet.parent)
+
+
+def _write_why(path: Path, models: Sequence[Classifier], names: Sequence[str], predictions: Predictions) -> None:
+    files = [_printable(path) for path in predictions.paths]
+    shown = {files[row]: (image, predictions.probabilities[row]) for row, image in predictions.shown.items()}
+    save_figures({path.stem: explain_images(models, shown, names)}, path.parent)
 
 
 def _printable(path: Path) -> str:

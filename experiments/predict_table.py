@@ -15,26 +15,23 @@ gets a `_` at its end.
 """
 
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from basics.amounts import amount
-from basics.errors import InputError, InputFileError, MissingFileError, writing
+from basics.errors import InputFileError, MissingFileError, writing
 from basics.files import unused
 from datamodules.known_targets import known_targets
 from datamodules.new_rows import read_rows
-from datamodules.preprocessing import columns_of, transform
-from datamodules.surprises import surprises
-from datamodules.tables import Table, check_unique
+from datamodules.tables import Table
 from harness.command_line.cli import cli
-from harness.runs.checkpoints import find_checkpoints, read_checkpoint
+from harness.runs.checkpoints import find_checkpoints
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
+from harness.tasks.row_prediction import load_row_model, predict_rows
 from harness.tasks.table_scores import as_text, score
-from harness.tasks.tabular import to_average
-from harness.tasks.trained import load_model
-from lit_modules import Regressor, RowClassifier
 
 OUTPUT = Path("predictions.csv")
 
@@ -50,12 +47,10 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
     _check_output(target, force)
-    models = [_read(path) for path in find_checkpoints(checkpoint)]
-    said = [_predict(model, Path(rows)) for model in models]
-    warnings = {place: line for predicted in reversed(said) for place, line in predicted.warnings.items()}
-    for line in warnings.values():  # one for each place, although every fold has its own training rows
+    models = [load_row_model(path) for path in find_checkpoints(checkpoint)]
+    first, values, warnings = predict_rows(models, partial(read_rows, Path(rows)))
+    for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
-    first, values = said[0], np.mean([predicted.values for predicted in said], axis=0)
     predicted = predicted_columns(first.fitted["target"], values, first.fitted)
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
@@ -81,40 +76,6 @@ def _check_output(output: Path, force: bool) -> None:
             raise InputFileError(f"{output}: already exists; name another file by --output, or overwrite it by --force")
         if not output.parent.is_dir():
             raise MissingFileError(f"{output}: there is no folder {output.parent}")
-
-
-class Predicted(NamedTuple):
-    """What one model says of the rows."""
-
-    fitted: dict[str, Any]  # the preprocessing in its checkpoint
-    id_column: str  # the column of the rows' ids
-    ids: np.ndarray  # (N,)
-    values: np.ndarray  # what to average: logarithms, targets, (N,), or probabilities, (N, C)
-    warnings: dict[tuple[str, str], str]
-    table: Table  # the rows as they were read
-
-
-def _read(path: Path) -> Regressor | RowClassifier:
-    read = read_checkpoint(path)
-    if "recipe" not in (read.content["hyper_parameters"].get("preprocessing") or {}):
-        raise InputError(f"{path}: was not trained on a table")
-    model = load_model(read)
-    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
-    return model
-
-
-def _predict(model: Regressor | RowClassifier, rows: Path) -> Predicted:
-    fitted = model.hparams["preprocessing"]
-    table, kinds, notes = read_rows(rows, fitted)
-    recipe = fitted["recipe"] | {"columns": kinds}
-    frame = columns_of(table, recipe, tuple(table.cells.columns))
-    id_column, ids = "line", table.cells.index
-    if fitted["id"] in table.cells:
-        check_unique(table, fitted["id"])
-        id_column, ids = fitted["id"], table.cells[fitted["id"]]
-    said = to_average(model, transform(frame, fitted))
-    warnings = {(note, "file"): note for note in notes} | surprises(table, fitted | {"recipe": recipe})
-    return Predicted(fitted, id_column, ids.to_numpy(), said, warnings, table)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -90,25 +90,36 @@ def missing_programs() -> list[str]:
 
 
 @contextmanager
-def tensorboard_page(run: Path) -> Iterator[Page]:
-    """A page of TensorBoard on the run directory; the server and the browser end with the block."""
-    where = ["--logdir", run.name, "--host", "127.0.0.1", "--port", "0"]  # the page shows --logdir as it is
+def browser() -> Iterator[webdriver.Chrome]:
+    """Headless Chromium, which ends with the block."""
     options = webdriver.ChromeOptions()
     options.binary_location = shutil.which(BROWSER)
     for flag in FLAGS:
         options.add_argument(flag)
-    command = [sys.executable, "-m", "tensorboard.main", *where]
-    server = subprocess.Popen(command, cwd=run.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which(DRIVER)))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextmanager
+def page_of(command: list[str], folder: Path) -> Iterator[Page]:
+    """The page of a server that prints its address; it and the browser end with the block."""
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         address = next(word for line in server.stdout for word in line.split() if word.startswith("http://127.0.0.1"))
-        driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which(DRIVER)))
-        try:
+        with browser() as driver:
             yield Page(driver, address)
-        finally:
-            driver.quit()
     finally:
         server.terminate()
         server.wait()
+
+
+def tensorboard_page(run: Path) -> AbstractContextManager[Page]:
+    """A page of TensorBoard on the run directory."""
+    where = ["--logdir", run.name, "--host", "127.0.0.1", "--port", "0"]  # the page shows --logdir as it is
+    return page_of([sys.executable, "-m", "tensorboard.main", *where], run.parent)
 
 
 def save_screenshots(run: Path, folder: Path, settle: float = 3.0) -> None:

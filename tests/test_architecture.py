@@ -25,6 +25,7 @@ MAY_IMPORT = {
         *("basics", *PARTS),
         *("harness.checking", "harness.drawing", "harness.processes", "harness.runs", "harness.training"),
     },
+    "harness.serving": {"basics", *PARTS, "harness.drawing", "harness.runs", "harness.tasks"},
 }
 PACKAGES = {room.partition(".")[0] for room in MAY_IMPORT}
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))

@@ -23,7 +23,9 @@ TRAININGS = {  # what is trained, with one more than usual of all that a figure 
          "--precision", "bf16-mixed", "--ema", "0.9", "--channels_last"],
     ),
     "regression": (table, [*MNIST_SAMPLE, "--net", "linear", "--drop", "[sex]", "--folds", "0"]),
-    "classification": (table, [*MNIST_SAMPLE, "--net", "mlp", "--task", "classification", "--seed", "1", "--folds", "0"]),
+    "classification": (
+        table, [*MNIST_SAMPLE, "--net", "mlp", "--task", "classification", "--seed", "1", "--folds", "0"],
+    ),
     "embedding": (
         metric_learning, ["--net", "mlp", "--max_epochs", "1", "--accelerator", "cpu", "--baselines", "false"],
     ),

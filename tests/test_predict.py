@@ -13,6 +13,7 @@ from datamodules.samples import SHAPES, digits, shapes
 from experiments import cifar10, mnist, own_images, predict, table
 from harness.command_line.cli import cli
 from harness.drawing.prediction_sheet import draw_sheet, tell_apart
+from harness.tasks import image_prediction
 from lit_modules import Classifier
 
 QUICK = ["--accelerator", "cpu", "--batch_size", "64"]
@@ -63,7 +64,7 @@ def read_shares(rows, names):
 
 
 def test_files_as_in_training_get_the_probabilities_of_the_arrays(tmp_path, shape_run, monkeypatch):
-    monkeypatch.setattr(predict, "BATCH", 16)  # three batches
+    monkeypatch.setattr(image_prediction, "BATCH", 16)  # three batches
     images = shapes().test_images[:40]
     save(images, tmp_path / "deep" / "er")
     rows = call(tmp_path, shape_run, tmp_path / "deep")
@@ -243,3 +244,26 @@ def test_second_call_writes_beside_the_first_and_touches_nothing_of_it(tmp_path,
     assert {name: (tmp_path / name).read_bytes() for name in first} == first
     cli(predict.main, None, [str(digit_run), "scans", "--force"])  # the first ones again
     assert not (tmp_path / "predictions-4.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def conv_run(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("conv"), mnist, "--sample", "--net", "lenet5", "--max_epochs", "1")
+
+
+def test_explained_images_have_a_sheet_of_maps_and_the_same_table(tmp_path, conv_run):
+    save(digits().test_images[:30], tmp_path / "digits")
+    plain = call(tmp_path, conv_run, tmp_path / "digits")
+    assert not (tmp_path / "predictions_why.png").exists()
+    assert call(tmp_path, conv_run, tmp_path / "digits", "--explain") == plain
+    width, height = Image.open(tmp_path / "predictions_why.png").size
+    assert width == 960 and height > 960  # eight rows of three strips
+    assert (conv_run / "figures" / "why.png").exists()
+
+
+def test_nets_without_maps_are_refused_before_anything_is_written(tmp_path, digit_run, refusal, capsys):
+    save(digits().test_images[:2], tmp_path / "digits")
+    line = refusal(predict.main, str(digit_run), str(tmp_path / "digits"), "--explain")
+    assert line == "error: --explain: net mlp makes no feature maps by convolutions"
+    assert not list(tmp_path.glob("predictions*"))
+    assert not (digit_run / "figures" / "why.png").exists()

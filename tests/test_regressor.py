@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from datamodules.csv_table import CsvTable
 from datamodules.house_prices import HousePrices
 from datamodules.table_data import Fold
-from harness.tasks.tabular import predict
+from harness.tasks.table_models import predict
 from harness.training.flags import TrainerFlags
 from harness.training.trainer import build_trainer
 from lit_modules import Regressor, RowClassifier

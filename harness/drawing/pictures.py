@@ -27,6 +27,7 @@ from datamodules.table_data import TableData
 from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
 from harness.drawing.column_figures import draw_columns
+from harness.drawing.evidence_figures import draw_why, some_of_both
 from harness.drawing.figures import draw_predicted, publish
 from harness.drawing.image_figures import draw_augmented, draw_feature_maps, draw_kernels, draw_wrong, most_wrong
 from harness.drawing.inspection import features_of, first_kernels, maps_of
@@ -42,6 +43,7 @@ from harness.drawing.segmentation_figures import (
 )
 from harness.drawing.weight_figures import draw_histograms
 from lit_modules import Classifier, Regressor
+from lit_modules.evidence import Evidence, evidence
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -61,7 +63,7 @@ def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels:
     if not isinstance(loader, EvalBatches):
         return  # data of another kind, whose pictures nobody has described
     step = epoch if getattr(logger, "by_epoch", False) else trainer.global_step
-    with _reported():
+    with reported():
         figures = _draw(trainer, model, loader, logits, labels)
         publish(figures, Path(logger.log_dir) / "figures" / f"epoch_{epoch}", logger.experiment, step)
 
@@ -80,21 +82,23 @@ def draw_final(
     assert isinstance(logger, TensorBoardLogger)  # as of each run
     run, writer = Path(logger.log_dir), logger.experiment
     folder, loader = run / "figures", trainer.test_dataloaders
-    with _reported():
+    with reported():
         publish(draw_learning_curves(run, best, _how(trainer, model)), folder, writer, step)
     for kept in [callback.gradients for callback in callbacks_of(trainer) if isinstance(callback, Histograms)]:
-        with _reported():
+        with reported():
             publish({"histograms": draw_histograms(model, kept)}, folder, writer, step)
     if isinstance(data := datamodule_of(trainer), TableData):
-        with _reported():
+        with reported():
             publish({"columns": draw_columns(data.columns)}, folder, writer, step)
     if logits is None or labels is None:
         return
     assert isinstance(loader, EvalBatches)  # the one that was tested
     model.to(trainer.strategy.root_device).eval()  # the Trainer moved it off the device after the test
-    with _reported():
+    with reported():
         publish(_draw(trainer, model, loader, logits, labels), folder, writer, step)
-    with _reported():
+    with reported():
+        publish(_draw_why(trainer, model, loader, logits, labels), folder, writer, step)
+    with reported():
         _add_curves_and_points(trainer, model, loader, logits, labels, writer, step)
     model.cpu()
 
@@ -111,7 +115,7 @@ def _how(trainer: Trainer, model: LightningModule) -> Trained:
 
 
 @contextmanager
-def _reported() -> Iterator[None]:
+def reported() -> Iterator[None]:
     """Reports a picture that fails, which must cost a run neither its training nor its metrics."""
     try:
         yield
@@ -151,6 +155,23 @@ def _draw(
         named = [(names[layer], channels) for layer, channels in maps]
         figures["feature_maps"] = draw_feature_maps(images[0].cpu(), named, classes[int(labels[0])])
     return figures
+
+
+def _draw_why(
+    trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
+) -> dict[str, "Figure"]:
+    """What in some right and some wrong images speaks for their predicted classes."""
+    if not _shows_images(model, trainer):
+        return {}
+    probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
+    places = some_of_both(probabilities, labels)
+    images, _ = loader.take(places)
+    found = evidence(model, images, probabilities[places].argmax(1))
+    if found is None:
+        print(f"no figures/why.png: {model.hparams['net']} makes no feature maps by convolutions")
+        return {}
+    found = Evidence(*(maps.cpu() for maps in found))
+    return {"why": draw_why(images.cpu(), found, probabilities[places], labels[places], classes)}
 
 
 def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":

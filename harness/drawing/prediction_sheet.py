@@ -33,7 +33,7 @@ def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: S
     columns = min(COLUMNS, max(3, len(predicted)))  # a title needs its width
     rows = -(-len(predicted) // columns)
     figure, grid = new_figure(rows, columns, size=(columns, 1.5 * rows + 0.45), squeeze=False)
-    cells, labels, files = list(grid.flat), tell_apart(names, LABEL), tell_apart(_below_common_folder(predicted), NAME)
+    cells, labels, files = list(grid.flat), tell_apart(names, LABEL), tell_apart(below_common_folder(predicted), NAME)
     for axes, file, (image, shares) in zip(cells, files, predicted.values(), strict=False):
         best = int(np.argmax(shares))
         _show(axes, image, f"{labels[best]}\n{shares[best]:.0%}", shares[best] < UNSURE)
@@ -54,7 +54,7 @@ def _show(axes: "Axes", image: Image.Image, title: str, unsure: bool) -> None:
     axes.spines[:].set(color=colour, linewidth=2 if unsure else 0.8, linestyle="--" if unsure else "-")
 
 
-def _below_common_folder(files: Iterable[str]) -> list[str]:
+def below_common_folder(files: Iterable[str]) -> list[str]:
     """The files' names, with as much of their folders as tells files of one name apart."""
     paths = [PurePath(file) for file in files]
     if len({path.name for path in paths}) == len(paths):

@@ -28,7 +28,7 @@ MAY_CHANGE = {
     *("data_dir", "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite"),
     *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "early_stopping"),
     *("checkpoint_epochs", "checkpoint_every", "checkpoint_minutes"),
-    *("loggers", "log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
+    *("loggers", "log_to", "log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
     *("enable_model_summary", "num_sanity_val_steps", "profiler", "detect_anomaly"),
 }
 NO_FLAG = {"own_callbacks": "callbacks of the script"}  # what config.yaml has besides, in messages

@@ -21,7 +21,7 @@ UNTOLD = {
     *CHANGE_NOTHING,
     *("net", "name", "started_by", "data_dir", "doctor", "refit", "fast_dev_run", "accelerator", "profiler", "plugins"),
     *("checkpoint_epochs", "checkpoint_every", "checkpoint_minutes", "log_every_n_steps", "log_gradients"),
-    *("histograms", "pictures", "pictures_every", "curves_by", "num_sanity_val_steps", "default_root_dir"),
+    *("log_to", "histograms", "pictures", "pictures_every", "curves_by", "num_sanity_val_steps", "default_root_dir"),
 }
 
 

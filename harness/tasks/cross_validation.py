@@ -17,9 +17,12 @@ import torch
 
 from basics.amounts import amount
 from basics.errors import InputError
+from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
+from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called
 from harness.processes.pools import cores
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import kept_by
@@ -27,6 +30,7 @@ from harness.runs.layout import CONFIG, PREDICTIONS
 from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
 from harness.runs.states import has_results
+from harness.tasks.column_effects import explain_columns
 from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.fold_report import (
     facts_of,
@@ -37,6 +41,9 @@ from harness.tasks.fold_report import (
     write_submission,
 )
 from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
+from harness.tasks.trained import load_model
+from harness.training.trackers import check_trackers
+from lit_modules import Regressor, RowClassifier
 
 
 def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
@@ -70,6 +77,8 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         if others and others.targets is None:
             write_submission(run / "submission.csv", data, others, results)
         finish(opened, data, results, metrics, flags)
+        if flags.pictures and isinstance(data, TableData):
+            _explain(run, data, tasks, None if others and others.targets is not None else results)
         print_scores(metrics, data.targets, run)
         return metrics
 
@@ -84,6 +93,14 @@ def _tasks(flags: FoldFlags, run: Path) -> list[Task]:
         for repeat in range(flags.seeds)
         for number in range(flags.folds)
     ]
+
+
+def _explain(run: Path, data: TableData, tasks: list[Task], results: list[FoldResult] | None) -> None:
+    """Draws what columns do to the models' mean on test rows, or to each model on the rows that it held out."""
+    with reported():
+        models = [load_model(read_checkpoint(find_checkpoint(str(task.run)))) for task in tasks]
+        of_rows = [model for model in models if isinstance(model, Regressor | RowClassifier)]  # all of them
+        explain_columns(run, data, of_rows, [result.rows for result in results] if results else None)
 
 
 def _check_same_data(data: FoldData, tasks: list[Task]) -> None:
@@ -125,5 +142,6 @@ def _check_flags(flags: FoldFlags) -> None:
     if flags.refit:
         raise InputError("--refit: is for a single training; add --folds 0")
     check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed
+    check_trackers(flags.log_to)
     if flags.devices not in ("auto", 1, "1"):
         raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")

@@ -24,6 +24,7 @@ from harness.tasks.table_scores import as_text, one_as_text, score
 from harness.training.report import log_figures, logged_run, write_json
 from harness.training.run_logger import worth_comparing, write_flags
 from harness.training.run_texts import write_results
+from harness.training.trackers import Logged, trackers_for
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,6 +117,8 @@ def finish(
             logger.log_metrics({chief: figure}, step=folds)
         write_results(logger, data.name, {name: its for name, its in metrics.items() if name.startswith("cv/")})
         log_figures(logger, PICTURES, figures)
+    for tracker in trackers_for(flags.log_to, Logged(run, data.name)):
+        tracker.report(kept, metrics)
     write_flags(run, worth_comparing(kept))
 
 
@@ -156,7 +159,8 @@ def print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:
     print(as_text(figures, others))
     if "test/samples" in metrics:
         tested = {name: metrics[f"test/{name}"] for name in (chief, *others)}
-        print(f"test: {as_text(tested)} on {amount(metrics['test/samples'], 'row')}, by the mean of all models")
+        rows = amount(metrics["test/samples"], "row")
+        print(f"\ntest: {as_text(tested, [chief])} on {rows}, by the mean of all models\n{as_text(tested, others)}")
     seconds = f"{metrics['seconds']:,.1f} s\n{run}"
     if "submission/lowest" in metrics:
         low, high = metrics["submission/lowest"], metrics["submission/highest"]

@@ -19,8 +19,9 @@ from datamodules.table_splits import Fold
 from harness.runs.invocation import BY_PYTHON
 from harness.runs.layout import PREDICTIONS
 from harness.tasks.fold_flags import FoldFlags
+from harness.tasks.table_models import to_average
 from harness.tasks.table_scores import as_text, score
-from harness.tasks.tabular import TabularFlags, to_average, train_table
+from harness.tasks.tabular import TabularFlags, train_table
 from harness.training.fit import Result
 from harness.training.report import num_parameters
 from lit_modules import Regressor, RowClassifier

@@ -17,7 +17,7 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: Mapp
 
 
 def predicted_columns(name: str, values: np.ndarray, fitted: Mapping[str, Any]) -> list[tuple[str, np.ndarray]]:
-    """Columns with their names, from predictions as they are averaged (see `tabular.to_average`).
+    """Columns with their names, from predictions as they are averaged (see `table_models.to_average`).
 
     Args:
         name: of the column of numbers, or of the most probable classes.

@@ -14,7 +14,8 @@ def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> di
 
     Args:
         true: targets, or numbers of classes, (N,).
-        values: predictions as they are averaged (see `tabular.to_average`): numbers, (N,), or probabilities, (N, C).
+        values: predictions as they are averaged (see `table_models.to_average`): numbers, (N,), or probabilities,
+            (N, C).
         fitted: the preprocessing in a checkpoint.
     """
     if fitted["classes"]:

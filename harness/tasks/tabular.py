@@ -4,15 +4,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.table_data import TableData
+from harness.drawing.pictures import reported
+from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import values
 from harness.runs.resume import Opened
 from harness.tasks.classes import weights_for, with_monitored
+from harness.tasks.column_effects import explain_columns
 from harness.tasks.launch import fit_and_test
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
@@ -70,7 +71,11 @@ def train_table(
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
         return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
-    return fit_and_test(data.name, model, data, flags, *theirs)
+    result = fit_and_test(data.name, model, data, flags, *theirs)
+    if flags.pictures and result.run and "test/samples" in result.metrics and is_rank_zero():
+        with reported():
+            explain_columns(result.run, data, [model], None)
+    return result
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:
@@ -86,21 +91,3 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
         raise InputError(f"net_args bins {count}: must be a number of bins, at least 1")
     bins = {"bins": data.bins(count)} if embedding == "piecewise" else {}
     return {**net_args, "numbers": data.num_numbers, **bins}
-
-
-def to_average(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
-    """Predictions for preprocessed rows, (N, F), of which models give the mean: numbers, (N,), or their logarithms if
-    these were learned; or probabilities, (N, C).
-    """
-    said = predict(model, rows)
-    if isinstance(model, RowClassifier):
-        return np.exp(said)
-    return np.log(said) if model.hparams["log_target"] else said
-
-
-@torch.no_grad()
-def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
-    """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, or log-probabilities."""
-    parts = torch.from_numpy(rows).split(4096)  # in parts, since an ensemble needs memory for each member
-    model.cpu().float().eval()  # whatever precision it was trained in
-    return torch.cat([model(part) for part in parts]).double().numpy()

@@ -1,5 +1,6 @@
 """One training in a run's directory: first the checks, then the training, then the test of its best epoch."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -50,10 +51,11 @@ from harness.training.preflight import (
     check_states,
     check_validation,
 )
-from harness.training.report import finish, hardware, num_parameters, put_by_metrics
+from harness.training.report import finish, hardware, num_parameters, put_by_metrics, throughput_of
 from harness.training.run_logger import open_logger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_texts
 from harness.training.silence import hearing_of_ranks
+from harness.training.trackers import Logged, check_trackers, trackers_for, trackers_of
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 
 
@@ -99,6 +101,9 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     begin = FirstStep(partial(_begin, run=run, kept=kept, invocation=flags.invocation, damaged=damaged))
     interruption = Interruption(run / "checkpoints" / "last.ckpt" if run else None)
     theirs = theirs.joined(own_parts(flags, run))
+    if run:
+        at = resumed.content["global_step"] if resumed else None
+        theirs = theirs.joined(Extras(loggers=trackers_for(flags.log_to, Logged(run, job.name, at))))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
     if resumed and run and _has_ended(run, resumed, flags):
@@ -125,6 +130,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
 def _check(flags: FitFlags, resumes: bool) -> None:
     """Raises InputError if flags contradict each other."""
     check_ranges(values(flags))  # not all of them come from a command line
+    check_trackers(flags.log_to)
     if flags.writes and flags.enable_checkpointing is False:
         raise InputError(
             "enable_checkpointing false: a run needs checkpoints for its best epoch, and to be resumed;"
@@ -213,7 +219,15 @@ def _begin(
         write_csv(run / COLUMNS, as_frame(data.columns))
     logger.begun = True
     write_texts(logger, hardware(trainer), kept, invocation.command)
+    _open_trackers(trainer, kept)
     write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
+
+
+def _open_trackers(trainer: Trainer, kept: Mapping[str, Any]) -> None:
+    started = time.perf_counter()
+    for tracker in trackers_of(trainer):
+        tracker.begin(kept)
+    throughput_of(trainer).leave_out(time.perf_counter() - started)
 
 
 def _announce(job: Job, run: Path | None, resumed: Checkpoint | None) -> None:

@@ -141,6 +141,7 @@ class FitFlags(TrainerFlags, Invoked):
         callbacks: further callbacks, as import paths of their classes, such as lightning.pytorch.callbacks.Timer, with
             commas between them and arguments in parentheses.
         loggers: further loggers, in the same way, such as lightning.pytorch.loggers.CSVLogger.
+        log_to: besides TensorBoard, log to csv, wandb or mlflow, or to several, with commas between them.
         curves_by: x-axis of the curves in TensorBoard: step, or epoch, with one point per epoch.
         stall_timeout: seconds without a finished batch after which the run ends with an error; 0: never.
     """
@@ -178,6 +179,7 @@ class FitFlags(TrainerFlags, Invoked):
     histograms: bool = False
     callbacks: str = ""
     loggers: str = ""
+    log_to: list[str] = field(default_factory=list)
     curves_by: str = "step"
     stall_timeout: float = 1800.0
 

@@ -28,6 +28,7 @@ from harness.runs.layout import METRICS
 from harness.training.preflight import has_stage
 from harness.training.run_logger import RunLogger, run_logger_of, worth_comparing, write_flags
 from harness.training.run_texts import write_results, write_texts
+from harness.training.trackers import trackers_of
 from lit_modules.class_stages import ClassStages
 from lit_modules.stages import Stages
 
@@ -73,6 +74,8 @@ def finish(
     if run:
         logger = run_logger_of(trainer)
         logger.begun = logger.ended = True  # begun, even if there was nothing left to train
+        for tracker in trackers_of(trainer):
+            tracker.ended = True
     # Not the training's own count: a run that was resumed at its end has not set up validation.
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
     metrics = evaluation.metrics | _facts(trainer, model, kept)
@@ -92,9 +95,13 @@ def finish(
     return metrics
 
 
+def throughput_of(trainer: Trainer) -> Throughput:
+    return next(callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput))
+
+
 def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) -> dict[str, Any]:
     """What metrics.json holds besides the figures of the best epoch."""
-    throughput = next(callback for callback in callbacks_of(trainer) if isinstance(callback, Throughput))
+    throughput = throughput_of(trainer)
     return {
         "epochs": epochs_begun(trainer),  # those begun, since the last one may have been cut short
         "steps": trainer.global_step,
@@ -139,6 +146,8 @@ def _write_report(
     run = Path(logger.log_dir)
     assert best.path is not None  # every run that is not dry has one
     write_json(run / METRICS, metrics)
+    for tracker in trackers_of(trainer):
+        tracker.report(kept, metrics)
     logger.ended, by_epoch = False, logger.by_epoch
     _log_final(logger, kept, metrics)
     _draw_graph(logger, model, best.path)

@@ -1,0 +1,28 @@
+"""Which page a checkpoint gets."""
+
+from basics.errors import InputError
+from harness.runs.checkpoints import find_checkpoints, read_checkpoint
+from harness.serving.images import ImageAnswers
+from harness.serving.rows import RowAnswers
+from harness.serving.server import Answers
+from harness.tasks.row_prediction import load_row_model
+from harness.tasks.trained import load_model
+from lit_modules import Classifier
+
+
+def answers_of(source: str) -> Answers:
+    """What answers for a run, its folds, or a checkpoint file.
+
+    Raises:
+        InputError: it is none, or its model is neither for whole images nor for rows.
+    """
+    paths = find_checkpoints(source)
+    read = read_checkpoint(paths[0])
+    if "preprocessing" in read.content["hyper_parameters"]:
+        return RowAnswers(paths[0], [load_row_model(path) for path in paths])
+    models = [load_model(read_checkpoint(path)) for path in paths]
+    classifiers = [model for model in models if isinstance(model, Classifier)]
+    if len(classifiers) < len(models):
+        kind = type(models[0]).__name__
+        raise InputError(f"{read.path}: holds a {kind}, which has no page; only classes of images and rows have")
+    return ImageAnswers(read, classifiers)

@@ -1,0 +1,110 @@
+"""What predict.py and serve.py make of image files: they are prepared as in training, and models give their mean."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from basics.errors import InputError
+from datamodules.decode import decode, in_threads, open_upright, with_bar
+from datamodules.handwriting import INK, LARGEST, centre, is_inverted
+from datamodules.listing import naming
+from datamodules.squares import Square
+from harness.drawing.prediction_sheet import SHOWN
+from harness.runs.checkpoints import Checkpoint
+from harness.tasks.image_evidence import as_tensor
+from lit_modules import Classifier
+
+BATCH = 256  # files at a time
+
+
+class Predictions(NamedTuple):
+    """What the network says of the files that could be read."""
+
+    paths: list[Path]
+    probabilities: np.ndarray  # (N, C)
+    shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
+    bad: dict[str, str]  # the other files, and why
+
+
+def names_of(model: Classifier) -> list[str]:
+    """The classes, or their numbers if an older checkpoint does not name them."""
+    return [str(name) for name in model.hparams["classes"] or range(model.hparams["num_classes"])]
+
+
+def of_sample_digits(read: Checkpoint) -> bool:
+    """Whether the model was trained on the small digits of `--sample`."""
+    data = read.content.get("datamodule_hyper_parameters", {})
+    return data.get("name") == "mnist" and bool(data["sample"])
+
+
+def reader_of(
+    read: Checkpoint, model: Classifier, invert: bool | None = None, centred: bool | None = None
+) -> Callable[[Path], Image.Image]:
+    """A function that reads a file as the network should see it.
+
+    Args:
+        invert: exchange light and dark; None: where a grey image's background is not like that in training.
+        centred: resize and centre the ink of grey images; None: if the network was trained on handwritten digits.
+    """
+    data = read.content.get("datamodule_hyper_parameters", {})
+    digits = data.get("name") == "mnist"
+    ink = 1 if of_sample_digits(read) else INK  # the sample's digits fill their square
+    share = ink if centred or (centred is None and digits) else None
+    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
+    return partial(_read, square=square, model=model, invert=invert, share=share)
+
+
+def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
+    size = square.size
+    if model.hparams["input_shape"][0] == 3:
+        image, _ = decode(path, square)
+        return ImageOps.invert(image) if invert else image
+    image = open_upright(path, LARGEST * size)[0].convert("L")
+    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
+        image = ImageOps.invert(image)
+    return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
+
+
+def predict_files(
+    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
+) -> Predictions:
+    """Reads files batch by batch, and classifies them by the models' mean.
+
+    Raises:
+        InputError: a file cannot be read and `skip_bad` is not set, or none can.
+    """
+    good: list[Path] = []
+    shares: list[np.ndarray] = []
+    shown: dict[int, Image.Image] = {}
+    bad: dict[str, str] = {}
+    wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    models = [model.eval().to(device) for model in models]
+    for batch in with_bar([paths[start : start + BATCH] for start in range(0, len(paths), BATCH)], len(paths) / BATCH):
+        results = dict(zip(batch, in_threads(read, batch), strict=True))
+        bad |= {str(path): reason for path, reason in results.items() if isinstance(reason, str)}
+        if bad and not skip_bad:
+            raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
+        images = {path: image for path, image in results.items() if not isinstance(image, str)}
+        if images:
+            shares.append(_probabilities(models, [*images.values()], device))
+        for path, image in images.items():
+            shown |= {len(good): image} if path in wanted else {}
+            good.append(path)
+    if not good:
+        raise InputError(naming(bad))
+    return Predictions(good, np.concatenate(shares), shown, bad)
+
+
+@torch.inference_mode()
+def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
+    """The probability of each class, (B, C), the mean of the models'."""
+    pixels = as_tensor(images).to(device)  # (B, C, H, W)
+    said = [model.predicted(model(pixels).double()) for model in models]
+    return torch.stack(said).mean(0).cpu().numpy()
