@@ -30,10 +30,11 @@ def test_local_engine_numbers_the_results(workers, tmp_path):
     assert dict(Local(workers, 0).run(power, tasks, tmp_path)) == {0: 8, 1: 9, 2: 5}
 
 
-def test_bad_input_in_a_job_comes_back_as_such():
-    assert result_of(answer(power, (2, 5), 1)) == 32
+def test_bad_input_in_a_job_comes_back_as_such(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert result_of(answer(power, (2, 5), 1, tmp_path)) == 32
     with pytest.raises(InputError, match="base: must be at least 0"):
-        result_of(answer(power, (-1, 5), 1))
+        result_of(answer(power, (-1, 5), 1, tmp_path))
 
 
 def test_unknown_engines_and_options_are_named(refusal, monkeypatch):

@@ -1,5 +1,6 @@
 """Folds on a Ray cluster of two nodes, which are processes here: the local engine's figures, whatever is killed."""
 
+from pathlib import Path
 from threading import Thread
 
 import psutil
@@ -29,7 +30,8 @@ def local(tmp_path_factory):
     return cross_validate(tmp_path_factory.mktemp("local"), "--jobs", "1")[1]
 
 
-def test_ray_gives_the_figures_of_local_processes_though_one_is_killed(by_ray, local, tmp_path):
+def test_ray_gives_the_figures_of_local_processes_though_one_is_killed(by_ray, local, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     killed = []
 
     def kill():
@@ -39,7 +41,7 @@ def test_ray_gives_the_figures_of_local_processes_though_one_is_killed(by_ray, l
 
     killer = Thread(target=kill)
     killer.start()
-    _, figures = cross_validate(tmp_path, *by_ray)
+    _, figures = cross_validate(Path(), *by_ray)
     killer.join()
     assert killed
     assert figures == local

@@ -102,8 +102,9 @@ def package(name: str, engine: str) -> Any:
         raise InputError(f"--engine {engine}: needs the package {name}; pip install {name}") from error
 
 
-def answer(call: Callable[..., T], task: tuple, cpus: int) -> T | InputError:
-    """What a job of a cluster does: the call, on its share of the cores. Bad input is a result, which can be sent."""
+def answer(call: Callable[..., T], task: tuple, cpus: int, folder: Path) -> T | InputError:
+    """What a job of a cluster does: the call, in `folder`, on its cores. Bad input is a result, which can be sent."""
+    os.chdir(folder)  # where the command was given, for paths that begin there
     os.environ.pop("SLURM_NTASKS", None)  # else Lightning takes the job for one rank of a larger training
     import torch  # imported here because it takes seconds, and is not needed to submit jobs
 

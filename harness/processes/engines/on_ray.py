@@ -54,7 +54,7 @@ class Engine:
     def run(self, call: Callable[..., T], tasks: Sequence[tuple], folder: Path) -> Iterator[tuple[int, T]]:
         ray = package("ray", "ray")
         its = ray.remote(answer).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
-        waiting = {its.remote(call, task, self.cpus): number for number, task in enumerate(tasks)}
+        waiting = {its.remote(call, task, self.cpus, Path.cwd()): number for number, task in enumerate(tasks)}
         try:
             while waiting:
                 ended = ray.wait(list(waiting), num_returns=1)[0][0]

@@ -88,7 +88,7 @@ class Engine:
         )
         given = list(tasks.values())
         try:
-            jobs = executor.map_array(Again(), [call] * len(given), given, [self.cpus] * len(given))
+            jobs = executor.map_array(Again(self.cpus, Path.cwd()), [call] * len(given), given)
         except submitit.core.utils.FailedJobError as error:
             raise InputError(f"--engine slurm: {_reason(str(error))}") from error
         with (folder / IDS).open("a") as file:
@@ -99,8 +99,11 @@ class Engine:
 class Again:
     """A call that, when the time limit nears, is queued again as it was; `checkpoint` is submitit's name for that."""
 
-    def __call__(self, call: Callable[..., T], task: tuple, cpus: int) -> T | InputError:
-        return answer(call, task, cpus)
+    def __init__(self, cpus: int, folder: Path) -> None:
+        self.cpus, self.folder = cpus, folder
+
+    def __call__(self, call: Callable[..., T], task: tuple) -> T | InputError:
+        return answer(call, task, self.cpus, self.folder)
 
     def checkpoint(self, *given: Any) -> Any:
         return package("submitit", "slurm").helpers.DelayedSubmission(self, *given)
