@@ -39,7 +39,7 @@ from harness.comparing.run_files import mode_of
 from harness.comparing.scripts import check_flags, find_script, interruptible, label, split_command
 from harness.comparing.sweep_report import report, say_best, say_ended
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
-from harness.comparing.trials import Sweep, open_study, queue_failed, work, work_alone
+from harness.comparing.trials import Sweep, open_again, open_study, queue_failed, work, work_alone
 from harness.processes.engines.engine import Engine, engine_called
 
 OWN = (
@@ -115,7 +115,7 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
         _work_by(cluster, sweep, flags.jobs)
     else:
         _work(sweep, flags.jobs)
-    study = open_study(sweep)
+    study = open_again(sweep)
     report(study, sweep)
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         print(f"error: no trial has finished; see {sweep.folder}/trial*/log.txt for the reasons", file=sys.stderr)

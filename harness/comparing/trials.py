@@ -146,6 +146,20 @@ def _connection(dialect: Any, args: Any, options: Any, deadline: float) -> Any:
         return None
 
 
+def open_again(sweep: Sweep) -> optuna.Study:
+    """A study that has been open before, so that the server may only be away.
+
+    Raises:
+        InputError: it is still away after `AWAY_SECONDS`.
+    """
+    deadline = time.monotonic() + AWAY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(InputError, optuna.exceptions.StorageInternalError):
+            return open_study(sweep)
+        time.sleep(LOOK_SECONDS)
+    return open_study(sweep)
+
+
 def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
     """Queues the trials whose script has failed again, each in the place of the one that failed."""
     for trial in counted(study.get_trials(deepcopy=False), space):
@@ -164,7 +178,7 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[To
     Args:
         told: called with each trial that this worker has ended.
     """
-    study = open_study(sweep)
+    study = open_again(sweep)
     ended = False
     while not ended and not stopped.is_set():
         with suppress(optuna.exceptions.StorageInternalError):  # a server was stopped amid a transaction
