@@ -87,8 +87,8 @@ def main(script: str, flags: RepeatFlags = DEFAULTS) -> None:
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     path, first, arguments = find_script(script), flags.first_seed, flags.arguments
-    check_flags(path, arguments, {"--seed": first})
     cluster = engine_called(flags.engine, flags.engine_args or {})
+    check_flags(path, arguments, {"--seed": first})
     folder = Path(flags.run_dir) / "repeat" / label(path, arguments)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
