@@ -28,7 +28,7 @@ def figures_of(run):
     return figures, (run / "out_of_fold.csv").read_text()
 
 
-def wait_for(condition, seconds=300):
+def wait_for(condition, seconds=900):
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline
