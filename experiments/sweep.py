@@ -19,6 +19,7 @@ A trial whose script fails counts as one of the --trials and stops nothing; --re
 
 import json
 import re
+import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -28,6 +29,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from optuna import Study
 from optuna.trial import TrialState
 
 from basics.amounts import amount
@@ -41,6 +43,7 @@ from harness.comparing.sweep_report import report, say_best, say_ended
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
 from harness.comparing.trials import Sweep, open_again, open_study, queue_failed, work, work_alone
 from harness.processes.engines.engine import Engine, engine_called
+from harness.runs.layout import CLAIM
 
 OWN = (
     "--vary",
@@ -106,7 +109,7 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
     _check_storage(flags)
     cluster = engine_called(flags.engine, flags.engine_args or {})
     sweep = _prepare(script, flags)
-    study = open_study(sweep)
+    study = _opened(sweep)
     fewer = f", as there are {sweep.trials} configurations" if sweep.trials < flags.trials else ""
     print(f"{sweep.folder}: {amount(sweep.trials, 'trial')}{fewer}", flush=True)
     if flags.retry_failed:
@@ -148,6 +151,16 @@ def _check_storage(flags: SweepFlags) -> None:
         )
     if flags.storage and re.search(r"//[^/@]*:[^/@]+@", flags.storage):
         raise InputError("--storage: a password on a command line can be read by others; use PGPASSWORD or ~/.pgpass")
+
+
+def _opened(sweep: Sweep) -> Study:
+    """The study; if its database refuses, no new folder stays."""
+    try:
+        return open_study(sweep)
+    except InputError:
+        if [path.name for path in sweep.folder.iterdir()] in ([], [CLAIM]):
+            shutil.rmtree(sweep.folder)
+        raise
 
 
 def _work_by(cluster: Engine, sweep: Sweep, jobs: int) -> None:
