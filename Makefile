@@ -2,7 +2,7 @@ PYTHON ?= python3
 # Scripts start from the environment's own interpreter; its stamp is renewed when requirements.txt changes.
 BIN := .venv/bin
 
-.PHONY: help run test test-slow test-grid test-cuda test-versions torture lint format bench notebook tensorboard clean
+.PHONY: help run test test-slow test-grid test-cuda test-cluster test-versions torture lint format bench notebook tensorboard clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ test: .venv/ready  ## check style and types, then run the tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture and not grid"
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow and not torture and not grid and not cluster"
 
 test-slow: .venv/ready  ## run the tests that take minutes, such as exporting every network
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m slow
@@ -24,6 +24,9 @@ test-grid: .venv/ready  ## compare captured and eager training of every network 
 
 test-cuda: .venv/ready  ## run the tests that need a GPU; no other tests do
 	$(BIN)/python -m pytest tests/accelerator -m cuda
+
+test-cluster: .venv/ready  ## run the tests that start SLURM, Ray and PostgreSQL where these are installed; no other tests do
+	$(BIN)/python -m pytest tests/cluster -m cluster -rs
 
 test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and newest versions of all packages; writes docs/versions.md
 	.venv-versions/uv/bin/python tests/versions.py

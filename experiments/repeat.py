@@ -2,6 +2,7 @@
 
     python experiments/repeat.py --seeds 5 mnist.py --net lenet5
     python experiments/repeat.py --seeds 3 --jobs 2 cifar10.py --sample     two at a time, which share the cores
+    python experiments/repeat.py --seeds 9 --engine slurm cifar10.py        a job array
 
 Flags before the script's name are those of this tool; those after it are passed on, except for `--run_dir DIR`, which
 may be anywhere. Each seed has a run directory as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt
@@ -16,9 +17,11 @@ fails the others continue; its last line is shown at the end, and the exit statu
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -35,45 +38,68 @@ from harness.comparing.scripts import (
     interruptible,
     label,
     last_line,
+    run_to_end,
     split_command,
     start,
 )
 from harness.processes.children import stop
+from harness.processes.engines.engine import Engine, engine_called
 from harness.runs.layout import CLAIM
 
 OWN = ("--first_seed",)  # flags of this tool that may follow the script's name too; scripts have --seeds and --jobs
 
 
-def main(
-    script: str,
-    seeds: int = 5,
-    first_seed: int = 0,
-    jobs: int = 1,
-    run_dir: str = "runs",
-    arguments: list[str] = [],  # noqa: B006  read only; jsonargparse shows it in --help
-) -> None:
+@dataclass(frozen=True, kw_only=True)
+class RepeatFlags:
+    """Which seeds, and what runs them.
+
+    Args:
+        seeds: how many.
+        first_seed: the first seed; the others count up from it.
+        jobs: runs at a time on this machine, which share cores and accelerators; before the script's name, like
+            --seeds.
+        engine: what runs them: local, processes of this machine; slurm, a job array; or ray, a Ray cluster; before the
+            script's name.
+        engine_args: what the jobs of a cluster get, such as --engine_args.gpus 1; see docs/multi_machine.md.
+        run_dir: folder for repeat/<script>_<flags>_<code>/, which holds the runs; before or after the script's name.
+        arguments: those of the script, after its name.
+    """
+
+    seeds: int = 5
+    first_seed: int = 0
+    jobs: int = 1
+    engine: str = "local"
+    engine_args: dict[str, Any] | None = None
+    run_dir: str = "runs"
+    arguments: list[str] = field(default_factory=list)
+
+
+DEFAULTS = RepeatFlags()
+
+
+def main(script: str, flags: RepeatFlags = DEFAULTS) -> None:
     """Runs a script with several seeds, each in a process of its own, and compares the runs.
 
     Args:
         script: the script to run, such as mnist.py.
-        seeds: how many.
-        first_seed: the first seed; the others count up from it.
-        jobs: runs at a time, which share cores and accelerators; before the script's name, like --seeds.
-        run_dir: folder for repeat/<script>_<flags>_<code>/, which holds the runs; before or after the script's name.
-        arguments: those of the script, after its name.
     """
-    for name, value in {"seeds": seeds, "jobs": jobs}.items():
+    for name, value in {"seeds": flags.seeds, "jobs": flags.jobs}.items():
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
-    path = find_script(script)
-    check_flags(path, arguments, {"--seed": first_seed})
-    folder = Path(run_dir) / "repeat" / label(path, arguments)
+    path, first, arguments = find_script(script), flags.first_seed, flags.arguments
+    cluster = engine_called(flags.engine, flags.engine_args or {})
+    check_flags(path, arguments, {"--seed": first})
+    folder = Path(flags.run_dir) / "repeat" / label(path, arguments)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(folder / CLAIM, timeout=0):
-            folders = {seed: folder / f"seed{seed}" for seed in range(first_seed, first_seed + seeds)}
-            failed = run_seeds(path, arguments, folders, jobs)
+            folders = {seed: folder / f"seed{seed}" for seed in range(first, first + flags.seeds)}
+            waiting = _unfinished(folders)
+            if cluster:
+                failed = _run_by(cluster, path, arguments, {seed: folders[seed] for seed in waiting}, folder / "engine")
+            else:
+                failed = run_seeds(path, arguments, {seed: folders[seed] for seed in waiting}, flags.jobs)
     except Timeout as error:
         raise InputError(f"{folder}: the same command is already running there") from error
     if any(finished(its) for its in folders.values()):
@@ -84,8 +110,8 @@ def main(
         sys.exit(1)
 
 
-def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
-    """Runs the seeds that have not finished, `jobs` at a time, and returns those that have failed."""
+def _unfinished(folders: dict[int, Path]) -> list[int]:
+    """The seeds that have not finished; says how many."""
     for folder in folders.values():
         await_claims(folder)
     waiting = [seed for seed in folders if not finished(folders[seed])]
@@ -93,6 +119,20 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
         print(f"already finished: {len(folders) - len(waiting)} of {amount(len(folders), 'seed')}", flush=True)
     if waiting:
         print(f"{next(iter(folders.values())).parent}: {amount(len(waiting), 'run')}", flush=True)
+    return waiting
+
+
+def _run_by(cluster: Engine, script: Path, arguments: Sequence[str], folders: dict[int, Path], logs: Path) -> list[int]:
+    """Lets a cluster run the seeds, and returns those that have failed."""
+    seeds = list(folders)
+    tasks = [(script, [*arguments, "--seed", str(seed)], folders[seed].resolve()) for seed in seeds]
+    ended = (seeds[number] for number, _ in cluster.run(run_to_end, tasks, logs))
+    return [seed for seed in ended if not _say_ended(seed, folders[seed])]
+
+
+def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
+    """Runs the seeds, `jobs` at a time, and returns those that have failed."""
+    waiting = list(folders)
     running: dict[int, tuple[int, BaseProcess]] = {}  # by their place among the runs that share the machine
     failed = []
     try:
@@ -103,7 +143,8 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
             wait([process.sentinel for _, process in running.values()])
             for place, (seed, process) in list(running.items()):
                 if not process.is_alive():
-                    failed += [] if _ended(seed, process, folders[seed]) else [seed]
+                    stop(process, 0)  # and any processes that it left behind
+                    failed += [] if _say_ended(seed, folders[seed]) else [seed]
                     del running[place]
     finally:
         for _, process in running.values():
@@ -111,9 +152,8 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
     return failed
 
 
-def _ended(seed: int, process: BaseProcess, folder: Path) -> bool:
+def _say_ended(seed: int, folder: Path) -> bool:
     """Prints how the run went, and returns whether it has finished."""
-    stop(process, 0)  # and any processes that it left behind
     run = finished(folder)
     print(f"seed {seed}: {run}" if run else f"seed {seed}: failed, see {folder / 'log.txt'}", flush=True)
     return run is not None

@@ -18,6 +18,8 @@ A trial whose script fails counts as one of the --trials and stops nothing; --re
 """
 
 import json
+import re
+import shutil
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +29,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any
 
+from optuna import Study
 from optuna.trial import TrialState
 
 from basics.amounts import amount
@@ -38,7 +41,9 @@ from harness.comparing.run_files import mode_of
 from harness.comparing.scripts import check_flags, find_script, interruptible, label, split_command
 from harness.comparing.sweep_report import report, say_best, say_ended
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
-from harness.comparing.trials import Sweep, open_study, queue_failed, work
+from harness.comparing.trials import Sweep, open_again, open_study, queue_failed, work, work_alone
+from harness.processes.engines.engine import Engine, engine_called
+from harness.runs.layout import CLAIM
 
 OWN = (
     "--vary",
@@ -62,8 +67,13 @@ class SweepFlags:
             than before adds to the study.
         metric: validation figure in metrics.json; null: what the script monitors, or its score over folds.
         prune: end runs that fall behind.
-        storage: database URL, as SQLAlchemy reads it; null: a file in the sweep's folder.
-        jobs: trials at a time in this process, which share cores and accelerators; before the script's name.
+        storage: database URL, as SQLAlchemy reads it, without a password, which PGPASSWORD or ~/.pgpass have; null: a
+            file in the sweep's folder.
+        jobs: workers: trials at a time in this process, which share cores and accelerators, or jobs of a cluster, each
+            of which runs one trial after another; before the script's name.
+        engine: where the workers are: local, this process; slurm, a job array; or ray, a Ray cluster. Clusters need a
+            --storage that all machines reach; before the script's name.
+        engine_args: what the jobs of a cluster get, such as --engine_args.gpus 1; see docs/multi_machine.md.
         heartbeat: seconds between two signs of life; a worker that gives none for six times as long counts as dead.
         retry_failed: first try those trials again whose script has failed.
         run_dir: folder for sweep/<script>_<flags>_<code>/, which holds all of it; before or after the script's name.
@@ -76,6 +86,8 @@ class SweepFlags:
     prune: bool = True
     storage: str | None = None
     jobs: int = 1
+    engine: str = "local"
+    engine_args: dict[str, Any] | None = None
     heartbeat: int = 10
     retry_failed: bool = False
     run_dir: str = "runs"
@@ -94,14 +106,19 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
     for name, value in {"trials": flags.trials, "jobs": flags.jobs, "heartbeat": flags.heartbeat}.items():
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
+    _check_storage(flags)
+    cluster = engine_called(flags.engine, flags.engine_args or {})
     sweep = _prepare(script, flags)
-    study = open_study(sweep)
+    study = _opened(sweep)
     fewer = f", as there are {sweep.trials} configurations" if sweep.trials < flags.trials else ""
     print(f"{sweep.folder}: {amount(sweep.trials, 'trial')}{fewer}", flush=True)
     if flags.retry_failed:
         queue_failed(study, sweep.space)
-    _work(sweep, flags.jobs)
-    study = open_study(sweep)
+    if cluster:
+        _work_by(cluster, sweep, flags.jobs)
+    else:
+        _work(sweep, flags.jobs)
+    study = open_again(sweep)
     report(study, sweep)
     if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
         print(f"error: no trial has finished; see {sweep.folder}/trial*/log.txt for the reasons", file=sys.stderr)
@@ -123,6 +140,35 @@ def _prepare(script: str, flags: SweepFlags) -> Sweep:
     warmup = int(its.get("max_epochs") or 0) // 4 if flags.prune else -1
     wanted = int(min(flags.trials, size(space)))
     return Sweep(path, flags.arguments, space, metric, wanted, folder, storage, flags.heartbeat, warmup, mode)
+
+
+def _check_storage(flags: SweepFlags) -> None:
+    """Raises InputError if the database would be seen by one machine only, or its password by everybody."""
+    local = not flags.storage or flags.storage.startswith("sqlite")
+    if flags.engine != "local" and local:
+        raise InputError(
+            f"--engine {flags.engine}: needs a --storage for all machines, such as postgresql://host/sweeps"
+        )
+    if flags.storage and re.search(r"//[^/@]*:[^/@]+@", flags.storage):
+        raise InputError("--storage: a password on a command line can be read by others; use PGPASSWORD or ~/.pgpass")
+
+
+def _opened(sweep: Sweep) -> Study:
+    """The study; if its database refuses, no new folder stays."""
+    try:
+        return open_study(sweep)
+    except InputError:
+        if [path.name for path in sweep.folder.iterdir()] in ([], [CLAIM]):
+            shutil.rmtree(sweep.folder)
+        raise
+
+
+def _work_by(cluster: Engine, sweep: Sweep, jobs: int) -> None:
+    """Lets so many workers run trials on a cluster; what they say is in the sweep's folder, under engine/."""
+    theirs = sweep._replace(folder=sweep.folder.resolve())
+    call = partial(work_alone, theirs, [partial(say_ended, sweep.metric)])
+    for _ in cluster.run(call, [(number,) for number in range(jobs)], sweep.folder / "engine"):
+        pass  # a worker ends when all trials have
 
 
 def _work(sweep: Sweep, jobs: int) -> None:

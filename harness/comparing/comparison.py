@@ -15,9 +15,10 @@ from harness.comparing.run_files import Run, mode_of, number
 # Flags that are not part of a configuration: seed, name, and what changes neither weights nor metrics. `MAY_CHANGE` of
 # kept_flags.py is not the same: it is about one run, and has what a configuration consists of, such as max_epochs.
 ASIDE = {
-    "seed", "name", "run_dir", "resume", "started_by", "jobs", "doctor", "enable_progress_bar", "enable_model_summary",
-    "profiler", "stall_timeout", "pictures", "pictures_every", "histograms", "curves_by", "log_every_n_steps",
-    "log_gradients", "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+    "seed", "name", "run_dir", "resume", "started_by", "jobs", "engine", "engine_args", "doctor",
+    "enable_progress_bar", "enable_model_summary", "profiler", "stall_timeout", "pictures", "pictures_every",
+    "histograms", "curves_by", "log_every_n_steps", "log_gradients",
+    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none

@@ -31,14 +31,21 @@ import yaml
 
 from basics.choose import nearest
 from basics.errors import InputError, MissingFileError, reading
-from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context
+from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context, stop
 from harness.processes.pools import take_share
 from harness.runs.states import NOTHING_LOST, State, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
 ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
-FIRST = ("--jobs", "--seeds")  # of such tools, only before the script's name: scripts with folds have them too
+FIRST = (
+    "--jobs",
+    "--seeds",
+    "--engine",
+    "--engine_args",
+)  # of such tools, only before the script's name: scripts with folds have them too
+PREEMPTED = 143  # status of a script that got SIGTERM
+PREEMPTION_SECONDS = 600  # longest time between a cluster's SIGTERM and its SIGKILL
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
 
@@ -144,6 +151,21 @@ def start(script: Path, arguments: Sequence[str], folder: Path, share: tuple[int
     resume = ["--resume", str(to_resume)] if to_resume else []
     log = folder / "log.txt"
     return _process(script, [*arguments, "--run_dir", str(folder), *resume], log, log, share)
+
+
+def run_to_end(script: Path, arguments: Sequence[str], folder: Path) -> int | None:
+    """Runs the script as a job of a cluster does, and returns its status; a run that has finished is left alone."""
+    await_claims(folder)
+    if finished(folder):
+        return 0
+    process = start(script, arguments, folder)
+    try:
+        process.join()
+        if process.exitcode == PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
+            time.sleep(PREEMPTION_SECONDS)
+        return process.exitcode
+    finally:
+        stop(process)
 
 
 def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share: tuple[int, int]) -> BaseProcess:

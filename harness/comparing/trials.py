@@ -11,6 +11,7 @@ killed at any moment, and nothing is lost or done twice:
 """
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -45,6 +46,7 @@ from harness.runs.states import State, read_metrics, state_of
 
 DEAD_AFTER = 6  # heartbeats missed
 LOOK_SECONDS = 0.5  # between two looks at a running trial
+AWAY_SECONDS = 300  # that a database server may be away
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -82,19 +84,20 @@ def open_study(sweep: Sweep) -> optuna.Study:
     Raises:
         InputError: the database cannot be used.
     """
+    is_file = sweep.storage.startswith("sqlite")
     with FileLock(sweep.folder / CLAIM):  # two workers must not create the tables at the same time
         try:
             storage = optuna.storages.RDBStorage(
                 sweep.storage,
-                engine_kwargs={"connect_args": {"timeout": 60}} if sweep.storage.startswith("sqlite") else {},
+                # A server may have been restarted since a connection was last used.
+                engine_kwargs={"connect_args": {"timeout": 60}} if is_file else {"pool_pre_ping": True},
                 heartbeat_interval=sweep.heartbeat,
                 grace_period=DEAD_AFTER * sweep.heartbeat,
                 heartbeat_stale_trial_callback=_queue_again,
             )
         except Exception as error:  # SQLAlchemy's many, those of database drivers, and missing drivers
             raise InputError(f"--storage {sweep.storage}: {str(error).splitlines()[0]}") from error
-        if sweep.storage.startswith("sqlite"):
-            _one_at_a_time(storage.engine)
+        (_one_at_a_time if is_file else _patient)(storage.engine)
         never = sweep.warmup < 0
         pruner = optuna.pruners.NopPruner() if never else optuna.pruners.MedianPruner(n_warmup_steps=sweep.warmup)
         lower = sweep.mode == "min" if sweep.mode else lower_is_better(sweep.metric)
@@ -116,6 +119,47 @@ def _one_at_a_time(engine: Any) -> None:
     engine.dispose()  # drops earlier connections
 
 
+def _patient(engine: Any) -> None:
+    """Lets new connections wait for a server that is away, for as long as a restart or a failover may take."""
+    from sqlalchemy import event
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _: Any, args: Any, options: Any) -> Any:
+        deadline = time.monotonic() + AWAY_SECONDS
+        while (made := _connection(dialect, args, options, deadline)) is None:
+            time.sleep(LOOK_SECONDS)
+        return made
+
+
+def _connection(dialect: Any, args: Any, options: Any, deadline: float) -> Any:
+    """A new connection; None if there is none yet.
+
+    Raises:
+        InputError: there is none after the deadline.
+    """
+    try:
+        return dialect.connect(*args, **options)
+    except dialect.loaded_dbapi.OperationalError as error:
+        if time.monotonic() > deadline:
+            said = str(error).splitlines()[0]
+            raise InputError(f"--storage: the database has been away for {AWAY_SECONDS} s: {said}") from error
+        return None
+
+
+def open_again(sweep: Sweep) -> optuna.Study:
+    """A study that has been open before, so that the server may only be away.
+
+    Raises:
+        InputError: it is still away after `AWAY_SECONDS`.
+    """
+    deadline = time.monotonic() + AWAY_SECONDS
+    while time.monotonic() < deadline:
+        with suppress(InputError, optuna.exceptions.StorageInternalError):
+            return open_study(sweep)
+        time.sleep(LOOK_SECONDS)
+    return open_study(sweep)
+
+
 def queue_failed(study: optuna.Study, space: dict[str, Between | OneOf]) -> None:
     """Queues the trials whose script has failed again, each in the place of the one that failed."""
     for trial in counted(study.get_trials(deepcopy=False), space):
@@ -134,20 +178,38 @@ def work(sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[To
     Args:
         told: called with each trial that this worker has ended.
     """
-    study = open_study(sweep)
-    while not stopped.is_set():
-        optuna.storages.fail_stale_trials(study)
-        _fail_unborn(study, sweep)
-        trials = counted(study.get_trials(deepcopy=False), sweep.space)
-        if sum(trial.state.is_finished() for trial in trials) >= sweep.trials:
-            return
-        waiting = any(trial.state == TrialState.WAITING for trial in trials)
-        if len(trials) < sweep.trials or waiting:
-            if is_grid(sweep.space) and not waiting:
-                _queue(study, next_cell(sweep.space, keys_of(trials, sweep.space)))
-            _work_once(study, sweep, share, stopped, told)
-        else:  # the last ones are in other hands
-            stopped.wait(LOOK_SECONDS)
+    study = open_again(sweep)
+    ended = False
+    while not ended and not stopped.is_set():
+        with suppress(optuna.exceptions.StorageInternalError):  # a server was stopped amid a transaction
+            ended = _look_and_work(study, sweep, share, stopped, told)
+            continue
+        stopped.wait(LOOK_SECONDS)
+
+
+def work_alone(sweep: Sweep, told: Sequence[Told], number: int) -> int:
+    """What a job of a cluster does: `work` as the only worker of its machine, or of its part of it."""
+    work(sweep, (0, 1), Event(), told)
+    return number
+
+
+def _look_and_work(
+    study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told]
+) -> bool:
+    """Runs a trial if one is left; returns whether all have ended."""
+    optuna.storages.fail_stale_trials(study)
+    _fail_unborn(study, sweep)
+    trials = counted(study.get_trials(deepcopy=False), sweep.space)
+    if sum(trial.state.is_finished() for trial in trials) >= sweep.trials:
+        return True
+    waiting = any(trial.state == TrialState.WAITING for trial in trials)
+    if len(trials) < sweep.trials or waiting:
+        if is_grid(sweep.space) and not waiting:
+            _queue(study, next_cell(sweep.space, keys_of(trials, sweep.space)))
+        _work_once(study, sweep, share, stopped, told)
+    else:  # the last ones are in other hands
+        stopped.wait(LOOK_SECONDS)
+    return False
 
 
 def _queue(study: optuna.Study, values: dict[str, Any] | None) -> None:
@@ -163,6 +225,9 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
             return _run_trial(study, trial, sweep, share, stopped)
         except optuna.exceptions.UpdateFinishedTrialError as error:
             raise NotCountedError("taken over") from error
+        except optuna.exceptions.StorageInternalError as error:
+            _queue_again(study, _frozen(study, trial))
+            raise NotCountedError("the database was away") from error
         except (RuntimeError, ValueError) as error:
             faults.append(error)
             raise

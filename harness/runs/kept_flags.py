@@ -9,7 +9,16 @@ from basics.errors import InputError
 from harness.runs.states import has_folds, read_config
 
 # Flags that change no figure of a run. `data_dir` is not one of them: own_images.py reads its images from there.
-CHANGE_NOTHING = {"resume", "run_dir", "jobs", "stall_timeout", "enable_progress_bar", "capture"}
+CHANGE_NOTHING = {
+    "resume",
+    "run_dir",
+    "jobs",
+    "engine",
+    "engine_args",
+    "stall_timeout",
+    "enable_progress_bar",
+    "capture",
+}
 # Flags that may have other values when a run is resumed: where it runs, how long, and what it writes. They include the
 # batch size because more devices take smaller parts of the same batch; `check_position` keeps the total. They do not
 # include `deterministic` and `benchmark`: with other kernels the run would not end as if it had never been interrupted.

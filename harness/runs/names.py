@@ -65,7 +65,7 @@ def changed_flags(flags: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict
     changed: dict[str, Any] = {}
     for name, value in flags.items():
         default = defaults.get(name)
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and name not in CHANGE_NOTHING:
             changed |= changed_flags(value, default if isinstance(default, Mapping) else {})
         elif not alike(value, default):
             changed[name] = value

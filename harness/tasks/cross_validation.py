@@ -7,6 +7,7 @@ rows, or of the last epoch if there is none.
 
 import shutil
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from basics.errors import InputError
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
-from harness.processes.pools import cores, in_processes
+from harness.processes.engines.engine import Engine, Local, engine_called
+from harness.processes.pools import cores
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
@@ -52,6 +54,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
     """
     started = time.perf_counter()
     _check_flags(flags)
+    cluster = engine_called(flags.engine, flags.engine_args or {})
     data: FoldData = kind.data(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
     data.setup()
@@ -65,9 +68,10 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         _check_same_data(data, tasks)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
-        results, workers = _train_all(opened, kind, flags, tasks)
+        local = _here(flags, tasks)
+        results = _train_all(opened, partial(train_fold, kind, flags), cluster or local, tasks)
         chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}
-        metrics = {**figures_of_all(data, tasks, results), **chosen, "jobs": workers}
+        metrics = {**figures_of_all(data, tasks, results), **chosen, "jobs": len(tasks) if cluster else local.workers}
         metrics["seconds"] = round(time.perf_counter() - started, 2)
         metrics |= {**figures_of_others(data, others, results), **facts_of(tasks, results)}
         if others and others.targets is None:
@@ -108,19 +112,20 @@ def _check_same_data(data: FoldData, tasks: list[Task]) -> None:
             raise InputError(f"{ended}: the {data.samples} have changed since, and are {same}; start a new run")
 
 
-def _train_all(opened: Opened, kind: Kind, flags: FoldFlags, tasks: list[Task]) -> tuple[list[FoldResult], int]:
-    """The tasks' results, and the number of processes; removes a run that is refused before it has trained."""
+def _here(flags: FoldFlags, tasks: list[Task]) -> Local:
+    accelerators = 0 if flags.accelerator == "cpu" else torch.cuda.device_count()
+    return Local(min(flags.jobs or accelerators or cores(), len(tasks)), accelerators)
+
+
+def _train_all(opened: Opened, train: Callable[..., FoldResult], engine: Engine, tasks: list[Task]) -> list[FoldResult]:
+    """The tasks' results, in their order; removes a run that is refused before it has trained."""
     run = opened.folder
     assert run is not None and opened.flags is not None  # it is not a dry run
     begins = not (run / CONFIG).exists()
     write_config(run, opened.flags)
-    accelerators = 0 if flags.accelerator == "cpu" else torch.cuda.device_count()
-    workers = min(flags.jobs or accelerators or cores(), len(tasks))
-    train = partial(train_fold, kind, flags)
     try:
-        if workers == 1:
-            return [train(*task) for task in tasks], 1
-        return list(in_processes(train, tasks, workers, accelerators)), workers
+        results = dict(engine.run(train, tasks, run / "engine"))
+        return [results[number] for number in range(len(tasks))]
     except InputError:
         if begins and not has_results(run):
             shutil.rmtree(run)

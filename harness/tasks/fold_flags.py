@@ -1,6 +1,7 @@
 """The flags of a cross-validation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from harness.training.flags import FitFlags
 
@@ -18,6 +19,8 @@ class FoldFlags(FitFlags):
             of its StratifiedKFold for classes.
         seeds: how often each fold is trained, each time from other initial weights; the predictions are averaged.
         jobs: folds to train at a time, each in its own process; 0: as many as there are cores, or accelerators.
+        engine: what trains the folds: local, processes of this machine; slurm, a job array; or ray, a Ray cluster.
+        engine_args: what the jobs of a cluster get, such as --engine_args.gpus 1; see docs/multi_machine.md.
         seed: seed of the validation split and, in folds of the first training, of initial weights, order of batches
             and all random draws.
         resume: run directory, or checkpoint file, to continue in place; auto: the newest unfinished run with these
@@ -30,5 +33,7 @@ class FoldFlags(FitFlags):
     fold_seed: int = 0
     seeds: int = 1
     jobs: int = 0
+    engine: str = "local"
+    engine_args: dict[str, Any] | None = None
     seed: int = 0
     resume: str | None = None

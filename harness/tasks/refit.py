@@ -30,8 +30,11 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
         train: makes data and model from the flags, and trains and tests the model.
 
     Raises:
-        InputError: the first training would choose no epoch, or one that says nothing about the second.
+        InputError: the first training would choose no epoch, or one that says nothing about the second; or an engine
+            is to start it.
     """
+    if (engine := getattr(flags, "engine", "local")) != "local":
+        raise InputError(f"--engine {engine}: trains folds; a single training starts on the machine that is to do it")
     if flags.refit:
         _check(flags)
     chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse

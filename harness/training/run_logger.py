@@ -130,7 +130,8 @@ def _wait_for_order(run: Path) -> None:
 # Flags that change no figure, and locations of files: they never become columns, so that all runs have the same ones.
 NO_COLUMNS = {
     "data_dir", "run_dir", "resume", "started_by", "plugins", "profiler", "default_root_dir", "model_registry",
-    "callbacks", "own_callbacks", "logger", "loggers", "log_to", "jobs", "doctor", "find_lr", "stall_timeout",
+    "callbacks", "own_callbacks", "logger", "loggers", "log_to", "jobs", "engine", "engine_args", "doctor",
+    "find_lr", "stall_timeout",
     "fast_dev_run", "barebones", "detect_anomaly", "inference_mode", "log_every_n_steps", "num_sanity_val_steps",
     "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams",
     "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",

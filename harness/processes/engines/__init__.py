@@ -1,0 +1,1 @@
+"""Runs many calls, each in a process of its own: on this machine, by SLURM, or on a Ray cluster."""

@@ -1,0 +1,66 @@
+"""Calls as tasks of a Ray cluster that is running; Ray itself starts a task again whose process or node is lost."""
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from basics.errors import InputError
+from harness.processes.engines.engine import TRIES, answer, package, result_of
+from harness.processes.pools import ProcessKilledError
+
+T = TypeVar("T")
+CONNECT_SECONDS = 20  # that a cluster gets to answer
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Tasks of a cluster, as many at a time as its cores and GPUs allow.
+
+    Attributes:
+        address: host:port of its head; auto: the cluster that this machine belongs to.
+        cpus, gpus: of each call; a share of a GPU is allowed.
+    """
+
+    address: str = "auto"
+    cpus: int = 1
+    gpus: float = 0.0
+
+    def check(self) -> None:
+        """Connects to the cluster, and asks for its largest node."""
+        ray = package("ray", "ray")
+        if not ray.is_initialized():
+            self._connect(ray)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus for has in nodes):
+            ray.shutdown()
+            raise InputError(f"--engine ray: no node of {self.address} has cpus {self.cpus} and gpus {self.gpus:g}")
+
+    def _connect(self, ray: Any) -> None:
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as Ray will do by default
+        host, _, port = self.address.rpartition(":")
+        try:
+            if host and port.isdecimal():  # Ray itself would try for minutes
+                socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+            ray.init(self.address, logging_level=logging.CRITICAL, log_to_driver=False)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"--engine ray: no cluster answers at {self.address}; ray start --head begins one"
+            ) from error
+
+    def run(self, call: Callable[..., T], tasks: Sequence[tuple], folder: Path) -> Iterator[tuple[int, T]]:
+        ray = package("ray", "ray")
+        its = ray.remote(answer).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
+        waiting = {its.remote(call, task, self.cpus, Path.cwd()): number for number, task in enumerate(tasks)}
+        try:
+            while waiting:
+                ended = ray.wait(list(waiting), num_returns=1)[0][0]
+                yield waiting.pop(ended), result_of(ray.get(ended))
+        except ray.exceptions.WorkerCrashedError as error:
+            raise ProcessKilledError(f"a process was killed {TRIES} times; see Ray's logs") from error
+        finally:
+            for each in waiting:
+                ray.cancel(each, force=True)

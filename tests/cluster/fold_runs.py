@@ -1,0 +1,36 @@
+"""Runs in folds of a small table, by whichever engine, and what must not depend on the engine."""
+
+import json
+import time
+
+from experiments import table
+from harness.command_line.cli import cli
+
+FOLDS = 4
+FLAGS = [
+    *("--sample", "--net", "linear", "--max_epochs", "2", "--folds", str(FOLDS), "--accelerator", "cpu"),
+    *("--enable_progress_bar", "false", "--pictures", "false"),
+]
+
+
+def cross_validate(folder, *flags):
+    """The directory of a run, and what is to be the same by all engines."""
+    cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags])
+    (run,) = (folder / "table").iterdir()
+    return run, figures_of(run)
+
+
+def figures_of(run):
+    """All figures, as they are written, and the predictions of each row."""
+    metrics = json.loads((run / "metrics.json").read_text())
+    figures = {name: value for name, value in metrics.items() if name.startswith(("cv/", "test/"))}
+    assert figures
+    return figures, (run / "out_of_fold.csv").read_text()
+
+
+def wait_for(condition, seconds=900):
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,79 @@
+"""Workers on one study in a real PostgreSQL: one is killed, the server crashes, and no trial is lost or double."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import optuna
+import pytest
+from fold_runs import wait_for
+from optuna.trial import TrialState
+from postgres_server import PASSWORD, serving, why_not
+
+from experiments import sweep
+from harness.comparing.configurations import is_live
+from harness.comparing.scripts import finished, split_command
+
+ROOT = Path(__file__).parents[2]
+TRIALS, WORKERS = 6, 3
+SCRIPT = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "8"]
+VARY = ["--vary", "lr=0.001..0.1:log", "--trials", str(TRIALS)]
+
+
+@pytest.fixture(scope="module")
+def postgres():
+    if reason := why_not():
+        pytest.skip(reason)
+    pytest.importorskip("psycopg", reason="needs the package psycopg[binary]")
+    with tempfile.TemporaryDirectory() as parent, pytest.MonkeyPatch.context() as patch:
+        Path(parent).chmod(0o755)  # the server's user has to get in
+        patch.setenv("PGPASSWORD", PASSWORD)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with serving(Path(parent) / "server") as its:
+            yield its
+
+
+def test_each_trial_is_done_once_though_a_worker_and_the_server_die(postgres, tmp_path):
+    own = ["--run_dir", str(tmp_path), "--storage", postgres.url, "--heartbeat", "1"]
+    command = [sys.executable, "experiments/sweep.py", *own, *SCRIPT, *VARY]
+    workers = []
+    for number in range(WORKERS):
+        with (tmp_path / f"worker{number}.txt").open("w") as log:
+            workers.append(subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log))
+    try:
+        said = [tmp_path / f"worker{number}.txt" for number in range(WORKERS)]
+        wait_for(lambda: all("trials" in path.read_text() for path in said))
+        wait_for(lambda: next(tmp_path.glob("sweep/*/trial*/mnist/*/checkpoints/last.ckpt"), None))
+        workers[0].kill()
+        postgres.stop()
+        time.sleep(3)
+        postgres.start()
+        assert [worker.wait(500) for worker in workers[1:]] == [0, 0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+    (folder,) = (tmp_path / "sweep").iterdir()
+    study = optuna.load_study(study_name=folder.name, storage=postgres.url)
+    done = [trial for trial in study.trials if is_live(trial) and trial.state.is_finished()]
+    counts = Counter(trial.params["lr"] for trial in done)
+    assert len(counts) == TRIALS
+    assert set(counts.values()) == {1}
+    assert all(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in done)
+    complete = [trial for trial in done if trial.state == TrialState.COMPLETE]
+    assert all(finished(folder / trial.user_attrs["folder"]) for trial in complete)
+    assert len({trial.user_attrs["folder"] for trial in done}) == TRIALS
+    secret = PASSWORD.encode()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
+
+
+def test_a_wrong_password_is_one_line(postgres, refusal, monkeypatch):
+    monkeypatch.setitem(os.environ, "PGPASSWORD", "wrong-one")
+    words = ["--storage", postgres.url, *SCRIPT, *VARY]
+    line = refusal(sweep.main, *sweep.join_vary(split_command(words, sweep.OWN)))
+    assert "password authentication failed" in line
+    assert "wrong-one" not in line

@@ -1,0 +1,72 @@
+"""Engines on a machine without clusters: which there are, their options, and what a script without folds says."""
+
+import sys
+
+import pytest
+
+from basics.errors import InputError
+from experiments import mnist, repeat, sweep, table
+from harness.comparing.scripts import split_command
+from harness.processes.engines.engine import Local, answer, engine_called, result_of
+
+FOLDS = ["--sample", "--net", "linear", "--folds", "2", "--accelerator", "cpu"]
+
+
+def power(base, exponent):
+    if base < 0:
+        raise InputError("base: must be at least 0")
+    return base**exponent
+
+
+def refused(name, **options):
+    with pytest.raises(InputError) as error:
+        engine_called(name, options)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_local_engine_numbers_the_results(workers, tmp_path):
+    tasks = [(2, 3), (3, 2), (5, 1)]
+    assert dict(Local(workers, 0).run(power, tasks, tmp_path)) == {0: 8, 1: 9, 2: 5}
+
+
+def test_bad_input_in_a_job_comes_back_as_such(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert result_of(answer(power, (2, 5), 1, tmp_path)) == 32
+    with pytest.raises(InputError, match="base: must be at least 0"):
+        result_of(answer(power, (-1, 5), 1, tmp_path))
+
+
+def test_unknown_engines_and_options_are_named(refusal, monkeypatch):
+    line = refusal(table.main, *FOLDS, "--engine", "slrum", recipes=table.RECIPES)
+    assert line.startswith("error: --engine 'slrum': no such engine; did you mean slurm? There are local, ray, slurm")
+    assert "--engine_args.gpus: is for --engine slurm and ray" in refused("local", gpus=1)
+    assert "did you mean partition?" in refused("slurm", partitoin="long")
+    assert refused("slurm", gpus="two") == "--engine_args.gpus two: must be int"
+    assert refused("slurm", hours=-1) == "--engine_args.hours -1: must be a finite number, at least 0"
+
+
+@pytest.mark.parametrize(("engine", "needs"), [("slurm", "submitit"), ("ray", "ray")])
+def test_missing_package_is_named(engine, needs, refusal, monkeypatch):
+    monkeypatch.setitem(sys.modules, needs, None)
+    line = refusal(table.main, *FOLDS, "--engine", engine, recipes=table.RECIPES)
+    assert line == f"error: --engine {engine}: needs the package {needs}; pip install {needs}"
+
+
+def test_single_training_and_local_databases_are_refused(refusal):
+    single = ["--sample", "--net", "softmax", "--engine", "slurm"]
+    assert "--engine slurm: trains folds" in refusal(mnist.main, *single, recipes=mnist.RECIPES)
+
+    def swept(*flags):
+        words = [*flags, "mnist.py", "--sample", "--vary", "lr=0.1,0.2"]
+        return refusal(sweep.main, *sweep.join_vary(split_command(words, sweep.OWN)))
+
+    assert "needs a --storage for all machines" in swept("--engine", "ray")
+    line = swept("--storage", "postgresql://me:secret@host/sweeps")
+    assert "use PGPASSWORD or ~/.pgpass" in line
+    assert "secret" not in line
+
+
+def test_engine_of_a_tool_stands_before_the_script(refusal):
+    words = split_command(["--seeds", "1", "--engine", "nowhere", "mnist.py", "--sample"])
+    assert "no such engine" in refusal(repeat.main, *words)
