@@ -21,7 +21,6 @@ EXPECTED = (  # warnings that are of no use here
     ".*torch.jit.script.* is deprecated.*",  # torch's own, when a derivative is differentiated
     ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
     ".*Total length of `.*` across ranks is zero.*",  # a training without validation
-    ".*`srun` command is available on your system but is not used.*",  # one process is what was asked for
     ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
 )
 
