@@ -65,6 +65,8 @@ class ClassStages(Stages, ABC):
         if not self.final:
             return further
         probabilities, labels = self.said[stage].compute()
+        labels = labels.reshape(-1)  # torchmetrics squeezes that of a single sample
+        probabilities = probabilities.reshape(len(labels), -1)
         self.said[stage].reset()
         if stage == "test":
             counts = by_class(probabilities.argmax(1), labels, probabilities.shape[1])

@@ -39,10 +39,10 @@ def evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence | N
     None if the network makes no feature maps by convolutions.
 
     Raises:
-        ValueError: the model is in training mode.
+        RuntimeError: the model is in training mode.
     """
     if model.training:
-        raise ValueError("evidence of a model in training mode; call its eval() first")
+        raise RuntimeError("evidence of a model in training mode; call its eval() first")
     # Compiled code would not call the hooks; tensors made in inference mode cannot take part in gradients.
     with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
         images, classes = images.detach().clone().to(next(model.parameters()).dtype), classes.to(images.device).clone()

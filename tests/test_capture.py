@@ -28,6 +28,8 @@ LARGE = {
     "vgg16",
     "vgg19",
     "densenet_bc_100_12",
+    "wideresnet",
+    "vit",
 }
 NETS = sorted(nets().keys() - {"imagenet", "tabm"})  # a wrapper of torchvision's, and one for rows, see below
 OPTIMIZERS = ("sgd", "adamw", "muon")

@@ -38,6 +38,7 @@ REPEATED = {
     "index_put": "the backward pass of taking rows, in losses of pairs: sorted, and added in order",
     "index_add": "the sums that move the centres of the center loss: added in order",
 }
+WHOLE = ("bincount", "cumsum")  # in figures by class, of counts alone: the order in which these are added is nothing
 
 
 def unrepeated(step, *args):
@@ -218,4 +219,4 @@ def test_whole_runs_with_their_callbacks_and_evaluation(tmp_path, monkeypatch, m
         )  # fmt: skip
         fit_and_test("mnist", model, data, flags)
 
-    assert not unrepeated(run)
+    assert not unrepeated(run) - {*WHOLE}

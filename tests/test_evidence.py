@@ -126,7 +126,7 @@ def test_nothing_of_the_model_or_of_the_random_numbers_changes():
     assert gradients[0] is kept and torch.equal(kept, torch.ones_like(kept))
     assert gradients[1:] == [None] * (len(gradients) - 1)
     assert not any(layer._forward_hooks for layer in model.modules())
-    with pytest.raises(ValueError, match="training mode"):
+    with pytest.raises(RuntimeError, match="training mode"):
         evidence(model.train(), images, torch.tensor([1, 2, 3]))
 
 

@@ -95,7 +95,8 @@ def test_submission_is_kaggles_format_and_the_mean_of_log_prices(cross_validated
 
 def test_run_leaves_the_promised_files(cross_validated):
     run, metrics = cross_validated
-    assert {path.name for path in (run / "figures").iterdir()} == {"predicted.png", "residuals.png"}
+    drawn = {"predicted", "residuals", "importance", "partial_dependence"}
+    assert {path.stem for path in (run / "figures").iterdir()} == drawn
     assert (run / "config.yaml").exists()
     assert {"seconds", "epochs", "parameters", "net", "git_commit"} <= set(metrics)
     assert not list(run.rglob("*unfinished*"))
@@ -104,7 +105,7 @@ def test_run_leaves_the_promised_files(cross_validated):
         assert len(curve) == 3
         assert "200 test samples" in (run / f"fold{number}" / "log.txt").read_text()
     parent = EventAccumulator(str(run)).Reload()
-    assert parent.Tags()["images"] == ["visuals/predicted", "visuals/residuals"]
+    assert {*parent.Tags()["images"]} == {f"visuals/{name}" for name in drawn}
     assert parent.Scalars("cv/log_rmse")[-1].value == pytest.approx(metrics["cv/log_rmse"], abs=1e-6)
 
 

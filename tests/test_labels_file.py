@@ -17,6 +17,7 @@ from datamodules.listing import list_images
 from datamodules.squares import FITS, Square
 from experiments import own_images, predict
 from harness.command_line.cli import cli
+from harness.tasks import image_prediction
 
 
 def table(root, *rows):
@@ -159,7 +160,9 @@ def test_every_fit_has_its_arrays_and_prediction_uses_that_of_the_training(tmp_p
     (run,) = tmp_path.glob("runs/own_images/*")
     seen = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(predict, "decode", lambda path, square: seen.append(square) or decode.decode(path, square))
+        patch.setattr(
+            image_prediction, "decode", lambda path, square: seen.append(square) or decode.decode(path, square)
+        )
         cli(predict.main, None, [str(run), str(portrait), "--output", str(tmp_path / "p.csv")])
     assert seen == [Square(16, "pad")]
     with pytest.raises(InputError, match="fit 'pat': no such fit; did you mean pad"):

@@ -152,7 +152,7 @@ def test_convolutional_network_shows_its_maps(tmp_path):
     flags = ["--net", "lenet5", "--max_epochs", "1", "--run_dir", str(tmp_path)]
     cli(mnist.main, mnist.RECIPES, [*QUICK, *flags])
     (folder,) = tmp_path.glob("mnist/*/figures")
-    assert names(folder) == OF_CLASSES | OF_IMAGES | {"learning_curves"}
+    assert names(folder) == OF_CLASSES | OF_IMAGES | {"learning_curves", "why"}
 
 
 def test_other_tasks_get_what_applies(tmp_path):
@@ -160,7 +160,7 @@ def test_other_tasks_get_what_applies(tmp_path):
     flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "kind", "--task", "classification", *QUICK[1:]]
     cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--folds", "0", "--run_dir", str(tmp_path)])
     (folder,) = tmp_path.glob("table/*/figures")
-    assert names(folder) == OF_CLASSES | {"columns", "learning_curves"}
+    assert names(folder) == OF_CLASSES | {"columns", "learning_curves", "importance", "partial_dependence"}
     flags = ["--max_epochs", "1", "--net", "softmax", "--baselines", "false", "--accelerator", "cpu"]
     cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--run_dir", str(tmp_path)], chosen_by="loss")
     (folder,) = tmp_path.glob("metric_learning/*/figures")
@@ -178,7 +178,7 @@ def test_regression_gets_predicted_against_true_numbers(tmp_path, monkeypatch):
     flags = ["--csv", str(tmp_path / "rows.csv"), "--target", "y", *QUICK[1:], "--pictures_every", "2"]
     cli(table.main, table.RECIPES, [*flags, "--net", "linear", "--folds", "0", "--run_dir", str(tmp_path)])
     (run,) = tmp_path.glob("table/*")
-    assert names(run / "figures") == {"columns", "predicted", "learning_curves"}
+    assert names(run / "figures") == {"columns", "predicted", "learning_curves", "importance", "partial_dependence"}
     assert names(run / "figures" / "epoch_2") == {"predicted"}
     metrics = json.loads((run / "metrics.json").read_text())
     (during,), (axes,) = (figure.axes for figure in drawn)

@@ -211,9 +211,9 @@ def test_best_epoch_is_chosen_by_one_of_two_validation_sets(talked):
 def test_figure_logged_by_step_and_epoch_is_shown_once(talked):
     lines = [line for line in talked[2].splitlines() if line.startswith("epoch ")]
     assert len(lines) == 3
-    assert [[part.split()[0] for part in re.split("  +", line)[1:] if "left" not in part] for line in lines] == [
-        ["train_loss", "val_loss/dataloader_idx_0", "val_loss/dataloader_idx_1"]
-    ] * 3
+    for line in lines:
+        assert line.count("train_loss") == 1 and "train_loss_" not in line, line
+        assert line.count("dataloader_idx_0") <= 1, line
 
 
 def test_short_run_has_all_points_of_other_callbacks_and_the_graph(talked):

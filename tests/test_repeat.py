@@ -88,7 +88,10 @@ def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
         (["--seeds", "0", *MNIST], "seeds 0"),
         (["--sed", "3", *MNIST], "did you mean --seeds"),
         (["linear_regression.py", "--lr", "many"], "many"),
-        ([*MNIST, "--seeds", "2"], "--seeds: mnist.py has no such flag; this tool's own stands before mnist.py"),
+        (
+            [*MNIST, "--seeds", "2"],
+            "--seeds: mnist.py takes it with --folds only; this tool's own stands before mnist.py",
+        ),
     ],
 )
 def test_mistake_is_one_line_before_anything_runs(tmp_path, capsys, args, named):

@@ -117,7 +117,7 @@ def test_of_many_small_classes_a_few_are_named():
 
 def test_folds_of_a_classification_are_stratified_and_cover_all_rows(tmp_path):
     path = write_table(tmp_path, common=60, other=35, rare=5)
-    folds = [table(path, fold=Fold(number, 5), val_size=0) for number in range(5)]
+    folds = [table(path, fold=Fold(number, 5), val_size=0, test_size=0) for number in range(5)]
     assert sorted(row for data in folds for row in data.test_indices) == list(range(100))
     assert all(parts(data)["test"] == {"common": 12, "other": 7, "rare": 1} for data in folds)
     assert all(len(data.val_indices) == 0 and len(data.train_indices) == 80 for data in folds)

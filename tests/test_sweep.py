@@ -270,7 +270,10 @@ VARY = ["--vary", "lr=0.1..1"]
         ([*MNIST, "--vary", "optimizer=adam,lion"], "--vary optimizer 'lion': no such optimizer; There are adadelta,"),
         (["mnist.py", "--sample", "--vary", "net=softmax,resnet20"], "--vary net 'resnet20': no such net; There are "),
         ([*MNIST, "--vary", "lr_decay=cosine,poly"], "lr_decay 'poly': no such schedule; There are "),
-        ([*MNIST, *VARY, "--jobs", "2"], "--jobs: mnist.py has no such flag; this tool's own stands before mnist.py"),
+        (
+            [*MNIST, *VARY, "--jobs", "2"],
+            "--jobs: mnist.py takes it with --folds only; this tool's own stands before mnist.py",
+        ),
     ],
 )
 def test_mistake_is_one_line_before_any_trial(tmp_path, capsys, args, named):

@@ -59,7 +59,7 @@ class FewImages(CIFAR10):
     def __init__(self, settings: Settings, augment: str = "", fold: Fold | None = None) -> None:
         data_dir, batch_size, seed = settings.data_dir, settings.batch_size, settings.seed
         super().__init__(data_dir, batch_size, seed, VAL_IMAGES, augment, settings.sample)
-        self.images, self.fold = settings.images, fold
+        self.images, self.part = settings.images, fold
 
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         val, others = super()._split(labels)
@@ -68,8 +68,8 @@ class FewImages(CIFAR10):
                 f"images {self.images}: must be from 2 to {len(others):,}, besides {VAL_IMAGES} to validate"
             )
         few = self._draw(others, labels)
-        if self.fold:
-            held_out, others = Splitter(self.images).fold(self.fold)
+        if self.part:
+            held_out, others = Splitter(self.images).fold(self.part)
             val, few = few[held_out], few[others]
         if self.batch_size > len(few):
             raise InputError(f"batch_size {self.batch_size}: there are only {len(few)} training images")

@@ -38,12 +38,7 @@ from harness.runs.states import NOTHING_LOST, State, state_of
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
 ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
-FIRST = (
-    "--jobs",
-    "--seeds",
-    "--engine",
-    "--engine_args",
-)  # of such tools, only before the script's name: scripts with folds have them too
+FIRST = ("--jobs", "--seeds", "--engine", "--engine_args")  # only before the script's name: its folds have them too
 PREEMPTED = 143  # status of a script that got SIGTERM
 PREEMPTION_SECONDS = 600  # longest time between a cluster's SIGTERM and its SIGKILL
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
@@ -105,7 +100,13 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
                 flag = said.partition(":")[0]
                 raise InputError(f"{flag}: {script.name} has no such flag; this tool's own stands before {script.name}")
             raise InputError(said)
-        return yaml.safe_load(out.read_text())
+        flags = yaml.safe_load(out.read_text())
+        for flag in {word.partition("=")[0] for word in arguments} & {*FIRST}:
+            if not flags.get("folds"):
+                raise InputError(
+                    f"{flag}: {script.name} takes it with --folds only; this tool's own stands before {script.name}"
+                )
+        return flags
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:

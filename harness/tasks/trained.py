@@ -85,8 +85,9 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
         )
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
     options |= {option: value for option, value in changes.items() if value is not None}
-    known = inspect.signature(kind).parameters if kind.name != trained_on else options
-    return kind(**{option: value for option, value in options.items() if option in known})
+    known = inspect.signature(kind).parameters
+    takes_all = kind.name == trained_on and any(its.kind is its.VAR_KEYWORD for its in known.values())
+    return kind(**{option: value for option, value in options.items() if takes_all or option in known})
 
 
 def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
