@@ -270,11 +270,11 @@ def print_classes(metrics: Mapping[str, Any], by_class: Mapping[str, Mapping[str
     recalls = {name: its["recall"] for name, its in by_class.items() if its["count"]}
     if not recalls:
         return
-    named = {"macro F1": "macro_f1", "ROC-AUC": "roc_auc", "average precision": "ap"}
-    figures = ", ".join(f"{name} {metrics[f'test/{of}']:.4f}" for name, of in named.items())
+    balanced, f1, auc, ap = (metrics[f"test/{name}"] for name in ("balanced_acc", "macro_f1", "roc_auc", "ap"))
     ends = min(recalls, key=recalls.__getitem__), max(recalls, key=recalls.__getitem__)
     low, high = (f"{recalls[name]:.1%} ({name})" for name in ends)
-    print(f"balanced accuracy {metrics['test/balanced_acc']:.2%}, {figures}; recall from {low} to {high}")
+    print(f"balanced accuracy {balanced:.2%}, macro F1 {f1:.4f}; recall from {low} to {high}")
+    print(f"ROC-AUC {auc:.4f}, average precision {ap:.4f}")
     if "test/balanced_acc_at_threshold" in metrics:
         start = f"{list(by_class)[1]} from a probability of {metrics['val/threshold']:.3f} on, as validation chose"
         print(f"{start}: balanced accuracy {metrics['test/balanced_acc_at_threshold']:.2%}")
