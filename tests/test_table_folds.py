@@ -194,6 +194,7 @@ def test_interrupted_run_keeps_the_folds_that_ended_and_predicts_only_when_all_h
     assert not any(name.startswith("test/") for name in metrics)
     assert {path.name for path in (run / "figures").iterdir()} == {
         "by_class.png", "calibration.png", "confusion.png", "precision_recall.png",
+        "importance.png", "partial_dependence.png",
     }  # fmt: skip
     (run / "metrics.json").unlink()
     (run / "fold1" / "predictions.npz").unlink()
