@@ -5,7 +5,6 @@ not among the requirements, and is imported only if such a network is asked for.
 """
 
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import partial
 from importlib import import_module
 from typing import Any
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from basics.choose import nearest
 from basics.errors import InputError, InputFileError
 from lit_modules.heads import output_layer
 
@@ -105,8 +105,9 @@ def _timm(arch: str) -> Any:
         raise InputError(f"net {PREFIX}{arch}: needs the package timm: pip install timm ({error})") from error
     base = arch.partition(".")[0]
     if not timm.is_model(base):
-        nearest = get_close_matches(base, timm.list_models(), n=1, cutoff=0)
-        raise InputError(f"net {PREFIX}{arch}: timm has no such network; did you mean {PREFIX}{nearest[0]}?")
+        near = nearest(base, timm.list_models())
+        hint = f"; did you mean {PREFIX}{near}?" if near else "; timm.list_models() has their names"
+        raise InputError(f"net {PREFIX}{arch}: timm has no such network{hint}")
     return timm
 
 

@@ -30,8 +30,8 @@ def test_missing_package_is_one_line(monkeypatch, refusal):
 
 
 def test_unknown_network_names_the_nearest(timm):
-    with pytest.raises(ValueError, match=r"timm:resnet19: timm has no such network; did you mean timm:resnet1"):
-        build_net("timm:resnet19", (3, 32, 32), 10)
+    with pytest.raises(ValueError, match=r"timm has no such network; did you mean timm:convnext_tiny"):
+        build_net("timm:convnext_tinny", (3, 32, 32), 10)
 
 
 @pytest.mark.parametrize("arch", ["convnext_atto", "resnet18", "vit_tiny_patch16_224", "efficientnet_b0"])
