@@ -1,6 +1,8 @@
-"""Which version of the project's code is running, according to git."""
+"""Which version of the project's code is running, according to git, and of what it stands on."""
 
+import platform
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,3 +20,11 @@ def git(*args: str) -> str | None:
 def git_commit() -> str | None:
     """The commit of the project's code, with "-dirty" if files differ from it; None outside a checkout."""
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def versions() -> dict[str, str | None]:
+    """The code's commit, and the releases that figures may depend on, for metrics.json."""
+    import torch  # here, because what only asks git should not wait for it
+
+    libraries = {"torch": torch.__version__, "lightning": version("lightning")}
+    return {"git_commit": git_commit(), "python": platform.python_version(), **libraries}

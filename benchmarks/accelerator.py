@@ -31,6 +31,7 @@ import torch
 from jsonargparse import auto_cli
 
 from basics.choose import choose
+from basics.versions import git_commit
 from benchmarks import exactness, overhead, recipes, step_times
 from benchmarks.report_table import Check, Results, attempt
 from benchmarks.step_times import Case, Window
@@ -38,7 +39,7 @@ from benchmarks.stopping import until_stopped
 from datamodules import CIFAR10
 from experiments import cifar10
 from harness.tasks.classification import classify
-from harness.training.report import cpu, git_commit
+from harness.training.report import cpu
 
 NEEDS_CUDA = "needs CUDA"
 SMALL = dict(batch_size=2, precision="32-true")  # for a CPU

@@ -9,7 +9,7 @@ import torch
 
 from basics.amounts import amount
 from basics.tags import PICTURES
-from basics.versions import git_commit
+from basics.versions import versions
 from datamodules.table_data import OtherRows
 from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
@@ -88,8 +88,8 @@ def facts_of(tasks: Sequence[Task], results: Sequence[FoldResult]) -> dict[str, 
         "epochs": int(results[0].epochs),
         **({"best_epochs": best} if any(best) else {}),
         "parameters": int(results[0].parameters),
-        "git_commit": git_commit(),
-        "torch": torch.__version__,
+        **versions(),
+        "hardware": read_metrics(tasks[0].run)["hardware"],
     }
 
 

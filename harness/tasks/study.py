@@ -13,11 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch import Trainer
 
 from basics.tags import PICTURES
-from basics.versions import git_commit
+from basics.versions import versions
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by, plain, values
@@ -102,7 +101,7 @@ class Study:
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float)}
         seconds = round(time.perf_counter() - self.started, 2)
         found = metrics
-        metrics = found | {"seconds": seconds, "git_commit": git_commit(), "torch": torch.__version__}
+        metrics = found | {"seconds": seconds, **versions()}
         write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         save_figures(figures, folder)

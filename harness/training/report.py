@@ -19,7 +19,7 @@ from basics.amounts import amount
 from basics.files import replacing
 from basics.lightning_internals import epochs_begun
 from basics.trainer_parts import callbacks_of
-from basics.versions import git_commit
+from basics.versions import versions
 from callbacks import BestCheckpoint, LastCheckpoint, TestOutputs, Throughput, metrics_of
 from datamodules.batch_module import BatchModule
 from harness.drawing.pictures import draw_final
@@ -110,8 +110,7 @@ def _facts(trainer: Trainer, model: LightningModule, kept: Mapping[str, Any]) ->
         "parameters": num_parameters(model),
         "seed": kept.get("seed"),
         "net": model.hparams.get("net"),
-        "git_commit": git_commit(),
-        "torch": torch.__version__,
+        **versions(),
         "hardware": hardware(trainer),
     }
 
