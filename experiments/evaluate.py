@@ -20,6 +20,7 @@ from basics.amounts import amount
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.image_targets import ImageNumbers
 from datamodules.mask_folder import MaskFolder
 from datamodules.table_data import TableData
 from harness.command_line.cli import cli
@@ -29,6 +30,7 @@ from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
 from harness.training.report import evaluate, print_classes, print_table
 from harness.training.trainer import build_trainer, showing_profile
+from lit_modules.image_regressor import ImageRegressor
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -80,7 +82,8 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
-    if isinstance(model, Segmenter) != isinstance(data, MaskFolder):
+    pairs = (Segmenter, MaskFolder), (ImageRegressor, ImageNumbers)
+    if any(isinstance(model, kind) != isinstance(data, its_data) for kind, its_data in pairs):
         raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
     shape, classes = tuple(data.input_shape), len(data.classes)
     wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)

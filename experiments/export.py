@@ -40,6 +40,7 @@ from harness.command_line.cli import cli
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
+from lit_modules.image_regressor import ImageRegressor
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -126,7 +127,10 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 def _load_image_model(read: Checkpoint) -> Stages:
     if "preprocessing" in read.content["hyper_parameters"]:
         raise InputError(f"{read.path}: was trained on a table, not on images; predict_table.py uses it")
-    return load_model(read).eval()
+    model = load_model(read).eval()
+    if isinstance(model, ImageRegressor):
+        raise InputError(f"{read.path}: predicts a number; only networks of classes, masks and embeddings are exported")
+    return model
 
 
 def _data_of(read: Checkpoint) -> ImageData | None:

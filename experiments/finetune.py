@@ -16,6 +16,7 @@ from typing import Any
 from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageData, ImageFolder
+from datamodules.image_targets import ImageTargets
 from datamodules.mask_folder import MaskFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
@@ -54,7 +55,8 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
     net, net_args = _network(checkpoint, flags.resume)
-    known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, MaskFolder)}
+    others = MaskFolder, ImageTargets  # whose labels are no classes
+    known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)

@@ -1,4 +1,4 @@
-"""Labels and probabilities, or masks, for your own image files, from a checkpoint.
+"""Labels and probabilities, numbers, or masks, for your own image files, from a checkpoint.
 
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
@@ -36,8 +36,10 @@ from harness.tasks.image_evidence import check_explains, explain_images
 from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
+from harness.tasks.target_prediction import Told, told_of, write_told
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
+from lit_modules.image_regressor import ImageRegressor
 from lit_modules.segmenter import Segmenter
 
 PRINTED = 10  # rows at most
@@ -82,22 +84,45 @@ def main(
         _refuse_switches(inverts, centres, explain or None)
         _segment(model, paths, table, skip_bad, force)
         return
-    if not isinstance(model, Classifier):
-        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
+    if not isinstance(model, Classifier | ImageRegressor):
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, which says nothing of an image or its pixels")
     if why:
         check_explains(model)
-    classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
-    predictions = predict_files(classifiers, paths, reader_of(read, model, inverts, centres), skip_bad)
-    names = names_of(model)
-    _write(table, sheet, names, predictions)
-    if why:
-        _write_why(why, classifiers, names, predictions)
-    _print_table(names, predictions)
+    predictions = predict_files(models, paths, reader_of(read, model, inverts, centres), skip_bad)
+    if isinstance(model, ImageRegressor):
+        _tell(table, sheet, told_of(model, predictions.values), predictions)
+    else:
+        _tell_classes(table, sheet, why, [each for each in models if isinstance(each, Classifier)], predictions)
     if of_sample_digits(read):
         print(_warn_of_sample(read))
     folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
     written = ", ".join(str(path) for path in (table, sheet, why) if path)
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {written}")
+
+
+def _tell(table: Path, sheet: Path, told: Told, predictions: Predictions) -> None:
+    """Writes and prints what there is to say of files without classes."""
+    files = [_printable(path) for path in predictions.paths]
+    write_told(table, sheet, files, predictions, told)
+    width = max(map(len, files[:PRINTED]))
+    for file, caption in zip(files[:PRINTED], told.captions, strict=False):
+        print(f"{file:<{width}}  {caption}")
+    if len(files) > PRINTED:
+        print(f"... and {len(files) - PRINTED:,} more")
+    print(told.summary)
+    if predictions.bad:
+        print(f"{naming(predictions.bad)}; left out")
+
+
+def _tell_classes(
+    table: Path, sheet: Path, why: Path | None, models: Sequence[Classifier], predictions: Predictions
+) -> None:
+    """Writes and prints the classes of files."""
+    names = names_of(models[0])
+    _write(table, sheet, names, predictions)
+    if why:
+        _write_why(why, models, names, predictions)
+    _print_table(names, predictions)
 
 
 def _refuse_switches(*switches: bool | None) -> None:
@@ -151,7 +176,7 @@ def _find(name: str) -> list[Path]:
 
 
 def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:
-    shares = predictions.probabilities
+    shares = predictions.values
     columns = {"label": np.array(names)[shares.argmax(1)], "probability": shares.max(1).round(6)}
     columns |= {f"p({name})": share.round(6) for name, share in zip(names, shares.T, strict=True)}
     files = [_printable(path) for path in predictions.paths]
@@ -162,7 +187,7 @@ def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predicti
 
 def _write_why(path: Path, models: Sequence[Classifier], names: Sequence[str], predictions: Predictions) -> None:
     files = [_printable(path) for path in predictions.paths]
-    shown = {files[row]: (image, predictions.probabilities[row]) for row, image in predictions.shown.items()}
+    shown = {files[row]: (image, predictions.values[row]) for row, image in predictions.shown.items()}
     save_figures({path.stem: explain_images(models, shown, names)}, path.parent)
 
 
@@ -172,7 +197,7 @@ def _printable(path: Path) -> str:
 
 
 def _print_table(names: Sequence[str], predictions: Predictions) -> None:
-    files, shares = [_printable(path) for path in predictions.paths], predictions.probabilities
+    files, shares = [_printable(path) for path in predictions.paths], predictions.values
     width, label = max(map(len, files[:PRINTED])), max(map(len, names))
     for file, share in zip(files[:PRINTED], shares, strict=False):
         print(f"{file:<{width}}  {names[share.argmax()]:<{label}}  {share.max():7.2%}")

@@ -23,6 +23,7 @@ from callbacks import Histograms
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
+from datamodules.image_targets import ImageNumbers
 from datamodules.table_data import TableData
 from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
@@ -42,8 +43,9 @@ from harness.drawing.segmentation_figures import (
     iou_of_images,
 )
 from harness.drawing.weight_figures import draw_histograms
-from lit_modules import Classifier, Regressor
+from lit_modules import Classifier
 from lit_modules.evidence import Evidence, evidence
+from lit_modules.number_stages import NumberStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -128,7 +130,7 @@ def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
     """The figures, by name, of the model's outputs for the loader's first samples."""
-    if isinstance(model, Regressor):
+    if isinstance(model, NumberStages):
         return {"predicted": _draw_numbers(trainer, logits, labels)}
     if isinstance(model, Segmenter):
         return _draw_segmentation(trainer, model, loader, logits)
@@ -176,9 +178,9 @@ def _draw_why(
 
 def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":
     data, split = _data_of(trainer), "test" if trainer.state.fn == TrainerFn.TESTING else "validation"
-    assert isinstance(data, TableData)  # of rows with a number as target
-    rows, log = f"{len(true):,} {split} rows", data.log_target
-    return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, rows)
+    assert isinstance(data, TableData | ImageNumbers)  # of rows or images with a number as target
+    samples, log = f"{len(true):,} {split} {data.samples}", isinstance(data, TableData) and data.log_target
+    return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, samples)
 
 
 def _draw_segmentation(
@@ -245,7 +247,7 @@ def _add_curves_and_points(
     step: int,
 ) -> None:
     """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images, if it has any."""
-    if isinstance(model, Regressor | Segmenter):
+    if isinstance(model, NumberStages | Segmenter):
         return
     probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):

@@ -41,10 +41,10 @@ class ImageAnswers:
                 said = predict_files(self.models, [path], self.reads, skip_bad=True)
             except InputError as error:
                 raise InputError(str(error).replace(str(path), "this one")) from error
-        shares = zip(self.names, said.probabilities[0].tolist(), strict=True)
+        shares = zip(self.names, said.values[0].tolist(), strict=True)
         pictures = {
             "as the network sees it": said.shown[0],
-            **self._why(said.shown[0], int(said.probabilities.argmax())),
+            **self._why(said.shown[0], int(said.values.argmax())),
         }
         addresses = [(title, data_url(picture)) for title, picture in pictures.items()]
         return {"shares": sorted(shares, key=lambda each: -each[1]), "pictures": addresses}

@@ -13,6 +13,7 @@ from harness.drawing.evidence_figures import Caption, draw_evidence
 from harness.drawing.prediction_sheet import NAME, below_common_folder, tell_apart
 from lit_modules import Classifier
 from lit_modules.evidence import Evidence, evidence, makes_maps
+from lit_modules.stages import Stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,8 +22,10 @@ EXPLAINED = 24  # images at most; each takes as long as 40 predictions
 BATCH = 8  # images at a time, since all feature maps are kept for their gradients
 
 
-def check_explains(model: Classifier) -> None:
+def check_explains(model: Stages) -> None:
     """Raises InputError if there would be nothing to draw."""
+    if not isinstance(model, Classifier):
+        raise InputError("--explain: shows what speaks for a class, and the network has none")
     if not makes_maps(model.eval()):
         raise InputError(f"--explain: net {model.hparams['net']} makes no feature maps by convolutions")
 

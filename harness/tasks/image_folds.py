@@ -11,7 +11,7 @@ from torch import Tensor
 from datamodules import ImageData
 from datamodules.batches import EvalBatches
 from datamodules.table_data import OtherRows
-from lit_modules import Classifier
+from lit_modules.stages import Stages
 
 
 @dataclass
@@ -19,14 +19,20 @@ class ImageFolds:
     """The training files of image data, in folds, and the test files, which all folds' models predict together."""
 
     data: ImageData
-    target: str = "label"
     samples: str = "images"
-    classification: bool = True
     log_target: bool = False
 
     @property
     def name(self) -> str:
-        return self.data.name
+        return self.data.runs_name
+
+    @property
+    def target(self) -> str:
+        return "label" if self.classification else str(getattr(self.data, "target", "number"))
+
+    @property
+    def classification(self) -> bool:
+        return bool(self.data.classes)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -38,7 +44,10 @@ class ImageFolds:
 
     @property
     def targets(self) -> np.ndarray:
-        return self.data.arrays.train_labels.astype(np.int64)
+        return self._targets(self.data.arrays.train_labels)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        return labels.astype(np.int64) if self.classification else labels
 
     @property
     def ids(self) -> np.ndarray:
@@ -77,21 +86,19 @@ class ImageFolds:
 
     def other_rows(self) -> OtherRows:
         arrays = self.data.arrays
-        return OtherRows(np.arange(len(arrays.test_labels)), arrays.test_images, arrays.test_labels.astype(np.int64))
+        targets = self._targets(arrays.test_labels)
+        return OtherRows(np.arange(len(targets)), arrays.test_images, targets)
 
 
-def predict_images(model: Classifier, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, (N, C), of the images that the fold holds out, and of the test files."""
+def predict_images(model: Stages, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, (N, C), or numbers, (N,), of the images that the fold holds out, and of the test files."""
     model.float().eval()  # whatever precision it was trained in
-    held_out, others = (
-        _probabilities(model, folds.data.test_dataloader()),
-        _probabilities(model, folds.data.test_files()),
-    )
+    held_out, others = (_said(model, folds.data.test_dataloader()), _said(model, folds.data.test_files()))
     return held_out, others
 
 
 @torch.inference_mode()
-def _probabilities(model: Classifier, batches: EvalBatches) -> np.ndarray:
+def _said(model: Stages, batches: EvalBatches) -> np.ndarray:
     said: list[Tensor] = []
     for images, _ in batches:
         said.append(model.to(images.device).exact_predictions(model(images)).double().cpu())

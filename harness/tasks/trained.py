@@ -17,6 +17,7 @@ from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
 from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.image_regressor import ImageRegressor
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -60,6 +61,8 @@ def _kind(options: dict[str, Any]) -> type[Stages]:
         from lit_modules.embedder import Embedder  # imported here because its library of losses takes a second
 
         return Embedder
+    if "target_mean" in options:
+        return ImageRegressor
     return Segmenter if "threshold" in options else Classifier
 
 
