@@ -35,7 +35,10 @@ class Images:
         self.images = _place(images, device)
         self.home = self.images.device  # where indices have to be
         targets = torch.from_numpy(labels)
-        self.labels = (targets if targets.is_floating_point() else targets.long()).to(device)  # few bytes: they fit
+        if targets.is_floating_point():
+            self.labels = (targets.float() if device.type == "mps" else targets).to(device)  # MPS has no float64
+        else:
+            self.labels = targets.long().to(device)  # 8 bytes each, which always fit
 
     def take(self, indices: Tensor) -> Batch:
         """Images as floats in 0..1, (B, C, H, W), and labels, (B, ...), at `indices`, (B,)."""

@@ -1,4 +1,4 @@
-"""Images whose labels are no classes: a number for each, from a CSV file of files and labels (see `labels_file.py`)."""
+"""Images whose labels are no classes: a number, or several labels, for each, from a CSV file (see `labels_file.py`)."""
 
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -11,11 +11,14 @@ from basics.errors import InputError
 from datamodules.arrays import ImageArrays
 from datamodules.column_kinds import find_decimal
 from datamodules.folder import ImageFolder
-from datamodules.labels_file import LabelledFiles, label_column, listing_of, read_labels
+from datamodules.labels_file import LABEL_COLUMNS, LabelledFiles, label_column, listing_of, read_labels
 from datamodules.listing import Listing, readable_splits
-from datamodules.scenes import SIDE, scenes
-from datamodules.tables import Table, numbers, refuse
+from datamodules.scenes import CLASSES, SIDE, scenes
+from datamodules.tables import Table, check_columns, numbers, refuse
+from datamodules.tags import rates, read_tags, united
 from datamodules.written_numbers import number_form
+
+TAG_COLUMNS = ("labels", "tags", "classes", "categories")  # further names of the column of several labels
 
 
 class ImageTargets(ImageFolder, ABC):
@@ -120,6 +123,40 @@ class ImageNumbers(ImageTargets):
     def _says_labels(self) -> str:
         targets, (mean, std) = self.train_labels, self.target_mean_std()
         return f"{self.target!r}: {targets.min():g} to {targets.max():g}, mean {mean:.4g}, standard deviation {std:.4g}"
+
+
+class ImageTags(ImageTargets):
+    """Images with several labels each; see `tags.py` for how the table has them.
+
+    In the sample, they are the shapes that can be seen in a scene. A file may be in several rows, with a label each.
+    """
+
+    name = "image_tags"
+    task, wanted = "task multilabel", "labels"
+
+    @property
+    def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # the table tells
+        if self.sample:
+            return CLASSES[1:]
+        return self._tags.names if self.listing else ()
+
+    def _read_targets(self, found: LabelledFiles) -> np.ndarray:
+        self._tags = read_tags(found.table._replace(has_flags=True), self._columns(found))
+        return united(found.names, self._tags.values) if self._tags.mark else self._tags.values
+
+    def _columns(self, found: LabelledFiles) -> list[str]:
+        """Those that --target names, or the one with a usual name, or all."""
+        asked = [name.strip() for name in self.target.split(",") if name.strip()]
+        check_columns(found.table, asked, None)
+        usual = [name for name in found.columns if name.lower() in (*LABEL_COLUMNS, *TAG_COLUMNS)]
+        return asked or usual[:1] or found.columns
+
+    def _sample_targets(self, masks: np.ndarray) -> np.ndarray:
+        return np.stack([(masks == kind).any((1, 2)) for kind in range(1, len(CLASSES))], axis=1).astype(np.float32)
+
+    def _says_labels(self) -> str:
+        note = "" if self.sample else f"\n{self._tags.note}"
+        return f"{rates(self.train_labels, self.classes)}{note}"
 
 
 def finite_numbers(table: Table, column: str) -> np.ndarray:

@@ -41,6 +41,7 @@ from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoin
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
 from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -54,6 +55,7 @@ Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
 
 OUTPUTS: dict[type[Stages], tuple[str, str]] = {
     Classifier: ("probabilities", "logits"),
+    ImageTagger: ("probabilities", "logits"),
     Segmenter: ("masks", "logits"),
 }
 
@@ -161,7 +163,8 @@ def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
         "net_args": json.dumps(options["net_args"] or {}),
         "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
         "outputs": ", ".join(module.outputs),
-        "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
+        # In the order of the outputs; empty: not known.
+        "classes": json.dumps(options.get("classes") or options.get("labels") or []),
         "mean": json.dumps(options["mean"]),  # of values in 0..1; for information, since the file applies it itself
         "std": json.dumps(options["std"]),
         "checkpoint": source.name,

@@ -40,6 +40,7 @@ from harness.tasks.target_prediction import Told, told_of, write_told
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
 from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 
 PRINTED = 10  # rows at most
@@ -84,12 +85,12 @@ def main(
         _refuse_switches(inverts, centres, explain or None)
         _segment(model, paths, table, skip_bad, force)
         return
-    if not isinstance(model, Classifier | ImageRegressor):
+    if not isinstance(model, Classifier | ImageRegressor | ImageTagger):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, which says nothing of an image or its pixels")
     if why:
         check_explains(model)
     predictions = predict_files(models, paths, reader_of(read, model, inverts, centres), skip_bad)
-    if isinstance(model, ImageRegressor):
+    if isinstance(model, ImageRegressor | ImageTagger):
         _tell(table, sheet, told_of(model, predictions.values), predictions)
     else:
         _tell_classes(table, sheet, why, [each for each in models if isinstance(each, Classifier)], predictions)

@@ -41,6 +41,7 @@ from harness.training.report import num_parameters
 from harness.training.trainer import build_trainer
 from lit_modules import Classifier
 from lit_modules.class_stages import ClassStages
+from lit_modules.label_stages import LabelStages
 from lit_modules.number_stages import NumberStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
@@ -87,7 +88,7 @@ def _trainer(folder: Path, flags: FitFlags) -> Trainer:
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
     """First the data, then the network, then the learning rate and the cost of the run."""
-    classes = [] if isinstance(model, NumberStages | Segmenter) else data.classes
+    classes = [] if isinstance(model, NumberStages | Segmenter | LabelStages) else data.classes
     for finding in check_data(data, classes, _remedies(model, data)):
         yield finding
         if finding.what == "labels" and not finding.ok:

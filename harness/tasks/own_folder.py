@@ -8,16 +8,22 @@ from typing import Any
 from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageFolder
-from datamodules.image_targets import ImageNumbers
+from datamodules.image_targets import ImageNumbers, ImageTags
 from harness.runs.invocation import changed, values
 from harness.tasks.classification import ImageFlags, classify, pixels_of, train_on_images
-from lit_modules import class_losses, number_stages
+from lit_modules import class_losses, label_stages, number_stages
 from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
+from lit_modules.label_stages import LabelOptions
 from lit_modules.regressor import RegressorOptions
 
 AUTO = "auto"
 # The losses of each task, the usual one first.
-TASKS = {"classification": tuple(class_losses.LOSSES), "regression": number_stages.LOSSES}
+TASKS = {
+    "classification": tuple(class_losses.LOSSES),
+    "regression": number_stages.LOSSES,
+    "multilabel": tuple(label_stages.LOSSES),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +58,12 @@ class OwnImageFlags(ImageFlags, FolderOptions):
     Args:
         data_dir: folder that holds train/<class>/, and val/ (or validation/, or valid/) and test/ if there are any, or
             all images as <class>/.
-        task: classification, or regression: a number for each image, in --labels.
-        loss: auto: ce for classes, mse for a number; or for classes bce, mse or focal (lit_modules/class_losses.py),
-            for a number huber, which is half the square up to `delta` and linear beyond.
+        task: classification; or with --labels regression, a number for each image, or multilabel, several labels.
+        target: the column of --labels with the labels; for several labels, columns of 0 and 1 with commas between them;
+            "": found by their names, or by looking.
+        loss: auto: ce for classes, mse for a number, bce for several labels; or for classes bce, mse or focal
+            (lit_modules/class_losses.py), for a number huber, which is half the square up to `delta` and linear beyond,
+            for several labels focal.
         delta: of huber, standard deviations of the target from which on the loss is linear.
     """
 
@@ -76,11 +85,8 @@ def learn(flags: OwnImageFlags) -> dict[str, Any]:
     if flags.task == "classification":
         return classify(partial(ImageFolder, **folder_options(flags)), flags)
     _refuse_those_of_classes(flags)
-    return _learn_numbers(_without_accuracy(flags))
-
-
-def _without_accuracy(flags: OwnImageFlags) -> OwnImageFlags:
-    return changed(flags, monitor="val/loss") if flags.monitor == ImageFlags.monitor else flags
+    flags = changed(flags, monitor="val/loss") if flags.monitor == ImageFlags.monitor else flags  # no accuracy
+    return _learn_numbers(flags) if flags.task == "regression" else _learn_labels(flags)
 
 
 def _learn_numbers(flags: OwnImageFlags) -> dict[str, Any]:
@@ -102,6 +108,16 @@ OF_CLASSES = (
     "balanced_sampling",
 )
 NEUTRAL = ImageFlags()
+
+
+def _learn_labels(flags: OwnImageFlags) -> dict[str, Any]:
+    if flags.folds:
+        raise InputError(f"--folds {flags.folds}: --task multilabel trains a single network; leave it out")
+    return train_on_images(partial(ImageTags, **folder_options(flags)), _tagger, flags)
+
+
+def _tagger(data: ImageTags, flags: OwnImageFlags) -> ImageTagger:
+    return ImageTagger(flags.net, labels=list(data.classes), **pixels_of(data, flags), **values(flags, LabelOptions))
 
 
 def _regressor(data: ImageNumbers, flags: OwnImageFlags) -> ImageRegressor:

@@ -1,15 +1,18 @@
-"""What predict.py tells of images whose labels are no classes: a number for each file."""
+"""What predict.py tells of images whose labels are no classes: a number, or several labels, for each file."""
 
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import Shown, draw_captions
+from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions
 from harness.tasks.image_prediction import Predictions
 from harness.tasks.prediction_files import distinct, write_predictions
 from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
+from lit_modules.label_scores import HALF
 
 
 class Told(NamedTuple):
@@ -20,9 +23,23 @@ class Told(NamedTuple):
     summary: str  # of all
 
 
-def told_of(model: ImageRegressor, values: np.ndarray) -> Told:
-    """What predictions of the model, (N,), say."""
-    name = str(model.hparams["target"])
+def told_of(model: ImageRegressor | ImageTagger, values: np.ndarray) -> Told:
+    """What predictions of the model say: numbers, (N,), or the probability of each label, (N, L)."""
+    if isinstance(model, ImageTagger):
+        return _told_labels(model.names, values)
+    return _told_numbers(str(model.hparams["target"]), values)
+
+
+def _told_labels(names: list[str], values: np.ndarray) -> Told:
+    said = values >= HALF
+    labels = [[name for name, has in zip(names, row, strict=True) if has] for row in said]
+    columns = {"labels": np.array([";".join(its) for its in labels], dtype=object)}
+    columns |= {f"p({name})": share.round(6) for name, share in zip(names, values.T, strict=True)}
+    counts = sorted(zip(names, said.sum(0).tolist(), strict=True), key=lambda each: -each[1])
+    return Told(columns, [", ".join(its) or "none" for its in labels], ", ".join(f"{n}: {c:,}" for n, c in counts))
+
+
+def _told_numbers(name: str, values: np.ndarray) -> Told:
     low, high, mean = values.min(), values.max(), values.mean()
     summary = f"{name} from {_short(low)} to {_short(high)}, mean {_short(mean)}"
     return Told({name: values.round(6)}, [_short(value) for value in values], summary)
@@ -36,5 +53,11 @@ def write_told(table: Path, sheet: Path, files: list[str], predictions: Predicti
     """Writes the CSV file, and the sheet of images with their captions."""
     columns = distinct([("file", np.array(files)), *told.columns.items()])
     write_predictions(table, "file", columns.pop("file"), columns)
-    shown = {files[row]: Shown(image, told.captions[row]) for row, image in predictions.shown.items()}
-    save_figures({sheet.stem: draw_captions(shown, len(files), f"; above: {', '.join(told.columns)}")}, sheet.parent)
+    shown = {files[row]: Shown(image, _on_lines(told.captions[row])) for row, image in predictions.shown.items()}
+    above = f"; above: {next(iter(told.columns))}"
+    save_figures({sheet.stem: draw_captions(shown, len(files), above)}, sheet.parent)
+
+
+def _on_lines(caption: str) -> str:
+    """A caption on two lines at most, with an ellipsis where there is more of it."""
+    return "\n".join(wrap(caption, LABEL, max_lines=2, placeholder="…"))
