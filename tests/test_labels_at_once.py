@@ -99,13 +99,17 @@ def has(number):
     return number % 2 == 1, number % 3 == 1
 
 
+def colour(number):
+    red, green = has(number)
+    return 60 + 150 * red, 60 + 150 * green, 3 * number
+
+
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Plain images with some red, some green, or both; their labels in columns of 0 and 1."""
     root = tmp_path_factory.mktemp("pictures")
     for number in range(COUNT):
-        red, green = has(number)
-        save(root / f"{number}.png", (60 + 150 * red, 60 + 150 * green, 3 * number))
+        save(root / f"{number}.png", colour(number))
     rows = [f"{number},{int(has(number)[0])},{'yes' if has(number)[1] else 'no'}" for number in range(COUNT)]
     (root / "labels.csv").write_text("\n".join(["file,red,green", *rows]))
     return root
@@ -209,16 +213,11 @@ def test_two_processes_say_what_one_did(trained):
 
 def test_predictions_have_a_probability_for_each_label(pictures, trained, tmp_path, capsys):
     run, _ = trained
-    cli(
-        predict.main,
-        None,
-        [str(run), *(str(pictures / f"{n}.png") for n in range(7)), "--output", str(tmp_path / "p.csv")],
-    )
+    files = [str(pictures / f"{number}.png") for number in range(7)]
+    cli(predict.main, None, [str(run), *files, "--output", str(tmp_path / "p.csv")])
     with (tmp_path / "p.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    images = np.stack(
-        [np.full((16, 16, 3), (60 + 150 * r, 60 + 150 * g, 3 * n), np.uint8) for n in range(7) for r, g in [has(n)]]
-    )
+    images = np.stack([np.full((16, 16, 3), colour(number), np.uint8) for number in range(7)])
     said = said_by(run, images)
     assert np.array([[float(row[f"p({name})"]) for name in ("red", "green")] for row in rows]) == pytest.approx(
         said, abs=2e-6
@@ -246,9 +245,8 @@ def test_predictions_have_a_probability_for_each_label(pictures, trained, tmp_pa
     ],
 )
 def test_mistake_is_one_line(pictures, refusal, tmp_path, rows, flags, said):
-    (tmp_path / "t.csv").write_text(
-        "\n".join([*rows, *([f"{n},0,0" for n in range(2, 12)] if "--metrics" in flags else [])])
-    )
+    more = [f"{number},0,0" for number in range(2, 12)] if "--metrics" in flags else []  # enough for three splits
+    (tmp_path / "t.csv").write_text("\n".join([*rows, *more]))
     of = ["--data_dir", str(pictures), "--labels", str(tmp_path / "t.csv")]
     line = refusal(own_images.main, *QUICK, *of, *flags, recipes=own_images.RECIPES)
     assert said in line, line

@@ -68,7 +68,7 @@ Row = tuple[str, int, Mapping[str, float]]  # a name, a number of samples, and f
 
 def _draw_rows(rows: Sequence[Row], meanings: Mapping[str, str], title: str, ylabel: str) -> "Figure":
     """A line for each row from its recall to its precision, with a mark for each figure."""
-    figure, axes = new_figure(size=(8, 1.9 + 0.32 * len(rows) + 0.2 * (len(meanings) - 3)))
+    figure, axes = new_figure(size=(8, 1.9 + 0.32 * max(len(rows), 5) + 0.2 * (len(meanings) - 3)))
     places = range(len(rows))
     shares = {name: [its[name] for *_, its in rows] for name in meanings}
     axes.hlines(places, shares["recall"], shares["precision"], color="0.8", linewidth=2, zorder=1)
