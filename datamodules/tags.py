@@ -8,7 +8,7 @@ import pandas as pd
 
 from basics.amounts import amount
 from basics.errors import InputError
-from datamodules.tables import Faults, Table, refuse
+from datamodules.tables import Faults, Table, check_columns, missing_labels, refuse
 
 YES, NO = ("1", "1.0", "true", "yes"), ("0", "0.0", "false", "no")
 MARKS = (";", "|", ",")  # between the labels of a text, the likeliest first
@@ -48,17 +48,45 @@ def read_tags(table: Table, columns: Sequence[str], mark: str = "") -> Tags:
 
 
 def _of_texts(table: Table, column: str, mark: str) -> Tags:
-    cells = table.cells[column]
     mark = mark or _mark(table, column)
-    # A blank cell is a row without a label; other texts for missing values may be names of labels.
-    sets = [{part.strip() for part in cell.split(mark)} - {""} for cell in cells]
+    sets = _sets(table, column, mark)
     names = sorted(set().union(*sets))
     if len(names) < 2:
         found = ", ".join(names) or "none"
         raise InputError(f"{table.source}, column {column!r}: several labels need two or more names, found {found}")
-    values = np.array([[name in each for name in names] for each in sets], np.float32)
+    values = _matrix(sets, names)
     note = f"labels are {amount(len(names), 'name')} with {mark!r} between, in column {column!r}"
     return Tags(tuple(names), values, mark, note)
+
+
+def _sets(table: Table, column: str, mark: str) -> list[set[str]]:
+    """The labels in each text; one that stands for a missing value has none."""
+    texts = table.cells[column].where(~table.cells[column].isin(missing_labels(table)), "")
+    return [{part.strip() for part in text.split(mark)} - {""} for text in texts]
+
+
+def _matrix(sets: Sequence[set[str]], names: Sequence[str]) -> np.ndarray:
+    return np.array([[name in each for name in names] for each in sets], np.float32)  # (N, L)
+
+
+def known_tags(table: Table, columns: Sequence[str], names: Sequence[str], mark: str) -> np.ndarray:
+    """The labels of rows of another table, which is like that of the training, float32, (N, L).
+
+    Args:
+        columns: those of the training table.
+        names: its labels.
+        mark: what was between them; "" for columns.
+
+    Raises:
+        InputError: a column is missing, a value neither 0 nor 1, or a label not among the names.
+    """
+    check_columns(table, columns, None)
+    if not mark:
+        return read_tags(table, columns).values
+    sets = _sets(table, columns[0], mark)
+    wrong = pd.Series([bool(each - {*names}) for each in sets], dtype=bool)
+    refuse(table, columns[0], wrong, "has a label that no row of the training table has")
+    return _matrix(sets, names)
 
 
 def _mark(table: Table, column: str) -> str:

@@ -10,8 +10,9 @@ missing values, if no training row lacked one, or with unseen values. A cross-va
 folds: of their numbers, of the logarithms if these were learned, or of their class probabilities.
 
 The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
-classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. A name that is taken
-gets a `_` at its end.
+classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. For several labels at
+once a column `labels` has those that are at least as probable as not, with `;` between them, and `p(NAME)` the
+probability of each. A name that is taken gets a `_` at its end.
 """
 
 import sys
@@ -22,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from basics.amounts import amount
-from basics.errors import InputFileError, MissingFileError, writing
+from basics.errors import InputError, InputFileError, MissingFileError, writing
 from basics.files import unused
-from datamodules.known_targets import known_targets
+from datamodules.known_targets import known_targets, required_targets
 from datamodules.new_rows import read_rows
 from datamodules.tables import Table
 from harness.command_line.cli import cli
@@ -51,16 +52,23 @@ def main(checkpoint: str, rows: str, output: str | None = None, force: bool = Fa
     first, values, warnings = predict_rows(models, partial(read_rows, Path(rows)))
     for line in warnings:
         print(f"warning: {line}", file=sys.stderr)
-    predicted = predicted_columns(first.fitted["target"], values, first.fitted)
+    name = "labels" if first.fitted.get("labels") else first.fitted["target"]
+    predicted = predicted_columns(name, values, first.fitted)
     columns = distinct([(first.id_column, first.ids), *predicted])
     write_predictions(target, first.id_column, columns.pop(first.id_column), columns)
     print(f"{amount(len(values), 'prediction')} by {amount(len(models), 'model')}: {target}")
-    if first.fitted["target"] in first.table.cells:
+    if {*first.fitted.get("targets", [first.fitted["target"]])} <= {*first.table.cells.columns}:
         print(_scored(first.table, values, first.fitted))
 
 
 def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any]) -> str:
     """A line with the figures of the rows whose target is known."""
+    if fitted.get("labels"):
+        try:
+            true = required_targets(table, fitted)
+        except InputError as error:
+            return f"not scored: {error}"
+        return f"{as_text(score(true, values, fitted))} on {amount(len(true), 'row')}"
     targets, wanted = known_targets(table, fitted), "a class of the training rows" if fitted["classes"] else "a number"
     known = ~np.isnan(targets)
     if not known.any():

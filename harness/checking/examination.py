@@ -39,7 +39,7 @@ from harness.training.lr_finder import HIGHEST, STEPS, range_test, steepest
 from harness.training.preflight import check_batches, check_shapes
 from harness.training.report import num_parameters
 from harness.training.trainer import build_trainer
-from lit_modules import Classifier
+from lit_modules import Classifier, RowClassifier
 from lit_modules.class_stages import ClassStages
 from lit_modules.label_stages import LabelStages
 from lit_modules.number_stages import NumberStages
@@ -109,7 +109,8 @@ def _remedies(model: Stages, data: BatchModule) -> dict[str, bool]:
         return {}
     sampling = isinstance(data, ImageData | TableData) and data.balanced_sampling
     remedies = {"--class_weights balanced": model.class_weights is not None, "--balanced_sampling": sampling}
-    return remedies | ({"--loss focal": model.loss == "focal"} if isinstance(model, Classifier) else {})
+    focal = isinstance(model, Classifier | RowClassifier) and model.loss == "focal"
+    return remedies | {"--loss focal": focal}
 
 
 def _batches(data: BatchModule) -> list[Batch]:

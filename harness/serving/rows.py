@@ -14,13 +14,13 @@ from datamodules.written_numbers import COMMA, SWAPPED, parses
 from harness.runs.layout import COLUMNS
 from harness.tasks.prediction_files import predicted_columns
 from harness.tasks.row_prediction import predict_rows
-from lit_modules import Regressor, RowClassifier
+from harness.tasks.table_models import RowModel
 
 
 class RowAnswers:
     """Answers by a model of rows, or by the mean of a run's folds."""
 
-    def __init__(self, checkpoint: Path, models: Sequence[Regressor | RowClassifier]) -> None:
+    def __init__(self, checkpoint: Path, models: Sequence[RowModel]) -> None:
         self.models, self.fitted = models, models[0].hparams["preprocessing"]
         several = f", the mean of {len(models)} models" if len(models) > 1 else ""
         text = f"{models[0].hparams['net']}{several}. Fill in a row."
@@ -30,7 +30,7 @@ class RowAnswers:
     def answer(self, body: bytes) -> dict[str, Any]:
         said, values, notes = predict_rows(self.models, partial(one_row, _cells(body)))
         told: dict[str, Any] = {"notes": notes, "pictures": []}
-        if classes := said.fitted["classes"]:
+        if classes := said.fitted.get("labels") or said.fitted["classes"]:
             shares = zip(classes, values[0].tolist(), strict=True)
             return {**told, "shares": sorted(shares, key=lambda each: -each[1])}
         ((_, numbers),) = predicted_columns(said.fitted["target"], values, said.fitted)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from basics.files import write_csv
+from lit_modules.label_scores import HALF
 
 
 def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
@@ -20,9 +21,14 @@ def predicted_columns(name: str, values: np.ndarray, fitted: Mapping[str, Any]) 
     """Columns with their names, from predictions as they are averaged (see `table_models.to_average`).
 
     Args:
-        name: of the column of numbers, or of the most probable classes.
+        name: of the column of numbers, of the most probable classes, or of the labels that are at least as probable as
+            not.
         fitted: the preprocessing in a checkpoint.
     """
+    if labels := fitted.get("labels"):
+        said = [";".join(label for label, share in zip(labels, row, strict=True) if share >= HALF) for row in values]
+        shares = zip(labels, values.T, strict=True)
+        return [(name, np.array(said, dtype=object)), *((f"p({label})", share) for label, share in shares)]
     if not fitted["classes"]:
         return [(name, np.exp(values) if fitted["log_target"] else values)]
     classes = np.array(fitted["classes"])[values.argmax(1)]

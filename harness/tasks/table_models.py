@@ -4,21 +4,26 @@ import numpy as np
 import torch
 
 from lit_modules import Regressor, RowClassifier
+from lit_modules.row_tagger import RowTagger
+
+RowModel = Regressor | RowClassifier | RowTagger
 
 
-def to_average(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
+def to_average(model: RowModel, rows: np.ndarray) -> np.ndarray:
     """Predictions for preprocessed rows, (N, F), of which models give the mean: numbers, (N,), or their logarithms if
-    these were learned; or probabilities, (N, C).
+    these were learned; or probabilities of classes or labels, (N, C).
     """
     said = predict(model, rows)
+    if isinstance(model, RowTagger):
+        return model.predicted(torch.from_numpy(said)).numpy()
     if isinstance(model, RowClassifier):
         return np.exp(said)
     return np.log(said) if model.hparams["log_target"] else said
 
 
 @torch.no_grad()
-def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
-    """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, or log-probabilities."""
+def predict(model: RowModel, rows: np.ndarray) -> np.ndarray:
+    """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, log-probabilities or logits."""
     parts = torch.from_numpy(rows).split(4096)  # in parts, since an ensemble needs memory for each member
     model.cpu().float().eval()  # whatever precision it was trained in
     return torch.cat([model(part) for part in parts]).double().numpy()

@@ -7,17 +7,21 @@ import numpy as np
 import torch
 
 from lit_modules.class_scores import class_scores
+from lit_modules.label_scores import label_scores
 
 
 def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> dict[str, float]:
     """The figures of predictions, the one to compare models by first.
 
     Args:
-        true: targets, or numbers of classes, (N,).
+        true: targets, or numbers of classes, (N,), or labels, (N, L).
         values: predictions as they are averaged (see `table_models.to_average`): numbers, (N,), or probabilities,
-            (N, C).
+            (N, C) or (N, L).
         fitted: the preprocessing in a checkpoint.
     """
+    if fitted.get("labels"):
+        figures = label_scores(torch.from_numpy(values), torch.from_numpy(true))
+        return {name: _rounded(value) for name, value in figures.items()}
     if fitted["classes"]:
         figures = class_scores(torch.from_numpy(values), torch.from_numpy(true))
         first = {"log_loss": figures["log_loss"], "acc": (values.argmax(1) == true).mean()}
