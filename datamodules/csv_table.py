@@ -152,7 +152,8 @@ class CsvTable(TableData):
         """Refuses a column with two roles, such as target and feature."""
         roles = {
             "target": tuple(self.target_columns), "id_column": (self.id_column,) if self.id_column else (),
-            "drop": self.drop, "categories": self.categories, "ordinals": tuple(self.ordinals), "dates": tuple(self.chosen.dates),
+            "drop": self.drop, "categories": self.categories, "ordinals": tuple(self.ordinals),
+            "dates": tuple(self.chosen.dates),
         }  # fmt: skip
         taken: dict[str, str] = {}
         for role, names in roles.items():

@@ -12,7 +12,7 @@
 docs/tables.md has a whole example, with its figures.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -76,10 +76,6 @@ class TableFlags(CsvOptions, CrossValidationFlags):
     lr_decay: str = "onecycle"
     monitor: str | None = "val/loss"
 
-    @property
-    def losses(self) -> Sequence[str]:
-        return AUTO, *choose("task", self.task, LOSSES)
-
 
 # Each net's defaults here; command-line flags override them.
 RECIPES = by_net(
@@ -101,9 +97,7 @@ DEFAULTS = TableFlags()
 def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
     """Trains a network for each fold of a table, and tests them together on rows in none; or trains a single one."""
     _check(flags)
-    flags = _once_if_need_be(flags)
-    if flags.loss == AUTO:
-        flags = changed(flags, loss=LOSSES[flags.task][0])
+    flags = _once_if_need_be(_with_loss(flags))
     if flags.val_size is None:
         flags = changed(flags, val_size=0.0 if flags.folds else 0.1)
     flags = _sized(flags)
@@ -123,6 +117,15 @@ def _check(flags: TableFlags) -> None:
 
     if flags.folds not in (0, DEFAULTS.folds) and flags.time:
         raise InputError(f"--time {flags.time}: folds would train on rows later than those held out; add --folds 0")
+
+
+def _with_loss(flags: TableFlags) -> TableFlags:
+    """The flags, with a loss of their task."""
+    known = choose("task", flags.task, LOSSES)
+    if flags.loss == AUTO:
+        return changed(flags, loss=known[0])
+    choose("loss", flags.loss, dict.fromkeys(known))
+    return flags
 
 
 def _once_if_need_be(flags: TableFlags) -> TableFlags:

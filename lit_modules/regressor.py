@@ -42,14 +42,9 @@ class RegressorOptions(RowOptions):
     loss: str = "mse"
     delta: float = 1.0
 
-    @property
-    def losses(self) -> Sequence[str]:
-        """Those that there are; a script may offer others."""
-        return LOSSES
-
     def __post_init__(self) -> None:
-        if self.loss not in self.losses:
-            raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(self.losses)}")
+        if self.loss not in LOSSES:
+            raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
         if self.delta <= 0:
             raise InputError(f"delta {self.delta}: must be above 0")
 

@@ -141,7 +141,7 @@ def test_two_processes_say_what_one_did(of_texts):
         ("rain", [], "0 and 1 are a single label, which --task classification tells apart"),
         ("rain,wind", ["--log_target"], "log_target: a label has no logarithm"),
         ("rain,wind", ["--class_weights", "balanced", "--folds", "0"], "has labels, and has no classes"),
-        ("rain,wind", ["--loss", "mse"], "loss 'mse': no such loss; there are auto, bce, focal"),
+        ("rain,wind", ["--loss", "mse"], "loss 'mse': no such loss; There are bce, focal"),
         ("rain,wind", ["--task", "multilabels"], "task 'multilabels': no such task; did you mean multilabel?"),
         ("rain,wind", ["--drop", "wind"], "drop 'wind': target names it too"),
     ],

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from harness.drawing.figures import COLOURS, new_figure
+from lit_modules.class_scores import decided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,17 +24,23 @@ NAME, LABEL = 16, 13  # characters that fit below an image, and above it
 LETTERS = 13  # of the title above each column
 
 
-def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str], total: int) -> "Figure":
+def draw_sheet(
+    predicted: Mapping[str, tuple[Image.Image, np.ndarray]],
+    names: Sequence[str],
+    total: int,
+    threshold: float | None = None,
+) -> "Figure":
     """Each image with its label, and below it the file's name.
 
     Args:
         predicted: the image and the class probabilities, (C,), by file name.
         total: how many images were predicted in all.
+        threshold: see `class_scores.decided`.
     """
     labels = tell_apart(names, LABEL)
     shown = {}
     for file, (image, shares) in predicted.items():
-        best = int(np.argmax(shares))
+        best = int(decided(shares[None], threshold)[0])
         shown[file] = Shown(image, f"{labels[best]}\n{shares[best]:.0%}", bool(shares[best] < UNSURE))
     return draw_captions(shown, total, f"; ? below {UNSURE:.0%}")
 

@@ -12,6 +12,7 @@ from basics.errors import InputError
 from harness.drawing.evidence_figures import Caption, draw_evidence
 from harness.drawing.prediction_sheet import NAME, below_common_folder, tell_apart
 from lit_modules import Classifier
+from lit_modules.class_scores import decided
 from lit_modules.evidence import Evidence, evidence, makes_maps
 from lit_modules.stages import Stages
 
@@ -38,17 +39,21 @@ def as_tensor(images: Sequence[Image.Image]) -> Tensor:
 
 
 def explain_images(
-    models: Sequence[Classifier], predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str]
+    models: Sequence[Classifier],
+    predicted: Mapping[str, tuple[Image.Image, np.ndarray]],
+    names: Sequence[str],
+    threshold: float | None = None,
 ) -> "Figure":
     """Some of the images with their maps, labels and files; of several models, the means of their maps.
 
     Args:
         predicted: the image as the network sees it and its probabilities, (C,), by file name.
+        threshold: see `class_scores.decided`.
     """
     files = [*predicted]
     files = [files[place] for place in np.linspace(0, len(files) - 1, min(len(files), EXPLAINED)).astype(int)]
     images = as_tensor([predicted[file][0] for file in files])
-    labels = [int(predicted[file][1].argmax()) for file in files]
+    labels = decided(np.stack([predicted[file][1] for file in files]), threshold).tolist()
     found = evidence_of(models, images, torch.tensor(labels))
     shown, below = tell_apart(names, NAME), tell_apart(below_common_folder(files), 2 * NAME)
     captions: list[Caption] = [

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from basics.files import write_csv
+from harness.tasks.decisions import LIKELIEST, Decision
 from lit_modules.label_scores import HALF
 
 
@@ -17,13 +18,16 @@ def write_predictions(path: Path, id_column: str, ids: np.ndarray, columns: Mapp
     write_csv(path, pd.DataFrame({id_column: ids, **columns}))
 
 
-def predicted_columns(name: str, values: np.ndarray, fitted: Mapping[str, Any]) -> list[tuple[str, np.ndarray]]:
+def predicted_columns(
+    name: str, values: np.ndarray, fitted: Mapping[str, Any], decision: Decision = LIKELIEST
+) -> list[tuple[str, np.ndarray]]:
     """Columns with their names, from predictions as they are averaged (see `table_models.to_average`).
 
     Args:
         name: of the column of numbers, of the most probable classes, or of the labels that are at least as probable as
             not.
         fitted: the preprocessing in a checkpoint.
+        decision: how a class follows from probabilities.
     """
     if labels := fitted.get("labels"):
         said = [";".join(label for label, share in zip(labels, row, strict=True) if share >= HALF) for row in values]
@@ -31,9 +35,10 @@ def predicted_columns(name: str, values: np.ndarray, fitted: Mapping[str, Any]) 
         return [(name, np.array(said, dtype=object)), *((f"p({label})", share) for label, share in shares)]
     if not fitted["classes"]:
         return [(name, np.exp(values) if fitted["log_target"] else values)]
-    classes = np.array(fitted["classes"])[values.argmax(1)]
+    said = decision.of(values)
+    classes, shares = np.array(fitted["classes"])[said], values[np.arange(len(said)), said]
     each = zip(fitted["classes"], values.T, strict=True)
-    return [(name, classes), ("probability", values.max(1)), *((f"p({its})", column) for its, column in each)]
+    return [(name, classes), ("probability", shares), *((f"p({its})", column) for its, column in each)]
 
 
 def distinct(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -23,7 +23,7 @@ def to_average(model: RowModel, rows: np.ndarray) -> np.ndarray:
 
 @torch.no_grad()
 def predict(model: RowModel, rows: np.ndarray) -> np.ndarray:
-    """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, log-probabilities or logits."""
+    """What `model.forward` gives for preprocessed rows, (N, F), in float64: targets, log-probabilities or logits."""
     parts = torch.from_numpy(rows).split(4096)  # in parts, since an ensemble needs memory for each member
     model.cpu().float().eval()  # whatever precision it was trained in
     return torch.cat([model(part) for part in parts]).double().numpy()
