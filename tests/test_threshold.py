@@ -55,15 +55,11 @@ def chosen(run):
 def test_rows_are_of_the_second_class_from_the_threshold_on(row_run, tmp_path, capsys, asked):
     patients().to_csv(tmp_path / "rows.csv", index=False)
     flags = [] if asked is None else ["--threshold", str(asked)]
-    cli(
-        predict_table.main,
-        None,
-        [str(row_run), str(tmp_path / "rows.csv"), "--output", str(tmp_path / "p.csv"), *flags],
-    )
+    files = [str(tmp_path / "rows.csv"), "--output", str(tmp_path / "p.csv")]
+    cli(predict_table.main, None, [str(row_run), *files, *flags])
     out, printed = pd.read_csv(tmp_path / "p.csv"), capsys.readouterr().out
     threshold = chosen(row_run) if asked is None else asked
-    second = ["fit", "ill"][1]
-    wanted = np.where(out[f"p({second})"] >= threshold, second, "fit")
+    wanted = np.where(out["p(ill)"] >= threshold, "ill", "fit")
     assert out["state"].tolist() == wanted.tolist()
     assert out["probability"].tolist() == [row[f"p({row['state']})"] for _, row in out.iterrows()]
     assert f"balanced_acc {balanced_accuracy_score(patients()['state'], wanted):.2%}" in printed

@@ -28,7 +28,7 @@ TASKS = {
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
-    """How a folder of images is read.
+    """How a folder of one's own images is read.
 
     Args:
         labels: CSV file with the columns file and label, and perhaps split, in place of folders of classes
