@@ -35,17 +35,18 @@ class ImageTargets(ImageFolder, ABC):
         InputError: there is neither a table nor the sample.
     """
 
+    name = ""  # no data set by itself
+    task: str  # the flag that asks for these data, and what the table must have
+    wanted: str
+    classes: tuple[str, ...] = ()
+    _by_file: dict[str, np.ndarray]  # the targets of each file, (...)
+
     def __init__(self, data_dir: str = "data", batch_size: int = 64, **options: Any) -> None:
         super().__init__(data_dir, batch_size, **options)
         if self.sample:
             self.image_shape = (SIDE, SIDE, 3)
         elif not self.labels:
             raise InputError(f"{self.task}: needs --labels FILE.csv, which has {self.wanted} for each image")
-
-    task: str  # the flag that asks for these data, and what the table must have
-    wanted: str
-    classes: tuple[str, ...] = ()
-    _by_file: dict[str, np.ndarray]  # the targets of each file, (...)
 
     @abstractmethod
     def _read_targets(self, found: LabelledFiles) -> np.ndarray:

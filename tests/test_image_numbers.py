@@ -15,11 +15,12 @@ from photos import save
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 
-from datamodules import image_targets
+from datamodules import ImageData, ImageFolder, image_targets
 from datamodules.image_targets import ImageNumbers
 from datamodules.scenes import scenes
 from experiments import evaluate, own_images, predict
 from harness.command_line.cli import cli
+from harness.tasks.trained import data_by_name
 from lit_modules.image_regressor import ImageRegressor
 
 ROOT = Path(__file__).parents[1]
@@ -113,6 +114,12 @@ def test_figures_are_scikit_learns(people, trained):
     assert {name: metrics[f"val/{name}"] for name in figures} == pytest.approx(figures, abs=2e-6)
     assert metrics["test/r2"] > 0.5
     assert (run / "figures" / "predicted.png").exists()
+
+
+def test_names_in_checkpoints_lead_to_their_data():
+    known = data_by_name(ImageData)
+    assert known["own_images"] is ImageFolder
+    assert known["image_numbers"] is ImageNumbers
 
 
 def test_evaluation_has_the_figures_of_the_run(trained):
