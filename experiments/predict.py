@@ -93,7 +93,7 @@ def main(
         _segment(model, paths, table, skip_bad, force)
         return
     if not isinstance(model, Classifier | ImageRegressor | ImageTagger):
-        raise InputError(f"{read.path}: holds a {type(model).__name__}, which says nothing of an image or its pixels")
+        raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
     if why:
         check_explains(model)
     decision = decision_for(sources, names_of(model) if isinstance(model, Classifier) else [], threshold)

@@ -164,6 +164,6 @@ def pixels_of(data: ImageData, flags: ImageFlags) -> dict[str, Any]:
 
 def _classifier(data: ImageData, flags: ImageFlags) -> Classifier:
     weights = weights_for(flags, data.train_labels, data.num_classes)
-    labels = {"num_classes": data.num_classes, "classes": list(data.classes), "class_weights": weights}
+    labels: dict[str, Any] = {"num_classes": data.num_classes, "classes": list(data.classes), "class_weights": weights}
     options = values(with_monitored(flags), ClassifierOptions)
     return Classifier(flags.net, **pixels_of(data, flags), **labels, **options)

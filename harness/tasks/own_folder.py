@@ -122,7 +122,7 @@ def _tagger(data: ImageTags, flags: OwnImageFlags) -> ImageTagger:
 
 def _regressor(data: ImageNumbers, flags: OwnImageFlags) -> ImageRegressor:
     mean, std = data.target_mean_std()
-    target = {"target_mean": mean, "target_std": std, "target": data.target}
+    target: dict[str, Any] = {"target_mean": mean, "target_std": std, "target": data.target}
     return ImageRegressor(flags.net, **pixels_of(data, flags), **target, **values(flags, RegressorOptions))
 
 

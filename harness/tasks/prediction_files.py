@@ -1,6 +1,6 @@
 """Predictions as CSV files."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,15 +30,21 @@ def predicted_columns(
         decision: how a class follows from probabilities.
     """
     if labels := fitted.get("labels"):
-        said = [";".join(label for label, share in zip(labels, row, strict=True) if share >= HALF) for row in values]
-        shares = zip(labels, values.T, strict=True)
-        return [(name, np.array(said, dtype=object)), *((f"p({label})", share) for label, share in shares)]
+        return [(name, np.array(likely_labels(labels, values), dtype=object)), *_shares(labels, values)]
     if not fitted["classes"]:
         return [(name, np.exp(values) if fitted["log_target"] else values)]
     said = decision.of(values)
     classes, shares = np.array(fitted["classes"])[said], values[np.arange(len(said)), said]
-    each = zip(fitted["classes"], values.T, strict=True)
-    return [(name, classes), ("probability", shares), *((f"p({its})", column) for its, column in each)]
+    return [(name, classes), ("probability", shares), *_shares(fitted["classes"], values)]
+
+
+def _shares(names: Sequence[str], values: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    return [(f"p({name})", column) for name, column in zip(names, values.T, strict=True)]
+
+
+def likely_labels(labels: Sequence[str], values: np.ndarray) -> list[str]:
+    """The labels of each sample that are at least as probable as not, with `;` between, from probabilities, (N, L)."""
+    return [";".join(label for label, share in zip(labels, row, strict=True) if share >= HALF) for row in values]
 
 
 def distinct(columns: Iterable[tuple[str, np.ndarray]]) -> dict[str, np.ndarray]:

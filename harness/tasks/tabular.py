@@ -79,8 +79,8 @@ def train_table(
     if fold_run:
         return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
     result = fit_and_test(data.name, model, data, flags, *theirs)
-    explained = isinstance(model, Regressor | RowClassifier) and flags.pictures
-    if explained and result.run and "test/samples" in result.metrics and is_rank_zero():
+    explains = flags.pictures and "test/samples" in result.metrics and is_rank_zero()
+    if explains and result.run and isinstance(model, Regressor | RowClassifier):
         with reported():
             explain_columns(result.run, data, [model], None)
     return result

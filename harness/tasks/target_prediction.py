@@ -9,7 +9,7 @@ import numpy as np
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions
 from harness.tasks.image_prediction import Predictions
-from harness.tasks.prediction_files import distinct, write_predictions
+from harness.tasks.prediction_files import distinct, likely_labels, write_predictions
 from lit_modules.image_regressor import ImageRegressor
 from lit_modules.image_tagger import ImageTagger
 from lit_modules.label_scores import HALF
@@ -32,11 +32,13 @@ def told_of(model: ImageRegressor | ImageTagger, values: np.ndarray) -> Told:
 
 def _told_labels(names: list[str], values: np.ndarray) -> Told:
     said = values >= HALF
-    labels = [[name for name, has in zip(names, row, strict=True) if has] for row in said]
-    columns = {"labels": np.array([";".join(its) for its in labels], dtype=object)}
+    labels = likely_labels(names, values)
+    columns = {"labels": np.array(labels, dtype=object)}
     columns |= {f"p({name})": share.round(6) for name, share in zip(names, values.T, strict=True)}
     counts = sorted(zip(names, said.sum(0).tolist(), strict=True), key=lambda each: -each[1])
-    return Told(columns, [", ".join(its) or "none" for its in labels], ", ".join(f"{n}: {c:,}" for n, c in counts))
+    return Told(
+        columns, [its.replace(";", ", ") or "none" for its in labels], ", ".join(f"{n}: {c:,}" for n, c in counts)
+    )
 
 
 def _told_numbers(name: str, values: np.ndarray) -> Told:
