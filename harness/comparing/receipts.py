@@ -9,6 +9,7 @@ import shlex
 import statistics
 from collections import defaultdict
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 from basics.errors import InputError
@@ -144,16 +145,29 @@ def _command(run: Run) -> str:
     script = run.flags["started_by"]
     words: list[str] = []
     for _ in range(ROUNDS):
-        recipe = flatten(check_flags(find_script(script), words, {}))
+        recipe = _recipe(run, words)
         wrong = {name for name, value in run.flags.items() if name not in PLACES and not alike(value, recipe.get(name))}
         if not wrong:
             break
         first = next((name for name in CHOOSERS if name in wrong), None)
         words += [word for name in ([first] if first else sorted(wrong)) for word in _typed(name, run.flags[name])]
     else:
-        raise InputError(f"{run.path}: {script} of today takes no --{min(wrong)} {run.flags[min(wrong)]}")
+        raise InputError(f"{run.path}: {script} of today cannot make it with --{min(wrong)} {run.flags[min(wrong)]}")
     seed = "fold_seed" if run.flags.get("folds") and run.flags.get("fold_seed") is None else "seed"
     return shlex.join(["python", f"experiments/{script}", *words, f"--{seed}", str(run.seed)])
+
+
+def _recipe(run: Run, words: Sequence[str]) -> dict[str, Any]:
+    """The flags of the run's script if it is given these words."""
+    try:
+        return _flags_of(run.flags["started_by"], tuple(words))
+    except InputError as error:
+        raise InputError(f"{run.path}: {run.flags['started_by']} of today cannot make it; {error}") from error
+
+
+@cache
+def _flags_of(script: str, words: tuple[str, ...]) -> dict[str, Any]:
+    return flatten(check_flags(find_script(script), words, {}))
 
 
 def _typed(name: str, value: Any) -> list[str]:
