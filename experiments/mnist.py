@@ -25,7 +25,7 @@ from dataclasses import replace
 
 from datamodules import MNIST
 from harness.command_line.cli import cli
-from harness.tasks.classification import ImageFlags, classify
+from harness.tasks.classification import MUON, ImageFlags, classify
 from harness.tasks.launch import by_net
 
 # What each net does well with here; command-line flags override these.
@@ -48,20 +48,15 @@ RECIPES = by_net(
         ema=0.998,
         val_size=0.05,
     ),
-    ImageFlags(
-        net="speednet",
+    replace(
+        MUON,
         net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
         lr=0.02,
         batch_size=256,
         max_epochs=15,
-        optimizer="muon",
-        lr_decay="linear",
         warmup_epochs=0.5,
-        weight_decay=0.3,
         label_smoothing=0.1,
         augment="rotate:12,zoom:0.12,crop:3",
-        channels_last=True,
-        precision="bf16-mixed",
     ),
 )
 
