@@ -35,7 +35,19 @@ CONVOLUTIONS = replace(ONECYCLE, weight_decay=5e-4, channels_last=True)
 RECIPES = by_net(
     ImageFlags(net="softmax", lr=0.02, batch_size=128, max_epochs=20, lr_decay="cosine"),
     replace(ONECYCLE, net="mlp", max_epochs=30),
-    replace(CONVOLUTIONS, net="lenet5", max_epochs=20, weight_decay=1e-4),
+    replace(
+        MUON,
+        net="lenet5",
+        lr=0.02,
+        momentum=0.95,
+        batch_size=128,
+        max_epochs=30,
+        warmup_epochs=0.5,
+        weight_decay=0.1,
+        label_smoothing=0.05,
+        augment="rotate:12,zoom:0.12,crop:2",
+        precision=None,
+    ),
     replace(CONVOLUTIONS, net="cnn", max_epochs=20),
     replace(CONVOLUTIONS, net="residual_mnist", max_epochs=6, precision="bf16-mixed"),
     replace(
