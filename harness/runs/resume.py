@@ -64,7 +64,7 @@ def opened_run(
         InputError: another process trains this run, it was started with other flags, or its files are damaged.
         MissingFileError: there is no such run.
     """
-    git_commit()  # for metrics.json
+    git_commit()  # now, since files may change while it trains
     with ExitStack() as claims:
         folder, checkpoint = None, None
         if resume == AUTO:

@@ -84,7 +84,7 @@ class Study:
     """
 
     def __init__(self, name: str, flags: StudyFlags, started: float | None = None, try_next: str = "") -> None:
-        git_commit()  # for metrics.json
+        git_commit()  # now, since files may change while it trains
         self.started = time.perf_counter() if started is None else started
         self.name, self.try_next = name, try_next
         self.kept, self.command = kept_by(flags), flags.invocation.command
