@@ -96,6 +96,17 @@ def test_command_makes_the_same_flags(runs, page, tmp_path, monkeypatch):
     assert read_metrics(again)["test/loss"] == read_metrics(first)["test/loss"]
 
 
+def test_robustness_stands_beside_the_accuracy(copy, capsys):
+    found = {"calibration_error": 0.0123, "calibration_error_at_temperature": 0.004, "accuracy": {"turned": 0.5}}
+    first = min(copy.glob("mnist/*softmax*"))
+    (first / "robustness.json").write_text(json.dumps(found))
+    for run in {*copy.glob("*/*")} - {*copy.glob("mnist/*")}:
+        shutil.rmtree(run)
+    capsys.readouterr()
+    compare.main([str(copy)], results=True)
+    assert "| softmax | 1.23% | 0.40% | 50.00% |" in capsys.readouterr().out
+
+
 def change(path, **new):
     read, write = (yaml.safe_load, yaml.safe_dump) if path.suffix == ".yaml" else (json.loads, json.dumps)
     path.write_text(write(read(path.read_text()) | new))

@@ -18,6 +18,7 @@ from harness.comparing.run_files import Run, flatten, mode_of, number
 from harness.comparing.scripts import check_flags, find_script
 from harness.comparing.tables import format_mean, seeds_of
 from harness.runs.kept_flags import alike
+from harness.runs.layout import ROBUSTNESS
 
 HEAD = """# Measured results
 
@@ -97,8 +98,8 @@ def _section(kind: Kind, runs: Sequence[Run]) -> str:
     heads = ["", "parameters", "epochs", "seconds", *figures[:-1], f"{tested} of each seed", tested]
     rows = [[*_cost(line), *(_mean(line, name) for name in figures[:-1]), *_result(line, tested)] for line in lines]
     made = [[line.label, f"`{line.command}`", seeds_of(line.runs), *_made(line)] for line in lines]
-    tables = _table(heads, rows), _table(["", "command", "seeds", "commit", "versions", "hardware"], made)
-    return f"## {kind.title}\n\n" + "\n\n".join(tables) + "\n"
+    tables = [_table(heads, rows), _table(["", "command", "seeds", "commit", "versions", "hardware"], made)]
+    return f"## {kind.title}\n\n" + "\n\n".join([*tables, *_robustness(lines)]) + "\n"
 
 
 def _line(label: str, group: Group) -> Line:
@@ -128,6 +129,26 @@ def _mean(line: Line, name: str) -> str:
     values = line.values(name)
     spread = statistics.stdev(values) if len(values) > 1 else None
     return format_mean("acc" if name.endswith(PERCENT) else name, statistics.fmean(values), spread)
+
+
+def _robustness(lines: Sequence[Line]) -> list[str]:
+    """A table of what robustness.py has found of runs, the first seed of each line; none if it has not been asked."""
+    found = {line.label: line.runs[0].path / ROBUSTNESS for line in lines}
+    figures = {label: json.loads(path.read_text()) for label, path in found.items() if path.exists()}
+    if not figures:
+        return []
+    changes = list(next(iter(figures.values()))["accuracy"])
+    rows = [[label, _share(its["calibration_error"]), _share(its.get("calibration_error_at_temperature")),
+             *(_share(its["accuracy"][change]) for change in changes)]
+            for label, its in figures.items()]  # fmt: skip
+    text = (
+        "Expected calibration error, also at the temperature that validation chose, and accuracy on worse test images:"
+    )
+    return [text, _table(["", "error", "at temperature", *changes], rows)]
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2%}"
 
 
 def _made(line: Line) -> list[str]:
