@@ -31,14 +31,12 @@ def told_of(model: ImageRegressor | ImageTagger, values: np.ndarray) -> Told:
 
 
 def _told_labels(names: list[str], values: np.ndarray) -> Told:
-    said = values >= HALF
     labels = likely_labels(names, values)
     columns = {"labels": np.array(labels, dtype=object)}
     columns |= {f"p({name})": share.round(6) for name, share in zip(names, values.T, strict=True)}
-    counts = sorted(zip(names, said.sum(0).tolist(), strict=True), key=lambda each: -each[1])
-    return Told(
-        columns, [its.replace(";", ", ") or "none" for its in labels], ", ".join(f"{n}: {c:,}" for n, c in counts)
-    )
+    counts = sorted(zip(names, (values >= HALF).sum(0).tolist(), strict=True), key=lambda each: -each[1])
+    captions = [its.replace(";", ", ") or "none" for its in labels]
+    return Told(columns, captions, ", ".join(f"{name}: {count:,}" for name, count in counts))
 
 
 def _told_numbers(name: str, values: np.ndarray) -> Told:
