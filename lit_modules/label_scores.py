@@ -7,10 +7,11 @@ micro_f1     the same harmonic mean of all decisions together, which the common 
 subset_acc   the share of samples of which every label is right
 hamming      the share of decisions that are wrong, over samples and labels
 
-A label that no sample has counts in the last two only. Probabilities and hits are (N, L).
+A label that no sample has counts in the last three only. Probabilities and hits are (N, L).
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,17 +22,32 @@ FIGURES = ("map", "macro_f1", "micro_f1", "subset_acc", "hamming")
 HALF = 0.5  # from this probability on a sample is said to have the label
 
 
+class _Counted(NamedTuple):
+    """Of each label, (L,): how many samples have it, are said to have it, and both."""
+
+    true: Tensor
+    found: Tensor
+    right: Tensor
+
+    @property
+    def f1(self) -> Tensor:
+        return 2 * self.right / (self.true + self.found).clamp(min=1)
+
+
+def _counted(probabilities: Tensor, hits: Tensor) -> _Counted:
+    said = probabilities >= HALF
+    return _Counted(*(part.sum(0).double() for part in (hits, said, said & hits)))
+
+
 def label_scores(probabilities: Tensor, hits: Tensor) -> dict[str, float]:
     """The `FIGURES` by name; those of labels are no number if no sample has any."""
-    hits = hits.bool()
-    said, there = probabilities >= HALF, hits.any(0)
-    right, true, found = ((part.sum(0).double()) for part in (said & hits, hits, said))  # (L,)
+    probabilities, hits = probabilities.cpu(), hits.bool().cpu()
+    said, its = probabilities >= HALF, _counted(probabilities, hits)
     _, precisions = ranked(probabilities, hits)
-    f1 = 2 * right / (true + found).clamp(min=1)
     values = (
         float(precisions.nanmean()),
-        float(f1[there].mean()),
-        float(2 * right.sum() / (true + found).sum().clamp(min=1)),
+        float(its.f1[its.true > 0].mean()),
+        float(2 * its.right.sum() / (its.true + its.found).sum().clamp(min=1)),
         float((said == hits).all(1).double().mean()),
         float((said != hits).double().mean()),
     )
@@ -43,13 +59,12 @@ def by_label(probabilities: Tensor, hits: Tensor, labels: Sequence[str]) -> dict
 
     Those of a label that no sample has are 0.
     """
-    hits = hits.bool()
-    said = probabilities >= HALF
-    right, true, found = ((part.sum(0).double()) for part in (said & hits, hits, said))
+    probabilities, hits = probabilities.cpu(), hits.bool().cpu()
+    its = _counted(probabilities, hits)
     _, average = ranked(probabilities, hits)
-    shares = (average.nan_to_num(), right / true.clamp(min=1), right / found.clamp(min=1))
-    columns = torch.stack([*(share.double() for share in shares), 2 * right / (true + found).clamp(min=1)], dim=1)
+    recall, precision = its.right / its.true.clamp(min=1), its.right / its.found.clamp(min=1)
+    columns = torch.stack([average.nan_to_num().double(), recall, precision, its.f1], dim=1)
     names = ("ap", "recall", "precision", "f1", "count")
-    rows = zip(columns.tolist(), true.tolist(), strict=True)
+    rows = zip(columns.tolist(), its.true.tolist(), strict=True)
     values = ([*(round(value, 6) for value in row), int(count)] for row, count in rows)
     return {label: dict(zip(names, its, strict=True)) for label, its in zip(labels, values, strict=True)}

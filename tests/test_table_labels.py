@@ -133,6 +133,14 @@ def test_two_processes_say_what_one_did(of_texts):
         assert wanted in [line.split() for line in said.splitlines()]
 
 
+def test_doctor_knows_labels(tmp_path, capsys):
+    weather().to_csv(tmp_path / "weather.csv", index=False)
+    what = ["--csv", str(tmp_path / "weather.csv"), "--target", "rain,wind,hail", "--doctor"]
+    with pytest.raises(SystemExit):
+        cli(table.main, table.RECIPES, [*QUICK, *what])
+    assert "chance has ln 2" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("target", "flags", "said"),
     [

@@ -1,13 +1,12 @@
 """What predict.py tells of images whose labels are no classes: a number, or several labels, for each file."""
 
 from pathlib import Path
-from textwrap import wrap
 from typing import NamedTuple
 
 import numpy as np
 
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions
+from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions, tell_apart
 from harness.tasks.image_prediction import Predictions
 from harness.tasks.prediction_files import distinct, likely_labels, write_predictions
 from lit_modules.image_regressor import ImageRegressor
@@ -59,5 +58,7 @@ def write_told(table: Path, sheet: Path, files: list[str], predictions: Predicti
 
 
 def _on_lines(caption: str) -> str:
-    """A caption on two lines at most, with an ellipsis where there is more of it."""
-    return "\n".join(wrap(caption, LABEL, max_lines=2, placeholder="…"))
+    """A caption on two lines at most: two labels, or one and how many more there are."""
+    first, *more = caption.split(", ")
+    lines = [first, *more] if len(more) < 2 else [first, f"+{len(more)} more"]
+    return "\n".join(tell_apart([line], LABEL)[0] for line in lines)
