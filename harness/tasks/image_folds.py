@@ -1,5 +1,6 @@
 """Images as a cross-validation asks for them, and what its models say of them."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from datamodules import ImageData
 from datamodules.batches import EvalBatches
+from datamodules.image_targets import ImageNumbers, ImageTargets
 from datamodules.table_data import OtherRows
 from lit_modules.stages import Stages
 
@@ -28,11 +30,11 @@ class ImageFolds:
 
     @property
     def target(self) -> str:
-        return "label" if self.classification else str(getattr(self.data, "target", "number"))
+        return self.data.target if isinstance(self.data, ImageNumbers) else "label"
 
     @property
     def classification(self) -> bool:
-        return bool(self.data.classes)
+        return not isinstance(self.data, ImageTargets)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -40,7 +42,9 @@ class ImageFolds:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {"classes": list(self.data.classes), "log_target": False}
+        if self.classification:
+            return {"classes": list(self.data.classes), "log_target": False}
+        return {"classes": [], "log_target": False, "labels": list(self.data.classes)}
 
     @property
     def targets(self) -> np.ndarray:
@@ -59,9 +63,12 @@ class ImageFolds:
 
     @property
     def content(self) -> np.ndarray:
-        """A sum of each image's pixels, which is cheap, and its label, (N,)."""
+        """A sum of each image's pixels, which is cheap, and its label or a hash of it, (N,)."""
         images = self.data.arrays.train_images
-        return images.reshape(len(images), -1).sum(1, dtype=np.int64) * self.data.num_classes + self.targets
+        sums = images.reshape(len(images), -1).sum(1, dtype=np.int64)
+        if self.classification:
+            return sums * self.data.num_classes + self.targets
+        return sums + np.array([zlib.crc32(each.tobytes()) for each in self.targets], np.int64)
 
     @property
     def val_indices(self) -> np.ndarray:

@@ -25,6 +25,11 @@ TASKS = {
     "multilabel": tuple(label_stages.LOSSES),
 }
 
+# Flags that mean nothing where there are no classes.
+OF_CLASSES = ("l1", "mixup", "cutmix", "test_flip", "backbone_lr", "freeze_epochs")
+OF_CLASSES += ("class_weights", "balanced_sampling")
+NEUTRAL = ImageFlags()
+
 
 @dataclass(frozen=True, kw_only=True)
 class FolderOptions:
@@ -96,23 +101,7 @@ def _learn_numbers(flags: OwnImageFlags) -> dict[str, Any]:
     return train_on_images(partial(ImageNumbers, **folder_options(flags)), _regressor, flags)
 
 
-# Flags that mean nothing where there are no classes.
-OF_CLASSES = (
-    "l1",
-    "mixup",
-    "cutmix",
-    "test_flip",
-    "backbone_lr",
-    "freeze_epochs",
-    "class_weights",
-    "balanced_sampling",
-)
-NEUTRAL = ImageFlags()
-
-
 def _learn_labels(flags: OwnImageFlags) -> dict[str, Any]:
-    if flags.folds:
-        raise InputError(f"--folds {flags.folds}: --task multilabel trains a single network; leave it out")
     return train_on_images(partial(ImageTags, **folder_options(flags)), _tagger, flags)
 
 
