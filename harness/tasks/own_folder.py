@@ -26,8 +26,10 @@ TASKS = {
 }
 
 # Flags that mean nothing where there are no classes.
-OF_CLASSES = ("l1", "mixup", "cutmix", "test_flip", "backbone_lr", "freeze_epochs")
-OF_CLASSES += ("class_weights", "balanced_sampling")
+OF_CLASSES = (
+    *("l1", "mixup", "cutmix", "test_flip", "backbone_lr", "freeze_epochs"),
+    *("class_weights", "balanced_sampling"),
+)
 NEUTRAL = ImageFlags()
 
 
