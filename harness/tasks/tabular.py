@@ -70,7 +70,7 @@ def train_table(
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
-        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
+        return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     result = fit_and_test(data.name, model, data, flags, *theirs)
     if flags.pictures and result.run and "test/samples" in result.metrics and is_rank_zero():
         with reported():
