@@ -10,8 +10,8 @@ from torch import Tensor
 
 from basics.errors import InputError
 from datamodules import ImageData
-from datamodules.decode import in_threads
 from datamodules.listing import naming
+from datamodules.threads import in_threads
 from harness.runs.checkpoints import Checkpoint
 from harness.serving.uploads import data_url, uploaded
 from harness.tasks.image_evidence import as_tensor

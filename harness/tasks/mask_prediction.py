@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from basics.errors import InputError, InputFileError, writing
-from datamodules.decode import in_threads, with_bar
 from datamodules.listing import naming
 from datamodules.mask_files import open_whole, stretch
+from datamodules.threads import in_threads, with_bar
 from harness.drawing.figures import save_figures
 from harness.drawing.segmentation_figures import SHEET, draw_mask_sheet, palette
 from harness.tasks.prediction_files import write_predictions
