@@ -119,8 +119,9 @@ def test_names_are_shown_as_they_are():
 
 
 def test_many_long_names_stay_different_and_within_the_figure():
-    names = [f"{size} {bird} of the {place}" for size in ("lesser spotted", "greater spotted", "black-headed")
-             for bird in ("woodpecker", "gull") for place in ("lakes", "woods", "mountains", "northern isles")]  # fmt: skip
+    sizes, places = ("lesser spotted", "greater spotted", "black-headed"), ("lakes", "woods", "mountains", "isles")
+    birds = [f"{size} {bird} of the northern" for size in sizes for bird in ("woodpecker", "gull")]
+    names = [f"{bird} {place}" for bird in birds for place in places]
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(len(names)).repeat(10)
     probabilities = torch.randn(len(labels), len(names), generator=generator).softmax(1)
