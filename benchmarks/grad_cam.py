@@ -20,7 +20,7 @@ from lit_modules import Classifier
 from lit_modules.evidence import evidence
 
 SIDE, SQUARE = 32, 12  # pixels
-BATCH, IMAGES = 32, 400
+BATCH, IMAGES = 32, 200
 FIGURES = "mean", "95 % above", "over a half"
 # Small ones of each kind, which learn this in a minute; other nets have the options of their own.
 SMALL: dict[str, dict[str, Any]] = {
@@ -66,7 +66,7 @@ def shares_in_square(maps: Tensor, corners: Tensor) -> Tensor:
     return inside / maps.sum((1, 2)).clamp(min=torch.finfo(maps.dtype).tiny)
 
 
-def main(nets: Sequence[str] = ("cnn", "lenet5", "resnet_cifar", "speednet"), steps: int = 100) -> None:
+def main(nets: Sequence[str] = ("cnn", "lenet5", "resnet_cifar", "speednet"), steps: int = 60) -> None:
     """Trains and prints the table.
 
     Args:

@@ -8,7 +8,7 @@ from torch import nn
 
 from benchmarks.grad_cam import SIDE, SQUARE, planted, shares_in_square, trained
 from lit_modules import Classifier
-from lit_modules.evidence import COVERED, PLACES, evidence, grad_cam, makes_maps, occlusion
+from lit_modules.evidence import COVERED, PLACES, _feature_maps, evidence, grad_cam, makes_maps, occlusion
 from lit_modules.nets import nets
 
 IN_28 = {"inception_mnist", "residual_mnist"}
@@ -47,6 +47,35 @@ def test_grad_cam_of_averaged_maps_is_their_weighted_sum_as_zhou_et_al_2016_have
         torch.testing.assert_close(found, expected[label] / largest)
         raw = grad_cam(ByColour(), images - 0.25, torch.full((5,), label))
         torch.testing.assert_close(raw, expected[label] / 64)  # a pixel has a 64th of the mean
+
+
+class ByPlace(nn.Module):
+    """The same maps, with weights of their own for each place in the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 2, kernel_size=1, bias=False)
+        self.head = nn.Linear(2 * 8 * 8, 2, bias=False)
+        self.maps.weight.data = torch.eye(3)[:2, :, None, None].clone()
+
+    def forward(self, x):
+        return self.head(self.maps(x).flatten(1))
+
+
+def test_places_are_weighted_by_what_each_adds_to_the_logit():
+    torch.manual_seed(0)
+    net, images = ByPlace(), torch.rand(5, 3, 8, 8)
+    classes = torch.tensor([0, 1, 1, 0, 1])
+    added = net.head.weight.detach()[classes].view(5, 2, 8, 8) * images[:, :2]
+    torch.testing.assert_close(grad_cam(net, images, classes), added.sum(1).relu())
+    assert torch.allclose(added.sum((1, 2, 3)), net(images).gather(1, classes[:, None])[:, 0])
+
+
+def test_maps_are_the_last_that_are_fine_enough():
+    halves = [nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2)]
+    shrinking = nn.Sequential(*halves, *halves, nn.AdaptiveAvgPool2d(1))
+    for side, taken in {60: 15, 40: 20, 26: 26, 12: 12}.items():
+        assert _feature_maps(shrinking, torch.rand(1, 3, side, side)).fitting[-1].shape[-1] == taken
 
 
 def test_flipped_evaluation_is_explained_with_its_mirror_image():

@@ -123,7 +123,11 @@ def test_maps_of_a_network_with_convolutions_are_brightest_where_grad_cam_is(net
 @pytest.fixture(scope="module")
 def mask_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("masks")
-    cli(segmentation.main, segmentation.RECIPES, [*QUICK, "--limit_train_batches", "4", "--run_dir", str(folder)])
+    cli(
+        segmentation.main,
+        segmentation.RECIPES,
+        [*QUICK, "--max_epochs", "1", "--limit_train_batches", "4", "--run_dir", str(folder)],
+    )
     return only(folder)
 
 

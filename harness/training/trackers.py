@@ -220,10 +220,10 @@ def _mlflow(logged: Logged, flags: Mapping[str, Any]) -> Logger:
     store = os.environ.get("MLFLOW_TRACKING_URI")
     files = None if store else (logged.store / "mlflow").as_uri()
     where = store or f"sqlite:///{logged.store}/mlflow.db"
-    logger = MLFlowLogger(logged.name, logged.title, where, artifact_location=files, run_id=its)
     for library in ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow"):
         logging.getLogger(library).setLevel(logging.ERROR)  # their remarks on the making of a new store
     with _one_at_a_time(where):
+        logger = MLFlowLogger(logged.name, logged.title, where, artifact_location=files, run_id=its)
         client = logger.experiment  # makes the store and the run, if there are none
     if its:
         client.update_run(its, status="RUNNING")
