@@ -539,7 +539,7 @@ SHAPES = {
     ),
     "cars between blanks": (
         ["mpg\tcylinders\tweight name"]
-        + [f'{18 + i % 9}.0   {4 + i % 3}   {3504 + 13 * i}. \t"buick {("malibu", "impala")[i % 2]} {i}"' for i in ROWS],
+        + [f'{18 + i % 9}.0   {4 + i % 3}   {3504 + 13 * i}. \t"seat {("malibu", "impala")[i % 2]} {i}"' for i in ROWS],
         "mpg", {},
     ),
     "players without a salary": (
