@@ -5,6 +5,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
@@ -127,7 +128,7 @@ def test_many_long_names_stay_different_and_within_the_figure():
     probabilities = torch.randn(len(labels), len(names), generator=generator).softmax(1)
     for draw in (draw_confusion, draw_by_class, draw_pr):
         figure = draw(probabilities, labels, names)
-        figure.canvas.draw()
+        FigureCanvasAgg(figure).draw()
         legends = [text for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
         ticks = [text for axes in figure.axes for text in axes.get_yticklabels()]
         titles = [text for axes in figure.axes for text in (axes.title, axes._right_title, axes.xaxis.label)]

@@ -157,14 +157,18 @@ def test_every_net_with_convolutions_has_a_map(name):
     assert makes_maps(model.eval()) == (name not in PLAIN)
 
 
-@pytest.mark.parametrize(("net", "steps"), [("resnet_cifar", 60), ("cnn", 60)])
-def test_trained_net_looks_at_the_planted_square(net, steps):
-    """The square is a seventh of the image; docs/images.md has the figures of longer trainings, and of more nets."""
+@pytest.mark.parametrize("net", ["resnet_cifar", "cnn"])
+def test_trained_net_looks_at_the_planted_square(net):
+    """The square is a seventh of the image; docs/images.md has the figures of more nets."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(3)
-    model = trained(net, steps, generator)
+    model = trained(net, 60, generator)
     images, labels, corners = planted(300, generator)
     assert (model(images).argmax(1) == labels).float().mean() > 0.99
     squares = labels < 3
-    for maps in evidence(model, images[squares], labels[squares]):
-        assert (shares_in_square(maps, corners[squares]) > 0.5).float().mean() >= 0.95
+    by_gradients, by_covering = (
+        shares_in_square(maps, corners[squares]) for maps in evidence(model, images[squares], labels[squares])
+    )
+    assert by_gradients.quantile(0.05) > 0.5
+    assert by_gradients.mean() > 0.6
+    assert by_covering.mean() > 0.5
