@@ -210,12 +210,12 @@ def test_large_table_is_explained_on_drawn_rows_each_by_the_model_that_did_not_s
 
 
 def test_rows_are_drawn_evenly_and_only_if_there_are_too_many():
-    assert affordable(1000, 100, np.random.default_rng(0)).tolist() == list(range(1000))
-    drawn = affordable(10**6, 100, np.random.default_rng(0))  # a million predictions, five permutations
-    assert len(drawn) == len(set(drawn)) == 2000
+    assert affordable(600, 100, np.random.default_rng(0)).tolist() == list(range(600))
+    drawn = affordable(10**6, 100, np.random.default_rng(0))  # 300,000 predictions, five permutations
+    assert len(drawn) == len(set(drawn)) == 600
     assert (np.diff(drawn) > 0).all()
     tenths = np.bincount(drawn // 10**5, minlength=10)
-    assert tenths.min() > 200 - 5 * np.sqrt(180)  # five standard deviations
+    assert tenths.min() > 60 - 5 * np.sqrt(54)  # five standard deviations
 
 
 @pytest.mark.parametrize("target", ["price", "town"])

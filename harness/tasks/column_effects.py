@@ -32,7 +32,7 @@ Matrix = Callable[["Part", np.ndarray, np.ndarray], np.ndarray]
 
 SEED = 0  # of the permutations
 REPEATS = 5  # permutations, the same for all columns
-PREDICTED = 1_000_000  # rows, by all models together, in about ten seconds; tables that need more are not seen whole
+PREDICTED = 300_000  # rows, by all models together, in some seconds; of tables that need more, rows are drawn
 DRAWN = 6  # columns whose dependence is measured, the most important ones
 POINTS = 12  # values of a number
 LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
