@@ -156,5 +156,5 @@ def _fit(data: ImageData, flags: ImageFlags, theirs: Extras, fold_run: Path | No
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
     if fold_run:
-        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
+        return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     return fit_and_test(data.name, model, data, flags, *theirs)
