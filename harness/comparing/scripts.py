@@ -96,17 +96,22 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
         process.join()
         if process.exitcode:
             said = last_line(err).removeprefix("error: ")
-            if said.startswith(tuple(f"{flag}: no such flag" for flag in FIRST)):
-                flag = said.partition(":")[0]
+            flag, unknown, _ = said.partition(": no such flag")
+            if unknown and _of_tool(flag):
                 raise InputError(f"{flag}: {script.name} has no such flag; this tool's own stands before {script.name}")
             raise InputError(said)
         flags = yaml.safe_load(out.read_text())
-        for flag in {word.partition("=")[0] for word in arguments} & {*FIRST}:
+        for flag in filter(_of_tool, (word.partition("=")[0] for word in arguments)):
             if not flags.get("folds"):
                 raise InputError(
                     f"{flag}: {script.name} takes it with --folds only; this tool's own stands before {script.name}"
                 )
         return flags
+
+
+def _of_tool(flag: str) -> bool:
+    """Whether it is one of `FIRST`, or a part of one, such as --engine_args.gpus."""
+    return flag.partition(".")[0] in FIRST
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:

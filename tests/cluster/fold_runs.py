@@ -2,11 +2,13 @@
 
 import json
 import time
+from pathlib import Path
 
 from experiments import table
 from harness.command_line.cli import cli
 
-FOLDS = 4
+ROOT = Path(__file__).parents[2]
+FOLDS = 5
 FLAGS = [
     *("--sample", "--net", "linear", "--max_epochs", "2", "--folds", str(FOLDS), "--accelerator", "cpu"),
     *("--enable_progress_bar", "false", "--pictures", "false"),
@@ -18,6 +20,13 @@ def cross_validate(folder, *flags):
     cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags])
     (run,) = (folder / "table").iterdir()
     return run, figures_of(run)
+
+
+def go_on(folder, *flags):
+    """What is to be the same, of a run that has been interrupted and goes on."""
+    cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags, "--resume", "auto"])
+    (run,) = (folder / "table").iterdir()
+    return figures_of(run)
 
 
 def figures_of(run):
