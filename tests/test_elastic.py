@@ -1,0 +1,76 @@
+"""torchrun with a range of machines, played by agents on this one: after the loss of one, a run goes on without it."""
+
+import socket
+import sys
+import time
+
+import psutil
+import pytest
+import torch
+from interrupt import SMALL, only_run, start
+
+from experiments import mnist
+from harness.runs.states import read_metrics
+
+FLAGS = [*SMALL, "--max_epochs", "40", "--batch_size", "32", "--num_nodes", "2", "--devices", "1", "--resume", "auto"]
+
+
+@pytest.fixture
+def three_machines(monkeypatch):
+    """What torchrun tells a rank."""
+    for name, value in {"TORCHELASTIC_RUN_ID": "run", "GROUP_WORLD_SIZE": "3"}.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_batches_that_cannot_be_divided_are_one_line(three_machines, refusal):
+    line = refusal(mnist.main, *FLAGS, recipes=mnist.RECIPES)
+    assert line == (
+        "error: --batch_size 32 --num_nodes 2: torchrun has 3 machines in place of 2, and 64 cannot be divided by 3"
+    )
+
+
+def agent(port, folder):
+    """One of torchrun's agents, as on a machine of its own; the first one keeps the list of all."""
+    meet = ["--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--rdzv_conf=last_call_timeout=10"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1:2", "--max_restarts=3", *meet]
+    return start("mnist", *FLAGS, "--run_dir", str(folder), command=command, GLOO_SOCKET_IFNAME="lo")
+
+
+def wait_for(found):
+    deadline = time.monotonic() + 300
+    while not found():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def weights_of(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+def test_run_goes_on_by_itself_without_a_machine_that_is_lost(tmp_path):
+    with socket.socket() as its:
+        its.bind(("localhost", 0))
+        port = its.getsockname()[1]
+    agents = []
+    try:
+        for _ in range(2):
+            agents.append(agent(port, tmp_path / "part"))
+            wait_for(lambda: port in {its.laddr.port for its in psutil.net_connections() if its.status == "LISTEN"})
+        wait_for(lambda: list(tmp_path.glob("part/mnist/*/checkpoints/last.ckpt")))
+        for process in [*psutil.Process(agents[1].pid).children(recursive=True), psutil.Process(agents[1].pid)]:
+            process.kill()
+        output, _ = agents[0].communicate(timeout=600)
+        assert agents[0].returncode == 0, output
+    finally:
+        for each in agents:
+            each.kill()
+            each.communicate()
+    assert "torchrun has 1 machine in place of 2: 64 samples per device, not 32" in output
+    whole = start("mnist", *SMALL, "--max_epochs", "40", "--batch_size", "64", "--run_dir", str(tmp_path / "whole"))
+    assert whole.wait(300) == 0
+    run, expected = only_run(tmp_path / "part"), only_run(tmp_path / "whole")
+    for name in ("epochs", "steps", "test/samples"):
+        assert read_metrics(run)[name] == read_metrics(expected)[name]
+    for name, weight in weights_of(expected).items():
+        torch.testing.assert_close(weights_of(run)[name], weight, rtol=0, atol=1e-5)  # sums in another order
