@@ -39,7 +39,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
 ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
 FIRST = ("--jobs", "--seeds", "--engine", "--engine_args")  # only before the script's name: its folds have them too
-PREEMPTED = 143  # status of a script that got SIGTERM
+PREEMPTED = (143, 255)  # statuses of a script that got SIGTERM, alone or with the server that forked it
 PREEMPTION_SECONDS = 600  # longest time between a cluster's SIGTERM and its SIGKILL
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
@@ -167,7 +167,8 @@ def run_to_end(script: Path, arguments: Sequence[str], folder: Path) -> int | No
     process = start(script, arguments, folder)
     try:
         process.join()
-        if process.exitcode == PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
+        if process.exitcode in PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
+            await_claims(folder, PREEMPTION_SECONDS)  # the script may still be saving
             time.sleep(PREEMPTION_SECONDS)
         return process.exitcode
     finally:

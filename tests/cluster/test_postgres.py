@@ -54,9 +54,16 @@ def test_each_trial_is_done_once_though_a_worker_and_the_server_die(postgres, tm
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
 
 
+def refused(refusal, url):
+    return refusal(sweep.main, *sweep.join_vary(split_command(["--storage", url, *SCRIPT, *VARY], sweep.OWN)))
+
+
+def test_a_server_that_does_not_answer_is_one_line(postgres, refusal):
+    assert "refused" in refused(refusal, postgres.url.replace(str(postgres.port), "9"))
+
+
 def test_a_wrong_password_is_one_line(postgres, refusal, monkeypatch):
     monkeypatch.setitem(os.environ, "PGPASSWORD", "wrong-one")
-    words = ["--storage", postgres.url, *SCRIPT, *VARY]
-    line = refusal(sweep.main, *sweep.join_vary(split_command(words, sweep.OWN)))
+    line = refused(refusal, postgres.url)
     assert "password authentication failed" in line
     assert "wrong-one" not in line

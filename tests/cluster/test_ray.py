@@ -9,7 +9,10 @@ import psutil
 import pytest
 from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for
 
-from experiments import table
+from experiments import repeat, table
+from harness.command_line.cli import cli
+from harness.comparing.scripts import split_command
+from harness.runs.states import read_metrics
 
 ray = pytest.importorskip("ray", reason="needs the package ray")
 from ray.cluster_utils import Cluster  # noqa: E402  once it is known to be there
@@ -88,6 +91,16 @@ def test_a_command_that_is_killed_goes_on(by_ray, local, tmp_path):
     written = kept.stat().st_mtime_ns
     assert go_on(tmp_path, *by_ray) == local
     assert kept.stat().st_mtime_ns == written
+
+
+def test_a_seed_is_that_of_a_local_process(by_ray, tmp_path):
+    script = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "3"]
+    for place, flags in {"here": [], "there": by_ray}.items():
+        cli(repeat.main, None, split_command(["--run_dir", str(tmp_path / place), "--seeds", "1", *flags, *script]))
+    here, there = (read_metrics(next(tmp_path.glob(f"{place}/repeat/*/seed0/mnist/*"))) for place in ("here", "there"))
+    figures = [name for name in here if name.startswith(("test/", "val/"))]
+    assert figures
+    assert [here[name] for name in figures] == [there[name] for name in figures]
 
 
 def test_what_no_node_has_is_one_line(by_ray, refusal):

@@ -112,7 +112,8 @@ def _as_they_end(jobs: dict[int, Any]) -> Iterator[tuple[int, Any]]:
                 del waiting[number]
                 if appears(job.paths.result_pickle):
                     yield number, _result(job)
-                _check_seen(job)
+                else:
+                    _check_seen(job)
         if waiting:
             time.sleep(LOOK_SECONDS)
 
