@@ -36,11 +36,19 @@ def agent(port, folder):
     return start("mnist", *FLAGS, "--run_dir", str(folder), command=command, GLOO_SOCKET_IFNAME="lo")
 
 
-def wait_for(found):
+def wait_for(found, agents):
+    """Waits until it is found, while the agents run."""
     deadline = time.monotonic() + 900
     while not found():
+        ended = [each for each in agents if each.poll() is not None]
+        assert not ended, ended[0].communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def listening():
+    """The ports of this machine at which something listens."""
+    return {each.laddr.port for each in psutil.net_connections() if each.status == "LISTEN"}
 
 
 def weights_of(run):
@@ -56,8 +64,8 @@ def test_run_goes_on_by_itself_without_a_machine_that_is_lost(tmp_path):
     try:
         for _ in range(2):
             agents.append(agent(port, tmp_path / "part"))
-            wait_for(lambda: port in {its.laddr.port for its in psutil.net_connections() if its.status == "LISTEN"})
-        wait_for(lambda: list(tmp_path.glob("part/mnist/*/checkpoints/last.ckpt")))
+            wait_for(lambda: port in listening(), agents)
+        wait_for(lambda: list(tmp_path.glob("part/mnist/*/checkpoints/last.ckpt")), agents)
         for process in [*psutil.Process(agents[1].pid).children(recursive=True), psutil.Process(agents[1].pid)]:
             process.kill()
         output, _ = agents[0].communicate(timeout=1200)

@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import psutil
+
 from experiments import table
 from harness.command_line.cli import cli
 
@@ -43,3 +45,15 @@ def wait_for(condition, seconds=900):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found
+
+
+def writer_of(log):
+    """The process that has this file open."""
+    return next(process for process in psutil.process_iter() if _has_open(process, log))
+
+
+def _has_open(process, log):
+    try:
+        return any(file.path == str(log) for file in process.open_files())
+    except psutil.Error:  # it has ended
+        return False

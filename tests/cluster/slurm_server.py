@@ -112,10 +112,11 @@ class Slurm:
         self.kill(name)
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get("SLURMD_NODENAME") == name:
-                    for each in (process.parent(), process):
-                        if each and each.name() != "slurmd":
-                            each.kill()
+                its, parent = process.environ(), process.parent()
+                if (its.get("SLURMD_NODENAME"), its.get("SLURM_CONF")) == (name, str(self.conf)):
+                    if parent and parent.name() == "slurmstepd":  # what the node has started for the job
+                        parent.kill()
+                    process.kill()
 
     def kill(self, name: str) -> None:
         self._daemons[name].kill()

@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 from threading import Thread
 
-import psutil
 import pytest
-from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for
+from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for, writer_of
 
 from experiments import repeat, table
 from harness.command_line.cli import cli
@@ -47,18 +46,6 @@ def by_ray(cluster, second):
 @pytest.fixture(scope="module")
 def local(tmp_path_factory):
     return cross_validate(tmp_path_factory.mktemp("local"), "--jobs", "1")[1]
-
-
-def writer_of(log):
-    """The process that has this file open."""
-    return next(process for process in psutil.process_iter() if _has_open(process, log))
-
-
-def _has_open(process, log):
-    try:
-        return any(file.path == str(log) for file in process.open_files())
-    except psutil.Error:  # it has ended
-        return False
 
 
 def test_folds_are_those_of_local_processes_though_a_process_and_a_node_are_killed(
