@@ -30,8 +30,9 @@ def test_batches_that_cannot_be_divided_are_one_line(three_machines, refusal):
 
 
 def agent(port, folder):
-    """One of torchrun's agents, as on a machine of its own; the first one keeps the list of all."""
-    meet = ["--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", "--rdzv_conf=last_call_timeout=10"]
+    """One of torchrun's agents, as on a machine of its own; the one that gets the port keeps the list of all."""
+    patient = "keep_alive_max_attempt=12"  # a busy machine does not look like one that is lost
+    meet = ["--rdzv_backend=c10d", f"--rdzv_endpoint=localhost:{port}", f"--rdzv_conf={patient}"]
     command = [sys.executable, "-m", "torch.distributed.run", "--nnodes=1:2", "--max_restarts=3", *meet]
     return start("mnist", *FLAGS, "--run_dir", str(folder), command=command, GLOO_SOCKET_IFNAME="lo")
 
@@ -46,9 +47,10 @@ def wait_for(found, agents):
         time.sleep(0.05)
 
 
-def listening():
-    """The ports of this machine at which something listens."""
-    return {each.laddr.port for each in psutil.net_connections() if each.status == "LISTEN"}
+def listener(port):
+    """The process that listens at this port."""
+    listening = {each.laddr.port: each.pid for each in psutil.net_connections() if each.status == "LISTEN"}
+    return listening[port]
 
 
 def weights_of(run):
@@ -60,20 +62,18 @@ def test_run_goes_on_by_itself_without_a_machine_that_is_lost(tmp_path):
     with socket.socket() as its:
         its.bind(("localhost", 0))
         port = its.getsockname()[1]
-    agents = []
+    agents = [agent(port, tmp_path / "part") for _ in range(2)]
     try:
-        for _ in range(2):
-            agents.append(agent(port, tmp_path / "part"))
-            wait_for(lambda: port in listening(), agents)
         wait_for(lambda: list(tmp_path.glob("part/mnist/*/checkpoints/last.ckpt")), agents)
-        for process in [*psutil.Process(agents[1].pid).children(recursive=True), psutil.Process(agents[1].pid)]:
+        lost, left = sorted(agents, key=lambda each: each.pid == listener(port))
+        for process in [*psutil.Process(lost.pid).children(recursive=True), psutil.Process(lost.pid)]:
             process.kill()
-        output, _ = agents[0].communicate(timeout=1200)
-        assert agents[0].returncode == 0, output
+        output, _ = left.communicate(timeout=1200)
+        assert left.returncode == 0, output
     finally:
         for each in agents:
             each.kill()
-            each.communicate()
+            each.wait()
     assert "torchrun has 1 machine in place of 2: 64 samples per device, not 32" in output
     whole = start("mnist", *SMALL, "--max_epochs", "40", "--batch_size", "64", "--run_dir", str(tmp_path / "whole"))
     assert whole.wait(900) == 0
