@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,8 +18,12 @@ def git(*args: str) -> str | None:
     return done.stdout.rstrip()
 
 
+@cache
 def git_commit() -> str | None:
-    """The commit of the project's code, with "-dirty" if files differ from it; None outside a checkout."""
+    """The commit of the project's code, with "-dirty" if files differ from it; None outside a checkout.
+
+    It is that of the first call, which a run makes at its beginning: files may change while it trains.
+    """
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 

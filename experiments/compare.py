@@ -3,6 +3,7 @@
     python experiments/compare.py runs                                   all runs
     python experiments/compare.py runs/mnist --by val/loss               those of one script, by another metric
     python experiments/compare.py runs/mnist runs/cifar10 --format csv --output runs.csv
+    python experiments/compare.py docs/results --results                 a page with each run's command and figures
 
 Runs that differ only in the seed share a line with their number, mean and standard deviation. The flags in which lines
 differ are the columns. Lines are ordered by the validation metric that chose the epochs, never by a test figure, which
@@ -20,7 +21,8 @@ from typing import Literal
 from basics.errors import InputError, InputFileError, writing
 from harness.command_line.cli import cli
 from harness.comparing.comparison import Group
-from harness.comparing.report import compare
+from harness.comparing.receipts import write_page
+from harness.comparing.report import compare, write_out
 from harness.comparing.run_files import read_runs
 
 
@@ -30,6 +32,7 @@ def main(
     format: Literal["table", "csv", "markdown", "json"] = "table",
     output: str | None = None,
     figure: str | None = None,
+    results: bool = False,
     force: bool = False,
 ) -> list[Group]:
     """Compares runs in tables and a figure.
@@ -40,6 +43,8 @@ def main(
         format: of the tables: table, csv, markdown or json.
         output: file for the tables; null prints them.
         figure: PNG file for the curves; null: compare.png in the first folder, replacing that of an earlier call.
+        results: write a page of results instead, in Markdown, with the command, the versions and each seed's figures of
+            every configuration; no figure is drawn.
         force: overwrite what `output` and `figure` name.
     """
     for path in filter(None, (output, figure)):
@@ -51,6 +56,9 @@ def main(
     if by and by.startswith("test/"):
         raise InputError(f"--by {by}: the test set must not choose; take a validation figure, such as val/acc")
     runs = read_runs([Path(folder) for folder in folders])
+    if results:
+        write_out(write_page(runs), Path(output) if output else None)
+        return []
     picture = Path(figure) if figure else Path(folders[0]) / "compare.png"
     return compare(runs, by, format, Path(output) if output else None, picture)
 

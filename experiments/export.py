@@ -1,7 +1,8 @@
-"""A trained network as one file that needs nothing of this project: ONNX, or torch.export.
+"""A trained network as one file: ONNX or torch.export, which need nothing of this project, or a small checkpoint.
 
     python experiments/export.py runs/mnist/<run>                               its best.ckpt becomes best.onnx
     python experiments/export.py runs/cifar10/<run> --format torch              best.pt2
+    python experiments/export.py runs/cifar10/<run> --format small              best.small.ckpt, to share or to keep
     python experiments/export.py model.ckpt --output model.onnx --force         replaces an existing file
 
     session = onnxruntime.InferenceSession("best.onnx")
@@ -17,6 +18,9 @@ Before it gets its name, the file is loaded again and compared with the checkpoi
 sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
 embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from those of the
 file's logits, the export is refused and no file is left. So it is if a mask is not what the file's logits say.
+
+A small checkpoint has the weights in float16 and nothing that only training needs; all tools here take it. Its logits
+may differ by 1e-2 of the largest.
 """
 
 import io
@@ -38,12 +42,14 @@ from basics.errors import InputError, InputFileError, MissingFileError, writing
 from datamodules import ImageData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
+from harness.tasks.small_checkpoint import write_small
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
 TOLERANCE = 1e-4  # of the largest value of each output; float32 rounds large ones more coarsely
+HALF_TOLERANCE = 1e-2  # the same of weights in float16, each of which is off by up to 5e-4 of itself
 OPSET = 20  # the newest that torch's exporter writes without converting
 BATCH = 64  # images to compare at a time, after batches of 1, 2 and 7
 
@@ -88,30 +94,30 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 
     Args:
         checkpoint: run directory, or checkpoint file.
-        format: onnx, or torch for torch.export.
-        output: the file to write; empty: beside the checkpoint, as .onnx or .pt2.
+        format: onnx; torch for torch.export; or small for a checkpoint of half precision without the optimizer's state.
+        output: the file to write; empty: beside the checkpoint, as .onnx, .pt2 or .small.ckpt.
         force: replace an existing file.
         images: how many to compare the outputs on.
     """
-    suffix, write, load = choose("format", format, FORMATS)
+    kind = choose("format", format, FORMATS)
     if images < 1:
         raise InputError(f"images {images}: must be at least 1")
     source = find_checkpoint(checkpoint)
-    target = Path(output) if output else source.with_suffix(suffix)
+    target = Path(output) if output else source.with_suffix(kind.suffix)
     _check_target(target, source, force)
     read = read_checkpoint(source)
     model = _load_image_model(read)
     pixels, what = real_images(_data_of(read), model.hparams["input_shape"], images)
     module, examples = FromBytes(model).eval(), torch.tensor(pixels)  # a copy: a memory-mapped array is read-only
-    metadata = _metadata(module, source)
+    trained = Trained(read, module, examples)
 
     unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save insists on .pt2
     try:
-        write(_trace(module, examples), module.outputs, metadata, unfinished)
-        differences, same = compare(module, load(unfinished), examples)
+        kind.write(trained, unfinished)
+        differences, same = compare(module, kind.load(unfinished), examples)
         for name, apart in differences.items():
-            if not apart.absolute <= TOLERANCE * apart.largest:  # NaN must not pass either
-                limit = f"more than {TOLERANCE:g} of it; no file is left"
+            if not apart.absolute <= kind.tolerance * apart.largest:  # NaN must not pass either
+                limit = f"more than {kind.tolerance:g} of it; no file is left"
                 raise InputError(f"{target}: {name} differ from the checkpoint's by up to {apart}, {limit}")
         with writing(target):
             unfinished.replace(target)
@@ -120,7 +126,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
     all_apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
     print(f"compared with {source} on {len(examples):,} {what}")
     print(f"largest differences: {all_apart}; the {module.decision} is the same for {same:,}")
-    print(f"{target}: {metadata['net']}, {target.stat().st_size / 1e6:.2f} MB; {metadata['input']}")
+    print(f"{target}: {model.hparams['net']}, {target.stat().st_size / 1e6:.2f} MB; {trained.metadata['input']}")
 
 
 def _load_image_model(read: Checkpoint) -> Stages:
@@ -148,20 +154,28 @@ def _check_target(target: Path, source: Path, force: bool) -> None:
             raise InputFileError(f"{target}: already exists; --force overwrites it")
 
 
-def _metadata(module: FromBytes, source: Path) -> dict[str, str]:
-    options = module.model.hparams
-    channels, height, width = options["input_shape"]
-    shape = f"(B, {height}, {width})" if channels == 1 else f"(B, {height}, {width}, {channels})"
-    return {
-        "net": options["net"],
-        "net_args": json.dumps(options["net_args"] or {}),
-        "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
-        "outputs": ", ".join(module.outputs),
-        "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
-        "mean": json.dumps(options["mean"]),  # of values in 0..1; for information, since the file applies it itself
-        "std": json.dumps(options["std"]),
-        "checkpoint": source.name,
-    }
+class Trained(NamedTuple):
+    """What is exported, and images to try it on, uint8."""
+
+    read: Checkpoint
+    module: FromBytes
+    examples: Tensor
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        options = self.module.model.hparams
+        channels, height, width = options["input_shape"]
+        shape = f"(B, {height}, {width})" if channels == 1 else f"(B, {height}, {width}, {channels})"
+        return {
+            "net": options["net"],
+            "net_args": json.dumps(options["net_args"] or {}),
+            "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
+            "outputs": ", ".join(self.module.outputs),
+            "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
+            "mean": json.dumps(options["mean"]),  # of values in 0..1; for information, since the file applies it itself
+            "std": json.dumps(options["std"]),
+            "checkpoint": self.read.path.name,
+        }
 
 
 def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
@@ -177,15 +191,16 @@ def _trace(module: FromBytes, images: Tensor) -> ExportedProgram:
         ) from error
 
 
-def _write_onnx(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
+def _write_onnx(trained: Trained, path: Path) -> None:
+    program = _trace(trained.module, trained.examples)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # onnxscript's, about itself
         exported = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, verbose=False, dynamic_shapes=({0: "batch"},),
-            input_names=["images"], output_names=list(outputs),
+            input_names=["images"], output_names=list(trained.module.outputs),
         )  # fmt: skip
     assert exported is not None  # as it is of `dynamo` only
-    exported.model.metadata_props.update(metadata)
+    exported.model.metadata_props.update(trained.metadata)
     exported.save(path, external_data=False)
 
 
@@ -196,10 +211,11 @@ def _load_onnx(path: Path) -> Predict:
     return lambda images: [torch.from_numpy(output) for output in session.run(None, {"images": images.numpy()})]
 
 
-def _write_torch(program: ExportedProgram, outputs: tuple[str, ...], metadata: dict[str, str], path: Path) -> None:
+def _write_torch(trained: Trained, path: Path) -> None:
+    program = _trace(trained.module, trained.examples)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "No complete tensor found")  # said of tensors that are views
-        torch.export.save(program, path, extra_files={"metadata.json": json.dumps(metadata)})
+        torch.export.save(program, path, extra_files={"metadata.json": json.dumps(trained.metadata)})
 
 
 def _load_torch(path: Path) -> Predict:
@@ -207,7 +223,30 @@ def _load_torch(path: Path) -> Predict:
     return lambda images: list(module(images))
 
 
-FORMATS = {"onnx": (".onnx", _write_onnx, _load_onnx), "torch": (".pt2", _write_torch, _load_torch)}
+def _write_small(trained: Trained, path: Path) -> None:
+    write_small(trained.read, path)
+
+
+@torch.no_grad()
+def _load_small(path: Path) -> Predict:
+    module = FromBytes(load_model(read_checkpoint(path))).eval()
+    return lambda images: list(module(images))
+
+
+class Format(NamedTuple):
+    """How a kind of file is written and read again, and how far its outputs may be off, as a share of the largest."""
+
+    suffix: str
+    write: Callable[[Trained, Path], None]
+    load: Callable[[Path], Predict]
+    tolerance: float = TOLERANCE
+
+
+FORMATS = {
+    "onnx": Format(".onnx", _write_onnx, _load_onnx),
+    "torch": Format(".pt2", _write_torch, _load_torch),
+    "small": Format(".small.ckpt", _write_small, _load_small, HALF_TOLERANCE),
+}
 
 
 class Difference(NamedTuple):

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from datamodules import FashionMNIST
 from harness.command_line.cli import cli
-from harness.tasks.classification import ONECYCLE, ImageFlags, classify, large_recipes
+from harness.tasks.classification import MUON, ONECYCLE, ImageFlags, classify, large_recipes
 from harness.tasks.launch import by_net
 
 # What each net starts from here; command-line flags override these.
@@ -20,6 +20,20 @@ RECIPES = by_net(
     replace(ONECYCLE, net="mlp", lr=0.1, net_args={"dropout": 0.2}),
     replace(ONECYCLE, net="lenet5", lr=0.1, channels_last=True),
     replace(ONECYCLE, net="cnn", lr=0.1, max_epochs=20, weight_decay=5e-4, augment="flip,crop:2", channels_last=True),
+    # That of cifar10.py, with longer training on smaller images, and less smoothing.
+    replace(
+        MUON,
+        net_args={"widths": [[64, 64], [128, 128], [256, 256]], "residual": True},
+        lr=0.025,
+        batch_size=512,
+        max_epochs=16,
+        momentum=0.85,
+        warmup_epochs=0.3,
+        label_smoothing=0.1,
+        augment="altflip,shift:2,cutout:7",
+        test_flip=True,
+        val_size=0.05,
+    ),
 )
 DEFAULTS = ImageFlags(net="cnn")
 

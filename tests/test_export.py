@@ -13,7 +13,7 @@ from net_checks import randomise_norms
 
 from datamodules import samples
 from datamodules.arrays import write_arrays
-from experiments import export, mnist
+from experiments import evaluate, export, mnist
 from harness.command_line.cli import cli
 from lit_modules import Classifier
 from lit_modules import nets as package
@@ -144,6 +144,21 @@ def test_embedder_exports_its_embeddings(tmp_path):
     (embeddings,) = export_to(save(model, tmp_path / "model.ckpt"))(IMAGES[GREY])
     with torch.no_grad():
         np.testing.assert_allclose(embeddings, model(as_input(IMAGES[GREY])), rtol=0, atol=1e-4)
+
+
+def test_small_checkpoint_says_the_same_in_a_fraction_of_the_bytes(trained, tmp_path, capsys):
+    small = tmp_path / "mine.small.ckpt"
+    cli(export.main, None, [str(trained), "--format", "small", "--output", str(small), "--images", "24"])
+    source = trained / "checkpoints" / "best.ckpt"
+    assert small.stat().st_size < source.stat().st_size / 3
+    assert "MB; images: uint8, (B, 28, 28), grey" in capsys.readouterr().out
+    whole, half = (evaluate.main(str(path)) for path in (source, small))
+    assert half["test/samples"] == whole["test/samples"] == 40
+    assert half["test/acc"] == pytest.approx(whole["test/acc"], abs=1 / 40)  # one image may fall to the other side
+    assert half["test/loss"] == pytest.approx(whole["test/loss"], rel=1e-2)
+    weights = torch.load(small, weights_only=True)["state_dict"]
+    assert {its.dtype for its in weights.values() if its.is_floating_point()} == {torch.float16}
+    assert export_to(small)(IMAGES[GREY])[0].shape == (24, 10)  # an export like any other
 
 
 def refused(capsys, *args):

@@ -31,12 +31,7 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
             raise InputError(f"--by {by}: no finished run has it; there are {', '.join(names)}")
         folders = dict.fromkeys(str(run.path) for run in runs)
         raise InputError(f"{', '.join([*folders][:3])}{', ...' * (len(folders) > 3)}: no run has finished")
-    text = write_tables(tables, format)
-    print(output if output else text)
-    if output:
-        with writing(output):
-            output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(text + "\n")
+    write_out(write_tables(tables, format), output)
     drawn, unreadable = [], []
     for table in tables:
         curves, failed = read_curves(table.groups, tag) if (tag := curve_of(table)) else ([], [])
@@ -47,6 +42,15 @@ def compare(runs: Sequence[Run], by: str | None, format: str, output: Path | Non
         save_figures({picture.stem: draw_tables(drawn)}, picture.parent)
     says(picture if drawn else "no figure: no run has a validation curve")
     return [group for table in tables for group in table.groups]
+
+
+def write_out(text: str, output: Path | None) -> None:
+    """Prints the text, or writes it to the file and prints the file's name."""
+    print(output if output else text)
+    if output:
+        with writing(output):
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(text + "\n")
 
 
 def _list(left_out: Sequence[tuple[Run, str]], compared: int, says: Callable[..., None]) -> None:

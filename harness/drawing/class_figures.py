@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import legible
 from lit_modules.class_scores import by_class
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ def draw_by_class(probabilities: Tensor, labels: Tensor, classes: Sequence[str])
         # Hollow, so that equal figures can be seen below one another.
         style = dict(color=colour, fillstyle="none", markeredgewidth=1.6)
         axes.plot(getattr(its, name)[worst], places, marker, label=MEANINGS[name], **style)
-    names = [f"{shortened(classes[number])} ({int(its.true[number]):,})" for number in worst.tolist()]
+    short = legible(classes)
+    names = [f"{short[number]} ({int(its.true[number]):,})" for number in worst.tolist()]
     axes.set_yticks(places, names)
     shares = torch.stack([getattr(its, name)[worst] for name in MARKS])
     start = max(-0.02, floor(10 * float(shares.min()) - 0.2) / 10)
     axes.set(xlim=(start, 1.02), ylim=(len(worst) - 0.5, -0.5))
-    few = f"; the {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
+    few = f"\nthe {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
     axes.set_title(f"Balanced accuracy {its.balanced_acc:.1%}, macro F1 {its.macro_f1:.3f}{few}")
     axes.set_ylabel("class, and its number of samples")
     axes.grid(alpha=0.3)

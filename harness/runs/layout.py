@@ -4,6 +4,7 @@ CONFIG = "config.yaml"  # the run's flags, from the first step on
 COLUMNS = "columns.csv"  # of a table, what each of its columns was taken for; from the first step on
 IMPORTANCE = "importance.csv"  # of a table, how much each column is needed; once it has been tested
 METRICS = "metrics.json"  # once the run has ended
+ROBUSTNESS = "robustness.json"  # what robustness.py has found of a finished run
 CLAIM = ".lock"  # held while the run trains; the system releases it however the process ends
 CHECKPOINTS = "checkpoints"  # the folder of checkpoints
 BEST, LAST = "best.ckpt", "last.ckpt"

@@ -18,6 +18,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
 from basics.errors import InputError, writing
+from basics.versions import git_commit
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
@@ -38,11 +39,13 @@ class Opened(NamedTuple):
         folder: None if nothing is to be written.
         checkpoint: where the run continues; None for a new run.
         flags: the flags for config.yaml, as plain data; None: those that `kept_by` finds.
+        is_fold: whether it is a fold's directory, in that of the run.
     """
 
     folder: Path | None
     checkpoint: Path | None = None
     flags: Mapping[str, Any] | None = None
+    is_fold: bool = False
 
 
 @contextmanager
@@ -63,6 +66,7 @@ def opened_run(
         InputError: another process trains this run, it was started with other flags, or its files are damaged.
         MissingFileError: there is no such run.
     """
+    git_commit()  # now, since files may change while it trains
     with ExitStack() as claims:
         folder, checkpoint = None, None
         if resume == AUTO:

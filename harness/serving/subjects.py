@@ -3,26 +3,31 @@
 from basics.errors import InputError
 from harness.runs.checkpoints import find_checkpoints, read_checkpoint
 from harness.serving.images import ImageAnswers
+from harness.serving.masks import MaskAnswers
+from harness.serving.neighbours import NeighbourAnswers
 from harness.serving.rows import RowAnswers
 from harness.serving.server import Answers
 from harness.tasks.row_prediction import load_row_model
 from harness.tasks.trained import load_model
 from lit_modules import Classifier
+from lit_modules.segmenter import Segmenter
 
 
 def answers_of(source: str) -> Answers:
     """What answers for a run, its folds, or a checkpoint file.
 
     Raises:
-        InputError: it is none, or its model is neither for whole images nor for rows.
+        InputError: it is none, or there is no page for its model.
     """
     paths = find_checkpoints(source)
     read = read_checkpoint(paths[0])
     if "preprocessing" in read.content["hyper_parameters"]:
         return RowAnswers(paths[0], [load_row_model(path) for path in paths])
     models = [load_model(read_checkpoint(path)) for path in paths]
-    classifiers = [model for model in models if isinstance(model, Classifier)]
-    if len(classifiers) < len(models):
-        kind = type(models[0]).__name__
-        raise InputError(f"{read.path}: holds a {kind}, which has no page; only classes of images and rows have")
-    return ImageAnswers(read, classifiers)
+    if classifiers := [model for model in models if isinstance(model, Classifier)]:
+        return ImageAnswers(read, classifiers)
+    if isinstance(models[0], Segmenter):
+        return MaskAnswers(models[0])
+    if "embedding_size" in models[0].hparams:
+        return NeighbourAnswers(read, models[0])
+    raise InputError(f"{read.path}: holds a {type(models[0]).__name__}, which has no page")

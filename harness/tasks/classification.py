@@ -84,6 +84,16 @@ LARGE_RECIPE = ImageFlags(
 
 ONECYCLE = ImageFlags(batch_size=128, lr_decay="onecycle", augment="flip", max_epochs=30)
 
+# speednet's: many hundred steps at a rate that falls to nothing, as in Jordan 2024.
+MUON = ImageFlags(
+    net="speednet",
+    optimizer="muon",
+    lr_decay="linear",
+    weight_decay=0.3,
+    channels_last=True,
+    precision="bf16-mixed",
+)
+
 
 def large_recipes() -> list[ImageFlags]:
     """One recipe for each of the large networks."""
@@ -146,5 +156,5 @@ def _fit(data: ImageData, flags: ImageFlags, theirs: Extras, fold_run: Path | No
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
     if fold_run:
-        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
+        return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     return fit_and_test(data.name, model, data, flags, *theirs)

@@ -10,14 +10,17 @@ import torch
 from PIL import Image, ImageOps
 
 from basics.errors import InputError
-from datamodules.decode import decode, in_threads, open_upright, with_bar
+from datamodules.decode import decode
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import naming
+from datamodules.open_image import open_upright
 from datamodules.squares import Square
+from datamodules.threads import in_threads, with_bar
 from harness.drawing.prediction_sheet import SHOWN
 from harness.runs.checkpoints import Checkpoint
 from harness.tasks.image_evidence import as_tensor
 from lit_modules import Classifier
+from lit_modules.stages import Stages
 
 BATCH = 256  # files at a time
 
@@ -43,7 +46,7 @@ def of_sample_digits(read: Checkpoint) -> bool:
 
 
 def reader_of(
-    read: Checkpoint, model: Classifier, invert: bool | None = None, centred: bool | None = None
+    read: Checkpoint, model: Stages, invert: bool | None = None, centred: bool | None = None
 ) -> Callable[[Path], Image.Image]:
     """A function that reads a file as the network should see it.
 
@@ -59,7 +62,7 @@ def reader_of(
     return partial(_read, square=square, model=model, invert=invert, share=share)
 
 
-def _read(path: Path, square: Square, model: Classifier, invert: bool | None, share: float | None) -> Image.Image:
+def _read(path: Path, square: Square, model: Stages, invert: bool | None, share: float | None) -> Image.Image:
     """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
     size = square.size
     if model.hparams["input_shape"][0] == 3:

@@ -19,6 +19,7 @@ def to_average(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray
 @torch.no_grad()
 def predict(model: Regressor | RowClassifier, rows: np.ndarray) -> np.ndarray:
     """The outputs of `model.forward` for preprocessed rows, (N, F), in float64: targets, or log-probabilities."""
-    parts = torch.from_numpy(rows).split(4096)  # in parts, since an ensemble needs memory for each member
+    # What the members of an ensemble compute for 512 rows stays in a processor's cache: twice as fast as 4,096 at once.
+    parts = torch.from_numpy(rows).split(512)
     model.cpu().float().eval()  # whatever precision it was trained in
     return torch.cat([model(part) for part in parts]).double().numpy()

@@ -105,7 +105,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     theirs = theirs.joined(own_parts(flags, run))
     if run:
         at = resumed.content["global_step"] if resumed else None
-        theirs = theirs.joined(Extras(loggers=trackers_for(flags.log_to, Logged(run, job.name, at))))
+        logged = Logged(run, job.name, at, opened.is_fold)
+        theirs = theirs.joined(Extras(loggers=trackers_for(flags.log_to, logged)))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
     if resumed and run and _has_ended(run, resumed, flags):
