@@ -37,6 +37,7 @@ from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all
 from harness.runs.states import read_metrics
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
+from harness.training.elastic import for_present_machines
 from harness.training.flags import FitFlags
 from harness.training.lr_finder import find_lr
 from harness.training.own_parts import own_parts
@@ -93,6 +94,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
             nothing of the run has been written.
     """
     keep_freed_memory()
+    flags = for_present_machines(flags, job.data)
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)
