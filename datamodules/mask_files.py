@@ -16,8 +16,9 @@ import numpy as np
 from PIL import Image
 
 from basics.errors import InputError, MissingFileError, reading
-from datamodules.decode import FORMATS, in_threads, open_upright, with_bar
 from datamodules.listing import files_below
+from datamodules.open_image import FORMATS, open_upright
+from datamodules.threads import in_threads, with_bar
 
 CLASSES = "classes.txt"
 OBJECT = ("background", "object")  # the classes, if nothing names any

@@ -100,8 +100,12 @@ def derived(frame: pd.DataFrame, recipe: dict[str, Any], names: Collection[str] 
     """The frame with the recipe's derived columns; with `names`, only those of them are computed anew."""
     features = [each for each in recipe["derived"] if names is None or each["name"] in names]
     frame = frame.copy() if features else frame
+    terms: dict[str, pd.Series] = {}  # many features may have the same ones; comparing texts takes long
     for feature in features:
-        frame[feature["name"]] = _derive(frame, feature)
+        for term in _terms(feature):
+            if term not in terms:
+                terms[term] = _term(frame, term)
+        frame[feature["name"]] = _derive(terms, feature)
     return frame
 
 
@@ -109,15 +113,28 @@ def made_of(recipe: dict[str, Any], column: str) -> set[str]:
     """The column, and the names of all that are derived from it, perhaps by way of others."""
     found = {column}
     for feature in recipe["derived"]:  # each is after those it is made of
-        terms = feature.get("sum") or feature.get("product")
-        found |= {feature["name"]} if any(term.partition("=")[0] in found for term in terms) else set()
+        found |= {feature["name"]} if any(_column_of(term) in found for term in _terms(feature)) else set()
     return found
 
 
-def _derive(frame: pd.DataFrame, feature: dict[str, Any]) -> pd.Series:
+def made_from(recipe: dict[str, Any], names: Collection[str]) -> set[str]:
+    """The names, and those of all columns that are needed to derive them; of derived ones too."""
+    terms = {term for feature in recipe["derived"] if feature["name"] in names for term in _terms(feature)}
+    return {*names, *map(_column_of, terms)}
+
+
+def _terms(feature: dict[str, Any]) -> Collection[str]:
+    return feature["sum"] if "sum" in feature else feature["product"]
+
+
+def _column_of(term: str) -> str:
+    return term.partition("=")[0]
+
+
+def _derive(terms: dict[str, pd.Series], feature: dict[str, Any]) -> pd.Series:
     if "sum" in feature:
-        return sum(weight * _term(frame, term) for term, weight in feature["sum"].items())
-    return reduce(mul, (_term(frame, term) for term in feature["product"]))
+        return sum(weight * terms[term] for term, weight in feature["sum"].items())
+    return reduce(mul, (terms[term] for term in feature["product"]))
 
 
 def _term(frame: pd.DataFrame, term: str) -> pd.Series:

@@ -20,7 +20,7 @@ from datamodules.written_numbers import NUMBER, form_of, looks_numeric, number_f
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
 LARGEST = 1e30  # number; sums of squares stay finite, and so does float32
 MAYBE_LABELS = ("None", "-", "--")  # of the texts for missing values, those that may also name a class
-LISTED = 8  # faults of a file that an error names
+LISTED = 8  # faults of a file, or columns, that an error names
 WORDS = ("category", "text", "code")  # the kinds of columns that stay text
 
 # What a column holds: "number", or another form of numbers (see `written_numbers`); "category"; "text" or "code" (see
@@ -135,11 +135,17 @@ def check_columns(table: Table, needed: Collection[str], allowed: Collection[str
     for name in needed:
         if name not in there:
             near = _nearest(name, others if allowed is None else unknown)
-            hint = f"; is it column {there.index(near) + 1}, {near!r}?" if near else ""
-            raise InputError(f"{table.source}, line 1: column {name!r} is missing{hint}")
+            hint = f"is it column {there.index(near) + 1}, {near!r}?" if near else f"there are {_some(there)}"
+            raise InputError(f"{table.source}, line 1: column {name!r} is missing; {hint}")
     if unknown:
         number = there.index(unknown[0]) + 1
         raise InputError(f"{table.source}, line 1: column {number}, {unknown[0]!r}, is not known here; remove it")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The names, or of many the first ones and how many there are besides."""
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(repr(name) for name in names[:LISTED]) + more
 
 
 def _nearest(name: str, others: Sequence[str]) -> str | None:

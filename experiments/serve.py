@@ -3,6 +3,8 @@
     python experiments/serve.py runs/own_images/<run>           drop a photo: classes and their probabilities
     python experiments/serve.py runs/mnist/<run> --port 8080    a digit; dark ink on white paper too
     python experiments/serve.py runs/table/<run>                fill in a row: a field for each column
+    python experiments/serve.py runs/segmentation/<run>         the mask over the image, and each class's share
+    python experiments/serve.py runs/metric_learning/<run>      the training images that are nearest, with distances
 
 Files and rows are read, checked and prepared as by predict.py and predict_table.py. A run of several folds predicts by
 their mean. Fields begin with the median, or with the most frequent value. The page is for browsers on this machine

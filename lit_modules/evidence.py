@@ -1,13 +1,16 @@
 """Which places of an image speak for a class: Grad-CAM, and occlusion as a check on it.
 
 Selvaraju et al. 2017, "Grad-CAM: Visual explanations from deep networks via gradient-based localization": the maps of
-the last convolutions are added up, each weighted by the mean gradient of the class's logit, and what is below 0 is cut.
+the last convolutions are added up, each weighted by the gradient of the class's logit, and what is below 0 is cut.
+Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional neural networks":
+each place of a map is weighted by its own gradient. Grad-CAM takes the map's mean gradient, which is the same where
+networks average their last maps; elsewhere it also lights up places whose own gradient speaks against the class.
 Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks": a grey square covers one place after
 another, and the class becomes less probable where the evidence is.
 
 Differences from the papers: Grad-CAM takes the very last maps there. On small images these can be a single pixel, so
-those of at least `LEAST_SIDE` pixels are taken here if there are any. Occlusion is judged by the probability there, and
-here by the logarithm of its odds, since the probability of a sure network hardly moves.
+the last ones of at least `LEAST_SIDE` pixels are taken here, or the largest if all are smaller. Occlusion is judged by
+the probability there, and here by the logarithm of its odds, since the probability of a sure network hardly moves.
 """
 
 from contextlib import ExitStack
@@ -20,7 +23,7 @@ from torch import Tensor, nn
 from basics.torch_internals import Convolution
 from lit_modules.classifier import Classifier
 
-LEAST_SIDE = 4  # pixels of a feature map; a coarser one does not say where
+LEAST_SIDE = 14  # pixels of a feature map, as in the paper's VGG-16; a coarser one does not say where
 PLACES = 6  # of the grey square along each side of the image
 COVERED = 4  # the square's side is this part of the image's, so that neighbouring squares overlap
 
@@ -70,8 +73,7 @@ def grad_cam(net: nn.Module, x: Tensor, classes: Tensor) -> Tensor | None:
         score = made.logits.float().gather(1, classes[:, None]).sum()
         (gradient,) = torch.autograd.grad(score, maps, allow_unused=True, retain_graph=True)
         if gradient is not None:
-            weights = gradient.float().mean((2, 3), keepdim=True)  # (B, K, 1, 1)
-            cam = (weights * maps.detach().float()).sum(1, keepdim=True).relu()  # (B, 1, h, w)
+            cam = (gradient.float() * maps.detach().float()).sum(1, keepdim=True).relu()  # (B, 1, h, w)
             return F.interpolate(cam, size=x.shape[-2:], mode="bilinear", align_corners=False)[:, 0]
     return None
 
@@ -82,9 +84,9 @@ class _Made(NamedTuple):
 
     @property
     def fitting(self) -> list[Tensor]:
-        """Those of at least `LEAST_SIDE` pixels, or if there are none, of more than one."""
+        """Those of at least `LEAST_SIDE` pixels, or if there are none, the largest; a single pixel is no map."""
         sides = [min(maps.shape[-2:]) for maps in self.maps]
-        least = LEAST_SIDE if max(sides, default=0) >= LEAST_SIDE else 2
+        least = max(2, min(LEAST_SIDE, max(sides, default=0)))
         return [maps for maps, side in zip(self.maps, sides, strict=True) if side >= least]
 
 

@@ -5,9 +5,11 @@ from io import BytesIO
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from sklearn.metrics import average_precision_score, confusion_matrix, precision_recall_curve
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from harness.drawing.class_figures import draw_by_class
 from harness.drawing.classification_figures import (
     calibration,
     draw_calibration,
@@ -115,3 +117,23 @@ def test_names_are_shown_as_they_are():
     figure.savefig(BytesIO())  # a formula would be read now, and refused
     legend = draw_pr(probabilities, labels, names).axes[0].get_legend().get_texts()
     assert len(legend) == 3
+
+
+def test_many_long_names_stay_different_and_within_the_figure():
+    sizes, places = ("lesser spotted", "greater spotted", "black-headed"), ("lakes", "woods", "mountains", "isles")
+    birds = [f"{size} {bird} of the northern" for size in sizes for bird in ("woodpecker", "gull")]
+    names = [f"{bird} {place}" for bird in birds for place in places]
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(len(names)).repeat(10)
+    probabilities = torch.randn(len(labels), len(names), generator=generator).softmax(1)
+    for draw in (draw_confusion, draw_by_class, draw_pr):
+        figure = draw(probabilities, labels, names)
+        FigureCanvasAgg(figure).draw()
+        legends = [text for axes in figure.axes if axes.get_legend() for text in axes.get_legend().get_texts()]
+        ticks = [text for axes in figure.axes for text in axes.get_yticklabels()]
+        titles = [text for axes in figure.axes for text in (axes.title, axes._right_title, axes.xaxis.label)]
+        for text in [*legends, *ticks, *titles]:
+            box = text.get_window_extent()
+            assert not text.get_text() or (box.x0 >= 0 and box.x1 <= figure.bbox.width), text.get_text()
+        for texts in (legends, [text for text in ticks if "…" in text.get_text()]):
+            assert len({text.get_text().split("  ")[-1] for text in texts}) == len(texts)

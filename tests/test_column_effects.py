@@ -15,7 +15,16 @@ from datamodules.preprocessing import derived, feature_names, made_of, transform
 from datamodules.table_splits import Fold
 from experiments import predict_table, table
 from harness.command_line.cli import cli
-from harness.tasks.column_effects import Together, error, partial_dependence, permutation_importance
+from harness.tasks import column_effects
+from harness.tasks.column_effects import (
+    Together,
+    affordable,
+    error,
+    explain_columns,
+    partial_dependence,
+    permutation_importance,
+)
+from harness.tasks.table_models import to_average
 from lit_modules import Regressor, RowClassifier
 
 COUNT = 120
@@ -155,6 +164,58 @@ def test_rows_of_folds_are_predicted_by_the_models_that_did_not_see_them(tmp_pat
         own = model(torch.from_numpy(data.rows[data.test_indices])).detach().numpy()
         np.testing.assert_allclose(said[data.test_indices], own, rtol=1e-6)
     assert error(true, said, rows.fitted) == pytest.approx(float(np.sqrt(((said - true) ** 2).mean())))
+
+
+def test_each_row_is_predicted_once_with_each_other_value(tmp_path, monkeypatch):
+    data = ready(tmp_path, homes(), fold=Fold(0, 3), test_size=0)
+    typed, _ = data.tested()
+    rows, asked = Together([linear(data), linear(data, 1)], typed), []
+    count = lambda model, matrix: asked.append(len(matrix)) or to_average(model, matrix)  # noqa: E731
+    monkeypatch.setattr(column_effects, "to_average", count)
+    towns, rng = typed.town.to_numpy(), np.random.default_rng(0)
+    given = towns[np.stack([rng.permutation(COUNT) for _ in range(20)])]
+    rows.predict_with("town", given)
+    pairs = {(row, town) for towns_now in given for row, town in enumerate(towns_now) if town != towns[row]}
+    assert sum(asked) == 2 * len(pairs) <= 2 * 2 * COUNT  # two models, and two other towns for each row
+    asked.clear()
+    assert (rows.predict_with("town", towns[None])[0] == rows.predict()).all()
+    assert not asked
+
+
+def test_large_table_is_explained_on_drawn_rows_each_by_the_model_that_did_not_see_it(tmp_path, monkeypatch):
+    frame = homes()[["area", "noise", "price"]].fillna(100)
+    parts = [ready(tmp_path, frame, fold=Fold(number, 3), test_size=0) for number in range(3)]
+    models = [linear(data, seed) for seed, data in enumerate(parts)]
+    monkeypatch.setattr(column_effects, "PREDICTED", 40 * 2 * 5)  # 40 rows, two columns, five permutations
+    explain_columns(tmp_path, parts[0], models, [data.test_indices for data in parts])
+    typed, true = parts[0].tested()
+    rng = np.random.default_rng(0)
+    drawn = np.sort(rng.choice(COUNT, 40, replace=False))
+
+    def rmse(rows):
+        said = np.zeros(COUNT)
+        for data, model in zip(parts, models, strict=True):
+            matrix = torch.from_numpy(transform(rows, data.preprocessing))
+            said[data.test_indices] = model(matrix).detach().numpy()[data.test_indices]
+        return np.sqrt(((said - true)[drawn] ** 2).mean())
+
+    rises = []
+    for order in [rng.permutation(40) for _ in range(5)]:
+        area = typed.area.to_numpy().copy()
+        area[drawn] = area[drawn][order]
+        rises.append(rmse(typed.assign(area=area)) - rmse(typed))
+    importance = pd.read_csv(tmp_path / "importance.csv", index_col="column").loc["area"]
+    assert importance.importance == pytest.approx(np.mean(rises), rel=1e-4)
+    assert importance.standard_deviation == pytest.approx(np.std(rises), rel=1e-4)
+
+
+def test_rows_are_drawn_evenly_and_only_if_there_are_too_many():
+    assert affordable(600, 100, np.random.default_rng(0)).tolist() == list(range(600))
+    drawn = affordable(10**6, 100, np.random.default_rng(0))  # 300,000 predictions, five permutations
+    assert len(drawn) == len(set(drawn)) == 600
+    assert (np.diff(drawn) > 0).all()
+    tenths = np.bincount(drawn // 10**5, minlength=10)
+    assert tenths.min() > 60 - 5 * np.sqrt(54)  # five standard deviations
 
 
 @pytest.mark.parametrize("target", ["price", "town"])

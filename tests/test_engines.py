@@ -7,7 +7,8 @@ import pytest
 from basics.errors import InputError
 from experiments import mnist, repeat, sweep, table
 from harness.comparing.scripts import split_command
-from harness.processes.engines.engine import Local, answer, engine_called, result_of
+from harness.processes.engines import engine
+from harness.processes.engines.engine import Job, Local, engine_called, result_of
 
 FOLDS = ["--sample", "--net", "linear", "--folds", "2", "--accelerator", "cpu"]
 
@@ -32,9 +33,17 @@ def test_local_engine_numbers_the_results(workers, tmp_path):
 
 def test_bad_input_in_a_job_comes_back_as_such(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert result_of(answer(power, (2, 5), 1, tmp_path)) == 32
+    job = Job(1, tmp_path, tmp_path)
+    assert result_of(job(power, (2, 5))) == 32
     with pytest.raises(InputError, match="base: must be at least 0"):
-        result_of(answer(power, (-1, 5), 1, tmp_path))
+        result_of(job(power, (-1, 5)))
+
+
+def test_a_machine_without_the_folder_of_the_runs_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(engine, "VISIBLE_SECONDS", 0.1)
+    for job in (Job(1, tmp_path, tmp_path / "runs"), Job(1, tmp_path / "project", tmp_path)):
+        with pytest.raises(InputError, match=f"{tmp_path}/(runs|project): .* does not see it"):
+            result_of(job(power, (2, 5)))
 
 
 def test_unknown_engines_and_options_are_named(refusal, monkeypatch):

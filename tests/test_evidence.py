@@ -5,18 +5,16 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 
+from benchmarks.grad_cam import SIDE, SQUARE, planted, shares_in_square, trained
 from lit_modules import Classifier
-from lit_modules.evidence import COVERED, PLACES, evidence, grad_cam, makes_maps, occlusion
+from lit_modules.evidence import COVERED, PLACES, _feature_maps, evidence, grad_cam, makes_maps, occlusion
 from lit_modules.nets import nets
 
-SIDE, SQUARE = 32, 12
 IN_28 = {"inception_mnist", "residual_mnist"}
 PLAIN = {"mlp", "softmax"}  # without convolutions
 FAST = ("cnn", "lenet5", "speednet", "resnet_cifar", "inception_mnist", "mlp", "softmax")
 COSTLY = sorted(set(nets()) - {*FAST, "linear", "tabm"})  # those are for tables
-STEPS = 40
 
 
 class ByColour(nn.Module):
@@ -39,28 +37,6 @@ def by_colour(**options):
     return model
 
 
-def planted(count, generator):
-    """Noise with a square somewhere, whose colour, red, green or blue, is the class; in class 3 there is none.
-
-    Without the last, "neither red nor green" would be as good as blue, and that is to be seen everywhere.
-    """
-    images = 0.4 + 0.1 * torch.randn(count, 3, SIDE, SIDE, generator=generator)
-    classes = torch.randint(4, (count,), generator=generator)
-    corners = torch.randint(SIDE - SQUARE + 1, (count, 2), generator=generator).tolist()
-    for image, colour, (top, left) in zip(images, classes.tolist(), corners, strict=True):
-        if colour < 3:
-            image[:, top : top + SQUARE, left : left + SQUARE] -= 0.2
-            image[colour, top : top + SQUARE, left : left + SQUARE] += 0.7
-    return images.clamp(0, 1), classes, corners
-
-
-def shares_in_square(maps, corners):
-    """Each map's share of its sum that lies in the square."""
-    pairs = zip(maps, corners, strict=True)
-    inside = [each[top : top + SQUARE, left : left + SQUARE].sum() for each, (top, left) in pairs]
-    return torch.stack(inside) / maps.sum((1, 2))
-
-
 def test_grad_cam_of_averaged_maps_is_their_weighted_sum_as_zhou_et_al_2016_have_it():
     images = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     red, green = (images - 0.25)[:, 0], (images - 0.25)[:, 1]
@@ -71,6 +47,35 @@ def test_grad_cam_of_averaged_maps_is_their_weighted_sum_as_zhou_et_al_2016_have
         torch.testing.assert_close(found, expected[label] / largest)
         raw = grad_cam(ByColour(), images - 0.25, torch.full((5,), label))
         torch.testing.assert_close(raw, expected[label] / 64)  # a pixel has a 64th of the mean
+
+
+class ByPlace(nn.Module):
+    """The same maps, with weights of their own for each place in the logits."""
+
+    def __init__(self):
+        super().__init__()
+        self.maps = nn.Conv2d(3, 2, kernel_size=1, bias=False)
+        self.head = nn.Linear(2 * 8 * 8, 2, bias=False)
+        self.maps.weight.data = torch.eye(3)[:2, :, None, None].clone()
+
+    def forward(self, x):
+        return self.head(self.maps(x).flatten(1))
+
+
+def test_places_are_weighted_by_what_each_adds_to_the_logit():
+    torch.manual_seed(0)
+    net, images = ByPlace(), torch.rand(5, 3, 8, 8)
+    classes = torch.tensor([0, 1, 1, 0, 1])
+    added = net.head.weight.detach()[classes].view(5, 2, 8, 8) * images[:, :2]
+    torch.testing.assert_close(grad_cam(net, images, classes), added.sum(1).relu())
+    assert torch.allclose(added.sum((1, 2, 3)), net(images).gather(1, classes[:, None])[:, 0])
+
+
+def test_maps_are_the_last_that_are_fine_enough():
+    halves = [nn.Conv2d(3, 3, 3, padding=1), nn.MaxPool2d(2)]
+    shrinking = nn.Sequential(*halves, *halves, nn.AdaptiveAvgPool2d(1))
+    for side, taken in {60: 15, 40: 20, 26: 26, 12: 12}.items():
+        assert _feature_maps(shrinking, torch.rand(1, 3, side, side)).fitting[-1].shape[-1] == taken
 
 
 def test_flipped_evaluation_is_explained_with_its_mirror_image():
@@ -107,9 +112,15 @@ def test_square_is_found_by_a_net_made_by_hand():
     images, classes, corners = planted(80, torch.Generator().manual_seed(2))
     red = classes == 0
     found = evidence(by_colour(), images[red], torch.zeros(int(red.sum()), dtype=torch.long))
-    its = [corner for corner, there in zip(corners, red, strict=True) if there]
     for maps in found:
-        assert (shares_in_square(maps, its) > 0.5).float().mean() >= 0.95
+        assert (shares_in_square(maps, corners[red]) > 0.5).float().mean() >= 0.95
+
+
+def test_shares_in_the_square_are_those_counted_pixel_by_pixel():
+    maps, corners = torch.rand(3, SIDE, SIDE), torch.tensor([[0, 0], [SIDE - SQUARE, 3], [7, SIDE - SQUARE]])
+    for each, (top, left), share in zip(maps, corners.tolist(), shares_in_square(maps, corners), strict=True):
+        inside = sum(float(each[top + row, left + column]) for row in range(SQUARE) for column in range(SQUARE))
+        assert float(share) == pytest.approx(inside / float(each.sum()), rel=1e-5)
 
 
 def test_nothing_of_the_model_or_of_the_random_numbers_changes():
@@ -146,22 +157,18 @@ def test_every_net_with_convolutions_has_a_map(name):
     assert makes_maps(model.eval()) == (name not in PLAIN)
 
 
-def test_trained_net_looks_at_the_planted_square():
-    """The figure that docs/images.md has: more than half of each map's mass lies in a seventh of the image."""
+@pytest.mark.parametrize("net", ["resnet_cifar", "cnn"])
+def test_trained_net_looks_at_the_planted_square(net):
+    """The square is a seventh of the image; docs/images.md has the figures of more nets."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(3)
-    net_args = {"depth": 8, "widths": [8, 16, 32]}
-    model = Classifier("resnet_cifar", (3, SIDE, SIDE), 4, (0.4,) * 3, (0.2,) * 3, net_args)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(STEPS):
-        images, labels, _ = planted(32, generator)
-        optimizer.zero_grad()
-        cross_entropy(model(images), labels).backward()
-        optimizer.step()
+    model = trained(net, 60, generator)
     images, labels, corners = planted(300, generator)
-    assert (model.eval()(images).argmax(1) == labels).float().mean() > 0.99
+    assert (model(images).argmax(1) == labels).float().mean() > 0.99
     squares = labels < 3
-    found = evidence(model, images[squares], labels[squares])
-    its = [corner for corner, there in zip(corners, squares, strict=True) if there]
-    for maps in found:
-        assert (shares_in_square(maps, its) > 0.5).float().mean() >= 0.95
+    by_gradients, by_covering = (
+        shares_in_square(maps, corners[squares]) for maps in evidence(model, images[squares], labels[squares])
+    )
+    assert by_gradients.quantile(0.05) > 0.5
+    assert by_gradients.mean() > 0.6
+    assert by_covering.mean() > 0.5

@@ -16,7 +16,9 @@ from datamodules.groups import groups_of_files
 from datamodules.table_splits import Fold
 from experiments import mnist, own_images, predict
 from harness.command_line.cli import cli
+from harness.tasks import image_evidence
 from lit_modules import Classifier
+from lit_modules.evidence import evidence
 
 QUICK = [
     *("--sample", "--net", "softmax", "--accelerator", "cpu", "--enable_progress_bar", "false", "--pictures", "false"),
@@ -105,6 +107,28 @@ def test_mean_of_the_models_predicts_files(cross_validated, tmp_path):
         cli(predict.main, None, [str(run / name), *files, "--output", str(table)])
         said.append(pd.read_csv(table)[[f"p({digit})" for digit in range(10)]].to_numpy())
     np.testing.assert_allclose(said[0], np.mean(said[1:], axis=0), atol=2e-6)
+
+
+def test_explanation_by_folds_is_the_mean_of_their_maps(tmp_path, monkeypatch):
+    flags = [*QUICK, "--net", "lenet5", "--max_epochs", "1", "--folds", "2", "--jobs", "1"]
+    cli(mnist.main, mnist.RECIPES, [*flags, "--run_dir", str(tmp_path)])
+    (run,), drawn = tmp_path.glob("mnist/*"), []
+    draw = image_evidence.draw_evidence
+    monkeypatch.setattr(image_evidence, "draw_evidence", lambda *its: drawn.append(its) or draw(*its))
+    for number in range(3):
+        Image.fromarray(DIGITS.test_images[number]).save(tmp_path / f"{number}.png")
+    files = [str(tmp_path / f"{number}.png") for number in range(3)]
+    cli(predict.main, None, [str(run), *files, "--centred", "no", "--explain", "--output", str(tmp_path / "said.csv")])
+    ((images, found, captions),) = drawn
+    np.testing.assert_allclose(images[:, 0].numpy(), DIGITS.test_images[:3] / 255, atol=1e-6)
+    labels = torch.from_numpy(pd.read_csv(tmp_path / "said.csv").label.to_numpy())
+    assert [caption[0][0].split(",")[0] for caption in captions] == [str(label) for label in labels.tolist()]
+    models = [Classifier.load_from_checkpoint(run / f"fold{fold}" / "checkpoints" / "last.ckpt") for fold in range(2)]
+    by_fold = [evidence(model.cpu().eval(), images, labels) for model in models]
+    for maps, its in zip(found, zip(*by_fold, strict=True), strict=True):
+        torch.testing.assert_close(maps, sum(its) / 2)
+        assert not torch.equal(its[0], its[1])
+    assert Image.open(tmp_path / "said_why.png").width == 960
 
 
 def of_fold(number, val_size=0.1, arrays=DIGITS):

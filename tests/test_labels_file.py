@@ -10,7 +10,7 @@ from photos import COLOUR, colours, photos, ready, save
 from PIL import Image
 
 from basics.errors import InputError, MissingFileError
-from datamodules import decode
+from datamodules import decode, open_image
 from datamodules.decode import decode_files
 from datamodules.labels_file import list_labelled
 from datamodules.listing import list_images
@@ -196,16 +196,16 @@ def test_every_fit_has_its_arrays_and_prediction_uses_that_of_the_training(tmp_p
 
 def test_heic_without_its_package_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
-    decode._formats.cache_clear()
+    open_image._formats.cache_clear()
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64))
     bad = decode_files([tmp_path / "a.heic"], 16).bad
-    decode._formats.cache_clear()
+    open_image._formats.cache_clear()
     assert bad == {0: "HEIC, which the package pillow-heif reads: pip install pillow-heif"}
 
 
 def test_heic_is_read_where_its_package_is(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
-    decode._formats.cache_clear()
+    open_image._formats.cache_clear()
     pillow_heif.register_heif_opener()
     save(tmp_path / "a.heic", size=(64, 64), format="HEIF", quality=95)
     images, bad, _ = decode_files([tmp_path / "a.heic"], 16)

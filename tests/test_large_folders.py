@@ -12,8 +12,8 @@ from PIL import Image
 
 from datamodules.arrays import image_file, read_arrays
 from datamodules.batches import Images, host_memory
-from datamodules.decode import ROOM, Room, open_upright
 from datamodules.images import channel_mean_std
+from datamodules.open_image import ROOM, Room, open_upright
 
 SIDE = 1024
 MEASURE = """

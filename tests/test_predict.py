@@ -12,7 +12,8 @@ from datamodules.handwriting import centre
 from datamodules.samples import SHAPES, digits, shapes
 from experiments import cifar10, mnist, own_images, predict, table
 from harness.command_line.cli import cli
-from harness.drawing.prediction_sheet import draw_sheet, tell_apart
+from harness.drawing.prediction_sheet import draw_sheet
+from harness.drawing.short_names import tell_apart
 from harness.tasks import image_prediction
 from lit_modules import Classifier
 

@@ -66,7 +66,7 @@ def test_line_has_each_seed_and_the_mean_of_the_files(runs, page):
     (line,) = (line for line in lines if line.startswith("| softmax | 7"))
     assert line.split(" | ")[1:3] == ["7,850", "1"]
     mean, spread = 100 * statistics.fmean(tested), 100 * statistics.stdev(tested)
-    assert f"| {tested[0]:.2%}, {tested[1]:.2%} | {mean:.2f} ± {spread:.2f} % |" in line
+    assert f"| {100 * tested[0]:.2f}, {100 * tested[1]:.2f} % | {mean:.2f} ± {spread:.2f} % |" in line
     assert f"| 0 1 | {COMMIT[:8]} | python 3." in page
 
 
@@ -104,7 +104,7 @@ def test_robustness_stands_beside_the_accuracy(copy, capsys):
         shutil.rmtree(run)
     capsys.readouterr()
     compare.main([str(copy)], results=True)
-    assert "| softmax | 1.23% | 0.40% | 50.00% |" in capsys.readouterr().out
+    assert "| softmax | 1.23 % | 0.40 % | 50.00 % |" in capsys.readouterr().out
 
 
 def change(path, **new):

@@ -92,6 +92,11 @@ def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
             [*MNIST, "--seeds", "2"],
             "--seeds: mnist.py takes it with --folds only; this tool's own stands before mnist.py",
         ),
+        (
+            ["linear_regression.py", "--engine_args.gpus", "1"],
+            "--engine_args.gpus: linear_regression.py has no such flag; this tool's own stands before",
+        ),
+        ([*MNIST, "--engine_args.gpus", "1"], "--engine_args.gpus: mnist.py takes it with --folds only"),
     ],
 )
 def test_mistake_is_one_line_before_anything_runs(tmp_path, capsys, args, named):

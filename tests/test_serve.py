@@ -18,9 +18,10 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from sklearn.neighbors import NearestNeighbors
 
 from datamodules.samples import digits
-from experiments import mnist, predict, predict_table, segmentation, serve, table
+from experiments import metric_learning, mnist, predict, predict_table, segmentation, serve, table
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import read_checkpoint
 from harness.serving.rows import written
@@ -119,6 +120,70 @@ def test_maps_of_a_network_with_convolutions_are_brightest_where_grad_cam_is(net
     np.testing.assert_allclose(painted, wanted, atol=1)
 
 
+@pytest.fixture(scope="module")
+def mask_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masks")
+    cli(
+        segmentation.main,
+        segmentation.RECIPES,
+        [*QUICK, "--max_epochs", "1", "--limit_train_batches", "4", "--run_dir", str(folder)],
+    )
+    return only(folder)
+
+
+def photo():
+    """Wider than high, with a dark and a light half and noise, so that not all pixels get the same class."""
+    noise = np.random.default_rng(0).integers(0, 90, (60, 90, 3))
+    noise[:, 45:] += 160
+    return noise.astype(np.uint8)
+
+
+def test_mask_of_predict_lies_over_the_picture_with_the_share_of_each_class(mask_run, tmp_path):
+    Image.fromarray(photo()).save(tmp_path / "photo.png")
+    cli(predict.main, None, [str(mask_run), str(tmp_path / "photo.png"), "--output", str(tmp_path / "said.csv")])
+    said, mask = pd.read_csv(tmp_path / "said.csv"), np.asarray(Image.open(tmp_path / "said" / "photo.png"))
+    assert len(np.unique(mask)) > 1
+    told = answers_of(str(mask_run)).answer(png(photo()))
+    names = [column[6:-1] for column in said if column.startswith("share(")]
+    assert {name: share for name, share, _ in told["shares"]} == {
+        name: pytest.approx(said[f"share({name})"][0], abs=1e-6) for name in names
+    }
+    colours = {name: [int(text[at : at + 2], 16) for at in (1, 3, 5)] for name, _, text in told["shares"]}
+    (_, image), (title, over) = told["pictures"]
+    assert title == "its mask"
+    assert (np.asarray(picture(image)) == photo()).all()
+    grey = photo().mean(2, keepdims=True)
+    layer = np.array([colours[name] for name in names])[mask]
+    wanted = np.where(mask[..., None] > 0, 0.25 * grey + 0.75 * layer, 0.3 * 255 + 0.5 * grey)
+    np.testing.assert_allclose(np.asarray(picture(over)), wanted, atol=1)
+
+
+@pytest.fixture(scope="module")
+def embedding_run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("embeddings")
+    flags = ["--net", "mlp", "--baselines", "false", "--run_dir", str(folder)]
+    cli(metric_learning.main, metric_learning.RECIPES, [*QUICK, *flags], chosen_by="loss")
+    return only(folder)
+
+
+def test_neighbours_and_distances_are_those_of_scikit_learn(embedding_run):
+    arrays = digits()
+    ((_, seen), *found) = answers_of(str(embedding_run)).answer(png(arrays.test_images[3]))["pictures"]
+    model = load_model(read_checkpoint(embedding_run / "checkpoints" / "best.ckpt")).eval()
+    with torch.no_grad():
+        asked, gallery = (
+            model(torch.from_numpy(np.array(images)).unsqueeze(1) / 255).double().numpy()
+            for images in (np.asarray(picture(seen))[None], arrays.train_images)
+        )
+    distances, rows = NearestNeighbors(n_neighbors=len(found), metric="cosine").fit(gallery).kneighbors(asked)
+    assert len(found) == 11
+    for (title, address), row, distance in zip(found, rows[0], distances[0], strict=True):
+        assert (np.asarray(picture(address)) == arrays.train_images[row]).all()
+        label, number, _ = title.replace(",", "").split()
+        assert label == str(arrays.train_labels[row])
+        assert float(number) == pytest.approx(distance, abs=6e-4)
+
+
 def test_row_gets_the_probabilities_of_predict_table_by_the_mean_of_folds(row_run, tmp_path):
     pd.DataFrame([ROW]).to_csv(tmp_path / "row.csv", index=False)
     cli(predict_table.main, None, [str(row_run), str(tmp_path / "row.csv"), "--output", str(tmp_path / "said.csv")])
@@ -200,6 +265,12 @@ def test_what_is_no_image_or_row_is_said_on_the_page(server, row_run):
             rows.answer(body)
 
 
+def test_file_that_is_no_image_is_said_by_pages_of_masks_and_neighbours(mask_run, embedding_run):
+    for run in (mask_run, embedding_run):
+        with pytest.raises(ValueError, match=r"^unreadable files: 1, namely this one \(no image of a known format\)$"):
+            answers_of(str(run)).answer(b"no image")
+
+
 def test_only_pages_of_the_server_itself_are_answered(server):
     image = png(digits().test_images[0])
     here = f"127.0.0.1:{server.server_port}"
@@ -212,16 +283,13 @@ def test_only_pages_of_the_server_itself_are_answered(server):
     assert request(server, body=b"", content_length="9999999999")[0] in (200, 400, 413)
 
 
-def test_taken_port_and_runs_without_a_page_are_one_line(refusal, digit_run, tmp_path):
+def test_taken_port_and_missing_run_are_one_line(refusal, digit_run, tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         line = refusal(serve.main, str(digit_run), "--port", str(port))
     assert line == f"error: --port {port}: is taken by another program; --port 0 takes any that is free"
     assert "--port 70000: cannot be used" in refusal(serve.main, str(digit_run), "--port", "70000")
     assert "nothing" in refusal(serve.main, str(tmp_path / "nothing"))
-    flags = ["--limit_train_batches", "1", "--run_dir", str(tmp_path / "r")]
-    cli(segmentation.main, segmentation.RECIPES, [*QUICK, *flags])
-    assert "holds a Segmenter, which has no page" in refusal(serve.main, str(only(tmp_path / "r")))
 
 
 def start(run):
@@ -290,3 +358,28 @@ class TestInABrowser:
             box.send_keys("many")
             page.driver.find_element("css selector", "button").click()
             page.wait_for("column 'rooms': 'many' is not a number")
+
+    def test_mask_has_the_colours_of_its_legend(self, mask_run, tmp_path):
+        from tensorboard_page import page_of
+
+        name, share, _ = answers_of(str(mask_run)).answer(png(photo()))["shares"][0]
+        with page_of(start(mask_run), tmp_path) as page:
+            page.driver.get(page.address)
+            page.wait_for("Drop an image here", "What is where in this image?")
+            page.driver.execute_script(DROP, base64.b64encode(png(photo())).decode())
+            page.wait_for(f"{name} {100 * share:.2f} %", "its mask")
+            page.wait_until(lambda: page.each("img", "element.naturalWidth") == [90] * 2, "the mask")
+            swatches = page.each(".swatch", "getComputedStyle(element).backgroundColor")
+            assert len(set(swatches)) == len(page.each("tr", "1")) > 1
+
+    def test_nearest_training_images_are_shown_with_their_distances(self, embedding_run, tmp_path):
+        from tensorboard_page import page_of
+
+        image = png(digits().test_images[3])
+        titles = [title for title, _ in answers_of(str(embedding_run)).answer(image)["pictures"]]
+        with page_of(start(embedding_run), tmp_path) as page:
+            page.driver.get(page.address)
+            page.wait_for("Drop an image here", "training images are most like this one?")
+            page.driver.execute_script(DROP, base64.b64encode(image).decode())
+            page.wait_for(*titles)
+            page.wait_until(lambda: page.each("img", "element.naturalWidth") == [28] * 12, "the neighbours")

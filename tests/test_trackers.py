@@ -126,20 +126,63 @@ def test_mlflow_gets_flags_curves_and_final_figures_and_a_resumed_run_is_the_sam
     assert {name: found.data.metrics[name] for name in figures} == figures
 
 
-def test_folds_have_trackers_of_their_own_and_the_run_has_the_figures_of_all(tmp_path):
-    flags = ["--sample", "--net", "linear", "--accelerator", "cpu", "--pictures", "false", "--max_epochs", "1"]
-    cli(
-        table.main,
-        table.RECIPES,
-        [*flags, "--folds", "2", "--jobs", "1", "--log_to", "csv", "--run_dir", str(tmp_path)],
-    )
-    run = only_run(tmp_path)
+def train_folds(folder, *flags):
+    quick = ["--sample", "--net", "linear", "--accelerator", "cpu", "--pictures", "false", "--max_epochs", "1"]
+    cli(table.main, table.RECIPES, [*quick, "--folds", "2", "--run_dir", str(folder), *flags])
+    return only_run(folder)
+
+
+def test_folds_have_files_of_their_own_in_the_run_whose_file_has_the_figures_of_all(tmp_path):
+    run = train_folds(tmp_path, "--jobs", "1", "--log_to", "csv")
     (whole,) = rows_of(run)
     figures = numbers_of(run)
     assert {name: float(whole[name]) for name in figures} == figures
-    for fold in (run / "fold0", run / "fold1"):
-        assert points(rows_of(fold), "train/loss")
-        assert Logged(fold, "table").title == f"{run.name}/{fold.name}"
+    for fold in ("fold0", "fold1"):
+        assert not (run / fold / "csv").exists()
+        with (run / "csv" / fold / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        curve = EventAccumulator(str(run / fold)).Reload().Scalars("train/loss")
+        assert points([row for row in rows if row["train/loss"]], "train/loss") == [
+            (point.step, point.value) for point in curve
+        ]
+        assert (run / "csv" / fold / "hparams.yaml").exists()
+
+
+def test_folds_are_in_the_group_of_their_run_in_wandb(tmp_path):
+    pytest.importorskip("wandb", reason="wandb is not installed")
+    run = train_folds(tmp_path, "--jobs", "2", "--log_to", "wandb")
+    starts = [record.run for record in wandb_records(run) if record.WhichOneof("record_type") == "run"]
+    assert {(start.run_group, start.project) for start in starts} == {(run.name, "table")}
+    assert {start.display_name for start in starts} == {f"{run.name}/fold0", f"{run.name}/fold1", f"table/{run.name}"}
+    assert not list(run.glob("fold*/wandb"))
+
+
+@pytest.mark.slow  # a new store of MLflow takes ten seconds
+def test_folds_are_below_their_run_in_its_store_of_mlflow(tmp_path):
+    tracking = pytest.importorskip("mlflow.tracking", reason="mlflow is not installed")
+    run = train_folds(tmp_path, "--jobs", "2", "--log_to", "mlflow")  # two processes make the store at the same time
+    client = tracking.MlflowClient(f"sqlite:///{run}/mlflow.db")
+    runs = client.search_runs([client.get_experiment_by_name("table").experiment_id])
+    found = {its.info.run_name: its for its in runs}
+    whole, *folds = (found.pop(name) for name in (f"table/{run.name}", f"{run.name}/fold0", f"{run.name}/fold1"))
+    assert not found
+    assert {name: whole.data.metrics[name] for name in numbers_of(run)} == numbers_of(run)
+    assert all(fold.data.tags["mlflow.parentRunId"] == whole.info.run_id for fold in folds)
+    assert all(len(client.get_metric_history(fold.info.run_id, "train/loss")) == 1 for fold in folds)
+    assert {its.info.status for its in (whole, *folds)} == {"FINISHED"}
+    assert not list(run.glob("fold*/mlflow*"))
+
+
+def test_fold_that_starts_over_is_the_same_one(tmp_path):
+    """Its directory is removed then, but not what the trackers call it."""
+    fold = Logged(tmp_path / "fold0", "table", is_fold=True)
+    assert fold.ids == tmp_path / "trackers_fold0.json"
+    assert fold.store == tmp_path
+    assert fold.title == f"{tmp_path.name}/fold0"
+    whole = Logged(tmp_path, "table")
+    assert (whole.ids, whole.store, whole.ids_of_folds) == (tmp_path / IDS, tmp_path, [])
+    fold.ids.write_text("{}")
+    assert whole.ids_of_folds == [fold.ids]
 
 
 @pytest.mark.slow  # two processes

@@ -121,8 +121,10 @@ def _cost(line: Line) -> list[str]:
 
 
 def _result(line: Line, name: str) -> list[str]:
-    form = "{:.2%}" if name.endswith(PERCENT) else "{:.4f}"
-    return [", ".join(map(form.format, line.values(name))), _mean(line, name)]
+    values = line.values(name)
+    if name.endswith(PERCENT):
+        return [", ".join(f"{100 * value:.2f}" for value in values) + " %", _mean(line, name)]
+    return [", ".join(f"{value:.4f}" for value in values), _mean(line, name)]
 
 
 def _mean(line: Line, name: str) -> str:
@@ -148,7 +150,7 @@ def _robustness(lines: Sequence[Line]) -> list[str]:
 
 
 def _share(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2%}"
+    return "-" if value is None else f"{100 * value:.2f} %"
 
 
 def _made(line: Line) -> list[str]:
@@ -198,5 +200,6 @@ def _typed(name: str, value: Any) -> list[str]:
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
+    is_number = [all(row[place][:1].isdigit() for row in rows) for place in range(len(heads))]
+    lines = [heads, ["---:" if right else "---" for right in is_number], *rows]
     return "\n".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines)

@@ -39,7 +39,7 @@ EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
 ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: where all runs are kept
 FIRST = ("--jobs", "--seeds", "--engine", "--engine_args")  # only before the script's name: its folds have them too
-PREEMPTED = 143  # status of a script that got SIGTERM
+PREEMPTED = (143, 255)  # statuses of a script that got SIGTERM, alone or with the server that forked it
 PREEMPTION_SECONDS = 600  # longest time between a cluster's SIGTERM and its SIGKILL
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
@@ -96,17 +96,22 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
         process.join()
         if process.exitcode:
             said = last_line(err).removeprefix("error: ")
-            if said.startswith(tuple(f"{flag}: no such flag" for flag in FIRST)):
-                flag = said.partition(":")[0]
+            flag, unknown, _ = said.partition(": no such flag")
+            if unknown and _of_tool(flag):
                 raise InputError(f"{flag}: {script.name} has no such flag; this tool's own stands before {script.name}")
             raise InputError(said)
         flags = yaml.safe_load(out.read_text())
-        for flag in {word.partition("=")[0] for word in arguments} & {*FIRST}:
+        for flag in filter(_of_tool, (word.partition("=")[0] for word in arguments)):
             if not flags.get("folds"):
                 raise InputError(
                     f"{flag}: {script.name} takes it with --folds only; this tool's own stands before {script.name}"
                 )
         return flags
+
+
+def _of_tool(flag: str) -> bool:
+    """Whether it is one of `FIRST`, or a part of one, such as --engine_args.gpus."""
+    return flag.partition(".")[0] in FIRST
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
@@ -162,7 +167,8 @@ def run_to_end(script: Path, arguments: Sequence[str], folder: Path) -> int | No
     process = start(script, arguments, folder)
     try:
         process.join()
-        if process.exitcode == PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
+        if process.exitcode in PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
+            await_claims(folder, PREEMPTION_SECONDS)  # the script may still be saving
             time.sleep(PREEMPTION_SECONDS)
         return process.exitcode
     finally:

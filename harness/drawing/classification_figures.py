@@ -14,6 +14,7 @@ from torchmetrics.functional.classification import (
 )
 
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +53,7 @@ def draw_counts(counts: np.ndarray, classes: Sequence[str]) -> "Figure":
             color=colour,
             in_layout=False,
         )
-    names = [shortened(name) for name in classes]
+    names = legible(classes)
     slanted = dict(rotation=45, ha="right", rotation_mode="anchor") if max(map(len, names)) > 5 else {}
     axes.set_xticks(range(len(names)), names, **slanted)
     axes.set_yticks(range(len(names)), names)
@@ -87,13 +88,15 @@ def _draw_large_confusion(counts: np.ndarray, rates: np.ndarray, classes: Sequen
     wrong = counts * (1 - np.eye(len(counts), dtype=counts.dtype))
     worst = [divmod(int(cell), len(counts)) for cell in np.argsort(wrong, axis=None)[::-1][:PAIRS]]
     worst = [pair for pair in worst if wrong[pair]]
-    names = [f"{shortened(classes[true])} → {shortened(classes[guess])}" for true, guess in worst]
+    short = legible(classes)
+    names = [f"{short[true]} → {short[guess]}" for true, guess in worst]
     bars = pairs.barh(range(len(worst)), [counts[pair] for pair in worst], color=COLOURS[1])
     pairs.bar_label(bars, [f"{counts[pair]}, {rates[pair]:.0%}" for pair in worst], padding=3, fontsize=8)
     pairs.set_yticks(range(len(worst)), names, fontsize=8)
     pairs.invert_yaxis()
     pairs.margins(x=0.3)
-    pairs.set(title="most confused: true → predicted", xlabel="samples, and share of the true class")
+    pairs.set_title("most confused: true → predicted", loc="right", fontsize=11)  # it has room on the left
+    pairs.set_xlabel("samples, and share of the true class", loc="right")
     return figure
 
 
@@ -114,9 +117,9 @@ def pr_curve(scores: Tensor, hits: Tensor) -> PRCurve:
 
 def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """A curve for each class that occurs, the worst in colours; the axes begin where the worst bends."""
-    curves = {
+    curves = {  # by names as they are shown
         name: pr_curve(probabilities[:, number], labels == number)
-        for number, name in enumerate(classes)
+        for number, name in enumerate(legible(classes))
         if (labels == number).any()
     }
     worst_first = sorted(curves, key=lambda name: curves[name].average)
@@ -125,7 +128,7 @@ def draw_pr(probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "F
         axes.step(*curves[name][:2], where="pre", color="0.85", linewidth=0.6)
     for place, name in enumerate(worst_first[:CURVES]):
         style, curve = STYLES[place // len(COLOURS) % len(STYLES)], curves[name]
-        label = f"{curve.average:.4f}  {shortened(name)}"  # a legend leaves out names that begin with an underscore
+        label = f"{curve.average:.4f}  {name}"  # a legend leaves out names that begin with an underscore
         axes.step(*curve[:2], where="pre", linestyle=style, color=COLOURS[place % len(COLOURS)], label=label)
     start = _corner(list(curves.values()))
     axes.set(xlim=(start, 1 + 0.01 * (1 - start)), ylim=(start, 1 + 0.02 * (1 - start)))

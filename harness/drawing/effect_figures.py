@@ -7,6 +7,7 @@ import numpy as np
 
 from harness.drawing.classification_figures import STYLES, shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 BARS = 20  # columns in the figure of importance
 WIDE = 3  # small figures in a row
 LINES = 6  # classes in the figure of dependence
+LETTERS = 100  # in a line of its legend, where a name needs room for six more
 
 
 class Importance(NamedTuple):
@@ -42,7 +44,7 @@ def draw_importance(found: Sequence[Importance], error: str, whole: float, rows:
     """
     shown = sorted(found, key=lambda each: each.mean, reverse=True)[:BARS]
     figure, axes = new_figure(size=(8, 1.3 + 0.28 * len(shown)))
-    names = [shortened(each.column, 24) for each in shown]
+    names = legible([each.column for each in shown], 24)
     axes.barh(range(len(shown)), [each.mean for each in shown], xerr=[each.std for each in shown], color=COLOURS[0],
               error_kw={"ecolor": "black", "elinewidth": 1, "capsize": 2})  # fmt: skip
     axes.set_yticks(range(len(shown)), names, fontsize=9)
@@ -51,8 +53,8 @@ def draw_importance(found: Sequence[Importance], error: str, whole: float, rows:
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.set_xlabel(f"rise of {error} when the column's values are permuted; whiskers: standard deviation")
-    more = f"the first {len(shown)} of {len(found)} columns; " if len(found) > len(shown) else ""
-    axes.set_title(f"Permutation importance: {more}{error} {whole:.4g} on {rows}", fontsize=10)
+    more = f"the first {len(shown)} of {len(found)} columns" if len(found) > len(shown) else "all columns"
+    axes.set_title(f"Permutation importance: {more}\n{error} {whole:.4g} on {rows}", fontsize=10)
     return figure
 
 
@@ -65,11 +67,11 @@ def draw_dependence(found: Sequence[Dependence], output: str, classes: Sequence[
     """
     rows = -(-len(found) // WIDE)
     figure, grid = new_figure(rows, WIDE, size=(8, 0.9 + 2.4 * rows), squeeze=False, sharey=True)
-    lines = _lines(found, classes)
-    for axes, each in zip(grid.flat, found, strict=False):
+    lines, columns = _lines(found, classes), legible([each.column for each in found], 24)
+    for axes, each, column in zip(grid.flat, found, columns, strict=False):
         for place, line in enumerate(lines):
             _draw(axes, each, each.means[:, line], place)
-        axes.set_xlabel(shortened(each.column, 24), fontsize=9)
+        axes.set_xlabel(column, fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
     for axes in grid.flat[len(found) :]:
@@ -77,9 +79,11 @@ def draw_dependence(found: Sequence[Dependence], output: str, classes: Sequence[
     if classes:
         output = f"probability of {shortened(classes[1])}" if len(classes) == 2 else "probability of each class"
     if len(lines) > 1:
-        names = [shortened(classes[line]) for line in lines]
+        short = legible(classes)
+        names = [short[line] for line in lines]
         handles = grid.flat[0].get_lines()
-        figure.legend(handles, names, loc="outside lower center", ncols=min(len(names), 6), fontsize=8)
+        across = min(len(names), LETTERS // (6 + max(map(len, names))))
+        figure.legend(handles, names, loc="outside lower center", ncols=across, fontsize=8)
     figure.supylabel(f"mean {output}", fontsize=9)
     figure.suptitle("Partial dependence: the mean prediction if all rows had this value", fontsize=10)
     return figure
@@ -104,6 +108,6 @@ def _draw(axes: "Axes", each: Dependence, means: np.ndarray, place: int) -> None
             axes.locator_params(axis="x", nbins=5)
         return
     axes.plot(range(len(means)), means, marker="o", markersize=5, color=colour, linestyle="none")
-    names = [shortened(name, 12) for name in each.labels]
+    names = legible(each.labels, 12)
     slanted: dict[str, Any] = dict(rotation=35, ha="right", rotation_mode="anchor") if sum(map(len, names)) > 24 else {}
     axes.set_xticks(range(len(names)), names, **slanted)

@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS
 from harness.drawing.image_figures import sheet
+from harness.drawing.short_names import legible
 from lit_modules.evidence import Evidence
 
 if TYPE_CHECKING:
@@ -39,13 +39,14 @@ def draw_why(
 ) -> "Figure":
     """The images, (n, C, H, W), with their maps, and below them what was said, (n, classes), and what is true, (n,)."""
     captions: list[Caption] = []
+    short, longer = legible(classes, 16), legible(classes, 20)
     shares, guesses = (part.tolist() for part in probabilities.max(1))
     for share, guess, label in zip(shares, guesses, labels.tolist(), strict=True):
-        said = f"said {shortened(classes[guess], 16)}, {share:.0%}"
+        said = f"said {short[guess]}, {share:.0%}"
         if guess == label:
             captions.append(((said, "black"), ("right", "black")))
         else:
-            captions.append(((said, COLOURS[1]), (f"is {shortened(classes[label], 20)}", COLOURS[1])))
+            captions.append(((said, COLOURS[1]), (f"is {longer[label]}", COLOURS[1])))
     return draw_evidence(images, found, captions)
 
 

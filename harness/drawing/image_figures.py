@@ -13,6 +13,7 @@ from torch import Tensor
 
 from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import legible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,11 +76,9 @@ def most_wrong(probabilities: Tensor, labels: Tensor) -> Tensor:
 
 def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """The images, (n, C, H, W), with what they were taken for, (n, classes), and their true classes, (n,)."""
+    said, true = legible(classes, 10), legible(classes, 15)
     captions = [
-        (
-            (f"said {shortened(classes[guess], 10)}, {share:.0%}", COLOURS[1]),
-            (f"is {shortened(classes[label], 17)}", "black"),
-        )
+        ((f"said {said[guess]}, {share:.0%}", COLOURS[1]), (f"is {true[label]}", "black"))
         for share, guess, label in zip(*(part.tolist() for part in probabilities.max(1)), labels.tolist(), strict=True)
     ]
     return sheet(images, 6, captions, "The most confidently wrong: predicted with its probability, and true class")
@@ -87,7 +86,8 @@ def draw_wrong(images: Tensor, probabilities: Tensor, labels: Tensor, classes: S
 
 def draw_augmented(images: Tensor, labels: Tensor, classes: Sequence[str]) -> "Figure":
     """Training images after augmentation and mixing."""
-    captions = [((shortened(classes[label], 14), "black"),) for label in labels[:SHEET].tolist()]
+    names = legible(classes, 14)
+    captions = [((names[label], "black"),) for label in labels[:SHEET].tolist()]
     return sheet(images[:SHEET], COLUMNS, captions, "Training images as the net sees them")
 
 

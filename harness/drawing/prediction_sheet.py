@@ -1,6 +1,5 @@
 """A sheet of images with a network's predictions."""
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonpath
 from pathlib import PurePath
@@ -11,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import tell_apart
 from lit_modules.class_scores import decided
 
 if TYPE_CHECKING:
@@ -90,26 +90,3 @@ def below_common_folder(files: Iterable[str]) -> list[str]:
         return [path.name for path in paths]
     shared = commonpath([path.parent for path in paths if path.is_absolute() == paths[0].is_absolute()])
     return [str(path.relative_to(shared)) if path.is_relative_to(shared) else str(path) for path in paths]
-
-
-def tell_apart(names: Sequence[str], length: int) -> list[str]:
-    """Each name in at most `length` characters.
-
-    A longer one is cut in the middle, since both ends tell names apart; where several would then look alike, what
-    differs between them stays, with as much of the beginning as there is room for.
-    """
-    short = {name: _cut(name, length) for name in names}
-    for text, count in Counter(short.values()).items():
-        alike = [name for name in short if short[name] == text]
-        if count > 1 and length > 5:
-            pairs = enumerate(zip(*alike, strict=False))
-            differ = next((place for place, letters in pairs if len(set(letters)) > 1), min(map(len, alike)))
-            rests = tell_apart([name[differ:] for name in alike], length - length // 3 - 1)
-            beginning = f"{alike[0][: length // 3]}…"
-            short |= {name: beginning + rest for name, rest in zip(alike, rests, strict=True)}
-    return [short[name] for name in names]
-
-
-def _cut(name: str, length: int) -> str:
-    half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[: length - 1 - half]}…{name[len(name) - half :]}"

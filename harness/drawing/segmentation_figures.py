@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS
 from harness.drawing.image_figures import sheet
+from harness.drawing.short_names import legible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,7 +84,7 @@ def draw_mask_sheet(
     images, masks = (torch.from_numpy(np.stack(parts)) for parts in zip(*predicted.values(), strict=True))
     pixels = images.permute(0, 3, 1, 2).float() / 255
     pictures = torch.stack([pixels, tinted(pixels, masks)], dim=1).flatten(0, 1)
-    captions = [[(text, "black")] for name in predicted for text in (shortened(name, NAME), "")]
+    captions = [[(text, "black")] for name in legible([*predicted], NAME) for text in (name, "")]
     of = f"{len(predicted)} of {total:,} images" if total > len(predicted) else "Images"
     figure = sheet(pictures, 8, captions, f"{of} as the network sees them, and their predicted masks")
     _add_key(figure, classes)
@@ -100,14 +100,14 @@ def _add_key(figure: "Figure", classes: Sequence[str]) -> None:
     """The names of the classes with their colours, below the picture, which grows by that."""
     from matplotlib.patches import Patch
 
-    names = classes[1:]
+    names = legible(classes)[1:]
     (axes,), (width, height) = figure.axes, figure.get_size_inches()
     extra, place = 0.1 + 0.25 * -(-len(names) // KEYS), axes.get_position()
     figure.set_size_inches(width, height + extra)
     share = height / (height + extra)
     axes.set_position((place.x0, 1 - (1 - place.y0) * share, place.width, place.height * share))
     figure.suptitle(figure.get_suptitle(), fontsize=11, y=1 - 0.1 / (height + extra), va="top")
-    patches = [Patch(color=_colour(number), label=shortened(name)) for number, name in enumerate(names, 1)]
+    patches = [Patch(color=_colour(number), label=name) for number, name in enumerate(names, 1)]
     figure.legend(handles=patches, loc="lower center", ncols=min(KEYS, len(names)), fontsize=9, frameon=False)
 
 

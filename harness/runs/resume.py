@@ -39,11 +39,13 @@ class Opened(NamedTuple):
         folder: None if nothing is to be written.
         checkpoint: where the run continues; None for a new run.
         flags: the flags for config.yaml, as plain data; None: those that `kept_by` finds.
+        is_fold: whether it is a fold's directory, in that of the run.
     """
 
     folder: Path | None
     checkpoint: Path | None = None
     flags: Mapping[str, Any] | None = None
+    is_fold: bool = False
 
 
 @contextmanager

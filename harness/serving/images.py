@@ -1,19 +1,14 @@
 """What the page shows of an image: the probability of each class, and which places of it spoke for the likeliest."""
 
-import base64
-import tempfile
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
-from basics.errors import InputError
 from harness.drawing.evidence_figures import glowing_maps
 from harness.runs.checkpoints import Checkpoint
+from harness.serving.uploads import data_url, painted, uploaded
 from harness.tasks.decisions import LIKELIEST, Decision
 from harness.tasks.image_evidence import as_tensor, evidence_of
 from harness.tasks.image_prediction import names_of, of_sample_digits, predict_files, reader_of
@@ -35,13 +30,8 @@ class ImageAnswers:
         self.about: Mapping[str, Any] = {"title": "What is in this image?", "text": told}
 
     def answer(self, body: bytes) -> dict[str, Any]:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "image")
-            path.write_bytes(body)
-            try:
-                said = predict_files(self.models, [path], self.reads, skip_bad=True)
-            except InputError as error:
-                raise InputError(str(error).replace(str(path), "this one")) from error
+        with uploaded(body) as path:
+            said = predict_files(self.models, [path], self.reads, skip_bad=True)
         shares, label = zip(self.names, said.values[0].tolist(), strict=True), int(self.decision.of(said.values)[0])
         pictures = {
             "as the network sees it": said.shown[0],
@@ -58,16 +48,4 @@ class ImageAnswers:
         pixels = as_tensor([image])
         maps = glowing_maps(pixels, evidence_of(self.models, pixels, torch.tensor([label])))
         titles = (f"what spoke for {self.names[label]}: Grad-CAM", "what it needs, by covering each place")
-        return {title: _painted(map) for title, (map,) in zip(titles, maps, strict=True)}
-
-
-def _painted(colours: Tensor) -> Image.Image:
-    """Colours, (3, H, W) in 0..1, as an image."""
-    return Image.fromarray((255 * colours).round().byte().permute(1, 2, 0).numpy())
-
-
-def data_url(image: Image.Image) -> str:
-    """The image as an address that holds it."""
-    content = BytesIO()
-    image.save(content, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
+        return {title: painted(map) for title, (map,) in zip(titles, maps, strict=True)}

@@ -36,7 +36,8 @@ class Answers(Protocol):
         """What to show for an image file, or a row as JSON.
 
         Returns:
-            `shares`, pairs of a class and its probability, or a `number`; `pictures` with titles; `notes`, texts.
+            `shares`, a class and its probability, or its share of a mask and its colour there; or a `number`;
+            `pictures` with titles; `notes`, texts.
 
         Raises:
             InputError: it cannot be used.

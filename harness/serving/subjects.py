@@ -3,6 +3,8 @@
 from basics.errors import InputError
 from harness.runs.checkpoints import find_checkpoints, read_checkpoint
 from harness.serving.images import ImageAnswers
+from harness.serving.masks import MaskAnswers
+from harness.serving.neighbours import NeighbourAnswers
 from harness.serving.rows import RowAnswers
 from harness.serving.server import Answers
 from harness.tasks.decisions import decision_for
@@ -10,6 +12,7 @@ from harness.tasks.image_prediction import names_of
 from harness.tasks.row_prediction import load_row_model
 from harness.tasks.trained import load_model
 from lit_modules import Classifier
+from lit_modules.segmenter import Segmenter
 
 
 def answers_of(source: str, threshold: float | None = None) -> Answers:
@@ -19,7 +22,7 @@ def answers_of(source: str, threshold: float | None = None) -> Answers:
         threshold: of two classes; see `decision_for`.
 
     Raises:
-        InputError: it is none, or its model is neither for whole images nor for rows.
+        InputError: it is none, or there is no page for its model.
     """
     paths = find_checkpoints(source)
     read = read_checkpoint(paths[0])
@@ -27,8 +30,11 @@ def answers_of(source: str, threshold: float | None = None) -> Answers:
         rows = [load_row_model(path) for path in paths]
         return RowAnswers(paths[0], rows, decision_for(paths, rows[0].hparams["preprocessing"]["classes"], threshold))
     models = [load_model(read_checkpoint(path)) for path in paths]
-    classifiers = [model for model in models if isinstance(model, Classifier)]
-    if len(classifiers) < len(models):
-        kind = type(models[0]).__name__
-        raise InputError(f"{read.path}: holds a {kind}, which has no page; only classes of images and rows have")
-    return ImageAnswers(read, classifiers, decision_for(paths, names_of(classifiers[0]), threshold))
+    if classifiers := [model for model in models if isinstance(model, Classifier)]:
+        return ImageAnswers(read, classifiers, decision_for(paths, names_of(classifiers[0]), threshold))
+    decision_for(paths, [], threshold)  # refuses one, as nothing here has two classes
+    if isinstance(models[0], Segmenter):
+        return MaskAnswers(models[0])
+    if "embedding_size" in models[0].hparams:
+        return NeighbourAnswers(read, models[0])
+    raise InputError(f"{read.path}: holds a {type(models[0]).__name__}, which has no page")

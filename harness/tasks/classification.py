@@ -148,7 +148,7 @@ def _folds(dataset: Callable[..., ImageData], flags: ImageFlags, **split: Any) -
 
 def _train_fold(build: Build, folds: ImageFolds, flags: ImageFlags, run: Path) -> Result:
     model = _initial(build, folds.data, flags)
-    return fit_in(Opened(run), Job(folds.data.name, model, folds.data), flags, NO_EXTRAS)
+    return fit_in(Opened(run, is_fold=True), Job(folds.data.name, model, folds.data), flags, NO_EXTRAS)
 
 
 def _train(dataset: Callable[..., ImageData], build: Build, theirs: Extras, flags: ImageFlags) -> Result:

@@ -8,7 +8,7 @@ A column is one of the file, not of the matrix: its one-hot columns, the parts o
 value and whatever is derived from it change together.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
 from basics.files import write_csv
-from datamodules.preprocessing import derived, made_of, transform, transform_some
+from datamodules.preprocessing import derived, made_from, made_of, transform, transform_some
 from datamodules.table_data import TableData
 from harness.drawing.classification_figures import shortened
 from harness.drawing.effect_figures import Dependence, Importance, draw_dependence, draw_importance
@@ -27,10 +27,12 @@ from harness.tasks.table_models import to_average
 from lit_modules import Regressor, RowClassifier
 
 Model = Regressor | RowClassifier
+# From a part, places of its rows, (R,), and which of the rows asked for they are, (R,): a matrix, (R, F).
+Matrix = Callable[["Part", np.ndarray, np.ndarray], np.ndarray]
 
 SEED = 0  # of the permutations
 REPEATS = 5  # permutations, the same for all columns
-PREDICTED = 1_000_000  # rows, by all models together, in about half a minute; tables that need more are not seen whole
+PREDICTED = 300_000  # rows, by all models together, in some seconds; of tables that need more, rows are drawn
 DRAWN = 6  # columns whose dependence is measured, the most important ones
 POINTS = 12  # values of a number
 LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
@@ -41,7 +43,7 @@ class Part(NamedTuple):
     """Rows that one model predicts."""
 
     model: Model
-    places: np.ndarray  # which rows of the table they are
+    place: np.ndarray  # of each row of the table among these, (N,); -1 for those that the model does not predict
     frame: pd.DataFrame  # their columns, derived ones too
     matrix: np.ndarray  # preprocessed as the model's own training rows were
 
@@ -58,6 +60,7 @@ class Together:
         self.frame, self.fitted = frame, models[0].hparams["preprocessing"]
         every = [np.arange(len(frame))] * len(models) if places is None else places
         self.parts = [_part(model, frame, its) for model, its in zip(models, every, strict=True)]
+        self.plain = self._mean(np.arange(len(frame)), lambda part, places, _: part.matrix[places])
 
     @property
     def columns(self) -> list[str]:
@@ -66,39 +69,57 @@ class Together:
 
     def predict(self) -> np.ndarray:
         """Predictions as they are averaged (see `to_average`), (N,) or (N, C)."""
-        return self._mean([part.matrix for part in self.parts], 1)[0]
+        return self.plain
 
     def predict_with(self, column: str, values: np.ndarray) -> np.ndarray:
-        """The same with other values in a column, in several ways, (W, N): predictions (W, N) or (W, N, C)."""
-        return self._mean([_changed(part, column, values[:, part.places]) for part in self.parts], len(values))
+        """The same with other values in a column, in several ways, (W, N): predictions (W, N) or (W, N, C).
 
-    def _mean(self, matrices: Sequence[np.ndarray], ways: int) -> np.ndarray:
-        said = [to_average(part.model, matrix) for part, matrix in zip(self.parts, matrices, strict=True)]
-        total, times = np.zeros((ways, len(self.frame), *said[0].shape[1:])), np.zeros(len(self.frame))
-        for part, its in zip(self.parts, said, strict=True):
-            total[:, part.places] += its.reshape(ways, len(part.places), *its.shape[1:])
-            times[part.places] += 1
-        return total / times.reshape(-1, *[1] * (total.ndim - 2))
+        A row is predicted once with each other value that it gets, however many ways give it that.
+        """
+        rows = np.arange(len(self.frame))
+        codes, distinct = pd.factorize(np.append(self.frame[column].to_numpy(), values), use_na_sentinel=False)
+        own, given = codes[: len(rows)], codes[len(rows) :].reshape(values.shape)
+        other = given != own  # (W, N)
+        pairs, which = np.unique((rows * len(distinct) + given)[other], return_inverse=True)
+        its, value = np.divmod(pairs, len(distinct))
+        said = np.stack([self.plain] * len(values))
+        said[other] = self._mean(
+            its, lambda part, places, chosen: _changed(part, places, column, distinct[value[chosen]])
+        )[which]
+        return said
+
+    def _mean(self, rows: np.ndarray, matrix: Matrix) -> np.ndarray:
+        """Mean predictions for rows of the table, (R,), whose matrices the function makes for each part."""
+        total, times = np.zeros((len(rows), *self._outputs())), np.zeros(len(rows))
+        for part in self.parts:
+            chosen = np.flatnonzero(part.place[rows] >= 0)
+            if len(chosen):
+                total[chosen] += to_average(part.model, matrix(part, part.place[rows[chosen]], chosen))
+                times[chosen] += 1
+        return total / times.reshape(-1, *[1] * (total.ndim - 1))
+
+    def _outputs(self) -> tuple[int, ...]:
+        return (len(self.fitted["classes"]),) if self.fitted["classes"] else ()
 
 
 def _part(model: Model, frame: pd.DataFrame, places: np.ndarray) -> Part:
-    fitted = model.hparams["preprocessing"]
+    fitted, place = model.hparams["preprocessing"], np.full(len(frame), -1)
+    place[places] = np.arange(len(places))
     its = derived(frame.iloc[places], fitted["recipe"])
-    return Part(model, places, its, transform(its, fitted))
+    return Part(model, place, its, transform(its, fitted))
 
 
-def _changed(part: Part, column: str, values: np.ndarray) -> np.ndarray:
-    """The part's matrix for each way of other values in a column of the table, (W, N), one below the other.
+def _changed(part: Part, places: np.ndarray, column: str, values: np.ndarray) -> np.ndarray:
+    """The matrix for some of the part's rows, (R,), with other values in a column of the table, (R,).
 
-    It computes only what comes from that column, for all ways at once, since calls of pandas take most of the time.
+    It computes only what comes from that column, since calls of pandas take long.
     """
-    fitted, ways = part.model.hparams["preprocessing"], len(values)
+    fitted = part.model.hparams["preprocessing"]
     names = made_of(fitted["recipe"], column)
-    repeated = part.frame.iloc[np.tile(np.arange(len(part.frame)), ways)]
-    frame = derived(repeated.assign(**{column: values.ravel()}), fitted["recipe"], names)
-    some, places = transform_some(frame, fitted, names)
-    matrix = np.tile(part.matrix, (ways, 1))
-    matrix[:, places] = some
+    needed = part.frame[[*made_from(fitted["recipe"], names)]].iloc[places]
+    some, at = transform_some(derived(needed.assign(**{column: values}), fitted["recipe"], names), fitted, names)
+    matrix = part.matrix[places]
+    matrix[:, at] = some
     return matrix
 
 
@@ -152,16 +173,18 @@ def explain_columns(run: Path, data: TableData, models: Sequence[Model], places:
     frame, true = data.tested()
     if len(true) < 2:
         return
-    if places is None:
-        chosen = _affordable(len(true), len(frame.columns) * len(models))
-        frame, true = frame.iloc[chosen], true[chosen]
-    rows, rng = Together(models, frame, places), np.random.default_rng(SEED)
+    rng, all_rows = np.random.default_rng(SEED), len(true)
+    known = [np.arange(all_rows)] * len(models) if places is None else places
+    chosen = affordable(all_rows, frame.shape[1] * sum(map(len, known)) / all_rows, rng)
+    true = true[chosen]
+    rows = Together(models, frame.iloc[chosen], [np.flatnonzero(np.isin(chosen, its)) for its in known])
     found = permutation_importance(rows, true, [rng.permutation(len(true)) for _ in range(REPEATS)])
     found.sort(key=lambda each: -each.mean)
     shown = [dependence for each in found[:DRAWN] if (dependence := partial_dependence(rows, each.column))]
     write_csv(run / IMPORTANCE, pd.DataFrame(found, columns=["column", "importance", "standard_deviation"]).round(6))
+    what = f"{len(true):,}{f' of {all_rows:,}' * (len(true) < all_rows)}"
+    what += " rows, none seen by its model" if places is not None else " test rows"
     name = _error_name(rows.fitted)
-    what = f"{len(true):,} {'rows, none seen by its model' if places is not None else 'test rows'}"
     figures = {"importance": draw_importance(found, name, error(true, rows.predict(), rows.fitted), what)}
     if shown:
         figures["partial_dependence"] = draw_dependence(shown, shortened(data.target), data.classes)
@@ -171,10 +194,14 @@ def explain_columns(run: Path, data: TableData, models: Sequence[Model], places:
     print(f"most important columns: {top}; {IMPORTANCE} has all")
 
 
-def _affordable(rows: int, predictions: int) -> np.ndarray:
-    """Which rows are taken, all unless that takes too long; `predictions` is how often a permutation needs each."""
-    count = min(rows, max(2, PREDICTED // (predictions * REPEATS)))
-    return np.linspace(0, rows - 1, count).astype(int)
+def affordable(rows: int, predictions: float, rng: np.random.Generator) -> np.ndarray:
+    """Which rows are taken, in their order: all, or as many drawn as can be predicted in time.
+
+    Args:
+        predictions: how often a permutation of all columns needs each row.
+    """
+    count = min(rows, max(2, int(PREDICTED / (predictions * REPEATS))))
+    return np.arange(rows) if count == rows else np.sort(rng.choice(rows, count, replace=False))
 
 
 def _error_name(fitted: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from basics.errors import InputError
 from harness.drawing.evidence_figures import Caption, draw_evidence
-from harness.drawing.prediction_sheet import NAME, below_common_folder, tell_apart
+from harness.drawing.prediction_sheet import NAME, below_common_folder
+from harness.drawing.short_names import tell_apart
 from lit_modules import Classifier
 from lit_modules.class_scores import decided
 from lit_modules.evidence import Evidence, evidence, makes_maps

@@ -10,10 +10,12 @@ import torch
 from PIL import Image, ImageOps
 
 from basics.errors import InputError
-from datamodules.decode import decode, in_threads, open_upright, with_bar
+from datamodules.decode import decode
 from datamodules.handwriting import INK, LARGEST, centre, is_inverted
 from datamodules.listing import naming
+from datamodules.open_image import open_upright
 from datamodules.squares import Square
+from datamodules.threads import in_threads, with_bar
 from harness.drawing.prediction_sheet import SHOWN
 from harness.runs.checkpoints import Checkpoint
 from harness.tasks.image_evidence import as_tensor

@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 
 from basics.errors import InputError, InputFileError, writing
-from datamodules.decode import in_threads, with_bar
 from datamodules.listing import naming
 from datamodules.mask_files import open_whole, stretch
+from datamodules.threads import in_threads, with_bar
 from harness.drawing.figures import save_figures
 from harness.drawing.segmentation_figures import SHEET, draw_mask_sheet, palette
 from harness.tasks.prediction_files import write_predictions
@@ -53,7 +53,7 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
     """
     bad: dict[str, str] = {}
-    found = _segment_all(model, paths, bad, skip_bad)
+    found = segment_files(model, paths, bad, skip_bad)
     folder, rows = table.with_suffix(""), []
     shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHEET)).astype(int)}
@@ -72,7 +72,7 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
     return len(rows), bad
 
 
-def _segment_all(
+def segment_files(
     model: Segmenter, paths: Sequence[Path], bad: dict[str, str], skip_bad: bool
 ) -> Iterator[tuple[Path, Read, np.ndarray]]:
     """Each file that can be read, and its mask as the network gives it, uint8, (size, size).

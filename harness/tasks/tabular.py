@@ -77,7 +77,7 @@ def train_table(
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
-        return fit_in(Opened(fold_run), Job(data.name, model, data), flags, theirs)
+        return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     result = fit_and_test(data.name, model, data, flags, *theirs)
     explains = flags.pictures and "test/samples" in result.metrics and is_rank_zero()
     if explains and result.run and isinstance(model, Regressor | RowClassifier):
@@ -87,7 +87,10 @@ def train_table(
 
 
 def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Adds what TabM's embeddings need: how many of its inputs are numbers, and the edges of their bins."""
+    """Adds what TabM's embeddings need: how many of its inputs are numbers, and the edges of their bins.
+
+    Of a table without numbers there is nothing to embed.
+    """
     net_args = dict(net_args or {})
     embedding = net_args.get("embedding", "none")
     if net != "tabm":
@@ -95,6 +98,8 @@ def complete_net_args(data: TableData, net: str, net_args: dict[str, Any] | None
     count = net_args.pop("bins", BINS)
     if embedding == "none":
         return net_args
+    if not data.num_numbers:
+        return {**net_args, "embedding": "none"}
     if not isinstance(count, int) or count < 1:
         raise InputError(f"net_args bins {count}: must be a number of bins, at least 1")
     bins = {"bins": data.bins(count)} if embedding == "piecewise" else {}

@@ -37,6 +37,7 @@ from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all
 from harness.runs.states import read_metrics
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
+from harness.training.elastic import for_present_machines
 from harness.training.flags import FitFlags
 from harness.training.lr_finder import find_lr
 from harness.training.own_parts import own_parts
@@ -93,6 +94,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
             nothing of the run has been written.
     """
     keep_freed_memory()
+    flags = for_present_machines(flags, job.data)
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)
@@ -103,7 +105,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     theirs = theirs.joined(own_parts(flags, run))
     if run:
         at = resumed.content["global_step"] if resumed else None
-        theirs = theirs.joined(Extras(loggers=trackers_for(flags.log_to, Logged(run, job.name, at))))
+        logged = Logged(run, job.name, at, opened.is_fold)
+        theirs = theirs.joined(Extras(loggers=trackers_for(flags.log_to, logged)))
     trainer = _trainer(flags, run, Watched(begin, interruption), theirs, resumed)
     _preflight(job, flags, trainer, resumed)
     if resumed and run and _has_ended(run, resumed, flags):

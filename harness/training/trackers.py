@@ -7,6 +7,9 @@ they are those of the best epoch, and not points of the curves.
 
 A resumed run continues the same curves, in the same run of W&B and MLflow. CSV files lose the points beyond the
 checkpoint, which are logged again; the others can take nothing back, and have these points twice.
+
+Folds log to the store of the run that holds them: files of their own below its `csv/`, runs of one group in W&B, and in
+MLflow runs below that of the whole.
 """
 
 import csv
@@ -16,13 +19,14 @@ import os
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.util import find_spec
 from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from filelock import FileLock
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger
 
@@ -41,15 +45,31 @@ class Logged(NamedTuple):
         run: its directory.
         name: name of the experiment, such as mnist.
         resumed_at: the step at which it goes on; None for a new run.
+        is_fold: whether it is a fold in the directory of a run.
     """
 
     run: Path
     name: str
     resumed_at: int | None = None
+    is_fold: bool = False
 
     @property
     def title(self) -> str:
         return "/".join(self.run.absolute().parts[-2:])  # with the run's name before that of a fold
+
+    @property
+    def store(self) -> Path:
+        """The directory that holds what is logged."""
+        return self.run.absolute().parent if self.is_fold else self.run.absolute()
+
+    @property
+    def ids(self) -> Path:
+        """The file with its names in W&B and MLflow; not in a fold's directory, which an interrupted fold loses."""
+        return self.store / (f"trackers_{self.run.name}.json" if self.is_fold else IDS)
+
+    @property
+    def ids_of_folds(self) -> list[Path]:
+        return sorted(self.store.glob("trackers_fold*.json"))
 
 
 class Tracker(Logger):
@@ -142,13 +162,17 @@ def trackers_of(trainer: Trainer) -> list[Tracker]:
 
 
 def _csv(logged: Logged, flags: Mapping[str, Any]) -> Logger:
-    """`csv/metrics.csv` in the run's directory, with the rows that it had before the step at which the run goes on."""
-    path, kept = logged.run / "csv" / "metrics.csv", []
+    """`csv/metrics.csv` in the run's directory, with the rows that it had before the step at which the run goes on.
+
+    That of a fold is `csv/fold0/metrics.csv`.
+    """
+    version = logged.run.name if logged.is_fold else ""
+    path, kept = logged.store / "csv" / version / "metrics.csv", []
     if logged.resumed_at is not None and path.exists():
         with path.open(newline="") as file:
             rows = [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(file)]
         kept = [row for row in rows if int(row["step"]) < logged.resumed_at]
-    logger = CSVLogger(logged.run, name="csv", version="")
+    logger = CSVLogger(logged.store, name="csv", version=version)
     logger.experiment.metrics += kept  # opening it has removed the file
     logger.log_hyperparams(dict(flags))
     logger.save()
@@ -160,15 +184,15 @@ def _wandb(logged: Logged, flags: Mapping[str, Any]) -> Logger:
     import wandb
     from lightning.pytorch.loggers import WandbLogger
 
-    ids = _read_ids(logged.run)
+    ids = _read_ids(logged.ids)
     its = ids.get("wandb") or secrets.token_hex(4)
-    _write_ids(logged.run, {**ids, "wandb": its})
+    _write_ids(logged.ids, {**ids, "wandb": its})
+    group = logged.store.name if logged.is_fold or logged.ids_of_folds else None
     project = os.environ.get("WANDB_PROJECT", logged.name)
     mode = None if os.environ.get("WANDB_MODE") or _has_key() else "offline"
     quiet = wandb.Settings(console="off", silent=mode == "offline")  # our progress line needs the terminal
-    run = wandb.init(
-        project=project, dir=logged.run, id=its, name=logged.title, mode=mode, resume="allow", settings=quiet
-    )
+    where = {"project": project, "group": group, "name": logged.title, "dir": logged.store}
+    run = wandb.init(**where, id=its, mode=mode, resume="allow", settings=quiet)
     run.define_metric("*", step_metric="trainer/global_step")  # as Lightning does, if it calls init
     logger = WandbLogger(experiment=run)
     logger.log_hyperparams(dict(flags))
@@ -191,32 +215,42 @@ def _mlflow(logged: Logged, flags: Mapping[str, Any]) -> Logger:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     from lightning.pytorch.loggers import MLFlowLogger
 
-    ids, here = _read_ids(logged.run), logged.run.absolute()
+    ids = _read_ids(logged.ids)
     its = ids.get("mlflow")
     store = os.environ.get("MLFLOW_TRACKING_URI")
-    files = None if store else (here / "mlflow").as_uri()
-    where = store or f"sqlite:///{here}/mlflow.db"
-    logger = MLFlowLogger(logged.name, logged.title, where, artifact_location=files, run_id=its)
+    files = None if store else (logged.store / "mlflow").as_uri()
+    where = store or f"sqlite:///{logged.store}/mlflow.db"
     for library in ("mlflow", "alembic", "lightning.pytorch.loggers.mlflow"):
         logging.getLogger(library).setLevel(logging.ERROR)  # their remarks on the making of a new store
+    with _one_at_a_time(where):
+        logger = MLFlowLogger(logged.name, logged.title, where, artifact_location=files, run_id=its)
+        client = logger.experiment  # makes the store and the run, if there are none
     if its:
-        logger.experiment.update_run(its, status="RUNNING")
+        client.update_run(its, status="RUNNING")
     else:
-        _write_ids(logged.run, {**ids, "mlflow": logger.run_id})
-    known = logger.experiment.get_run(logger.run_id).data.params
+        _write_ids(logged.ids, {**ids, "mlflow": logger.run_id})
+    for fold in logged.ids_of_folds if not logged.is_fold else ():
+        client.set_tag(_read_ids(fold)["mlflow"], "mlflow.parentRunId", logger.run_id)
+    known = client.get_run(logger.run_id).data.params
     logger.log_hyperparams({name: value for name, value in flags.items() if name not in known})
     for name in known.keys() & flags.keys():
         if known[name] != str(flags[name])[:LONGEST]:  # parameters are for ever; tags are not
-            logger.experiment.set_tag(logger.run_id, name, str(flags[name]))
+            client.set_tag(logger.run_id, name, str(flags[name]))
     return logger
 
 
-def _read_ids(run: Path) -> dict[str, Any]:
-    return json.loads(path.read_text()) if (path := run / IDS).exists() else {}
+def _one_at_a_time(store: str) -> AbstractContextManager:
+    """A lock on a store that is a file, whose tables two folds or trials must not make at the same time."""
+    kind, _, path = store.partition(":///")
+    return FileLock(f"{path}.lock") if kind == "sqlite" else nullcontext()
 
 
-def _write_ids(run: Path, ids: Mapping[str, Any]) -> None:
-    with replacing(run / IDS) as unfinished:
+def _read_ids(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text()) if path.exists() else {}
+
+
+def _write_ids(path: Path, ids: Mapping[str, Any]) -> None:
+    with replacing(path) as unfinished:
         unfinished.write_text(json.dumps(ids) + "\n")
 
 

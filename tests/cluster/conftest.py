@@ -1,10 +1,12 @@
 """What needs a cluster or a database server: started here, and skipped with a reason where it is not installed."""
 
 import shutil
+import tempfile
 from pathlib import Path
 
+import postgres_server
 import pytest
-from slurm_server import running, why_not
+import slurm_server
 
 
 def pytest_collection_modifyitems(items):
@@ -14,13 +16,27 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory):
-    """A SLURM of two nodes, which this process's commands find."""
-    if reason := why_not():
+    """A SLURM, which this process's commands find."""
+    if reason := slurm_server.why_not():
         pytest.skip(reason)
-    pytest.importorskip("submitit")
+    pytest.importorskip("submitit", reason="needs the package submitit")
     folder = tmp_path_factory.mktemp("slurm")
-    with pytest.MonkeyPatch.context() as patch, running(folder) as its:
+    with pytest.MonkeyPatch.context() as patch, slurm_server.running(folder) as its:
         patch.setenv("SLURM_CONF", str(its.conf))
         patch.setenv("OMP_NUM_THREADS", "1")  # of the jobs
         yield its
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """A server with a password, which this process knows."""
+    if reason := postgres_server.why_not():
+        pytest.skip(reason)
+    pytest.importorskip("psycopg", reason="needs the package psycopg[binary]")
+    with tempfile.TemporaryDirectory() as parent, pytest.MonkeyPatch.context() as patch:
+        Path(parent).chmod(0o755)  # the server's user has to get in
+        patch.setenv("PGPASSWORD", postgres_server.PASSWORD)
+        patch.setenv("OMP_NUM_THREADS", "1")
+        with postgres_server.serving(Path(parent) / "server") as its:
+            yield its

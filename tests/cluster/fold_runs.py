@@ -2,11 +2,15 @@
 
 import json
 import time
+from pathlib import Path
+
+import psutil
 
 from experiments import table
 from harness.command_line.cli import cli
 
-FOLDS = 4
+ROOT = Path(__file__).parents[2]
+FOLDS = 5
 FLAGS = [
     *("--sample", "--net", "linear", "--max_epochs", "2", "--folds", str(FOLDS), "--accelerator", "cpu"),
     *("--enable_progress_bar", "false", "--pictures", "false"),
@@ -18,6 +22,13 @@ def cross_validate(folder, *flags):
     cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags])
     (run,) = (folder / "table").iterdir()
     return run, figures_of(run)
+
+
+def go_on(folder, *flags):
+    """What is to be the same, of a run that has been interrupted and goes on."""
+    cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags, "--resume", "auto"])
+    (run,) = (folder / "table").iterdir()
+    return figures_of(run)
 
 
 def figures_of(run):
@@ -34,3 +45,15 @@ def wait_for(condition, seconds=900):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found
+
+
+def writer_of(log):
+    """The process that has this file open."""
+    return next(process for process in psutil.process_iter() if _has_open(process, log))
+
+
+def _has_open(process, log):
+    try:
+        return any(file.path == str(log) for file in process.open_files())
+    except psutil.Error:  # it has ended
+        return False

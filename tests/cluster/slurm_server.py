@@ -1,4 +1,4 @@
-"""A SLURM of this machine's own: munge, a controller and two nodes, in a folder, as the user who runs the tests."""
+"""A SLURM of this machine's own: munge, a controller and three nodes, in a folder, as the user who runs the tests."""
 
 import os
 import shutil
@@ -6,10 +6,12 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun")
+import psutil
+
+DAEMONS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "unshare")
 SBIN = "/usr/sbin:/sbin"
 CONF = """
 ClusterName=tests
@@ -36,13 +38,16 @@ SelectTypeParameters=CR_Core_Memory
 SchedulerParameters=batch_sched_delay=0,sched_min_interval=0,bf_interval=1
 ReturnToService=2
 SlurmdTimeout=15
-KillWait=5
+KillWait=20
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-NodeName=node0 NodeHostname={host} Port={ports[1]} CPUs=2 RealMemory=16000
-NodeName=node1 NodeHostname={host} Port={ports[2]} CPUs=2 RealMemory=16000
-PartitionName=main Nodes=ALL Default=YES State=UP PriorityTier=1
-PartitionName=urgent Nodes=ALL State=UP PriorityTier=2
+GresTypes=gpu
+NodeName=node0 NodeHostname={host} Port={ports[1]} CPUs=2 RealMemory=16000 Gres=gpu:2
+NodeName=node1 NodeHostname={host} Port={ports[2]} CPUs=2 RealMemory=16000 Gres=gpu:2
+NodeName=node2 NodeHostname={host} Port={ports[3]} CPUs=2 RealMemory=16000
+PartitionName=main Nodes=node0,node1 Default=YES State=UP PriorityTier=1
+PartitionName=urgent Nodes=node0,node1 State=UP PriorityTier=2
+PartitionName=apart Nodes=node2 State=UP PriorityTier=1
 """
 
 
@@ -59,13 +64,19 @@ class Slurm:
 
     Attributes:
         conf: the file that SLURM_CONF has to name.
+        hidden: a folder that node2 does not see.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.conf = folder, folder / "slurm.conf"
         self._daemons: dict[str, subprocess.Popen] = {}
-        (folder / "state").mkdir(parents=True)
-        ports = [_free_port() for _ in range(3)]
+        self.hidden = folder / "hidden"
+        for path in (folder / "state", self.hidden):
+            path.mkdir(parents=True)
+        for number in range(2):
+            (folder / f"gpu{number}").touch()  # the devices, as far as SLURM looks at them
+        (folder / "gres.conf").write_text(f"NodeName=node[0-1] Name=gpu File={folder}/gpu[0-1]\n")
+        ports = [_free_port() for _ in range(4)]
         self.conf.write_text(CONF.format(host=socket.gethostname(), folder=folder, ports=ports))
         (folder / "munge.key").write_bytes(os.urandom(128))
         (folder / "munge.key").chmod(0o400)
@@ -73,9 +84,12 @@ class Slurm:
     def start(self) -> None:
         self._start_munge()
         self.start_controller()
-        for name in ("node0", "node1"):
+        for name in ("node0", "node1", "node2"):
             self.start_node(name)
-        self.wait_for(lambda: self.said("sinfo", "-h", "-N", "-p", "main", "-o", "%T").split() == ["idle"] * 2)
+        self.wait_until_idle()
+
+    def wait_until_idle(self) -> None:
+        self.wait_for(lambda: set(self.said("sinfo", "-h", "-N", "-o", "%T").split()) == {"idle"}, 240)
 
     def _start_munge(self) -> None:
         files = [f"--{name}={self.folder}/munge.{name.split('-')[0]}" for name in ("socket", "key-file", "pid-file")]
@@ -89,7 +103,20 @@ class Slurm:
         self.wait_for(lambda: "UP" in self.said("scontrol", "ping"))
 
     def start_node(self, name: str) -> None:
-        self._daemons[name] = self._popen("slurmd", "-D", "-N", name, "-f", str(self.conf))
+        hides = [f"mount -t tmpfs none {self.hidden}"] if name == "node2" else []
+        command = "; ".join([*hides, f"exec {_which('slurmd')} -D -N {name} -f {self.conf}"])
+        self._daemons[name] = self._popen("unshare", "--mount", "sh", "-c", command)
+
+    def lose_node(self, name: str) -> None:
+        """Ends its daemon, and the processes of all jobs there, as a loss of power would."""
+        self.kill(name)
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                its, parent = process.environ(), process.parent()
+                if (its.get("SLURMD_NODENAME"), its.get("SLURM_CONF")) == (name, str(self.conf)):
+                    if parent and parent.name() == "slurmstepd":  # what the node has started for the job
+                        parent.kill()
+                    process.kill()
 
     def kill(self, name: str) -> None:
         self._daemons[name].kill()
@@ -121,7 +148,7 @@ class Slurm:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Slurm]:
-    """A SLURM that has two idle nodes."""
+    """A SLURM whose nodes are idle."""
     slurm = Slurm(folder)
     try:
         slurm.start()

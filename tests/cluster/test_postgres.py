@@ -3,38 +3,21 @@
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
-from pathlib import Path
 
 import optuna
-import pytest
-from fold_runs import wait_for
+from fold_runs import ROOT, wait_for
 from optuna.trial import TrialState
-from postgres_server import PASSWORD, serving, why_not
+from postgres_server import PASSWORD
 
 from experiments import sweep
 from harness.comparing.configurations import is_live
 from harness.comparing.scripts import finished, split_command
 
-ROOT = Path(__file__).parents[2]
 TRIALS, WORKERS = 6, 3
 SCRIPT = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "8"]
 VARY = ["--vary", "lr=0.001..0.1:log", "--trials", str(TRIALS)]
-
-
-@pytest.fixture(scope="module")
-def postgres():
-    if reason := why_not():
-        pytest.skip(reason)
-    pytest.importorskip("psycopg", reason="needs the package psycopg[binary]")
-    with tempfile.TemporaryDirectory() as parent, pytest.MonkeyPatch.context() as patch:
-        Path(parent).chmod(0o755)  # the server's user has to get in
-        patch.setenv("PGPASSWORD", PASSWORD)
-        patch.setenv("OMP_NUM_THREADS", "1")
-        with serving(Path(parent) / "server") as its:
-            yield its
 
 
 def test_each_trial_is_done_once_though_a_worker_and_the_server_die(postgres, tmp_path):
@@ -71,9 +54,16 @@ def test_each_trial_is_done_once_though_a_worker_and_the_server_die(postgres, tm
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and secret in path.read_bytes()]
 
 
+def refused(refusal, url):
+    return refusal(sweep.main, *sweep.join_vary(split_command(["--storage", url, *SCRIPT, *VARY], sweep.OWN)))
+
+
+def test_a_server_that_does_not_answer_is_one_line(postgres, refusal):
+    assert "refused" in refused(refusal, postgres.url.replace(str(postgres.port), "9"))
+
+
 def test_a_wrong_password_is_one_line(postgres, refusal, monkeypatch):
     monkeypatch.setitem(os.environ, "PGPASSWORD", "wrong-one")
-    words = ["--storage", postgres.url, *SCRIPT, *VARY]
-    line = refusal(sweep.main, *sweep.join_vary(split_command(words, sweep.OWN)))
+    line = refused(refusal, postgres.url)
     assert "password authentication failed" in line
     assert "wrong-one" not in line

@@ -1,28 +1,46 @@
 """Folds on a Ray cluster of two nodes, which are processes here: the local engine's figures, whatever is killed."""
 
+import subprocess
+import sys
 from pathlib import Path
 from threading import Thread
 
-import psutil
 import pytest
-from fold_runs import FLAGS, cross_validate, wait_for
+from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for, writer_of
 
-from experiments import table
+from experiments import repeat, table
+from harness.command_line.cli import cli
+from harness.comparing.scripts import split_command
+from harness.runs.states import read_metrics
 
 ray = pytest.importorskip("ray", reason="needs the package ray")
 from ray.cluster_utils import Cluster  # noqa: E402  once it is known to be there
 
 
 @pytest.fixture(scope="module")
-def by_ray():
-    """The flags that name the cluster."""
+def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
-        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-        cluster.add_node(num_cpus=1)
-        yield ["--engine", "ray", "--engine_args.address", cluster.address]
+        patch.setenv("RAY_worker_niceness", "0")  # 15 by default, with which they wait for all else on this machine
+        its = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        yield its
         ray.shutdown()
-        cluster.shutdown()
+        its.shutdown()
+
+
+@pytest.fixture
+def second(cluster):
+    """A node beside the head, which is there until the test has ended."""
+    node = cluster.add_node(num_cpus=1)
+    yield node
+    if node in cluster.list_all_nodes():
+        cluster.remove_node(node)
+
+
+@pytest.fixture
+def by_ray(cluster, second):
+    """The flags that name the cluster."""
+    return ["--engine", "ray", "--engine_args.address", cluster.address]
 
 
 @pytest.fixture(scope="module")
@@ -30,21 +48,46 @@ def local(tmp_path_factory):
     return cross_validate(tmp_path_factory.mktemp("local"), "--jobs", "1")[1]
 
 
-def test_ray_gives_the_figures_of_local_processes_though_one_is_killed(by_ray, local, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    killed = []
+def test_folds_are_those_of_local_processes_though_a_process_and_a_node_are_killed(
+    cluster, second, by_ray, local, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)  # the runs' folder is a relative one
+    done = []
 
     def kill():
-        wait_for(lambda: next(tmp_path.glob("table/*/fold1/log.txt"), None))
-        killed.append(next(its for its in psutil.process_iter() if "ray::answer" in its.name()))
-        killed[0].kill()
+        writer_of(wait_for(lambda: next(tmp_path.glob("table/*/fold1/log.txt"), None))).kill()
+        done.append("process")
+        wait_for(lambda: next(tmp_path.glob("table/*/fold2/log.txt"), None))
+        cluster.remove_node(second, allow_graceful=False)
+        done.append("node")
 
     killer = Thread(target=kill)
     killer.start()
     _, figures = cross_validate(Path(), *by_ray)
     killer.join()
-    assert killed
+    assert done == ["process", "node"]
     assert figures == local
+
+
+def test_a_command_that_is_killed_goes_on(by_ray, local, tmp_path):
+    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *by_ray]
+    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    kept = wait_for(lambda: next(tmp_path.glob("table/*/fold*/predictions.npz"), None))
+    first.kill()
+    first.wait()
+    written = kept.stat().st_mtime_ns
+    assert go_on(tmp_path, *by_ray) == local
+    assert kept.stat().st_mtime_ns == written
+
+
+def test_a_seed_is_that_of_a_local_process(by_ray, tmp_path):
+    script = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "3"]
+    for place, flags in {"here": [], "there": by_ray}.items():
+        cli(repeat.main, None, split_command(["--run_dir", str(tmp_path / place), "--seeds", "1", *flags, *script]))
+    here, there = (read_metrics(next(tmp_path.glob(f"{place}/repeat/*/seed0/mnist/*"))) for place in ("here", "there"))
+    figures = [name for name in here if name.startswith(("test/", "val/"))]
+    assert figures
+    assert [here[name] for name in figures] == [there[name] for name in figures]
 
 
 def test_what_no_node_has_is_one_line(by_ray, refusal):

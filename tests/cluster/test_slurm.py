@@ -1,22 +1,26 @@
 """Folds and seeds as a job array of a real SLURM: the local engine's figures, whatever is killed meanwhile."""
 
+import csv
 import json
-import signal
 import subprocess
 import sys
-from pathlib import Path
 from threading import Thread
 
-import psutil
 import pytest
-from fold_runs import FLAGS, FOLDS, cross_validate, figures_of, wait_for
+from fold_runs import FLAGS, FOLDS, ROOT, cross_validate, go_on, wait_for, writer_of
 
-from experiments import repeat, sweep, table
+from benchmarks import engines
+from experiments import compare, repeat, sweep, table
 from harness.command_line.cli import cli
 from harness.comparing.scripts import finished, split_command
+from harness.processes.engines.slurm import Engine
 
-ROOT = Path(__file__).parents[2]
 BY_SLURM = ["--engine", "slurm", "--engine_args.memory", "1"]
+SEEDS = 2
+SCRIPT = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "60"]
+GRID = ["--vary", "lr=0.01,0.02,0.05,0.1", "batch_size=32,64,128"]
+TRIALS = 12  # its cells
+IDLE_IMPORT = 2.0  # seconds that the import of torch takes where nothing else runs
 
 
 @pytest.fixture(scope="module")
@@ -28,25 +32,20 @@ def queue_of(slurm):
     return slurm.said("squeue", "--noheader", "--array").splitlines()
 
 
-def job_of(number):
-    """The process that does a task of the array."""
-    return next(process for process in psutil.process_iter() if _does(process, number))
-
-
-def _does(process, number):
-    try:
-        ours = "submitit.core._submit" in process.cmdline() and "srun" not in process.name()
-        return ours and process.environ().get("SLURM_ARRAY_TASK_ID") == str(number)
-    except psutil.Error:  # it has ended
-        return False
-
-
 def submissions(run):
     return len(list((run / "engine").glob("*_submission.sh")))
 
 
-def test_an_array_gives_the_figures_of_local_processes(slurm, local, tmp_path):
+def test_an_array_gives_the_figures_of_local_processes_though_the_controller_restarts(slurm, local, tmp_path):
+    def restart():
+        wait_for(lambda: next(tmp_path.glob("table/*/fold1/log.txt"), None))
+        slurm.kill("slurmctld")
+        slurm.start_controller()
+
+    restarter = Thread(target=restart)
+    restarter.start()
     run, figures = cross_validate(tmp_path, *BY_SLURM)
+    restarter.join()
     assert figures == local
     assert len(list((run / "engine").glob("*_result.pkl"))) == FOLDS
     assert submissions(run) == 1
@@ -55,12 +54,11 @@ def test_an_array_gives_the_figures_of_local_processes(slurm, local, tmp_path):
 
 def test_a_fold_whose_process_is_killed_is_done_once(slurm, local, tmp_path):
     def kill():
-        wait_for(lambda: next(tmp_path.glob("table/*/fold1/log.txt"), None))
-        job_of(1).kill()
+        writer_of(wait_for(lambda: next(tmp_path.glob("table/*/fold1/log.txt"), None))).kill()
 
     killer = Thread(target=kill)
     killer.start()
-    run, figures = cross_validate(tmp_path, *BY_SLURM, "--max_epochs", "2")
+    run, figures = cross_validate(tmp_path, *BY_SLURM)
     killer.join()
     assert figures == local
     assert submissions(run) == 2  # the second one for that fold alone
@@ -68,51 +66,154 @@ def test_a_fold_whose_process_is_killed_is_done_once(slurm, local, tmp_path):
     assert not queue_of(slurm)
 
 
-def test_a_controller_that_is_killed_goes_on_and_leaves_no_job(slurm, local, tmp_path):
+def kill_when(command, appears):
+    """Starts a command, and kills it when a file is there, which is returned."""
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        return wait_for(appears)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_folds_whose_command_is_killed_go_on_and_leave_no_job(slurm, local, tmp_path):
     command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *BY_SLURM]
-    first = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    kept = wait_for(lambda: next(tmp_path.glob("table/*/fold*/predictions.npz"), None))
-    first.send_signal(signal.SIGKILL)
-    first.wait()
+    kept = kill_when(command, lambda: next(tmp_path.glob("table/*/fold*/predictions.npz"), None))
     written = kept.stat().st_mtime_ns
-    cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(tmp_path), *BY_SLURM, "--resume", "auto"])
-    (run,) = (tmp_path / "table").iterdir()
-    assert figures_of(run) == local
+    assert go_on(tmp_path, *BY_SLURM) == local
     assert kept.stat().st_mtime_ns == written
     assert not queue_of(slurm)
 
 
-def test_a_preempted_seed_goes_on_from_its_checkpoint(slurm, tmp_path):
-    """A job of higher priority takes both nodes; SLURM queues the seed again, which ends as if nothing had been."""
-    script = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "60"]
-    alone, by_slurm = tmp_path / "alone", tmp_path / "slurm"
-    cli(repeat.main, None, split_command(["--run_dir", str(alone), "--seeds", "1", *script]))
+def seeds_of(folder):
+    """The folders of a repetition's seeds."""
+    return sorted(folder.glob("repeat/*/seed*"))
 
-    def preempt():
-        wait_for(lambda: next(by_slurm.glob("repeat/*/seed0/mnist/*/checkpoints/last.ckpt"), None))
-        slurm.said("sbatch", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
 
-    taker = Thread(target=preempt)
+def repeat_in(folder, *flags):
+    cli(repeat.main, None, split_command(["--run_dir", str(folder), *flags, *SCRIPT]))
+    return [figures_of_seed(seed) for seed in seeds_of(folder)]
+
+
+def figures_of_seed(seed):
+    metrics = json.loads((finished(seed) / "metrics.json").read_text())
+    return {name: value for name, value in metrics.items() if name.startswith(("test/", "val/"))}
+
+
+@pytest.fixture(scope="module")
+def seeds_here(tmp_path_factory):
+    """The figures of each seed by the local engine."""
+    return repeat_in(tmp_path_factory.mktemp("seeds"), "--seeds", str(SEEDS))
+
+
+def preempt(slurm):
+    """A job of higher priority takes the nodes for a moment."""
+    slurm.said("sbatch", "-p", "urgent", "-N2", "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3")
+
+
+def test_a_preempted_seed_goes_on_from_its_checkpoint(slurm, seeds_here, tmp_path):
+    """SLURM queues the seed again, which ends as if nothing had been."""
+
+    def take():
+        wait_for(lambda: next(tmp_path.glob("repeat/*/seed0/mnist/*/checkpoints/last.ckpt"), None))
+        preempt(slurm)
+
+    taker = Thread(target=take)
     taker.start()
-    cli(repeat.main, None, split_command(["--run_dir", str(by_slurm), "--seeds", "1", *BY_SLURM, *script]))
+    assert repeat_in(tmp_path, "--seeds", "1", *BY_SLURM) == seeds_here[:1]
     taker.join()
-    (seed,) = by_slurm.glob("repeat/*/seed0")
+    (seed,) = seeds_of(tmp_path)
     assert (seed / "log.txt").read_text().count("run directory") == 2  # it was begun, and resumed
-    (expected,) = alone.glob("repeat/*/seed0")
-    assert figures_of_seed(finished(seed)) == figures_of_seed(finished(expected))
     wait_for(lambda: not queue_of(slurm))
 
 
-def figures_of_seed(run):
-    metrics = json.loads((run / "metrics.json").read_text())
-    return {name: value for name, value in metrics.items() if name.startswith(("test/", "val/"))}
+def test_seeds_whose_command_is_killed_go_on(slurm, seeds_here, tmp_path):
+    flags = ["--run_dir", str(tmp_path), "--seeds", str(SEEDS), *BY_SLURM]
+    kill_when(
+        [sys.executable, "experiments/repeat.py", *flags, *SCRIPT],
+        lambda: next(tmp_path.glob("repeat/*/seed*/mnist/*/checkpoints/last.ckpt"), None),
+    )
+    assert repeat_in(tmp_path, *flags[2:]) == seeds_here
+    assert [len(list(seed.glob("mnist/*"))) for seed in seeds_of(tmp_path)] == [1] * SEEDS
+    assert not queue_of(slurm)
+
+
+def sweep_in(folder, *flags):
+    """A sweep's folder, and the lines of compare.py on it but for times, sorted, for equals may change places."""
+    words = ["--run_dir", str(folder), "--prune", "false", *flags, *SCRIPT[:-1], "2", "--pictures", "false", *GRID]
+    cli(sweep.main, None, sweep.join_vary(split_command(words, sweep.OWN)))
+    (its,) = (folder / "sweep").iterdir()
+    compare.main([str(its)], format="csv", output=str(folder / "table.csv"))
+    with (folder / "table.csv").open(newline="") as file:
+        lines = [{name: line[name] for name in line if "seconds" not in name} for line in csv.DictReader(file)]
+    return its, sorted(lines, key=str)
+
+
+def test_a_sweep_by_four_jobs_does_each_trial_once_though_a_node_is_lost(slurm, postgres, tmp_path):
+    here, there = tmp_path / "here", tmp_path / "there"
+    _, expected = sweep_in(here)
+
+    def lose():
+        wait_for(lambda: len(list(there.glob("sweep/*/trial*/mnist/*/metrics.json"))) >= 3)
+        slurm.lose_node("node1")
+
+    loser = Thread(target=lose)
+    loser.start()
+    try:
+        flags = ["--jobs", "4", "--storage", postgres.url, "--heartbeat", "5", *BY_SLURM]
+        folder, lines = sweep_in(there, *flags)
+    finally:
+        loser.join()
+        slurm.start_node("node1")
+        slurm.wait_until_idle()
+    assert lines == expected
+    assert len(lines) == TRIALS
+    assert len([its for its in folder.glob("trial*/mnist/*") if its.is_dir()]) == TRIALS
+    assert not queue_of(slurm)
+
+
+def test_slurm_sh_goes_on_exactly_after_a_time_limit_and_a_preemption(slurm, tmp_path):
+    """A run of two tasks on two nodes, by the batch script of the documentation."""
+    flags = [*SCRIPT[1:-1], "100", "--run_dir"]
+    script = str(ROOT / "experiments" / "mnist.py")
+    subprocess.run([sys.executable, script, *flags, str(tmp_path / "here"), "--devices", "2"], check=True)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    each = ["--ntasks-per-node=1", "--gpus-per-node=1", "--cpus-per-task=1", "--mem=1G", "--time=60"]
+    here = ["--export=ALL,MASTER_ADDR=127.0.0.1", f"--chdir={tmp_path}", "--parsable"]  # node0 is no host's name
+    job = slurm.said(
+        "sbatch", *each, *here, str(ROOT / "docs/slurm.sh"), script, *flags, str(tmp_path / "there")
+    ).strip()
+    last = wait_for(lambda: next(tmp_path.glob("there/mnist/*/checkpoints/last.ckpt"), None))
+    slurm.said("scancel", "--signal=TERM", job)  # to the tasks, as two minutes before the time limit
+    restarts(slurm, job, 1)
+    written = last.stat().st_mtime_ns
+    wait_for(lambda: last.stat().st_mtime_ns > written)
+    preempt(slurm)
+    restarts(slurm, job, 2)
+    wait_for(lambda: not queue_of(slurm))
+    (run,), (expected,) = (list((tmp_path / where / "mnist").iterdir()) for where in ("there", "here"))
+    metrics, wanted = (json.loads((its / "metrics.json").read_text()) for its in (run, expected))
+    same = [name for name in wanted if name.startswith(("test/", "val/")) or name in ("epochs", "steps")]
+    assert {name: metrics[name] for name in same} == {name: wanted[name] for name in same}
+
+
+def restarts(slurm, job, number):
+    """Waits until the job has been queued again so many times."""
+    wait_for(lambda: f"Restarts={number} " in slurm.said("scontrol", "show", "job", job))
+
+
+def test_start_of_a_job_adds_less_than_five_seconds(slurm, tmp_path):
+    engine = Engine(memory=1.0)
+    wait = min(engines.measure(engine, 1, tmp_path / str(time))[0][0] for time in range(3))
+    beside = engines.import_seconds()
+    assert wait - beside < 5 * max(1, beside / IDLE_IMPORT)
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--engine_args.partition", "nowhere"], "Invalid partition name specified"),
-        (["--engine_args.gpus", "1"], "Invalid generic resource (gres) specification"),
+        (["--engine_args.gpus", "3"], "Requested node configuration is not available"),
         (["--engine_args.memory", "64"], "Requested node configuration is not available"),
     ],
 )
@@ -137,3 +238,11 @@ def test_a_sweep_of_several_machines_needs_a_database_for_them(slurm, refusal):
         split_command(["--engine", "slurm", "mnist.py", "--sample", "--vary", "lr=0.1,0.2"], sweep.OWN)
     )
     assert "needs a --storage for all machines" in refusal(sweep.main, *flags)
+
+
+def test_a_folder_that_the_node_does_not_see_is_one_line(slurm, refusal):
+    runs = ["--run_dir", str(slurm.hidden), "--engine_args.partition", "apart"]
+    line = refusal(table.main, *FLAGS, *BY_SLURM, *runs, recipes=table.RECIPES)
+    assert "its node does not see this folder" in line
+    assert not queue_of(slurm)
+    assert not list(slurm.hidden.glob("table/*"))

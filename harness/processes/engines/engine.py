@@ -10,6 +10,8 @@ fold that has ended is read, a script goes on from its checkpoint.
 
 import math
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from importlib import import_module
@@ -22,6 +24,7 @@ from harness.processes.pools import in_processes
 
 T = TypeVar("T")
 TRIES = 3  # a call whose process was killed so often is likely to be the reason, for example by its memory
+VISIBLE_SECONDS = 10.0  # until a file that another machine has written is seen here, at the latest
 # Modules with an `Engine` that takes the options; imported when asked for, for they need packages of their own.
 CLUSTERS = {"slurm": "harness.processes.engines.slurm", "ray": "harness.processes.engines.on_ray"}
 
@@ -102,17 +105,44 @@ def package(name: str, engine: str) -> Any:
         raise InputError(f"--engine {engine}: needs the package {name}; pip install {name}") from error
 
 
-def answer(call: Callable[..., T], task: tuple, cpus: int, folder: Path) -> T | InputError:
-    """What a job of a cluster does: the call, in `folder`, on its cores. Bad input is a result, which can be sent."""
-    os.chdir(folder)  # where the command was given, for paths that begin there
-    os.environ.pop("SLURM_NTASKS", None)  # else Lightning takes the job for one rank of a larger training
-    import torch  # imported here because it takes seconds, and is not needed to submit jobs
+def appears(path: Path) -> bool:
+    """Whether the path exists; on storage that machines share, what another has just written is seen late."""
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return path.exists()
 
-    torch.set_num_threads(max(1, cpus))
-    try:
-        return call(*task)
-    except InputError as error:
-        return InputError(str(error))  # a plain one: others may not survive being pickled
+
+@dataclass(frozen=True)
+class Job:
+    """How a job of a cluster does a call.
+
+    Attributes:
+        cpus: cores that it has.
+        folder: in which the command was given, for paths that begin there.
+        shared: the engine's own folder, beside that of the runs.
+    """
+
+    cpus: int
+    folder: Path
+    shared: Path
+
+    def __call__(self, call: Callable[..., T], task: tuple) -> T | InputError:
+        """The result of the call. Bad input is a result too, which can be sent."""
+        os.environ.pop("SLURM_NTASKS", None)  # else Lightning takes the job for one rank of a larger training
+        for path in (self.folder, self.shared):
+            if not appears(path):
+                return InputError(
+                    f"{path}: {socket.gethostname()} does not see it; runs and data must be on shared storage"
+                )
+        os.chdir(self.folder)
+        import torch  # imported here because it takes seconds, and is not needed to submit jobs
+
+        torch.set_num_threads(max(1, self.cpus))
+        try:
+            return call(*task)
+        except InputError as error:
+            return InputError(str(error))  # a plain one: others may not survive being pickled
 
 
 def result_of(said: T | InputError) -> T:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from basics.errors import InputError
-from harness.processes.engines.engine import TRIES, answer, package, result_of
+from harness.processes.engines.engine import TRIES, Job, package, result_of
 from harness.processes.pools import ProcessKilledError
 
 T = TypeVar("T")
@@ -53,14 +53,21 @@ class Engine:
 
     def run(self, call: Callable[..., T], tasks: Sequence[tuple], folder: Path) -> Iterator[tuple[int, T]]:
         ray = package("ray", "ray")
-        its = ray.remote(answer).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
-        waiting = {its.remote(call, task, self.cpus, Path.cwd()): number for number, task in enumerate(tasks)}
+        folder.mkdir(parents=True, exist_ok=True)
+        job = ray.remote(_do).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
+        how = Job(self.cpus, Path.cwd(), folder.resolve())
+        waiting = {job.remote(how, call, task): number for number, task in enumerate(tasks)}
         try:
             while waiting:
                 ended = ray.wait(list(waiting), num_returns=1)[0][0]
                 yield waiting.pop(ended), result_of(ray.get(ended))
-        except ray.exceptions.WorkerCrashedError as error:
-            raise ProcessKilledError(f"a process was killed {TRIES} times; see Ray's logs") from error
+        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+            raise ProcessKilledError(f"a process, or its node, was lost {TRIES} times; see Ray's logs") from error
         finally:
             for each in waiting:
                 ray.cancel(each, force=True)
+
+
+def _do(job: Job, call: Callable[..., T], task: tuple) -> T | InputError:
+    """The task, as a function: Ray makes no tasks of objects."""
+    return job(call, task)

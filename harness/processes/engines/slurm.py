@@ -14,13 +14,12 @@ from typing import Any, TypeVar
 
 from basics.amounts import amount
 from basics.errors import InputError
-from harness.processes.engines.engine import TRIES, answer, package, result_of
+from harness.processes.engines.engine import TRIES, Job, appears, package, result_of
 from harness.processes.pools import ProcessKilledError
 
 T = TypeVar("T")
 LOOK_SECONDS = 2.0  # between two looks at the queue, which all users of a cluster share
 COMMAND_SECONDS = 60  # that a command of SLURM may take
-VISIBLE_SECONDS = 10.0  # until a file that another machine has written is seen here, at the latest
 RESTARTS = 100  # after the time limit
 IDS = "jobs.txt"  # those that are in the queue, for the next controller if this one is killed
 
@@ -88,7 +87,7 @@ class Engine:
         )
         given = list(tasks.values())
         try:
-            jobs = executor.map_array(Again(self.cpus, Path.cwd()), [call] * len(given), given)
+            jobs = executor.map_array(Again(self.cpus, Path.cwd(), folder.resolve()), [call] * len(given), given)
         except submitit.core.utils.FailedJobError as error:
             raise InputError(f"--engine slurm: {_reason(str(error))}") from error
         with (folder / IDS).open("a") as file:
@@ -96,14 +95,8 @@ class Engine:
         return dict(zip(tasks, jobs, strict=True))
 
 
-class Again:
-    """A call that, when the time limit nears, is queued again as it was; `checkpoint` is submitit's name for that."""
-
-    def __init__(self, cpus: int, folder: Path) -> None:
-        self.cpus, self.folder = cpus, folder
-
-    def __call__(self, call: Callable[..., T], task: tuple) -> T | InputError:
-        return answer(call, task, self.cpus, self.folder)
+class Again(Job):
+    """A job that, when the time limit nears, is queued again as it was; `checkpoint` is submitit's name for that."""
 
     def checkpoint(self, *given: Any) -> Any:
         return package("submitit", "slurm").helpers.DelayedSubmission(self, *given)
@@ -117,8 +110,10 @@ def _as_they_end(jobs: dict[int, Any]) -> Iterator[tuple[int, Any]]:
         for number, job in list(waiting.items()):
             if queued is not None and job.job_id not in queued:
                 del waiting[number]
-                if _appears(job.paths.result_pickle):
+                if appears(job.paths.result_pickle):
                     yield number, _result(job)
+                else:
+                    _check_seen(job)
         if waiting:
             time.sleep(LOOK_SECONDS)
 
@@ -130,11 +125,13 @@ def _result(job: Any) -> Any:
     return result_of(value)
 
 
-def _appears(path: Path) -> bool:
-    deadline = time.monotonic() + VISIBLE_SECONDS
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.2)
-    return path.exists()
+def _check_seen(job: Any) -> None:
+    """Raises InputError if the job has not even left the log that SLURM begins for it."""
+    if not appears(job.paths.stderr):
+        raise InputError(
+            f"--engine slurm: job {job.job_id} has left no log in {job.paths.folder}: its node does not see this"
+            " folder, or it was cancelled before it began"
+        )
 
 
 def _queued() -> set[str] | None:
