@@ -155,7 +155,8 @@ def test_predictions_are_those_of_the_network(people, trained, tmp_path, capsys)
 
 
 def test_folds_are_those_of_scikit_learn_and_their_mean_predicts(people, tmp_path):
-    run, metrics = train(tmp_path, *of(people), "--folds", "2", "--jobs", "1", "--val_size", "0", "--max_epochs", "2")
+    flags = ["--folds", "2", "--jobs", "1", "--val_size", "0", "--max_epochs", "2", "--pictures", "false"]
+    run, metrics = train(tmp_path, *of(people), *flags)
     arrays = ready(people).arrays
     held = np.zeros(len(arrays.train_labels))
     for number, (_, rows) in enumerate(KFold(2, shuffle=True, random_state=0).split(held)):

@@ -232,7 +232,7 @@ def test_predictions_have_a_probability_for_each_label(pictures, trained, tmp_pa
 
 
 def test_folds_are_those_of_scikit_learn_and_their_mean_predicts(pictures, tmp_path):
-    flags = ["--folds", "2", "--jobs", "1", "--val_size", "0", "--max_epochs", "3"]
+    flags = ["--folds", "2", "--jobs", "1", "--val_size", "0", "--max_epochs", "3", "--pictures", "false"]
     run, metrics = train(pictures, tmp_path / "runs", *flags)
     out, arrays = pd.read_csv(run / "out_of_fold.csv"), ready(pictures).arrays
     assert out[["red", "green"]].to_numpy().tolist() == arrays.train_labels.tolist()

@@ -104,7 +104,8 @@ def of_texts(tmp_path_factory):
     rows = [[name for name in LABELS if row[name]] for _, row in frame.iterrows()]
     frame = frame.drop(columns=LABELS).assign(seen=["|".join(row) for row in rows])
     folder = tmp_path_factory.mktemp("texts")
-    return train(folder, frame, "seen", "--folds", "0", "--loss", "focal", "--val_size", "9", "--test_size", "11")
+    once = ["--folds", "0", "--val_size", "9", "--test_size", "11", "--pictures", "false"]
+    return train(folder, frame, "seen", "--loss", "focal", *once)
 
 
 def test_texts_of_labels_are_learnt_and_evaluated(of_texts, tmp_path):
