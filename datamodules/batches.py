@@ -26,7 +26,7 @@ class Images:
 
     Args:
         images: uint8, (N, H, W) or (N, H, W, 3).
-        labels: uint8 or uint16, (N,).
+        labels: uint8 or uint16, (N,); or floats, (N, ...), that are no numbers of classes.
         device: where batches are wanted.
     """
 
@@ -34,10 +34,14 @@ class Images:
         self.device = device
         self.images = _place(images, device)
         self.home = self.images.device  # where indices have to be
-        self.labels = torch.from_numpy(labels).long().to(device)  # 8 bytes each, which always fit
+        targets = torch.from_numpy(labels)
+        if targets.is_floating_point():
+            self.labels = (targets.float() if device.type == "mps" else targets).to(device)  # MPS has no float64
+        else:
+            self.labels = targets.long().to(device)  # 8 bytes each, which always fit
 
     def take(self, indices: Tensor) -> Batch:
-        """Images as floats in 0..1, (B, C, H, W), and labels, (B,), at `indices`, (B,)."""
+        """Images as floats in 0..1, (B, C, H, W), and labels, (B, ...), at `indices`, (B,)."""
         # On a CPU, images[indices] copies byte by byte, which takes twenty times as long.
         images = self.images.index_select(0, indices.to(self.images.device)).to(self.device, non_blocking=True)
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)

@@ -17,7 +17,7 @@ from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold, SplitOptions
 from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
 
-TASKS = ("regression", "classification")
+TASKS = ("regression", "classification", "multilabel")
 FEW, ROWS_EACH = 10, 10  # whole numbers in a target that may be classes: so many at most, and each so often on average
 SIMILAR = ("trim", "refuse", "merge", "keep")
 MISSING_HERE = (*MISSING, "?", "-", "--", "None", "n/a", "#N/A", "<NA>", "NaT")  # --missing names further ones
@@ -91,8 +91,9 @@ class CsvTable(TableData):
 
     Args:
         csv: the file.
-        target: the column to predict.
-        task: regression or classification.
+        target: the column to predict; of several labels, their columns with commas between them, or one of texts
+            (see `tags.py`).
+        task: regression, classification, or multilabel: several labels for each row.
         batch_size, seed, val_size, fold: those of `TableData`.
         options: those of `CsvOptions`.
 
@@ -119,8 +120,10 @@ class CsvTable(TableData):
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         if task not in TASKS:
             raise InputError(f"task {task!r}: no such task; there are {', '.join(TASKS)}")
-        if task == "classification" and chosen.log_target:
-            raise InputError("log_target: a class has no logarithm")
+        if task != "regression" and chosen.log_target:
+            raise InputError(f"log_target: a {'class' if task == 'classification' else 'label'} has no logarithm")
+        if task == "multilabel" and chosen.sample:
+            raise InputError("task multilabel: the embedded sample has no labels for it; name a file by --csv")
         if task != "classification" and chosen.balanced_sampling:
             raise InputError(f"balanced_sampling: is for classes; add --task classification if {target!r} has some")
         self.balanced_sampling = chosen.balanced_sampling
@@ -130,7 +133,7 @@ class CsvTable(TableData):
         self.reading = Reading(
             chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
         )
-        self.target, self.id_column = target, chosen.id_column
+        self.target, self.id_column, self.multilabel = target, chosen.id_column, task == "multilabel"
         self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
         self.drop, self.categories = tuple(chosen.drop), tuple(chosen.categories)
         self.classification, self.log_target = task == "classification", chosen.log_target
@@ -141,15 +144,16 @@ class CsvTable(TableData):
 
     def _read_target(self, table: Table) -> np.ndarray:
         targets = super()._read_target(table)
-        if not self.classification:
+        if not self.classification and not self.multilabel:
             self.notes += _notes_on_few(self.target, targets)
         return targets
 
     def _check_roles(self) -> None:
         """Refuses a column with two roles, such as target and feature."""
         roles = {
-            "target": (self.target,), "id_column": (self.id_column,) if self.id_column else (), "drop": self.drop,
-            "categories": self.categories, "ordinals": tuple(self.ordinals), "dates": tuple(self.chosen.dates),
+            "target": tuple(self.target_columns), "id_column": (self.id_column,) if self.id_column else (),
+            "drop": self.drop, "categories": self.categories, "ordinals": tuple(self.ordinals),
+            "dates": tuple(self.chosen.dates),
         }  # fmt: skip
         taken: dict[str, str] = {}
         for role, names in roles.items():
@@ -157,7 +161,7 @@ class CsvTable(TableData):
                 if taken.setdefault(name, role) != role:
                     raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column can have one role only")
         for role, name in {"group": self.splitting.group, "time": self.splitting.time}.items():
-            if name == self.target:
+            if name in self.target_columns:
                 raise InputError(f"{role} {name!r}: is the target, which is not known of new rows")
         for name, levels in self.ordinals.items():
             if len(set(levels)) < max(2, len(levels)):
@@ -201,7 +205,7 @@ class CsvTable(TableData):
 
     def _with_targets(self, table: Table) -> Table:
         missing = missing_labels(table) if self.classification else table.missing
-        there = ~table.cells[self.target].isin(missing)
+        there = ~table.cells[self.target_columns].isin(missing).any(axis=1)
         if not there.any():
             raise InputError(f"{table.source}, column {self.target!r}: no row has a target")
         of = amount((~there).sum(), f"of {len(there):,} rows has", f"of {len(there):,} rows have")

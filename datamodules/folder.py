@@ -54,6 +54,7 @@ class ImageFolder(ImageData):
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
         fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
         labels: a CSV file with the class of each image (see `labels_file.py`); "": folders are the classes.
+        target: the column of `labels` that has them; "": found by its name.
 
     Raises:
         InputError: an argument is out of range.
@@ -74,6 +75,7 @@ class ImageFolder(ImageData):
         skip_bad: bool = False,
         fit: str = "crop",
         labels: str = "",
+        target: str = "",
         **options: Any,
     ) -> None:
         super().__init__(data_dir, batch_size, seed, val_size, augment, sample, **options)
@@ -81,11 +83,15 @@ class ImageFolder(ImageData):
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
         choose("fit", fit, FITS)
-        self.skip_bad, self.fit, self.labels = skip_bad, fit, labels
+        if target and not labels:
+            raise InputError(f"target {target}: is a column of --labels FILE.csv, which says what is in each image")
+        self.skip_bad, self.fit, self.labels, self.target = skip_bad, fit, labels, target
 
     @cached_property
     def listing(self) -> Listing:
-        return list_labelled(self.data_dir, self.labels) if self.labels else list_images(self.data_dir)
+        if self.labels:
+            return list_labelled(self.data_dir, self.labels, self.target)
+        return list_images(self.data_dir)
 
     @property
     def classes(self) -> tuple[str, ...]:  # type: ignore[override]  # the images tell

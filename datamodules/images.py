@@ -84,6 +84,11 @@ class ImageData(BatchModule):
         """Where the arrays are kept."""
         return self.data_dir / self.name
 
+    @property
+    def runs_name(self) -> str:
+        """The name of the folder of its runs."""
+        return self.name
+
     def prepare_data(self) -> None:
         if self.sample and self.make_sample is None:
             raise InputError(f"--sample: {self.name} has none")
@@ -126,7 +131,7 @@ class ImageData(BatchModule):
         if not self.fold and (groups is None or self.given_val):
             self.val_indices, self.train_indices = self._split(labels)
             return
-        splitter, rest = Splitter(len(labels), labels.astype(np.int64), groups), np.arange(len(labels))
+        splitter, rest = Splitter(len(labels), self._strata(labels), groups), np.arange(len(labels))
         try:
             if self.fold:
                 self.test_indices, rest = splitter.fold(self.fold)
@@ -139,6 +144,10 @@ class ImageData(BatchModule):
         except TooFewError as error:
             raise InputError(f"{self.data_dir}, {self.name}: {error}") from error
 
+    def _strata(self, labels: np.ndarray) -> np.ndarray | None:
+        """Numbers of classes that get their share in every fold, (N,), if there are any."""
+        return labels.astype(np.int64)
+
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of the training images with these `labels` go to validation, and which to training."""
         num_val = self._num_val(len(labels))
@@ -146,17 +155,20 @@ class ImageData(BatchModule):
         return np.sort(order[:num_val]), np.sort(order[num_val:])
 
     def split_fingerprint(self) -> int:
-        labels = np.concatenate([self.arrays.train_labels, self.arrays.test_labels]).astype(
-            "<u2"
-        )  # so that other data have another fingerprint
-        return zlib.crc32(labels.tobytes(), super().split_fingerprint())
+        labels = np.concatenate([self.arrays.train_labels, self.arrays.test_labels])
+        content = labels.astype("<f8" if labels.dtype.kind == "f" else "<u2").tobytes()
+        return zlib.crc32(content, super().split_fingerprint())  # other data have another fingerprint
 
     def describe(self) -> str:
-        """Sizes of the splits, and the rarest and commonest class of the training split."""
+        """Sizes of the splits, and what the labels of the training split are."""
+        return f"{self._sizes()}\n{self._says_labels()}"
+
+    def _says_labels(self) -> str:
+        """A line on the rarest and the commonest class of the training split."""
         counts = np.bincount(self.train_labels, minlength=self.num_classes)
         rare, common = np.argmin(counts), np.argmax(counts)
         return (
-            f"{self._sizes()}\n{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
+            f"{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
             f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
         )
 

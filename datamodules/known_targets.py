@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 
 from datamodules.tables import Table, check_columns, missing_labels, numbers, refuse, similar
+from datamodules.tags import known_tags
 from datamodules.written_numbers import number_form, parses, plain
 
 
 def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
-    """The targets of all rows, (N,): numbers, float64, or numbers of classes, int64.
+    """The targets of all rows, (N,): numbers, float64, or numbers of classes, int64; or labels, float32, (N, L).
 
     Args:
         fitted: the preprocessing in a checkpoint, which names the target and its classes.
@@ -18,6 +19,8 @@ def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     Raises:
         InputError: a row has no target, or one that training could not have had.
     """
+    if fitted.get("labels"):
+        return known_tags(table, fitted["targets"], fitted["labels"], fitted["mark"])
     name = fitted["target"]
     check_columns(table, [name], None)
     refuse(table, name, table.cells[name].isin(missing_labels(table)), "is missing; each row needs a target")

@@ -1,4 +1,4 @@
-"""Images whose classes are in a CSV file: a row for each, with the name of its file and its label.
+"""Images whose labels are in a CSV file: a row for each, with the name of its file and its label.
 
     file,label              file may also be called filename, path, image, image_path, image_id, img or id;
     a/0001.jpg,ant          label also class, target, category, species or breed
@@ -6,15 +6,18 @@
 
 Of two columns with other names, the first has the files. A third column, split, may say which images are for train,
 val or test; validation and valid are other words for val. Without it a tenth of each class is the test set, and
-`--val_size` of the others the validation split, as of a folder of class folders.
+`--val_size` of the others the validation split, as of a folder of class folders. There may be further columns; which of
+them has the labels, `--target` says. Labels that are no classes are read by `image_targets.py`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from basics.errors import InputError, MissingFileError
 from datamodules.csv_files import read_csv
 from datamodules.listing import SPLITS, Listing, fingerprint, first_of
+from datamodules.tables import Table, check_columns
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_path", "image_id", "img", "id")
 LABEL_COLUMNS = ("label", "class", "target", "category", "species", "breed")
@@ -23,66 +26,122 @@ ENDINGS = ("", ".jpg", ".jpeg", ".png")  # that may be missing in the table
 SPLIT_OF = {word: split for split, words in SPLITS.items() for word in words}
 
 
-def list_labelled(root: Path, table: str) -> Listing:
-    """Lists the files that a table names; none of the images is opened.
+class LabelledFiles(NamedTuple):
+    """The rows of a table of image files."""
+
+    table: Table
+    columns: list[str]  # those that may have labels
+    names: list[str]  # of the files as they are on the disk, relative to their folder, (N,)
+    splits: list[str]  # train, val or test, (N,)
+
+    @property
+    def lines(self) -> list[int]:
+        """Where the rows are in the file, (N,)."""
+        return self.table.cells.index.tolist()
+
+
+def list_labelled(root: Path, table: str, target: str = "") -> Listing:
+    """Lists the files that a table names, with their classes; none of the images is opened.
 
     Args:
         root: the folder that their names are relative to.
         table: the CSV file; if it is not there, it is looked for in `root`.
+        target: the column of the labels; "": the one that is called label, or by another usual name.
 
     Raises:
         MissingFileError: the table, or an image that it names, is not there.
         InputError: it has no columns of files and labels, a label is missing, a file has two labels, there are fewer
             than two classes, or one that is not for training.
     """
-    path = Path(table) if Path(table).exists() else root / table
-    rows = list(_rows(path))
-    classes = tuple(sorted({label for _, label, _ in rows}))
+    found = read_labels(root, table)
+    path, column = found.table.source, label_column(found, target)
+    labels = [text.strip() for text in found.table.cells[column]]
+    for line, label in zip(found.lines, labels, strict=True):
+        if not label:
+            raise InputError(f"{path}, line {line}: {column} is blank")
+    classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise InputError(f"{path}: need two or more classes, found {', '.join(classes) or 'none'}")
-    number = {name: label for label, name in enumerate(classes)}
-    names = _found(root, path, [file for file, _, _ in rows])
-    splits: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     seen: dict[str, str] = {}
-    for name, (_, label, split) in zip(names, rows, strict=True):
+    for name, label in zip(found.names, labels, strict=True):
         if seen.setdefault(name, label) != label:
             raise InputError(f"{path}: {name} is both {seen[name]!r} and {label!r}; --labels has one class for each")
-        splits[split][name] = number[label]
-    if missing := set(number.values()) - set(splits["train"].values()):
+    number = {name: label for label, name in enumerate(classes)}
+    listing = listing_of(root, found, classes, {name: number[label] for name, label in seen.items()})
+    if missing := set(number.values()) - set(listing.splits["train"].values()):
         raise InputError(f"{path}: class {classes[min(missing)]!r} has no image for training")
+    return listing
+
+
+def listing_of(root: Path, found: LabelledFiles, classes: tuple[str, ...], numbers: Mapping[str, int]) -> Listing:
+    """The files by split, each with the number of its class."""
+    splits: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
+    for name, split in zip(found.names, found.splits, strict=True):
+        splits[split][name] = numbers[name]
     folders = {split: "." for split, files in splits.items() if files}
-    stamp = fingerprint(root, seen, repr(sorted((name, *each) for each in splits.items() for name in each[1])))
+    stamp = fingerprint(root, numbers, repr(sorted((name, *each) for each in splits.items() for name in each[1])))
     return Listing(classes, splits, folders, [], [], [], stamp)
 
 
-def _rows(path: Path) -> Iterator[tuple[str, str, str]]:
-    """The name of each file, its label and its split."""
-    cells = read_csv(path).cells
-    files, labels = _columns(path, list(cells.columns))
-    given = SPLIT_COLUMN in cells.columns
-    for line, row in zip(cells.index, cells.to_dict("records"), strict=True):
-        file, label = str(row[files]).strip(), str(row[labels]).strip()
-        split = str(row[SPLIT_COLUMN]).strip().lower() if given else "train"
-        for column, value in ((files, file), (labels, label)):
-            if not value:
-                raise InputError(f"{path}, line {line}: {column} is blank")
+def read_labels(root: Path, table: str) -> LabelledFiles:
+    """Finds the files that a table names.
+
+    Raises:
+        MissingFileError: the table, or an image that it names, is not there.
+        InputError: it has no column of files, or names no file or no split in a row.
+    """
+    path = Path(table) if Path(table).exists() else root / table
+    read = read_csv(path)
+    column = _file_column(path, list(read.cells.columns))
+    files, splits = [], []
+    for line, file, split in _rows(read, column):
+        if not file:
+            raise InputError(f"{path}, line {line}: {column} is blank")
         if split not in SPLIT_OF:
             raise InputError(f"{path}, line {line}: {SPLIT_COLUMN} {split!r}: must be train, val or test")
-        yield file, label, SPLIT_OF[split]
+        files.append(file)
+        splits.append(SPLIT_OF[split])
+    others = [name for name in read.cells.columns if name not in (column, SPLIT_COLUMN)]
+    return LabelledFiles(read, others, _found(root, path, files), splits)
 
 
-def _columns(path: Path, names: Sequence[str]) -> tuple[str, str]:
-    """The columns of the files and of the labels."""
+def _rows(table: Table, column: str) -> Iterator[tuple[int, str, str]]:
+    """The line, the file and the split of each row, which is for training if the table does not say."""
+    for line, row in zip(table.cells.index, table.cells.to_dict("records"), strict=True):
+        yield line, str(row[column]).strip(), str(row.get(SPLIT_COLUMN, "train")).strip().lower()
+
+
+def _file_column(path: Path, names: Sequence[str]) -> str:
     others = [name for name in names if name != SPLIT_COLUMN]
-    found = [
-        next((name for word in words for name in others if name.lower() == word), "")
-        for words in (FILE_COLUMNS, LABEL_COLUMNS)
-    ]
-    if all(found):
-        return found[0], found[1]
-    if len(others) == 2:
-        return others[0], others[1]
-    raise InputError(f"{path}: needs the columns file and label, and may have {SPLIT_COLUMN}; found {', '.join(names)}")
+    found = _called(others, FILE_COLUMNS) or (others[0] if len(others) == 2 else "")
+    if not found or len(others) < 2:
+        raise _needs_columns(path, names)
+    return found
+
+
+def label_column(found: LabelledFiles, target: str) -> str:
+    """The column of the labels: the `target`, or the one that has a usual name, or the only one.
+
+    Raises:
+        InputError: there is none.
+    """
+    if target:
+        check_columns(found.table, [target], None)
+        return target
+    column = _called(found.columns, LABEL_COLUMNS) or (found.columns[0] if len(found.columns) == 1 else "")
+    if not column:
+        raise _needs_columns(found.table.source, list(found.table.cells.columns))
+    return column
+
+
+def _called(names: Sequence[str], words: Sequence[str]) -> str:
+    """The first of the names, in the order of the words, that is one of them; "" if none is."""
+    return next((name for word in words for name in names if name.lower() == word), "")
+
+
+def _needs_columns(path: Path | str, names: Sequence[str]) -> InputError:
+    needs = f"needs the columns file and label, and may have {SPLIT_COLUMN}; found {', '.join(names)}"
+    return InputError(f"{path}: {needs}; --target COLUMN names that of the labels")
 
 
 def _found(root: Path, table: Path, files: Sequence[str]) -> list[str]:

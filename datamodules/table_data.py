@@ -32,6 +32,7 @@ from datamodules.tables import (
     number_target,
     usual_labels,
 )
+from datamodules.tags import rates, read_tags
 from datamodules.written_numbers import number_form
 
 EVAL_BATCH_SIZE = 4096  # per device
@@ -82,6 +83,7 @@ class TableData(BatchModule, ABC):
     id_column = ""  # the column that numbers the rows; "" for none
     log_target = False
     classification = False
+    multilabel = False  # several labels for each row, in one column or in several, with commas between in `target`
     balanced_sampling = False  # draw equally many training rows of each class in an epoch
     similar_labels = "trim"
     reading = FOUND_OUT
@@ -94,6 +96,8 @@ class TableData(BatchModule, ABC):
         super().__init__(batch_size, seed, val_size)
         self.fold = Fold(*fold) if fold else None  # a checkpoint has a plain tuple
         self.classes: list[str] = []  # in a classification
+        self.labels: list[str] = []  # of several at once
+        self._mark = ""  # what is between labels in one column
         self.notes: list[str] = []  # how doubtful columns were understood, a line each
         self.left_out: dict[str, str] = {}  # columns that say nothing, and why
         self._apart: Apart | None = None
@@ -107,9 +111,15 @@ class TableData(BatchModule, ABC):
         """What is done with its columns."""
 
     @property
+    def target_columns(self) -> list[str]:
+        if not self.multilabel:
+            return [self.target]
+        return [name.strip() for name in self.target.split(",") if name.strip()]
+
+    @property
     def besides(self) -> tuple[str, ...]:
         """Columns that are not features."""
-        return tuple(name for name in (self.target, self.id_column) if name)
+        return tuple(name for name in (*self.target_columns, self.id_column) if name)
 
     def setup(self, stage: str | None = None) -> None:
         """Reads and checks the table, splits it, and fits the preprocessing to the training rows."""
@@ -118,7 +128,7 @@ class TableData(BatchModule, ABC):
         table = self.read()
         recipe = self.recipe(table)
         self._typed, self.targets = self._checked(table, recipe)
-        features = [*recipe.columns, self.target]
+        features = [*recipe.columns, *self.target_columns]
         if self.fold and self.tests_folds:
             table, self._typed = self._set_apart(table, self._typed, features)
         frame = derived(self._typed, asdict(recipe)).drop(columns=recipe.left_out)
@@ -142,9 +152,11 @@ class TableData(BatchModule, ABC):
             "encoding": self.reading.encoding,
             "decimal": self.decimal,
             "target_form": ""
-            if self.classification
+            if self.classification or self.multilabel
             else number_form(table.filled(self.target).value_counts(), table.decimal),
         }
+        if self.multilabel:
+            self.preprocessing |= {"labels": self.labels, "targets": self.target_columns, "mark": self._mark}
         self._source = table.source
         self.content = hash_pandas_object(table.cells, index=False).to_numpy()
         self._add_test_rows()
@@ -207,9 +219,11 @@ class TableData(BatchModule, ABC):
 
     def _report(self, table: Table, recipe: Recipe, frame: pd.DataFrame) -> list[ColumnReport]:
         """What each column was taken for."""
-        kinds = recipe.columns | {self.target: "class" if self.classification else "number"}
-        roles = dict.fromkeys(self.besides, "left out") | self.left_out | {self.id_column: "id", self.target: "target"}
-        numbers = frame if self.classification else frame.assign(**{self.target: self.targets})
+        kind = "class" if self.classification else "labels" if self.multilabel else "number"
+        kinds = recipe.columns | dict.fromkeys(self.target_columns, kind)
+        roles = dict.fromkeys(self.besides, "left out") | self.left_out | {self.id_column: "id"}
+        roles |= dict.fromkeys(self.target_columns, "target")
+        numbers = frame.assign(**{self.target: self.targets}) if kind == "number" else frame
         return report_columns(table, kinds, roles, numbers)
 
     def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
@@ -238,6 +252,11 @@ class TableData(BatchModule, ABC):
             self.notes += [f"label {other!r} is taken as {usual!r}" for other, usual in merged.items()]
             targets, self.classes = class_target(table, self.target, self.similar_labels)
             return targets
+        if self.multilabel:
+            tags = read_tags(table, self.target_columns)
+            self.labels, self._mark = list(tags.names), tags.mark
+            self.notes.append(tags.note)
+            return tags.values
         return number_target(table, self.target, positive=self.log_target)
 
     def _target_form(self, table: Table) -> str:
@@ -312,7 +331,8 @@ class TableData(BatchModule, ABC):
         """Sizes of the splits and of the preprocessed rows, and how doubtful columns were understood."""
         columns = f"{self._kinds()} in {amount(len(feature_names(self.preprocessing)), 'column')}"
         notes = [f"note: {note}" for note in self.notes]
-        return "\n".join([self._sizes(), columns, *notes, *self._describe_classes()])
+        labels = [rates(self.targets[self.train_indices], self.labels)] if self.multilabel else []
+        return "\n".join([self._sizes(), columns, *labels, *notes, *self._describe_classes()])
 
     def _sizes(self) -> str:
         train, val, test = (len(rows) for rows in (self.train_indices, self.val_indices, self.test_indices))

@@ -20,6 +20,7 @@ from basics.amounts import amount
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
+from datamodules.image_targets import ImageNumbers, ImageTags
 from datamodules.mask_folder import MaskFolder
 from datamodules.table_data import TableData
 from harness.command_line.cli import cli
@@ -27,8 +28,10 @@ from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import load_data, load_model
 from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
-from harness.training.report import evaluate, print_classes, print_table
+from harness.training.report import evaluate, print_classes, print_labels, print_table
 from harness.training.trainer import build_trainer, showing_profile
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -74,16 +77,20 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
         print(f"{path}\n{data.name}: {model.hparams['net']}\n{data.describe()}")
         print_table(metrics, model.metrics, "best epoch" if path.stem == "best" else path.stem)
         print_classes(metrics, getattr(model, "by_class", {}))
+        print_labels(getattr(model, "by_label", {}))
         print(amount(metrics["test/samples"], "test sample"))
     return metrics
 
 
 def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
-    if isinstance(model, Segmenter) != isinstance(data, MaskFolder):
+    pairs = (Segmenter, MaskFolder), (ImageRegressor, ImageNumbers), (ImageTagger, ImageTags)
+    if any(isinstance(model, kind) != isinstance(data, its_data) for kind, its_data in pairs):
         raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
     shape, classes = tuple(data.input_shape), len(data.classes)
+    labels = getattr(model, "names", None)
     wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
+    known = len(labels) if labels and isinstance(data, ImageTags) else known
     if (shape, classes) != (wanted, known):
         raise InputError(
             f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"

@@ -45,6 +45,8 @@ from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoin
 from harness.tasks.small_checkpoint import write_small
 from harness.tasks.trained import load_data, load_model, real_images
 from lit_modules import Classifier
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -59,6 +61,7 @@ Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
 
 OUTPUTS: dict[type[Stages], tuple[str, str]] = {
     Classifier: ("probabilities", "logits"),
+    ImageTagger: ("probabilities", "logits"),
     Segmenter: ("masks", "logits"),
 }
 
@@ -132,7 +135,10 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 def _load_image_model(read: Checkpoint) -> Stages:
     if "preprocessing" in read.content["hyper_parameters"]:
         raise InputError(f"{read.path}: was trained on a table, not on images; predict_table.py uses it")
-    return load_model(read).eval()
+    model = load_model(read).eval()
+    if isinstance(model, ImageRegressor):
+        raise InputError(f"{read.path}: predicts a number; only networks of classes, masks and embeddings are exported")
+    return model
 
 
 def _data_of(read: Checkpoint) -> ImageData | None:
@@ -171,7 +177,8 @@ class Trained(NamedTuple):
             "net_args": json.dumps(options["net_args"] or {}),
             "input": f"images: uint8, {shape}, {'grey' if channels == 1 else 'RGB'}, 0 to 255",
             "outputs": ", ".join(self.module.outputs),
-            "classes": json.dumps(options.get("classes") or []),  # in the order of the outputs; empty: not known
+            # In the order of the outputs; empty: not known.
+            "classes": json.dumps(options.get("classes") or options.get("labels") or []),
             "mean": json.dumps(options["mean"]),  # of values in 0..1; for information, since the file applies it itself
             "std": json.dumps(options["std"]),
             "checkpoint": self.read.path.name,

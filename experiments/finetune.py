@@ -3,6 +3,7 @@
     python experiments/finetune.py runs/cifar100/<run> --data cifar10
     python experiments/finetune.py runs/mnist/<run> --data fashion_mnist --freeze_epochs 1 --backbone_lr 0.005
     python experiments/finetune.py torchvision:resnet18 --data own_images --data_dir photos/
+    python experiments/finetune.py runs/cifar10/<run> --data own_images --data_dir photos --labels labels.csv --fit pad
 
 It starts from the run's best checkpoint, or from a checkpoint file, and prints which weights were loaded and which
 were not. `--backbone_lr` is the rate of all other layers; `--freeze_epochs` lets the head settle first.
@@ -16,32 +17,30 @@ from typing import Any
 from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageData, ImageFolder
+from datamodules.image_targets import ImageTargets
 from datamodules.mask_folder import MaskFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.classification import ImageFlags, classify
+from harness.tasks.own_folder import FolderOptions, folder_options
 from harness.tasks.trained import data_by_name
 from harness.training.pretrained import TORCHVISION
 
 
 # Lower rates than in the recipes, and lowest for the backbone, which should keep what it has learned.
 @dataclass(frozen=True, kw_only=True)
-class FineTuneFlags(ImageFlags):
+class FineTuneFlags(ImageFlags, FolderOptions):
     """What the network goes on to; the checkpoint says which it is.
 
     Args:
         data: the data set to learn: mnist, fashion_mnist, cifar10, cifar100, own_images, or another of datamodules/.
         lr: highest learning rate of the head.
         backbone_lr: highest learning rate of all other layers; null: that of the head.
-        image_size: for own_images, see own_images.py.
-        skip_bad: for own_images, see own_images.py.
     """
 
     data: str = "cifar10"
     lr: float = 0.01
     backbone_lr: float | None = 0.002
-    image_size: int = 64
-    skip_bad: bool = False
 
 
 DEFAULTS = FineTuneFlags()
@@ -54,10 +53,13 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
     net, net_args = _network(checkpoint, flags.resume)
-    known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, MaskFolder)}
+    others = MaskFolder, ImageTargets  # whose labels are no classes
+    known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)
     if dataset is ImageFolder:
-        dataset = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
+        dataset = partial(ImageFolder, **folder_options(flags))
+    elif flags.labels or flags.target:
+        raise InputError(f"--labels, --target: are for --data own_images, not for {flags.data}")
     classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))
 
 

@@ -2,45 +2,22 @@
 
     python experiments/own_images.py --data_dir photos
     python experiments/own_images.py --data_dir photos --labels photos/labels.csv
+    python experiments/own_images.py --data_dir photos --labels photos/ages.csv --target age --task regression
     python experiments/own_images.py --sample           on generated shapes; no files
 
 The images are in photos/train/<class>/. Images of photos/val/ (or validation/, or valid/) choose
 the epoch, and those of photos/test/ test it. Without such a folder, they are held out of train/,
-or, if there is no train/ either, of photos/<class>/. With --labels, a table has the classes.
+or, if there is no train/ either, of photos/<class>/. With --labels, a table has the classes, or
+with --task regression a number for each image.
 
 No figure has been measured here yet.
 """
 
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 
-from datamodules import ImageFolder
 from harness.command_line.cli import cli
-from harness.tasks.classification import ImageFlags, classify
 from harness.tasks.launch import by_net
-
-
-@dataclass(frozen=True, kw_only=True)
-class OwnImageFlags(ImageFlags):
-    """A folder of images.
-
-    Args:
-        data_dir: folder that holds train/<class>/, and val/ (or validation/, or valid/) and test/ if there are any, or
-            all images as <class>/.
-        labels: CSV file with the columns file and label, and perhaps split, in place of folders of classes
-            (see datamodules/labels_file.py); "": none.
-        image_size: side of the images in pixels, to which they are resized.
-        fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
-        skip_bad: skip files that cannot be read as images, instead of ending with an error.
-    """
-
-    net: str = "resnet18"
-    data_dir: str = "data"
-    labels: str = ""
-    image_size: int = 64
-    fit: str = "crop"
-    skip_bad: bool = False
-
+from harness.tasks.own_folder import OwnImageFlags, learn
 
 # What each net starts from here; command-line flags override these. Sets of one's own are mostly small: few images a
 # step make enough steps, and augmentation and softened targets work against learning them by heart.
@@ -58,8 +35,7 @@ DEFAULTS = OwnImageFlags()
 
 def main(flags: OwnImageFlags = DEFAULTS) -> None:
     """Trains a network on a folder of images and tests its best epoch."""
-    folder = partial(ImageFolder, image_size=flags.image_size, skip_bad=flags.skip_bad)
-    classify(partial(folder, fit=flags.fit, labels=flags.labels), flags)
+    learn(flags)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Labels and probabilities, or masks, for your own image files, from a checkpoint.
+"""Labels and probabilities, numbers, or masks, for your own image files, from a checkpoint.
 
     python experiments/predict.py runs/own_images/<run> photo.jpg other.png
     python experiments/predict.py runs/cifar10/<run> folder --output labels.csv --skip_bad
@@ -20,8 +20,10 @@ which share of it each class has.
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from basics.amounts import amount
 from basics.choose import choose
@@ -32,12 +34,16 @@ from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import draw_sheet
 from harness.runs.checkpoints import Checkpoint, find_checkpoints, read_checkpoint
+from harness.tasks.decisions import Decision, decision_for
 from harness.tasks.image_evidence import check_explains, explain_images
 from harness.tasks.image_prediction import Predictions, names_of, of_sample_digits, predict_files, reader_of
 from harness.tasks.mask_prediction import check_masks_folder, predict_masks
 from harness.tasks.prediction_files import write_predictions
+from harness.tasks.target_prediction import Told, told_of, write_told
 from harness.tasks.trained import load_data, load_model
 from lit_modules import Classifier
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 
 PRINTED = 10  # rows at most
@@ -53,6 +59,7 @@ def main(
     centred: str = "auto",
     skip_bad: bool = False,
     explain: bool = False,
+    threshold: float | None = None,
     force: bool = False,
 ) -> None:
     """Writes a CSV file with the label and the class probabilities of each image, and a sheet of images.
@@ -67,6 +74,8 @@ def main(
             MNIST or its sample; for the sample, like its own digits.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
         explain: also write a sheet that shows which places spoke for the label: Grad-CAM and occlusion.
+        threshold: of two classes, the probability of the second one from which on it is said; null: the one that the
+            run's validation chose, or of folds 0.5.
         force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)
@@ -75,24 +84,25 @@ def main(
     why = table.with_name(f"{table.stem}_why.png") if explain else None
     _check_outputs(table, [sheet, *([why] if why else [])], force)
     all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
+    sources = [each.path for each in all_read]
     models, read = [load_model(each) for each in all_read], all_read[0]
     model = models[0]
     paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
-        _refuse_switches(inverts, centres, explain or None)
+        _refuse_switches(inverts, centres, explain or None, threshold)
         _segment(model, paths, table, skip_bad, force)
         return
-    if not isinstance(model, Classifier):
+    if not isinstance(model, Classifier | ImageRegressor | ImageTagger):
         raise InputError(f"{read.path}: holds a {type(model).__name__}, not a classifier of images or of their pixels")
     if why:
         check_explains(model)
-    classifiers = [each for each in models if isinstance(each, Classifier)]  # all of them
-    predictions = predict_files(classifiers, paths, reader_of(read, model, inverts, centres), skip_bad)
-    names = names_of(model)
-    _write(table, sheet, names, predictions)
-    if why:
-        _write_why(why, classifiers, names, predictions)
-    _print_table(names, predictions)
+    decision = decision_for(sources, names_of(model) if isinstance(model, Classifier) else [], threshold)
+    predictions = predict_files(models, paths, reader_of(read, model, inverts, centres), skip_bad)
+    if isinstance(model, ImageRegressor | ImageTagger):
+        _tell(table, sheet, told_of(model, predictions.values), predictions)
+    else:
+        classifiers = [each for each in models if isinstance(each, Classifier)]
+        _tell_classes(Files(table, sheet, why), classifiers, predictions, decision)
     if of_sample_digits(read):
         print(_warn_of_sample(read))
     folds = f", the mean of {len(models)} folds' models" if len(models) > 1 else ""
@@ -100,9 +110,41 @@ def main(
     print(f"{len(predictions.paths):,} predictions by {model.hparams['net']}{folds}: {written}")
 
 
-def _refuse_switches(*switches: bool | None) -> None:
+def _tell(table: Path, sheet: Path, told: Told, predictions: Predictions) -> None:
+    """Writes and prints what there is to say of files without classes."""
+    files = [_printable(path) for path in predictions.paths]
+    write_told(table, sheet, files, predictions, told)
+    width = max(map(len, files[:PRINTED]))
+    for file, caption in zip(files[:PRINTED], told.captions, strict=False):
+        print(f"{file:<{width}}  {caption}")
+    if len(files) > PRINTED:
+        print(f"... and {len(files) - PRINTED:,} more")
+    print(told.summary)
+    if predictions.bad:
+        print(f"{naming(predictions.bad)}; left out")
+
+
+class Files(NamedTuple):
+    """What is written."""
+
+    table: Path
+    sheet: Path
+    why: Path | None
+
+
+def _tell_classes(files: Files, models: Sequence[Classifier], predictions: Predictions, decision: Decision) -> None:
+    """Writes and prints the classes of files."""
+    names = names_of(models[0])
+    _write(files, names, predictions, decision)
+    if files.why:
+        figure = explain_images(models, _shown(predictions), names, decision.threshold)
+        save_figures({files.why.stem: figure}, files.why.parent)
+    _print_table(names, predictions, decision)
+
+
+def _refuse_switches(*switches: bool | float | None) -> None:
     if any(switch is not None for switch in switches):
-        raise InputError("--invert, --centred, --explain: are for networks that classify whole images")
+        raise InputError("--invert, --centred, --explain, --threshold: are for networks that classify whole images")
 
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
@@ -150,20 +192,20 @@ def _find(name: str) -> list[Path]:
     return found
 
 
-def _write(table: Path, sheet: Path, names: Sequence[str], predictions: Predictions) -> None:
-    shares = predictions.probabilities
-    columns = {"label": np.array(names)[shares.argmax(1)], "probability": shares.max(1).round(6)}
+def _write(to: Files, names: Sequence[str], predictions: Predictions, decision: Decision) -> None:
+    shares, said = predictions.values, decision.of(predictions.values)
+    columns = {"label": np.array(names)[said], "probability": shares[np.arange(len(said)), said].round(6)}
     columns |= {f"p({name})": share.round(6) for name, share in zip(names, shares.T, strict=True)}
     files = [_printable(path) for path in predictions.paths]
-    write_predictions(table, "file", np.array(files), columns)
-    shown = {files[row]: (image, shares[row]) for row, image in predictions.shown.items()}
-    save_figures({sheet.stem: draw_sheet(shown, names, len(files))}, sheet.parent)
+    write_predictions(to.table, "file", np.array(files), columns)
+    figure = draw_sheet(_shown(predictions), names, len(files), decision.threshold)
+    save_figures({to.sheet.stem: figure}, to.sheet.parent)
 
 
-def _write_why(path: Path, models: Sequence[Classifier], names: Sequence[str], predictions: Predictions) -> None:
-    files = [_printable(path) for path in predictions.paths]
-    shown = {files[row]: (image, predictions.probabilities[row]) for row, image in predictions.shown.items()}
-    save_figures({path.stem: explain_images(models, shown, names)}, path.parent)
+def _shown(predictions: Predictions) -> dict[str, tuple[Image, np.ndarray]]:
+    """The images on the sheet, with their probabilities, by file."""
+    rows = predictions.shown.items()
+    return {_printable(predictions.paths[row]): (image, predictions.values[row]) for row, image in rows}
 
 
 def _printable(path: Path) -> str:
@@ -171,15 +213,18 @@ def _printable(path: Path) -> str:
     return str(path).encode(errors="backslashreplace").decode()
 
 
-def _print_table(names: Sequence[str], predictions: Predictions) -> None:
-    files, shares = [_printable(path) for path in predictions.paths], predictions.probabilities
+def _print_table(names: Sequence[str], predictions: Predictions, decision: Decision) -> None:
+    files, shares = [_printable(path) for path in predictions.paths], predictions.values
     width, label = max(map(len, files[:PRINTED])), max(map(len, names))
-    for file, share in zip(files[:PRINTED], shares, strict=False):
-        print(f"{file:<{width}}  {names[share.argmax()]:<{label}}  {share.max():7.2%}")
+    said = decision.of(shares)
+    for file, place, share in zip(files[:PRINTED], said, shares, strict=False):
+        print(f"{file:<{width}}  {names[place]:<{label}}  {share[place]:7.2%}")
     if len(files) > PRINTED:
         print(f"... and {len(files) - PRINTED:,} more")
-    counts = Counter(names[place] for place in shares.argmax(1))
+    counts = Counter(names[place] for place in said)
     print(", ".join(f"{name}: {count:,}" for name, count in counts.most_common()))
+    if decision.line:
+        print(decision.line)
     if predictions.bad:
         print(f"{naming(predictions.bad)}; left out")
 

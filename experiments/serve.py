@@ -16,17 +16,19 @@ from contextlib import suppress
 from harness.command_line.cli import cli
 
 
-def main(checkpoint: str, port: int = 8000) -> None:
+def main(checkpoint: str, port: int = 8000, threshold: float | None = None) -> None:
     """Shows the page until Ctrl-C.
 
     Args:
         checkpoint: run directory, or checkpoint file.
         port: where the page is, on 127.0.0.1; 0: on any free one.
+        threshold: of two classes, the probability of the second one from which on it is said; null: the one that the
+            run's validation chose, or of folds 0.5.
     """
     from harness.serving.server import HERE, open_server  # imported here, so that --help need not wait for torch
     from harness.serving.subjects import answers_of
 
-    with open_server(answers_of(checkpoint), port) as server:
+    with open_server(answers_of(checkpoint, threshold), port) as server:
         print(f"http://{HERE}:{server.server_port}   Ctrl-C ends it", flush=True)
         with suppress(SystemExit):  # of Ctrl-C, here the way to end
             server.serve_forever()

@@ -2,6 +2,7 @@
 
     python experiments/table.py --csv my.csv --target price
     python experiments/table.py --csv my.csv --target species --task classification
+    python experiments/table.py --csv my.csv --target rain,wind,hail --task multilabel
     python experiments/table.py --csv my.csv --target price --folds 0              one model instead of five
     python experiments/table.py --csv my.csv --target price --test_csv later.csv   tests on rows of your own
     python experiments/table.py --csv my.csv --target price --group customer       rows of a customer stay together
@@ -16,6 +17,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from basics.choose import choose
 from basics.errors import InputError
 from datamodules.csv_table import CsvOptions, CsvTable
 from datamodules.table_splits import Fold
@@ -29,6 +31,15 @@ from harness.tasks.refit import with_refit
 from harness.tasks.table_sizes import is_open, suited
 from harness.tasks.tabular import train_table
 from harness.training.fit import Result
+from lit_modules import label_stages, number_stages, row_classifier
+
+AUTO = "auto"
+# Of each task, the usual one first.
+LOSSES = {
+    "regression": number_stages.LOSSES,
+    "classification": tuple(row_classifier.LOSSES),
+    "multilabel": tuple(label_stages.LOSSES),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +48,11 @@ class TableFlags(CsvOptions, CrossValidationFlags):
 
     Args:
         csv: the file, with the names of the columns in its first line unless --no_header says otherwise.
-        target: the column to predict.
-        task: regression or classification.
+        target: the column to predict; of several labels, their columns of 0 and 1 with commas between them, or one
+            column of texts such as cat;dog.
+        task: regression, classification, or multilabel: several labels for each row.
+        loss: auto: mse for a number, ce for classes, bce for several labels; or for a number huber, which is half the
+            square up to `delta` and linear beyond, for classes and labels focal, which lets easy rows hardly count.
         folds: parts of the rows that are not for testing; each is held out by one model, and the models predict
             together. 0: one model.
         batch_size: rows per device and step; 0: 32 to 256, the more the more rows there are.
@@ -54,6 +68,7 @@ class TableFlags(CsvOptions, CrossValidationFlags):
     csv: str = ""
     target: str = ""
     task: str = "regression"
+    loss: str = AUTO
     val_size: float | None = None
     folds: int = 5
     batch_size: int = 0
@@ -82,7 +97,7 @@ DEFAULTS = TableFlags()
 def main(flags: TableFlags = DEFAULTS) -> dict[str, Any]:
     """Trains a network for each fold of a table, and tests them together on rows in none; or trains a single one."""
     _check(flags)
-    flags = _once_if_need_be(flags)
+    flags = _once_if_need_be(_with_loss(flags))
     if flags.val_size is None:
         flags = changed(flags, val_size=0.0 if flags.folds else 0.1)
     flags = _sized(flags)
@@ -102,6 +117,15 @@ def _check(flags: TableFlags) -> None:
 
     if flags.folds not in (0, DEFAULTS.folds) and flags.time:
         raise InputError(f"--time {flags.time}: folds would train on rows later than those held out; add --folds 0")
+
+
+def _with_loss(flags: TableFlags) -> TableFlags:
+    """The flags, with a loss of their task."""
+    known = choose("task", flags.task, LOSSES)
+    if flags.loss == AUTO:
+        return changed(flags, loss=known[0])
+    choose("loss", flags.loss, dict.fromkeys(known))
+    return flags
 
 
 def _once_if_need_be(flags: TableFlags) -> TableFlags:

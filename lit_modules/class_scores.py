@@ -15,6 +15,7 @@ All are as scikit-learn has them, of the classes that occur. Probabilities are (
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torchmetrics import Metric
@@ -129,6 +130,15 @@ def _ends_of_ties(scores: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(new, rows, 0).cummax(0).values
     ends = torch.where(new.roll(-1, 0), rows, len(scores) - 1)  # the row above a new score; the first one is new
     return first, ends.flip(0).cummin(0).values.flip(0)
+
+
+def decided(probabilities: np.ndarray, threshold: float | None) -> np.ndarray:
+    """The number of the class that each sample is said to be of, (N,), from probabilities, (N, C).
+
+    Args:
+        threshold: of two classes, the probability of the second one from which on it is said; None: the likeliest.
+    """
+    return probabilities.argmax(1) if threshold is None else (probabilities[:, 1] >= threshold).astype(np.int64)
 
 
 def best_threshold(scores: Tensor, hits: Tensor) -> float:

@@ -1,6 +1,6 @@
 """Classification by any network: cross-entropy or another loss, accuracy, and the usual penalties."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -55,7 +55,7 @@ class ClassifierOptions(OptimizerOptions):
     metrics: str = ""
 
     def __post_init__(self) -> None:
-        choose("loss", self.loss, LOSSES)
+        choose("loss", self.loss, self.losses)
         if not 0 <= self.label_smoothing <= 1:
             raise InputError(f"label_smoothing {self.label_smoothing}: must be from 0 to 1")
         if self.lr_parts and self.backbone_lr is not None:
@@ -67,6 +67,11 @@ class ClassifierOptions(OptimizerOptions):
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
+
+    @property
+    def losses(self) -> Mapping[str, Any]:
+        """Those that there are, by name; a script may offer others."""
+        return LOSSES
 
 
 class Classifier(ClassStages):

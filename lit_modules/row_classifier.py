@@ -1,8 +1,8 @@
-"""Classification of a table's rows by any network: cross-entropy and accuracy."""
+"""Classification of a table's rows by any network: cross-entropy or focal loss, and accuracy."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,33 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from basics.choose import choose
+from lit_modules import class_losses
 from lit_modules.class_stages import ClassStages
 from lit_modules.means import precise, total
 from lit_modules.nets import build_net, member_outputs
 from lit_modules.regressor import RowOptions
 from lit_modules.stages import Batch, Learnt
+
+# Each of logarithms of probabilities, (B, num_classes), and labels, (B,).
+LOSSES: dict[str, Callable[..., Tensor]] = {"ce": F.nll_loss, "focal": class_losses.focal}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowClassOptions(RowOptions):
+    """What classes of rows are learnt by.
+
+    Args:
+        loss: ce, or focal: cross-entropy that counts hard rows most (lit_modules/class_losses.py).
+
+    Raises:
+        InputError: there is no such loss.
+    """
+
+    loss: str = "ce"
+
+    def __post_init__(self) -> None:
+        choose("loss", self.loss, LOSSES)
 
 
 class RowClassifier(ClassStages):
@@ -22,10 +44,10 @@ class RowClassifier(ClassStages):
 
     The members of an ensemble are trained one by one, and their probabilities averaged to predict. (`Classifier` is
     for images, which it normalises by channel.) The arguments are those of `Regressor`, with `class_weights` as in
-    `Classifier`, and the options those of `RowOptions`.
+    `Classifier`, and the options those of `RowClassOptions`.
     """
 
-    options_type = RowOptions
+    options_type = RowClassOptions
 
     def __init__(
         self,
@@ -40,7 +62,8 @@ class RowClassifier(ClassStages):
         super().__init__()
         input_shape = tuple(input_shape)
         self.save_hyperparameters(logger=False)
-        chosen = RowOptions(**options)
+        chosen = RowClassOptions(**options)
+        self.loss = chosen.loss
         self.hparams.update(asdict(chosen))  # those that have their defaults too
         self.net = build_net(net, input_shape, num_classes, **(net_args or {}))
         self.example_input_array = torch.zeros(2, *input_shape)
@@ -63,7 +86,7 @@ class RowClassifier(ClassStages):
     def learn(self, rows: Tensor, labels: Tensor) -> Learnt:
         logits = precise(member_outputs(self.net, rows))  # (B, members, num_classes)
         each = labels.unsqueeze(1).expand(logits.shape[:2]).flatten()  # (B * members,)
-        loss = partial(F.cross_entropy, logits.flatten(0, 1), each)
+        loss = partial(class_losses.LOSSES[self.loss], logits.flatten(0, 1), each)
         right = (self._averaged(logits.detach()).argmax(1) == labels).sum()
         mean = loss() if self.class_weights is None else self.weighted(loss(reduction="none"), each)
         return mean, {"loss": total(mean, labels), "acc": right}
@@ -71,6 +94,6 @@ class RowClassifier(ClassStages):
     def _evaluate(self, stage: str, batch: Batch) -> Tensor:
         rows, labels = batch
         logs = self(rows)
-        loss = F.nll_loss(logs, labels, reduction="sum")
+        loss = LOSSES[self.loss](logs, labels, reduction="sum")
         self._count(stage, logs, labels, loss=loss, acc=(logs.argmax(1) == labels).sum())
         return logs

@@ -15,10 +15,13 @@ from net_checks import SHAPES
 from datamodules.augment import AUGMENTATIONS, Moment, parse_augmentations
 from datamodules.batches import Masked
 from datamodules.mask_batches import MaskBatches
-from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules import Classifier, Regressor, RowClassifier, label_stages
 from lit_modules.embedder import Embedder
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.losses import LOSSES
 from lit_modules.nets import pixel_nets
+from lit_modules.row_tagger import RowTagger
 from lit_modules.segmenter import Segmenter
 
 COLOUR, GREY = SHAPES
@@ -83,6 +86,17 @@ def test_regressor(options):
 
 def test_row_classifier():
     assert_trains_elsewhere(RowClassifier("tabm", (6,), 3), torch.rand(8, 6), torch.arange(8) % 3)
+
+
+def test_image_regressor():
+    assert_trains_elsewhere(ImageRegressor("cnn", COLOUR, loss="huber"), torch.rand(8, *COLOUR), torch.rand(8))
+
+
+@pytest.mark.parametrize("loss", label_stages.LOSSES)
+def test_taggers(loss):
+    labels = torch.randint(2, (8, 3)).float()
+    assert_trains_elsewhere(ImageTagger("cnn", COLOUR, ["a", "b", "c"], loss=loss), torch.rand(8, *COLOUR), labels)
+    assert_trains_elsewhere(RowTagger("tabm", (6,), ["a", "b", "c"], loss=loss), torch.rand(8, 6), labels)
 
 
 @pytest.mark.parametrize("name", AUGMENTATIONS)

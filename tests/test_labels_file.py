@@ -15,8 +15,9 @@ from datamodules.decode import decode_files
 from datamodules.labels_file import list_labelled
 from datamodules.listing import list_images
 from datamodules.squares import FITS, Square
-from experiments import own_images, predict
+from experiments import finetune, own_images, predict
 from harness.command_line.cli import cli
+from harness.runs.checkpoints import read_checkpoint
 from harness.tasks import image_prediction
 
 
@@ -91,6 +92,27 @@ def test_fault_of_a_table_is_named(scattered, rows, said):
 def test_missing_table_is_named(scattered, refusal):
     flags = ["--data_dir", str(scattered), "--labels", "none.csv", "--net", "softmax"]
     assert "none.csv: no such file" in refusal(own_images.main, *flags, recipes=own_images.RECIPES)
+
+
+def test_finetuning_takes_the_table_and_the_fit_of_own_images(scattered, tmp_path, refusal):
+    photos(tmp_path / "photos", ant=6, bee=6)
+    quick = ["--image_size", "16", "--pictures", "false", "--max_epochs", "1", "--accelerator", "cpu"]
+    source = ["--data_dir", str(tmp_path / "photos"), "--net", "mlp", "--net_args.widths", "[4]"]
+    cli(own_images.main, own_images.RECIPES, [*source, *quick, "--run_dir", str(tmp_path / "source")])
+    (trained,) = tmp_path.glob("source/own_images/*")
+    labels = table(scattered, "file,label,size", *(f"{names(number)},1" for number in range(12)))
+    flags = ["--data", "own_images", "--data_dir", str(scattered), "--labels", labels, "--fit", "pad", *quick]
+    cli(finetune.main, None, [str(trained), *flags, "--target", "label", "--run_dir", str(tmp_path / "runs")])
+    (run,) = tmp_path.glob("runs/own_images/*")
+    read = read_checkpoint(run / "checkpoints" / "best.ckpt").content
+    assert read["hyper_parameters"]["classes"] == ["even", "odd"]
+    assert {name: read["datamodule_hyper_parameters"][name] for name in ("fit", "labels", "target")} == {
+        "fit": "pad",
+        "labels": labels,
+        "target": "label",
+    }
+    line = refusal(finetune.main, str(trained), "--data", "mnist", "--labels", labels)
+    assert "--labels, --target: are for --data own_images, not for mnist" in line
 
 
 # Without a train/.

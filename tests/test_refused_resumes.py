@@ -164,6 +164,22 @@ def test_python_resumes_with_the_flags_of_the_run_or_is_refused(tmp_path):
     assert contents(run) == before
 
 
+def test_python_resumes_with_the_weights_of_classes_that_a_flag_asked_for(tmp_path):
+    """The flag is a word, and the argument of the module a list of numbers; both are called class_weights."""
+    cli(mnist.main, mnist.RECIPES, [*QUICK, *MLP, "--class_weights", "balanced", "--run_dir", str(tmp_path)])
+    run = only_run(tmp_path)
+    config = run / "config.yaml"
+    config.write_text("".join(line for line in config.read_text().splitlines(True) if "started_by:" not in line))
+    data = MNIST("data", 256, 0, 0.1, "crop:1", True)
+    weights = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["hyper_parameters"]["class_weights"]
+    assert len(weights) == 10
+    assert resume_from_python(run, data).metrics == metrics_of(run)
+    with pytest.raises(InputError, match="with other model: class_weights is"):
+        resume_from_python(run, data, class_weights=[1.0] * 10)
+    with pytest.raises(InputError, match="with other model: class_weights is"):
+        resume_from_python(run, data, class_weights=None)
+
+
 def test_python_does_not_go_on_with_the_run_of_a_script(run):
     before = contents(run)
     with pytest.raises(InputError, match=r"is a run of mnist\.py, .* a call from Python"):

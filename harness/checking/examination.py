@@ -39,8 +39,10 @@ from harness.training.lr_finder import HIGHEST, STEPS, range_test, steepest
 from harness.training.preflight import check_batches, check_shapes
 from harness.training.report import num_parameters
 from harness.training.trainer import build_trainer
-from lit_modules import Classifier, Regressor
+from lit_modules import Classifier, RowClassifier
 from lit_modules.class_stages import ClassStages
+from lit_modules.label_stages import LabelStages
+from lit_modules.number_stages import NumberStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 from lit_modules.usual import FAMILIES
@@ -86,7 +88,7 @@ def _trainer(folder: Path, flags: FitFlags) -> Trainer:
 
 def _findings(model: Stages, data: BatchModule, trainer: Trainer, channels_last: bool) -> Iterator[Finding]:
     """First the data, then the network, then the learning rate and the cost of the run."""
-    classes = [] if isinstance(model, Regressor | Segmenter) else data.classes
+    classes = [] if isinstance(model, NumberStages | Segmenter | LabelStages) else data.classes
     for finding in check_data(data, classes, _remedies(model, data)):
         yield finding
         if finding.what == "labels" and not finding.ok:
@@ -107,7 +109,8 @@ def _remedies(model: Stages, data: BatchModule) -> dict[str, bool]:
         return {}
     sampling = isinstance(data, ImageData | TableData) and data.balanced_sampling
     remedies = {"--class_weights balanced": model.class_weights is not None, "--balanced_sampling": sampling}
-    return remedies | ({"--loss focal": model.loss == "focal"} if isinstance(model, Classifier) else {})
+    focal = isinstance(model, Classifier | RowClassifier) and model.loss == "focal"
+    return remedies | {"--loss focal": focal}
 
 
 def _batches(data: BatchModule) -> list[Batch]:
@@ -129,7 +132,7 @@ def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iter
         loader = data.val_dataloader() if len(data.val_indices) else data.test_dataloader()
         inputs = next(iter(loader))[0]
         yield check_input(model, inputs, slice(numbers))
-    if type(model) in LOSSES_OF:  # losses of pairs have no usual value
+    if isinstance(model, LOSSES_OF):  # losses of pairs have no usual value
         yield check_initial_loss(model, batches[0])
     yield check_units(model, batches)
     yield from check_learning(model, batches[0])

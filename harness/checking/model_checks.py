@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from harness.checking.findings import Finding
-from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules import Classifier, RowClassifier, label_stages
 from lit_modules.class_losses import chance_level
+from lit_modules.label_stages import LabelStages
+from lit_modules.number_stages import NumberStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -19,7 +21,8 @@ from lit_modules.stages import Batch, Stages
 MEAN, STD = 0.5, {"images": (0.5, 2.0), "rows": (0.2, 3.0)}
 LOSS = 1.5  # above ln C; logits of standard deviation s instead of 0 raise it by s^2 / 2
 ERROR = 10.0  # squared, in variances of the target
-LOSSES_OF = (Classifier, RowClassifier, Regressor, Segmenter)  # whose loss has a usual start, and can reach 0
+# Whose loss has a usual start, and can reach 0.
+LOSSES_OF = (Classifier, RowClassifier, NumberStages, LabelStages, Segmenter)
 DEAD = 0.2  # share of units
 RECTIFIERS = {F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_}
 DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
@@ -62,9 +65,12 @@ def check_input(model: Stages, inputs: Tensor, columns: slice) -> Finding:
 def check_initial_loss(model: Stages, batch: Batch) -> Finding:
     """The loss before any step, compared with that of knowing nothing, such as ln C, or the variance of the targets."""
     loss = _loss_and_acc(twin_of(model), batch)[1]
-    if isinstance(model, Regressor):
+    if isinstance(model, NumberStages):
         return Finding("initial loss", loss <= ERROR, f"{loss:.2f}", f"at most {ERROR:g}; always the mean has 1")
-    usual, formula = chance_level(model.hparams.get("loss", "ce"), model.hparams["num_classes"])
+    if isinstance(model, LabelStages):
+        usual, formula = label_stages.chance_level(model.hparams["loss"])
+    else:
+        usual, formula = chance_level(model.hparams.get("loss", "ce"), model.hparams["num_classes"])
     ok = 0.5 * usual <= loss <= usual + LOSS
     return Finding("initial loss", ok, f"{loss:.2f}", f"{0.5 * usual:.2f} to {usual + LOSS:.2f}; chance has {formula}")
 
@@ -128,7 +134,7 @@ def check_learning(model: Stages, batch: Batch) -> Iterator[Finding]:
     total = f"{len(missing) + len(broken)} of {len(list(model.parameters()))} parameters"
     goal = f"finite and not 0 at each parameter within {FIRST} steps"
     yield Finding("gradients", not found, f"{found}; {total}" if found else "at all parameters", goal)
-    if type(model) in LOSSES_OF:
+    if isinstance(model, LOSSES_OF):
         found = f"loss {losses[0]:.2f} to {losses[-1]:.2f}" + (f", accuracy {acc:.0%}" if acc is not None else "")
         goal = f"accuracy {LEARNT_ACC:.0%}" if acc is not None else f"loss down to {LEARNT_LOSS:.0%}"
         found, goal = f"{found} in {len(losses)} steps", f"{goal} within {STEPS} steps of Adam"

@@ -23,8 +23,9 @@ from callbacks import Histograms
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
+from datamodules.image_targets import ImageNumbers
 from datamodules.table_data import TableData
-from harness.drawing.class_figures import draw_by_class
+from harness.drawing.class_figures import draw_by_class, draw_by_label
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
 from harness.drawing.column_figures import draw_columns
 from harness.drawing.evidence_figures import draw_why, some_of_both
@@ -42,8 +43,10 @@ from harness.drawing.segmentation_figures import (
     iou_of_images,
 )
 from harness.drawing.weight_figures import draw_histograms
-from lit_modules import Classifier, Regressor
+from lit_modules import Classifier
 from lit_modules.evidence import Evidence, evidence
+from lit_modules.label_stages import LabelStages
+from lit_modules.number_stages import NumberStages
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Batch, Stages
 
@@ -128,8 +131,10 @@ def _draw(
     trainer: Trainer, model: LightningModule, loader: EvalBatches, logits: Tensor, labels: Tensor
 ) -> dict[str, "Figure"]:
     """The figures, by name, of the model's outputs for the loader's first samples."""
-    if isinstance(model, Regressor):
+    if isinstance(model, NumberStages):
         return {"predicted": _draw_numbers(trainer, logits, labels)}
+    if isinstance(model, LabelStages):
+        return {"by_label": draw_by_label(model.predicted(logits), labels, model.names)}
     if isinstance(model, Segmenter):
         return _draw_segmentation(trainer, model, loader, logits)
     probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
@@ -176,9 +181,9 @@ def _draw_why(
 
 def _draw_numbers(trainer: Trainer, predicted: Tensor, true: Tensor) -> "Figure":
     data, split = _data_of(trainer), "test" if trainer.state.fn == TrainerFn.TESTING else "validation"
-    assert isinstance(data, TableData)  # of rows with a number as target
-    rows, log = f"{len(true):,} {split} rows", data.log_target
-    return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, rows)
+    assert isinstance(data, TableData | ImageNumbers)  # of rows or images with a number as target
+    samples, log = f"{len(true):,} {split} {data.samples}", isinstance(data, TableData) and data.log_target
+    return draw_predicted(true.double().numpy(), predicted.double().numpy(), shortened(data.target), log, samples)
 
 
 def _draw_segmentation(
@@ -245,7 +250,11 @@ def _add_curves_and_points(
     step: int,
 ) -> None:
     """Fills TensorBoard's PR tab, and its projector with the head's input for the first test images, if it has any."""
-    if isinstance(model, Regressor | Segmenter):
+    if isinstance(model, NumberStages | Segmenter):
+        return
+    if isinstance(model, LabelStages):
+        for number, name in enumerate(model.names[:IN_PR_TAB]):
+            writer.add_pr_curve(f"test/{name}", labels[:, number], model.predicted(logits[:, number]), step)
         return
     probabilities, classes = _probabilities(model, logits), _data_of(trainer).classes
     for number, name in enumerate(classes[:IN_PR_TAB]):

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonpath
 from pathlib import PurePath
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from harness.drawing.figures import COLOURS, new_figure
 from harness.drawing.short_names import tell_apart
+from lit_modules.class_scores import decided
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,26 +24,54 @@ NAME, LABEL = 16, 13  # characters that fit below an image, and above it
 LETTERS = 13  # of the title above each column
 
 
-def draw_sheet(predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str], total: int) -> "Figure":
+def draw_sheet(
+    predicted: Mapping[str, tuple[Image.Image, np.ndarray]],
+    names: Sequence[str],
+    total: int,
+    threshold: float | None = None,
+) -> "Figure":
     """Each image with its label, and below it the file's name.
 
     Args:
         predicted: the image and the class probabilities, (C,), by file name.
         total: how many images were predicted in all.
+        threshold: see `class_scores.decided`.
     """
-    columns = min(COLUMNS, max(3, len(predicted)))  # a title needs its width
-    rows = -(-len(predicted) // columns)
+    labels = tell_apart(names, LABEL)
+    shown = {}
+    for file, (image, shares) in predicted.items():
+        best = int(decided(shares[None], threshold)[0])
+        shown[file] = Shown(image, f"{labels[best]}\n{shares[best]:.0%}", bool(shares[best] < UNSURE))
+    return draw_captions(shown, total, f"; ? below {UNSURE:.0%}")
+
+
+class Shown(NamedTuple):
+    """An image, and the text above it."""
+
+    image: Image.Image
+    text: str
+    unsure: bool = False
+
+
+def draw_captions(shown: Mapping[str, Shown], total: int, explained: str = "") -> "Figure":
+    """Each image with its text, and below it the file's name.
+
+    Args:
+        shown: by file name.
+        total: how many images were predicted in all.
+        explained: the end of the title.
+    """
+    columns = min(COLUMNS, max(3, len(shown)))  # a title needs its width
+    rows = -(-len(shown) // columns)
     figure, grid = new_figure(rows, columns, size=(columns, 1.5 * rows + 0.45), squeeze=False)
-    cells, labels, files = list(grid.flat), tell_apart(names, LABEL), tell_apart(below_common_folder(predicted), NAME)
-    for axes, file, (image, shares) in zip(cells, files, predicted.values(), strict=False):
-        best = int(np.argmax(shares))
-        _show(axes, image, f"{labels[best]}\n{shares[best]:.0%}", shares[best] < UNSURE)
+    cells, files = list(grid.flat), tell_apart(below_common_folder(shown), NAME)
+    for axes, file, each in zip(cells, files, shown.values(), strict=False):
+        _show(axes, *each)
         axes.set_xlabel(file, fontsize=5.5, labelpad=2, parse_math=False)
-    for axes in cells[len(predicted) :]:
+    for axes in cells[len(shown) :]:
         axes.set_axis_off()
-    of = f"{len(predicted)} of {total:,} images" if total > len(predicted) else "images"
-    title = f"{of} as the network sees them; ? below {UNSURE:.0%}"
-    figure.suptitle(fill(title, LETTERS * columns), fontsize=9)
+    of = f"{len(shown)} of {total:,} images" if total > len(shown) else "images"
+    figure.suptitle(fill(f"{of} as the network sees them{explained}", LETTERS * columns), fontsize=9)
     return figure
 
 

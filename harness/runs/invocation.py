@@ -47,15 +47,20 @@ def changed(flags: FlagsT, **new: Any) -> FlagsT:
     return replace(flags, **new, invocation=invocation)
 
 
+# Arguments of data and models in config.yaml. The flag `name` is that of the run, and the flag `class_weights` is the
+# word, balanced or none, that the numbers follow from.
+OTHER_NAMES = {"name": "data", "class_weights": "weights_of_classes"}
+
+
 def kept_by(flags: Invoked, *others: Mapping[str, Any]) -> dict[str, Any]:
     """What a run's config.yaml holds: the flags of the command line, as plain data.
 
-    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model. The data set's
-    name is `data` there, for `name` is that of the run.
+    For a run started from Python it holds `flags`, and `others`: the arguments of its data and model, those that are
+    called like a flag of another meaning by the names in `OTHER_NAMES`.
     """
     if flags.invocation.flags:
         return dict(flags.invocation.flags)
-    told = {"data" if name == "name" else name: value for other in others for name, value in other.items()}
+    told = {OTHER_NAMES.get(name, name): value for other in others for name, value in other.items()}
     return plain({**told, **values(flags)})
 
 

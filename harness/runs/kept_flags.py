@@ -61,7 +61,7 @@ def alike(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(alike, one, other))
     if isinstance(one, float) and isinstance(other, float):
         return math.isclose(one, other, rel_tol=1e-9) or (one != one and other != other)
-    return one == other or (one, other) in ((None, "none"), ("none", None))  # a flag's none is an argument's None
+    return one == other
 
 
 def short(value: Any) -> str:

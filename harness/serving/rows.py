@@ -12,16 +12,17 @@ from datamodules.new_rows import one_row
 from datamodules.tables import Kind
 from datamodules.written_numbers import COMMA, SWAPPED, parses
 from harness.runs.layout import COLUMNS
+from harness.tasks.decisions import LIKELIEST, Decision
 from harness.tasks.prediction_files import predicted_columns
 from harness.tasks.row_prediction import predict_rows
-from lit_modules import Regressor, RowClassifier
+from harness.tasks.table_models import RowModel
 
 
 class RowAnswers:
     """Answers by a model of rows, or by the mean of a run's folds."""
 
-    def __init__(self, checkpoint: Path, models: Sequence[Regressor | RowClassifier]) -> None:
-        self.models, self.fitted = models, models[0].hparams["preprocessing"]
+    def __init__(self, checkpoint: Path, models: Sequence[RowModel], decision: Decision = LIKELIEST) -> None:
+        self.models, self.fitted, self.decision = models, models[0].hparams["preprocessing"], decision
         several = f", the mean of {len(models)} models" if len(models) > 1 else ""
         text = f"{models[0].hparams['net']}{several}. Fill in a row."
         fields = fields_of(self.fitted, _examples(checkpoint.parents[1] / COLUMNS))
@@ -30,7 +31,10 @@ class RowAnswers:
     def answer(self, body: bytes) -> dict[str, Any]:
         said, values, notes = predict_rows(self.models, partial(one_row, _cells(body)))
         told: dict[str, Any] = {"notes": notes, "pictures": []}
-        if classes := said.fitted["classes"]:
+        if classes := said.fitted.get("labels") or said.fitted["classes"]:
+            if self.decision.line:
+                label = classes[self.decision.of(values)[0]]
+                told["notes"] = [f"Taken as {label}: {self.decision.line}.", *notes]
             shares = zip(classes, values[0].tolist(), strict=True)
             return {**told, "shares": sorted(shares, key=lambda each: -each[1])}
         ((_, numbers),) = predicted_columns(said.fitted["target"], values, said.fitted)

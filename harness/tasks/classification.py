@@ -1,4 +1,4 @@
-"""Image classification: what mnist.py, fashion_mnist.py, cifar10.py, cifar100.py and own_images.py share."""
+"""Training on images: what mnist.py, fashion_mnist.py, cifar10.py, cifar100.py and own_images.py share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,10 @@ from harness.training.pretrained import load_weights
 from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 from lit_modules.classifier import ClassifierOptions
+from lit_modules.stages import Stages
 from lit_modules.timm_nets import own_normalisation
+
+Build = Callable[[Any, Any], Stages]  # of a model, from data that are set up, and flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +122,19 @@ def classify(dataset: Callable[..., ImageData], flags: ImageFlags, theirs: Extra
             `balanced_sampling`, `fold` and `group`.
         theirs: the script's own callbacks and loggers.
     """
+    return train_on_images(dataset, _classifier, flags, theirs)
+
+
+def train_on_images(
+    dataset: Callable[..., ImageData], build: Build, flags: ImageFlags, theirs: Extras = NO_EXTRAS
+) -> dict[str, Any]:
+    """The same for any task: `build` makes the model from the data, which are set up, and the flags."""
     if flags.folds:
         if theirs != NO_EXTRAS:
             raise InputError("--folds: a script with callbacks or loggers of its own trains once")
-        return cross_validate(Kind(partial(_folds, dataset, flags), _train_fold, predict_images), flags)
-    return with_refit(partial(_train, dataset, theirs), flags).metrics
+        trained = partial(_train_fold, build)
+        return cross_validate(Kind(partial(_folds, dataset, flags), trained, predict_images), flags)
+    return with_refit(partial(_train, dataset, build, theirs), flags).metrics
 
 
 def _data(dataset: Callable[..., ImageData], flags: ImageFlags, **split: Any) -> ImageData:
@@ -135,26 +146,34 @@ def _folds(dataset: Callable[..., ImageData], flags: ImageFlags, **split: Any) -
     return ImageFolds(_data(dataset, flags, **split))
 
 
-def _train_fold(folds: ImageFolds, flags: ImageFlags, run: Path) -> Result:
-    return _fit(folds.data, flags, NO_EXTRAS, run)
+def _train_fold(build: Build, folds: ImageFolds, flags: ImageFlags, run: Path) -> Result:
+    model = _initial(build, folds.data, flags)
+    return fit_in(Opened(run, is_fold=True), Job(folds.data.name, model, folds.data), flags, NO_EXTRAS)
 
 
-def _train(dataset: Callable[..., ImageData], theirs: Extras, flags: ImageFlags) -> Result:
+def _train(dataset: Callable[..., ImageData], build: Build, theirs: Extras, flags: ImageFlags) -> Result:
     data = _data(dataset, flags, seed=flags.seed, val_size=flags.val_size)
     data.prepare_data()
     data.setup()
-    return _fit(data, flags, theirs)
+    return fit_and_test(data.runs_name, _initial(build, data, flags), data, flags, *theirs)
 
 
-def _fit(data: ImageData, flags: ImageFlags, theirs: Extras, fold_run: Path | None = None) -> Result:
+def _initial(build: Build, data: ImageData, flags: ImageFlags) -> Stages:
     seed_everything(flags.seed, verbose=False)
-    mean, std = own_normalisation(flags.net) or (data.mean, data.std)
-    pixels = data.input_shape, data.num_classes, mean, std
-    weights = weights_for(flags, data.train_labels, data.num_classes)
-    options = values(with_monitored(flags), ClassifierOptions)
-    model = Classifier(flags.net, *pixels, flags.net_args, list(data.classes), weights, **options)
+    model = build(data, flags)
     if flags.init_from and flags.resume in (None, "auto"):
         load_weights(model.net, flags.init_from)
-    if fold_run:
-        return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
-    return fit_and_test(data.name, model, data, flags, *theirs)
+    return model
+
+
+def pixels_of(data: ImageData, flags: ImageFlags) -> dict[str, Any]:
+    """What a network has to know of its images, and its options."""
+    mean, std = own_normalisation(flags.net) or (data.mean, data.std)
+    return {"input_shape": data.input_shape, "mean": mean, "std": std, "net_args": flags.net_args}
+
+
+def _classifier(data: ImageData, flags: ImageFlags) -> Classifier:
+    weights = weights_for(flags, data.train_labels, data.num_classes)
+    labels: dict[str, Any] = {"num_classes": data.num_classes, "classes": list(data.classes), "class_weights": weights}
+    options = values(with_monitored(flags), ClassifierOptions)
+    return Classifier(flags.net, **pixels_of(data, flags), **labels, **options)

@@ -77,7 +77,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         if others and others.targets is None:
             write_submission(run / "submission.csv", data, others, results)
         finish(opened, data, results, metrics, flags)
-        if flags.pictures and isinstance(data, TableData):
+        if flags.pictures and isinstance(data, TableData) and not data.labels:
             _explain(run, data, tasks, None if others and others.targets is not None else results)
         print_scores(metrics, data.targets, run)
         return metrics

@@ -11,7 +11,7 @@ from basics.amounts import amount
 from basics.tags import PICTURES
 from basics.versions import versions
 from datamodules.table_data import OtherRows
-from harness.drawing.class_figures import draw_by_class
+from harness.drawing.class_figures import draw_by_class, draw_by_label
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
 from harness.drawing.figures import draw_regression, save_figures
 from harness.runs.layout import METRICS
@@ -104,8 +104,7 @@ def finish(
     run, kept = opened.folder, opened.flags
     assert run is not None and kept is not None  # it is not a dry run
     values = pooled(len(data.targets), results)
-    true = np.array(data.classes)[data.targets] if data.classification else data.targets
-    columns = [(data.target, true), *predicted_columns("predicted", values, data.preprocessing)]
+    columns = [*_true_columns(data), *predicted_columns("predicted", values, data.preprocessing)]
     named = distinct([(id_column := data.id_column or "line", data.ids), *columns])
     write_predictions(run / "out_of_fold.csv", id_column, named.pop(id_column), named)
     write_json(run / METRICS, metrics)
@@ -122,6 +121,12 @@ def finish(
     write_flags(run, worth_comparing(kept))
 
 
+def _true_columns(data: FoldData) -> list[tuple[str, np.ndarray]]:
+    if labels := data.preprocessing.get("labels"):
+        return [(label, has.astype(int)) for label, has in zip(labels, data.targets.T, strict=True)]
+    return [(data.target, np.array(data.classes)[data.targets] if data.classification else data.targets)]
+
+
 def _so_far(data: FoldData, values: np.ndarray, folds: Sequence[FoldResult], name: str) -> list[float]:
     """A figure over the held-out rows of the first fold, of the first two, and so on to all rows."""
     rows = [np.concatenate([fold.rows for fold in folds[:count]]) for count in range(1, len(folds) + 1)]
@@ -136,6 +141,8 @@ def write_submission(path: Path, data: FoldData, others: OtherRows, results: Seq
 
 
 def _draw(data: FoldData, values: np.ndarray) -> dict[str, "Figure"]:
+    if labels := data.preprocessing.get("labels"):
+        return {"by_label": draw_by_label(torch.from_numpy(values), torch.from_numpy(data.targets), labels)}
     if not data.classification:
         predicted = np.exp(values) if data.log_target else values
         return draw_regression(data.targets, predicted, shortened(data.target), data.log_target)

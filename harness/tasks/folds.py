@@ -25,6 +25,7 @@ from harness.tasks.tabular import TabularFlags, train_table
 from harness.training.fit import Result
 from harness.training.report import num_parameters
 from lit_modules import Regressor, RowClassifier
+from lit_modules.row_tagger import RowTagger
 from lit_modules.stages import Stages
 
 NEVER = 10**9  # epochs between checkpoints: an interrupted fold starts over, so only its end is saved
@@ -37,7 +38,7 @@ class FoldData(Protocol):
         target: what is predicted, a column's name.
         samples: what they are called, rows or images.
         ids: what tells the samples apart, (N,), and `id_column`, what that is called; "" for lines.
-        targets: numbers, or numbers of classes, (N,).
+        targets: numbers, or numbers of classes, (N,); or labels, (N, L).
         preprocessing: what a checkpoint knows of the target; see `table_scores.py`.
         content: numbers that change with the data, (N,).
     """
@@ -113,7 +114,7 @@ def of_tables(table: Callable[..., TableData]) -> Kind:
 
 
 def _predict_rows(model: Stages, data: TableData) -> tuple[np.ndarray, np.ndarray]:
-    assert isinstance(model, Regressor | RowClassifier)  # as `train_table` makes them
+    assert isinstance(model, Regressor | RowClassifier | RowTagger)  # as `train_table` makes them
     others = data.other_rows()
     rows = data.rows[data.test_indices], others.rows if others else data.rows[:0]
     return to_average(model, rows[0]), to_average(model, rows[1])

@@ -13,7 +13,9 @@ from harness.drawing.evidence_figures import Caption, draw_evidence
 from harness.drawing.prediction_sheet import NAME, below_common_folder
 from harness.drawing.short_names import tell_apart
 from lit_modules import Classifier
+from lit_modules.class_scores import decided
 from lit_modules.evidence import Evidence, evidence, makes_maps
+from lit_modules.stages import Stages
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -22,8 +24,10 @@ EXPLAINED = 24  # images at most; each takes as long as 40 predictions
 BATCH = 8  # images at a time, since all feature maps are kept for their gradients
 
 
-def check_explains(model: Classifier) -> None:
+def check_explains(model: Stages) -> None:
     """Raises InputError if there would be nothing to draw."""
+    if not isinstance(model, Classifier):
+        raise InputError("--explain: shows what speaks for a class, and the network has none")
     if not makes_maps(model.eval()):
         raise InputError(f"--explain: net {model.hparams['net']} makes no feature maps by convolutions")
 
@@ -36,17 +40,21 @@ def as_tensor(images: Sequence[Image.Image]) -> Tensor:
 
 
 def explain_images(
-    models: Sequence[Classifier], predicted: Mapping[str, tuple[Image.Image, np.ndarray]], names: Sequence[str]
+    models: Sequence[Classifier],
+    predicted: Mapping[str, tuple[Image.Image, np.ndarray]],
+    names: Sequence[str],
+    threshold: float | None = None,
 ) -> "Figure":
     """Some of the images with their maps, labels and files; of several models, the means of their maps.
 
     Args:
         predicted: the image as the network sees it and its probabilities, (C,), by file name.
+        threshold: see `class_scores.decided`.
     """
     files = [*predicted]
     files = [files[place] for place in np.linspace(0, len(files) - 1, min(len(files), EXPLAINED)).astype(int)]
     images = as_tensor([predicted[file][0] for file in files])
-    labels = [int(predicted[file][1].argmax()) for file in files]
+    labels = decided(np.stack([predicted[file][1] for file in files]), threshold).tolist()
     found = evidence_of(models, images, torch.tensor(labels))
     shown, below = tell_apart(names, NAME), tell_apart(below_common_folder(files), 2 * NAME)
     captions: list[Caption] = [

@@ -1,5 +1,6 @@
 """Images as a cross-validation asks for them, and what its models say of them."""
 
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,9 @@ from torch import Tensor
 
 from datamodules import ImageData
 from datamodules.batches import EvalBatches
+from datamodules.image_targets import ImageNumbers, ImageTargets
 from datamodules.table_data import OtherRows
-from lit_modules import Classifier
+from lit_modules.stages import Stages
 
 
 @dataclass
@@ -19,14 +21,20 @@ class ImageFolds:
     """The training files of image data, in folds, and the test files, which all folds' models predict together."""
 
     data: ImageData
-    target: str = "label"
     samples: str = "images"
-    classification: bool = True
     log_target: bool = False
 
     @property
     def name(self) -> str:
-        return self.data.name
+        return self.data.runs_name
+
+    @property
+    def target(self) -> str:
+        return self.data.target if isinstance(self.data, ImageNumbers) else "label"
+
+    @property
+    def classification(self) -> bool:
+        return not isinstance(self.data, ImageTargets)
 
     @property
     def classes(self) -> Sequence[str]:
@@ -34,11 +42,16 @@ class ImageFolds:
 
     @property
     def preprocessing(self) -> dict[str, Any]:
-        return {"classes": list(self.data.classes), "log_target": False}
+        if self.classification:
+            return {"classes": list(self.data.classes), "log_target": False}
+        return {"classes": [], "log_target": False, "labels": list(self.data.classes)}
 
     @property
     def targets(self) -> np.ndarray:
-        return self.data.arrays.train_labels.astype(np.int64)
+        return self._targets(self.data.arrays.train_labels)
+
+    def _targets(self, labels: np.ndarray) -> np.ndarray:
+        return labels.astype(np.int64) if self.classification else labels
 
     @property
     def ids(self) -> np.ndarray:
@@ -50,9 +63,12 @@ class ImageFolds:
 
     @property
     def content(self) -> np.ndarray:
-        """A sum of each image's pixels, which is cheap, and its label, (N,)."""
+        """A sum of each image's pixels, which is cheap, and its label or a hash of it, (N,)."""
         images = self.data.arrays.train_images
-        return images.reshape(len(images), -1).sum(1, dtype=np.int64) * self.data.num_classes + self.targets
+        sums = images.reshape(len(images), -1).sum(1, dtype=np.int64)
+        if self.classification:
+            return sums * self.data.num_classes + self.targets
+        return sums + np.array([zlib.crc32(each.tobytes()) for each in self.targets], np.int64)
 
     @property
     def val_indices(self) -> np.ndarray:
@@ -77,21 +93,19 @@ class ImageFolds:
 
     def other_rows(self) -> OtherRows:
         arrays = self.data.arrays
-        return OtherRows(np.arange(len(arrays.test_labels)), arrays.test_images, arrays.test_labels.astype(np.int64))
+        targets = self._targets(arrays.test_labels)
+        return OtherRows(np.arange(len(targets)), arrays.test_images, targets)
 
 
-def predict_images(model: Classifier, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities, (N, C), of the images that the fold holds out, and of the test files."""
+def predict_images(model: Stages, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities, (N, C), or numbers, (N,), of the images that the fold holds out, and of the test files."""
     model.float().eval()  # whatever precision it was trained in
-    held_out, others = (
-        _probabilities(model, folds.data.test_dataloader()),
-        _probabilities(model, folds.data.test_files()),
-    )
+    held_out, others = (_said(model, folds.data.test_dataloader()), _said(model, folds.data.test_files()))
     return held_out, others
 
 
 @torch.inference_mode()
-def _probabilities(model: Classifier, batches: EvalBatches) -> np.ndarray:
+def _said(model: Stages, batches: EvalBatches) -> np.ndarray:
     said: list[Tensor] = []
     for images, _ in batches:
         said.append(model.to(images.device).exact_predictions(model(images)).double().cpu())

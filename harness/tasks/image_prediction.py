@@ -29,7 +29,7 @@ class Predictions(NamedTuple):
     """What the network says of the files that could be read."""
 
     paths: list[Path]
-    probabilities: np.ndarray  # (N, C)
+    values: np.ndarray  # probabilities, (N, C), or numbers, (N,)
     shown: dict[int, Image.Image]  # some of the images as the network sees them, by row
     bad: dict[str, str]  # the other files, and why
 
@@ -75,15 +75,15 @@ def _read(path: Path, square: Square, model: Stages, invert: bool | None, share:
 
 
 def predict_files(
-    models: Sequence[Classifier], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
+    models: Sequence[Stages], paths: Sequence[Path], read: Callable[[Path], Image.Image], skip_bad: bool
 ) -> Predictions:
-    """Reads files batch by batch, and classifies them by the models' mean.
+    """Reads files batch by batch, and predicts the mean of what the models say.
 
     Raises:
         InputError: a file cannot be read and `skip_bad` is not set, or none can.
     """
     good: list[Path] = []
-    shares: list[np.ndarray] = []
+    values: list[np.ndarray] = []
     shown: dict[int, Image.Image] = {}
     bad: dict[str, str] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHOWN)).astype(int)}
@@ -96,18 +96,18 @@ def predict_files(
             raise InputError(f"{naming(bad)}; remove them, or leave them out by --skip_bad")
         images = {path: image for path, image in results.items() if not isinstance(image, str)}
         if images:
-            shares.append(_probabilities(models, [*images.values()], device))
+            values.append(_predict(models, [*images.values()], device))
         for path, image in images.items():
             shown |= {len(good): image} if path in wanted else {}
             good.append(path)
     if not good:
         raise InputError(naming(bad))
-    return Predictions(good, np.concatenate(shares), shown, bad)
+    return Predictions(good, np.concatenate(values), shown, bad)
 
 
 @torch.inference_mode()
-def _probabilities(models: Sequence[Classifier], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
-    """The probability of each class, (B, C), the mean of the models'."""
+def _predict(models: Sequence[Stages], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
+    """The probability of each class, (B, C), or numbers, (B,); the mean of the models'."""
     pixels = as_tensor(images).to(device)  # (B, C, H, W)
     said = [model.predicted(model(pixels).double()) for model in models]
     return torch.stack(said).mean(0).cpu().numpy()

@@ -12,9 +12,10 @@ from datamodules.preprocessing import columns_of, transform
 from datamodules.surprises import surprises
 from datamodules.tables import Table, check_unique
 from harness.runs.checkpoints import read_checkpoint
-from harness.tasks.table_models import to_average
+from harness.tasks.table_models import RowModel, to_average
 from harness.tasks.trained import load_model
 from lit_modules import Regressor, RowClassifier
+from lit_modules.row_tagger import RowTagger
 
 ReadRows = Callable[[dict[str, Any]], NewRows]  # reads rows as a model's training rows were, by its preprocessing
 
@@ -30,7 +31,7 @@ class Predicted(NamedTuple):
     table: Table  # the rows as they were read
 
 
-def load_row_model(path: Path) -> Regressor | RowClassifier:
+def load_row_model(path: Path) -> RowModel:
     """The model of a table's rows in a checkpoint.
 
     Raises:
@@ -40,11 +41,11 @@ def load_row_model(path: Path) -> Regressor | RowClassifier:
     if "recipe" not in (read.content["hyper_parameters"].get("preprocessing") or {}):
         raise InputError(f"{path}: was not trained on a table")
     model = load_model(read)
-    assert isinstance(model, Regressor | RowClassifier)  # as of all that has a preprocessing
+    assert isinstance(model, Regressor | RowClassifier | RowTagger)  # as of all that has a preprocessing
     return model
 
 
-def _predict(model: Regressor | RowClassifier, read: ReadRows) -> Predicted:
+def _predict(model: RowModel, read: ReadRows) -> Predicted:
     fitted = model.hparams["preprocessing"]
     table, kinds, notes = read(fitted)
     recipe = fitted["recipe"] | {"columns": kinds}
@@ -58,9 +59,7 @@ def _predict(model: Regressor | RowClassifier, read: ReadRows) -> Predicted:
     return Predicted(fitted, id_column, ids.to_numpy(), said, warnings, table)
 
 
-def predict_rows(
-    models: Sequence[Regressor | RowClassifier], read: ReadRows
-) -> tuple[Predicted, np.ndarray, list[str]]:
+def predict_rows(models: Sequence[RowModel], read: ReadRows) -> tuple[Predicted, np.ndarray, list[str]]:
     """What the first model says, the mean of what all say, and each warning once.
 
     Raises:

@@ -6,18 +6,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from lit_modules.class_scores import class_scores
+from lit_modules.class_scores import by_class, class_scores
+from lit_modules.label_scores import label_scores
 
 
 def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> dict[str, float]:
     """The figures of predictions, the one to compare models by first.
 
     Args:
-        true: targets, or numbers of classes, (N,).
+        true: targets, or numbers of classes, (N,), or labels, (N, L).
         values: predictions as they are averaged (see `table_models.to_average`): numbers, (N,), or probabilities,
-            (N, C).
+            (N, C) or (N, L).
         fitted: the preprocessing in a checkpoint.
     """
+    if fitted.get("labels"):
+        figures = label_scores(torch.from_numpy(values), torch.from_numpy(true))
+        return {name: _rounded(value) for name, value in figures.items()}
     if fitted["classes"]:
         figures = class_scores(torch.from_numpy(values), torch.from_numpy(true))
         first = {"log_loss": figures["log_loss"], "acc": (values.argmax(1) == true).mean()}
@@ -30,6 +34,13 @@ def score(true: np.ndarray, values: np.ndarray, fitted: Mapping[str, Any]) -> di
         "mae": _rounded(np.mean(abs(errors))),
         "r2": _rounded(1 - np.mean(errors**2) / variance) if variance > 0 else float("nan"),
     }
+
+
+def scores_of_classes(true: np.ndarray, said: np.ndarray) -> dict[str, float]:
+    """Accuracy, balanced accuracy and macro F1 of two classes, from the numbers of true and said ones, (N,)."""
+    its = by_class(torch.from_numpy(said), torch.from_numpy(true), 2)
+    figures = {"acc": (said == true).mean(), "balanced_acc": its.balanced_acc, "macro_f1": its.macro_f1}
+    return {name: _rounded(value) for name, value in figures.items()}
 
 
 def _root_mean_square(errors: np.ndarray) -> float:

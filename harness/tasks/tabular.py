@@ -15,11 +15,15 @@ from harness.runs.resume import Opened
 from harness.tasks.classes import weights_for, with_monitored
 from harness.tasks.column_effects import explain_columns
 from harness.tasks.launch import fit_and_test
+from harness.tasks.table_models import RowModel
 from harness.training.fit import Job, Result, fit_in
 from harness.training.flags import FitFlags
 from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Regressor, RowClassifier
-from lit_modules.regressor import RegressorOptions, RowOptions
+from lit_modules.label_stages import LabelOptions
+from lit_modules.regressor import RegressorOptions
+from lit_modules.row_classifier import RowClassOptions
+from lit_modules.row_tagger import RowTagger
 
 BINS = 16  # for piecewise linear embeddings, unless --net_args.bins says otherwise
 
@@ -58,21 +62,25 @@ def train_table(
     seed_everything(data.seed, verbose=False)
     net_args = complete_net_args(data, flags.net, flags.net_args)
     kept: dict[str, Any] = {"preprocessing": data.preprocessing, "net_args": net_args}
-    model: Regressor | RowClassifier
+    model: RowModel
     if data.classification:
         kept["class_weights"] = weights_for(flags, data.train_labels, len(data.classes))
-        options = values(with_monitored(flags), RowOptions)
+        options = values(with_monitored(flags), RowClassOptions)
         model = RowClassifier(flags.net, data.input_shape, len(data.classes), **kept, **options)
+    elif flags.class_weights != "none":
+        what = "has labels" if data.multilabel else "is a number"
+        raise InputError(f"class_weights {flags.class_weights}: {data.target!r} {what}, and has no classes")
+    elif data.multilabel:
+        model = RowTagger(flags.net, data.input_shape, data.labels, **kept, **values(flags, LabelOptions))
     else:
-        if flags.class_weights != "none":
-            raise InputError(f"class_weights {flags.class_weights}: {data.target!r} is a number, and has no classes")
         mean, std = data.target_mean_std()
         options = values(flags, RegressorOptions)
         model = Regressor(flags.net, data.input_shape, mean, std, data.log_target, **kept, **options)
     if fold_run:
         return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     result = fit_and_test(data.name, model, data, flags, *theirs)
-    if flags.pictures and result.run and "test/samples" in result.metrics and is_rank_zero():
+    explains = flags.pictures and "test/samples" in result.metrics and is_rank_zero()
+    if explains and result.run and isinstance(model, Regressor | RowClassifier):
         with reported():
             explain_columns(result.run, data, [model], None)
     return result

@@ -17,6 +17,9 @@ from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
 from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
+from lit_modules.row_tagger import RowTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
 
@@ -55,11 +58,15 @@ def load_model(checkpoint: Checkpoint) -> Stages:
 
 def _kind(options: dict[str, Any]) -> type[Stages]:
     if "preprocessing" in options:
-        return RowClassifier if "num_classes" in options else Regressor
+        return RowTagger if "labels" in options else RowClassifier if "num_classes" in options else Regressor
+    if "labels" in options:
+        return ImageTagger
     if "embedding_size" in options:
         from lit_modules.embedder import Embedder  # imported here because its library of losses takes a second
 
         return Embedder
+    if "target_mean" in options:
+        return ImageRegressor
     return Segmenter if "threshold" in options else Classifier
 
 

@@ -30,6 +30,7 @@ from harness.training.run_logger import RunLogger, run_logger_of, worth_comparin
 from harness.training.run_texts import write_results, write_texts
 from harness.training.trackers import trackers_of
 from lit_modules.class_stages import ClassStages
+from lit_modules.label_stages import LabelStages
 from lit_modules.stages import Stages
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def finish(
     metrics["test_evaluations"] = earlier + has_stage("test", model, data)
     if isinstance(model, ClassStages) and model.by_class:
         metrics["by_class"] = model.by_class
+    if isinstance(model, LabelStages) and model.by_label:
+        metrics["by_label"] = model.by_label
     if trainer.is_global_zero:
         _print_report(metrics, model, chosen, earlier)
         if run:
@@ -123,6 +126,7 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
     elif figures:
         print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
     print_classes(metrics, metrics.get("by_class", {}))
+    print_labels(metrics.get("by_label", {}))
     samples = f"{amount(metrics['test/samples'], 'test sample')}; " if "test/samples" in metrics else ""
     print(
         f"{samples}{amount(metrics['epochs'], 'epoch')}, {amount(metrics['steps'], 'step')}"
@@ -277,6 +281,15 @@ def print_classes(metrics: Mapping[str, Any], by_class: Mapping[str, Mapping[str
     if "test/balanced_acc_at_threshold" in metrics:
         start = f"{list(by_class)[1]} from a probability of {metrics['val/threshold']:.3f} on, as validation chose"
         print(f"{start}: balanced accuracy {metrics['test/balanced_acc_at_threshold']:.2%}")
+
+
+def print_labels(by_label: Mapping[str, Mapping[str, float]]) -> None:
+    """Prints in a line which of several labels a test has found worst and best."""
+    found = {name: its["ap"] for name, its in by_label.items() if its["count"]}
+    if found:
+        ends = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
+        low, high = (f"{found[name]:.4f} ({name})" for name in ends)
+        print(f"average precision of {amount(len(found), 'label')} from {low} to {high}")
 
 
 def _cell(name: str, value: float) -> str:
