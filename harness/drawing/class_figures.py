@@ -42,8 +42,9 @@ def draw_by_class(probabilities: Tensor, labels: Tensor, classes: Sequence[str])
     its = by_class(probabilities.argmax(1), labels, len(classes))
     occurs = (its.true + its.said > 0).nonzero().flatten()
     worst = occurs[its.f1[occurs].argsort(stable=True)][:SHOWN].tolist()
-    rows = [(classes[k], int(its.true[k]), {name: float(getattr(its, name)[k]) for name in MEANINGS}) for k in worst]
-    few = f"; the {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
+    short = legible(classes)
+    rows = [(short[k], int(its.true[k]), {name: float(getattr(its, name)[k]) for name in MEANINGS}) for k in worst]
+    few = f"\nthe {SHOWN} classes of the lowest F1, of {len(occurs)}" if len(occurs) > SHOWN else ""
     title = f"Balanced accuracy {its.balanced_acc:.1%}, macro F1 {its.macro_f1:.3f}{few}"
     return _draw_rows(rows, MEANINGS, title, "class, and its number of samples")
 
@@ -57,13 +58,14 @@ def draw_by_label(probabilities: Tensor, hits: Tensor, labels: Sequence[str]) ->
     """
     found, scores = by_label(probabilities, hits, labels), label_scores(probabilities, hits)
     occurs = sorted((name for name, its in found.items() if its["count"]), key=lambda name: found[name]["ap"])
-    rows = [(name, int(found[name]["count"]), found[name]) for name in occurs[:SHOWN]]
-    few = f"; the {SHOWN} lowest of {len(occurs)} labels" if len(occurs) > SHOWN else ""
+    short = dict(zip(labels, legible(labels), strict=True))
+    rows = [(short[name], int(found[name]["count"]), found[name]) for name in occurs[:SHOWN]]
+    few = f"\nthe {SHOWN} lowest of {len(occurs)} labels" if len(occurs) > SHOWN else ""
     title = f"Mean average precision {scores['map']:.3f}, macro F1 {scores['macro_f1']:.3f}{few}"
     return _draw_rows(rows, LABEL_MEANINGS, title, "label, and its number of samples")
 
 
-Row = tuple[str, int, Mapping[str, float]]  # a name, a number of samples, and figures
+Row = tuple[str, int, Mapping[str, float]]  # a short name, a number of samples, and figures
 
 
 def _draw_rows(rows: Sequence[Row], meanings: Mapping[str, str], title: str, ylabel: str) -> "Figure":
@@ -77,8 +79,7 @@ def _draw_rows(rows: Sequence[Row], meanings: Mapping[str, str], title: str, yla
         # Hollow, so that equal figures can be seen below one another.
         style = dict(color=colour, fillstyle="none", markeredgewidth=1.6)
         axes.plot(shares[name], places, marker, label=meaning, **style)
-    names = legible([name for name, *_ in rows])
-    axes.set_yticks(places, [f"{name} ({count:,})" for name, (_, count, _) in zip(names, rows, strict=True)])
+    axes.set_yticks(places, [f"{name} ({count:,})" for name, count, _ in rows])
     start = max(-0.02, floor(10 * min(map(min, shares.values()), default=0) - 0.2) / 10)
     axes.set(xlim=(start, 1.02), ylim=(len(rows) - 0.5, -0.5), title=title, ylabel=ylabel)
     axes.grid(alpha=0.3)

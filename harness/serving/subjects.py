@@ -32,6 +32,7 @@ def answers_of(source: str, threshold: float | None = None) -> Answers:
     models = [load_model(read_checkpoint(path)) for path in paths]
     if classifiers := [model for model in models if isinstance(model, Classifier)]:
         return ImageAnswers(read, classifiers, decision_for(paths, names_of(classifiers[0]), threshold))
+    decision_for(paths, [], threshold)  # refuses one, as nothing here has two classes
     if isinstance(models[0], Segmenter):
         return MaskAnswers(models[0])
     if "embedding_size" in models[0].hparams:

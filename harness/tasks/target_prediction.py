@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from harness.drawing.figures import save_figures
-from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions, tell_apart
+from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions
+from harness.drawing.short_names import tell_apart
 from harness.tasks.image_prediction import Predictions
 from harness.tasks.prediction_files import distinct, likely_labels, write_predictions
 from lit_modules.image_regressor import ImageRegressor
