@@ -22,6 +22,7 @@ def cluster():
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_worker_niceness", "0")  # 15 by default, with which they wait for all else on this machine
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # 30 by default
         its = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
         yield its
         ray.shutdown()
