@@ -22,9 +22,15 @@ def git(*args: str) -> str | None:
 def git_commit() -> str | None:
     """The commit of the project's code, with "-dirty" if files differ from it; None outside a checkout.
 
-    It is that of the first call, which a run makes at its beginning: files may change while it trains.
+    It stays that of the first call, or of the last `note_commit`.
     """
     return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def note_commit() -> None:
+    """Looks now, at the beginning of a run: files may change while it trains, and from one run to the next."""
+    git_commit.cache_clear()
+    git_commit()
 
 
 def versions() -> dict[str, str | None]:

@@ -55,6 +55,8 @@ def main(
         raise InputError(f"--figure {figure}: the name must end in .png")
     if by and by.startswith("test/"):
         raise InputError(f"--by {by}: the test set must not choose; take a validation figure, such as val/acc")
+    if results and (by or figure or format != "table"):
+        raise InputError("--results: the page has its own order and form; leave out --by, --figure and --format")
     runs = read_runs([Path(folder) for folder in folders])
     if results:
         write_out(write_page(runs), Path(output) if output else None)

@@ -161,6 +161,14 @@ def test_small_checkpoint_says_the_same_in_a_fraction_of_the_bytes(trained, tmp_
     assert export_to(small)(IMAGES[GREY])[0].shape == (24, 10)  # an export like any other
 
 
+def test_small_checkpoint_is_not_resumed(trained, capsys):
+    cli(export.main, None, [str(trained), "--format", "small", "--images", "24", "--force"])
+    with pytest.raises(SystemExit) as stop:
+        cli(mnist.main, mnist.RECIPES, ["--resume", str(trained / "checkpoints" / "best.small.ckpt")])
+    assert stop.value.code == 2
+    assert "has weights only" in capsys.readouterr().err.splitlines()[-1]
+
+
 def refused(capsys, *args):
     """The one line that a wrong command line ends with."""
     with pytest.raises(SystemExit) as stop:

@@ -136,6 +136,10 @@ def test_unfinished_run_and_doubled_seed_are_refused(copy, refusal):
     assert str(second) in refusal(compare.main, str(copy), "--results")
 
 
+def test_flags_that_the_page_would_ignore_are_refused(copy, refusal):
+    assert "leave out" in refusal(compare.main, str(copy), "--results", "--format", "csv")
+
+
 def test_page_in_docs_is_made_of_its_files(capsys):
     compare.main([str(ROOT / "docs" / "results")], results=True)
     assert capsys.readouterr().out.rstrip("\n") == (ROOT / "docs" / "results.md").read_text().rstrip("\n")

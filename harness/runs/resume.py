@@ -18,7 +18,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
 from basics.errors import InputError, writing
-from basics.versions import git_commit
+from basics.versions import note_commit
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
@@ -66,7 +66,7 @@ def opened_run(
         InputError: another process trains this run, it was started with other flags, or its files are damaged.
         MissingFileError: there is no such run.
     """
-    git_commit()  # now, since files may change while it trains
+    note_commit()
     with ExitStack() as claims:
         folder, checkpoint = None, None
         if resume == AUTO:

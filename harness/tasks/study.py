@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lightning.pytorch import Trainer
 
 from basics.tags import PICTURES
-from basics.versions import git_commit, versions
+from basics.versions import note_commit, versions
 from harness.drawing.figures import save_figures
 from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by, plain, values
@@ -84,7 +84,7 @@ class Study:
     """
 
     def __init__(self, name: str, flags: StudyFlags, started: float | None = None, try_next: str = "") -> None:
-        git_commit()  # now, since files may change while it trains
+        note_commit()
         self.started = time.perf_counter() if started is None else started
         self.name, self.try_next = name, try_next
         self.kept, self.command = kept_by(flags), flags.invocation.command

@@ -153,6 +153,8 @@ def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:
     if not opened.checkpoint:
         return None
     resumed = newest_intact(opened.checkpoint)
+    if "loops" not in resumed.content:  # such as export.py's small ones
+        raise InputError(f"{resumed.path}: has weights only, and no state to go on from; --init_from starts with them")
     check_same_run(resumed, job.model, job.data)
     check_fits(resumed, job.model)
     if opened.folder:
