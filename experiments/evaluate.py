@@ -11,29 +11,16 @@ metrics.json. Images, masks, tables and embeddings can be evaluated; of a cross-
 """
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from basics.amounts import amount
-from basics.errors import InputError
-from datamodules import ImageData
-from datamodules.batch_module import BatchModule
-from datamodules.image_targets import ImageNumbers, ImageTags
-from datamodules.mask_folder import MaskFolder
-from datamodules.table_data import TableData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.tasks.trained import load_data, load_model
+from harness.tasks.trained import check_data, load_data, load_model
 from harness.training.flags import TrainerFlags
 from harness.training.preflight import check_batches
 from harness.training.report import evaluate, print_classes, print_labels, print_table
 from harness.training.trainer import build_trainer, showing_profile
-from lit_modules.image_regressor import ImageRegressor
-from lit_modules.image_tagger import ImageTagger
-from lit_modules.segmenter import Segmenter
-from lit_modules.stages import Stages
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +54,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     data.prepare_data()
     data.setup()
     chosen = (flags.data, flags.data_dir, flags.sample) != (None, None, None)
-    _check_fits(path, model, data, chosen)
+    check_data(path, model, data, chosen)
     precision = flags.precision or read.content.get("precision")
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
     check_batches(data, trainer)
@@ -80,34 +67,6 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
         print_labels(getattr(model, "by_label", {}))
         print(amount(metrics["test/samples"], "test sample"))
     return metrics
-
-
-def _check_fits(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
-    """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
-    pairs = (Segmenter, MaskFolder), (ImageRegressor, ImageNumbers), (ImageTagger, ImageTags)
-    if any(isinstance(model, kind) != isinstance(data, its_data) for kind, its_data in pairs):
-        raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
-    shape, classes = tuple(data.input_shape), len(data.classes)
-    labels = getattr(model, "names", None)
-    wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
-    known = len(labels) if labels and isinstance(data, ImageTags) else known
-    if (shape, classes) != (wanted, known):
-        raise InputError(
-            f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
-        )
-    # Both means and preprocessing follow from the training split, and from all that chooses it.
-    if isinstance(data, ImageData):
-        if not np.allclose(model.hparams["mean"], data.mean) and not chosen:
-            raise InputError(f"{path}: {data.name} has changed since the training; go on by --data")
-        return
-    assert isinstance(data, TableData)  # there is no third kind
-    fitted = model.hparams["preprocessing"]
-    if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
-        raise InputError(f"{path}: {data.name} has changed since the training")
-
-
-def _by(shape: tuple[int, ...]) -> str:
-    return " x ".join(map(str, shape))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from harness.drawing.robustness_figure import draw_robustness
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.layout import CHECKPOINTS, ROBUSTNESS
 from harness.tasks.robustness import accuracies, all_logits, best_temperature, calibrations
-from harness.tasks.trained import load_data, load_model
+from harness.tasks.trained import check_data, load_data, load_model
 from harness.training.report import write_json
 from lit_modules import Classifier
 
@@ -38,6 +38,7 @@ def main(checkpoint: str, data_dir: str | None = None) -> dict[str, Any]:
         raise InputError(f"{read.path}: holds a {type(model).__name__}; only classifiers of images are measured here")
     data.prepare_data()
     data.setup()
+    check_data(read.path, model, data, chosen=data_dir is not None)
     print(f"{read.path}\n{data.name}: {model.hparams['net']}\n{data.describe()}", flush=True)
     model.float().eval()
     shares = accuracies(model, data.test_dataloader())

@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,9 @@ from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageData, samples
 from datamodules.batch_module import BatchModule
+from datamodules.image_targets import ImageNumbers, ImageTags
+from datamodules.mask_folder import MaskFolder
+from datamodules.table_data import TableData
 from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.image_regressor import ImageRegressor
@@ -95,6 +99,34 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     known = inspect.signature(kind).parameters
     takes_all = kind.name == trained_on and any(its.kind is its.VAR_KEYWORD for its in known.values())
     return kind(**{option: value for option, value in options.items() if takes_all or option in known})
+
+
+def check_data(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
+    """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
+    pairs = (Segmenter, MaskFolder), (ImageRegressor, ImageNumbers), (ImageTagger, ImageTags)
+    if any(isinstance(model, kind) != isinstance(data, its_data) for kind, its_data in pairs):
+        raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
+    shape, classes = tuple(data.input_shape), len(data.classes)
+    labels = getattr(model, "names", None)
+    wanted, known = tuple(model.hparams["input_shape"]), model.hparams.get("num_classes", classes)
+    known = len(labels) if labels and isinstance(data, ImageTags) else known
+    if (shape, classes) != (wanted, known):
+        raise InputError(
+            f"{path}: tells {known} classes apart from {_by(wanted)} values; {data.name} has {classes} and {_by(shape)}"
+        )
+    # Both means and preprocessing follow from the training split, and from all that chooses it.
+    if isinstance(data, ImageData):
+        if not np.allclose(model.hparams["mean"], data.mean) and not chosen:
+            raise InputError(f"{path}: {data.name} has changed since the training; go on by --data_dir")
+        return
+    assert isinstance(data, TableData)  # there is no third kind
+    fitted = model.hparams["preprocessing"]
+    if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
+        raise InputError(f"{path}: {data.name} has changed since the training")
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape))
 
 
 def data_by_name(kind: type[Data]) -> dict[str, type[Data]]:
