@@ -31,6 +31,24 @@ RECIPES = by_net(
     replace(SMALL_SET, net="cnn", lr=0.05),
     replace(SMALL_SET, net="resnet18", lr=0.05, label_smoothing=0.1),
     replace(SMALL_SET, net="vgg11", lr=0.02, label_smoothing=0.1),
+    # That of cifar10.py with smaller batches, and images that are other ones in each of many epochs.
+    replace(
+        SMALL_SET,
+        net="speednet",
+        net_args={"residual": True},
+        optimizer="muon",
+        lr=0.025,
+        lr_decay="linear",
+        batch_size=64,
+        max_epochs=60,
+        momentum=0.85,
+        weight_decay=0.3,
+        warmup_epochs=1,
+        precision="bf16-mixed",
+        label_smoothing=0.1,
+        augment="resized_crop:0.35,altflip,trivialaugment",
+        test_flip=True,
+    ),
 )
 DEFAULTS = OwnImageFlags()
 

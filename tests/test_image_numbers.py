@@ -202,6 +202,7 @@ def test_number_of_a_sample_scene_is_its_covered_share(monkeypatch):
         (["file,aged", "0/0,1", "1/1,2"], [], "column 'age' is missing; is it column 2, 'aged'?"),
         (["file,age", "0/0,1", "9/9,2"], [], "names files that are not in"),
         (["file,age", "0/0,1", "1/1,2"], ["--mixup", "0.2"], "--mixup 0.2: is for classes, and --task regression"),
+        (["file,age", "0/0,1", "1/1,2"], ["--test_flip"], "--test_flip True: is for classes, and --task regression"),
         (["file,age", "0/0,1", "1/1,2"], ["--loss", "ce"], "loss 'ce': no such loss; "),
         (["file,age", "0/0,1", "1/1,2"], ["--task", "regresion"], "task 'regresion': no such task; did you mean regr"),
         (["file,age", "0/0,1", "1/1,2"], ["--labels", ""], "target age: is a column of --labels FILE.csv"),
@@ -214,6 +215,15 @@ def test_mistake_is_one_line(people, refusal, tmp_path, rows, flags, said):
         own_images.main, *QUICK, "--data_dir", str(people), "--labels", str(table), *flags, recipes=own_images.RECIPES
     )
     assert said in line, line
+
+
+def test_recipe_with_what_is_for_classes_serves_numbers_too(people, tmp_path):
+    quick = ["--task", "regression", "--target", "age", "--image_size", "16", "--max_epochs", "2"]
+    plain = ["--precision", "32-true", "--accelerator", "cpu", "--enable_progress_bar", "false"]
+    assert own_images.RECIPES["speednet"].test_flip
+    flags = ["--net", "speednet", *quick, *plain, *of(people), "--run_dir", str(tmp_path)]
+    cli(own_images.main, own_images.RECIPES, flags)
+    assert len(list(tmp_path.glob("own_images/*/metrics.json"))) == 1
 
 
 def test_no_table_is_one_line(people, refusal):

@@ -27,9 +27,10 @@ TASKS = {
 
 # Flags that mean nothing where there are no classes.
 OF_CLASSES = (
-    *("l1", "mixup", "cutmix", "test_flip", "backbone_lr", "freeze_epochs"),
+    *("l1", "mixup", "cutmix", "backbone_lr", "freeze_epochs"),
     *("class_weights", "balanced_sampling"),
 )
+IN_RECIPES = ("label_smoothing", "test_flip")  # of those too, which count only where they are given
 NEUTRAL = ImageFlags()
 
 
@@ -119,6 +120,6 @@ def _regressor(data: ImageNumbers, flags: OwnImageFlags) -> ImageRegressor:
 
 def _refuse_those_of_classes(flags: OwnImageFlags) -> None:
     given = [name for name in OF_CLASSES if getattr(flags, name) != getattr(NEUTRAL, name)]
-    given += [name for name in ("label_smoothing",) if name in flags.invocation.changed]  # recipes have it
+    given += [name for name in IN_RECIPES if name in flags.invocation.changed]
     for name in given:
         raise InputError(f"--{name} {getattr(flags, name)}: is for classes, and --task {flags.task} has none")
