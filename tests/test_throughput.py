@@ -1,5 +1,6 @@
 """Throughput: every sample counts, validation does not, and totals continue after a resume."""
 
+import json
 import time
 
 import pytest
@@ -8,6 +9,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from callbacks import Throughput
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
+from harness.comparing.events import read_curve
 from lit_modules import Classifier
 
 QUIET = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
@@ -61,3 +65,15 @@ def test_totals_go_on_after_a_resume(tmp_path, when):
     assert throughput.samples == 10 * 64
     assert throughput.seconds > first.seconds / 2
     assert throughput.run_seconds > first.seconds
+
+
+def test_figures_of_a_run_are_of_all_its_epochs_not_of_those_until_the_best(tmp_path):
+    flags = ["--net", "softmax", "--sample", "--max_epochs", "4", "--monitor_mode", "max", "--monitor", "val/loss"]
+    cli(mnist.main, mnist.RECIPES, [*flags, "--accelerator", "cpu", "--pictures", "false", "--run_dir", str(tmp_path)])
+    (run,) = tmp_path.glob("mnist/*")
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert (metrics["best_epoch"], metrics["epochs"]) == (1, 4)  # the highest loss is the first
+    _, seconds = read_curve(run, "train/seconds")
+    assert len(seconds) == 4
+    assert metrics["samples_per_second"] == pytest.approx(4 * 1293 / sum(seconds), rel=1e-3)
+    assert metrics["seconds"] > sum(seconds)

@@ -198,7 +198,7 @@ def test_torchvision_weights_are_taken_over(tmp_path, monkeypatch, capsys):
     official = resnet18()  # random weights under the official file's name, which is looked for before downloading
     torch.save(official.state_dict(), tmp_path / "checkpoints" / ResNet18_Weights.DEFAULT.url.rpartition("/")[2])
     flags = [*FLAGS, "--fast_dev_run", "1", "--batch_size", "2"]
-    cli(finetune.main, args=["torchvision:resnet18", *flags, "--net_args.size", "64"])
+    cli(finetune.main, args=["torchvision:resnet18", *flags, "--net_args.size", "32"])
     assert "new: model.fc.weight, model.fc.bias" in capsys.readouterr().out
 
 

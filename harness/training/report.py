@@ -77,9 +77,10 @@ def finish(
         logger.begun = logger.ended = True  # begun, even if there was nothing left to train
         for tracker in trackers_of(trainer):
             tracker.ended = True
+    facts = _facts(trainer, model, kept)  # now: with the best weights, callbacks get their state of that epoch back
     # Not the training's own count: a run that was resumed at its end has not set up validation.
     evaluation = evaluate(trainer, model, data, best, trainer.enable_validation)
-    metrics = evaluation.metrics | _facts(trainer, model, kept)
+    metrics = evaluation.metrics | facts
     if best and chosen:
         metrics["best_epoch"] = read_checkpoint(Path(best)).content["epoch"] + 1
     earlier = _times_tested(run) if run else 0
