@@ -46,8 +46,9 @@ class Line(NamedTuple):
     command: str
 
     def each(self, name: str, form: str = "{}") -> str:
-        """The values of all runs; one if they are the same."""
-        return ", ".join(dict.fromkeys(form.format(run.metrics[name]) for run in self.runs))
+        """The values of all runs, in their order; one if all are the same."""
+        values = [form.format(run.metrics[name]) for run in self.runs]
+        return values[0] if len(set(values)) == 1 else "; ".join(values)
 
     def values(self, name: str) -> list[float]:
         return [run.metrics[name] for run in self.runs]
