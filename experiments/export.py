@@ -10,9 +10,10 @@
 
 The file takes any number of images as they are decoded, uint8: (B, H, W) grey or (B, H, W, 3) RGB, of the size the
 network was trained for. Scaling and normalisation are inside, and the mean over mirror images of `--test_flip`. It
-gives `probabilities` and `logits`, (B, classes), in float32, or for metric_learning.py `embeddings`, (B, size), or for
-segmentation.py `masks`, uint8, (B, H, W), of the numbers of classes, and `logits`, (B, classes, H, W). Class names,
-net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or metadata.json in the .pt2.
+gives `probabilities` and `logits`, (B, classes) or (B, labels), in float32, or for metric_learning.py `embeddings`,
+(B, size), or for segmentation.py `masks`, uint8, (B, H, W), of the numbers of classes, and `logits`, (B, classes, H,
+W). Names of classes or labels, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or
+metadata.json in the .pt2.
 
 Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
 sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
@@ -137,7 +138,8 @@ def _load_image_model(read: Checkpoint) -> Stages:
         raise InputError(f"{read.path}: was trained on a table, not on images; predict_table.py uses it")
     model = load_model(read).eval()
     if isinstance(model, ImageRegressor):
-        raise InputError(f"{read.path}: predicts a number; only networks of classes, masks and embeddings are exported")
+        exported = "only networks of classes, labels, masks and embeddings are exported"
+        raise InputError(f"{read.path}: predicts a number; {exported}")
     return model
 
 

@@ -8,7 +8,7 @@ f(x, y) = (x^2 + y - 11)^2 + (x + y^2 - 7)^2 (Himmelblau 1972, "Applied nonlinea
 (-2.805118, 3.131312), (-3.779310, -3.283186) and (3.584428, -1.848126). All starts are one tensor, (N, 2). Their loss
 is the sum of f, whose gradient at each start depends on that start alone. Five of them are drawn as trajectories.
 
-With the first command, starts come within 1e-4 of a minimum for good after so many steps, at the median and at most:
+Steps until a start stays within 1e-4 of a minimum, median and maximum, with the first command:
 
     sgd          21 and  87 steps    6,566 starts of 6,566
     momentum    190 and 238          6,566

@@ -3,12 +3,13 @@
     python experiments/own_images.py --data_dir photos
     python experiments/own_images.py --data_dir photos --labels photos/labels.csv
     python experiments/own_images.py --data_dir photos --labels photos/ages.csv --target age --task regression
+    python experiments/own_images.py --data_dir photos --labels photos/tags.csv --task multilabel
     python experiments/own_images.py --sample           on generated shapes; no files
 
 The images are in photos/train/<class>/. Images of photos/val/ (or validation/, or valid/) choose
 the epoch, and those of photos/test/ test it. Without such a folder, they are held out of train/,
-or, if there is no train/ either, of photos/<class>/. With --labels, a table has the classes, or
-with --task regression a number for each image.
+or, if there is no train/ either, of photos/<class>/. With --labels, a table has the classes, with
+--task regression a number for each image, or with --task multilabel any number of labels.
 
 From scratch on 1,192 photographs of clothing in ten classes (alexeygrigorev/clothing-dataset-small, CC0), at 64 x 64
 pixels and with seed 0, speednet names 78.0 % of 214 test images rightly, 76.2 % as the mean over the classes;

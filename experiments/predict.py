@@ -74,8 +74,8 @@ def main(
             MNIST or its sample; for the sample, like its own digits.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
         explain: also write a sheet that shows which places spoke for the label: Grad-CAM and occlusion.
-        threshold: of two classes, the probability of the second one from which on it is said; null: the one that the
-            run's validation chose, or of folds 0.5.
+        threshold: of two classes, name the second class from this probability on; null: the one that the run's
+            validation chose, or of folds 0.5.
         force: replace the files of an earlier call.
     """
     inverts, centres = choose("invert", invert, SWITCH), choose("centred", centred, SWITCH)

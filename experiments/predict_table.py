@@ -5,10 +5,10 @@
 
 The rows are read as the training table was, unless the file has another separator, encoding, decimal mark or format of
 dates, and go through the same checks. They keep their order. The target may be missing, and other columns are ignored.
-If the target is there, the predictions are scored. Of two classes, the second one is said from the probability on that
-the run's validation chose, if it had one. A warning names columns that are ignored, and each column with
-missing values, if no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its
-folds: of their numbers, of the logarithms if these were learned, or of their class probabilities.
+If the target is there, the predictions are scored. Of two classes, the second is named from the probability on that the
+run's validation chose, if it had one. A warning names columns that are ignored, and each column with missing values, if
+no training row lacked one, or with unseen values. A cross-validated run predicts the mean of its folds: of their
+numbers, of the logarithms if these were learned, or of their class probabilities.
 
 The file has each row's id, or its line if there are no ids, and the prediction in a column named after the target. For
 classes there are further columns: `probability`, of the predicted one, and `p(NAME)` for each. For several labels at
@@ -48,8 +48,8 @@ def main(
         checkpoint: run directory, or checkpoint file.
         rows: CSV file with the columns of the training table.
         output: the file to write; null: predictions.csv, or if there is one, predictions-2.csv and so on.
-        threshold: of two classes, the probability of the second one from which on it is said; null: the one that the
-            run's validation chose, or of folds 0.5.
+        threshold: of two classes, name the second class from this probability on; null: the one that the run's
+            validation chose, or of folds 0.5.
         force: replace the file of an earlier call.
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)

@@ -22,8 +22,8 @@ def main(checkpoint: str, port: int = 8000, threshold: float | None = None) -> N
     Args:
         checkpoint: run directory, or checkpoint file.
         port: where the page is, on 127.0.0.1; 0: on any free one.
-        threshold: of two classes, the probability of the second one from which on it is said; null: the one that the
-            run's validation chose, or of folds 0.5.
+        threshold: of two classes, name the second class from this probability on; null: the one that the run's
+            validation chose, or of folds 0.5.
     """
     from harness.serving.server import HERE, open_server  # imported here, so that --help need not wait for torch
     from harness.serving.subjects import answers_of
