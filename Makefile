@@ -31,7 +31,7 @@ test-cluster: .venv/ready  ## run the tests that start SLURM, Ray and PostgreSQL
 test-versions: .venv-versions/uv/bin/uv  ## run the tests on the oldest and newest versions of all packages; writes docs/versions.md
 	.venv-versions/uv/bin/python tests/versions.py
 
-torture: .venv/ready  ## kill, signal and damage runs, for most of an hour; writes docs/reliability.md
+torture: .venv/ready  ## kill, signal and damage runs, for half an hour; writes docs/reliability.md
 	$(BIN)/python -m pytest tests/reliability -m torture -s
 
 lint: .venv/ready  ## check style and types only

@@ -1,15 +1,16 @@
 """House prices: networks on Kaggle's table, from k-fold cross-validation to a submission.
 
-    python experiments/house_prices.py --folds 5            each row predicted by a model that has not seen it
+    python experiments/house_prices.py                      five folds: no row is predicted by a model that has seen it
     python experiments/house_prices.py --net linear         one linear layer on one-hot and standardised columns
     python experiments/house_prices.py --folds 0            one training with a validation split
     python experiments/house_prices.py --sample             on a generated table; no download
 
-Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15 (benchmarks/house_prices.md has more):
+Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15, or 2.14.1 for tabm (docs/results.md has
+two further seeds of it, benchmarks/house_prices.md what was tried):
 
     --net linear   0.1462    6 s
     --net mlp      0.1240   18 s
-    --net tabm     0.1151   35 s
+    --net tabm     0.1151   52 s
 """
 
 from collections.abc import Callable
