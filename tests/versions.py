@@ -27,8 +27,8 @@ ENVIRONMENTS = {  # Python's version, and which releases uv takes
 FAST = ["-n", "2", "--dist", "worksteal", "-m", "not slow and not torture and not grid"]
 HEAD = """# Versions
 
-`make test-versions` runs the fast tests on the oldest releases that `requirements.txt` allows and on the newest, and writes
-this table.
+`make test-versions` runs the fast tests on the oldest releases that `requirements.txt` allows and on the newest, and
+writes this table.
 
 """
 
