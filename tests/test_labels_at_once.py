@@ -206,7 +206,7 @@ def test_columns_in_another_order_are_not_taken_for_the_same_labels(trained, pic
     before = table.read_text()
     pd.read_csv(table)[["file", "green", "red"]].to_csv(table, index=False)
     try:
-        assert "says red where own_images has green" in refusal(evaluate.main, str(run), "--accelerator", "cpu")
+        assert "says red where image_tags has green" in refusal(evaluate.main, str(run), "--accelerator", "cpu")
     finally:
         table.write_text(before)
 
