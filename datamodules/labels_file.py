@@ -102,7 +102,17 @@ def read_labels(root: Path, table: str) -> LabelledFiles:
         files.append(file)
         splits.append(SPLIT_OF[split])
     others = [name for name in read.cells.columns if name not in (column, SPLIT_COLUMN)]
-    return LabelledFiles(read, others, _found(root, path, files), splits)
+    names = _found(root, path, files)
+    _check_splits(path, names, splits)
+    return LabelledFiles(read, others, names, splits)
+
+
+def _check_splits(path: Path, names: Sequence[str], splits: Sequence[str]) -> None:
+    """Raises InputError if a file that is in several rows is to train and to test."""
+    split_of: dict[str, str] = {}
+    for name, split in zip(names, splits, strict=True):
+        if (other := split_of.setdefault(name, split)) != split:
+            raise InputError(f"{path}: {name} is in two splits, {other} and {split}")
 
 
 def _rows(table: Table, column: str) -> Iterator[tuple[int, str, str]]:

@@ -151,9 +151,7 @@ class TableData(BatchModule, ABC):
             "sep": self.reading.sep,  # as it was given, like the next two: another file may have others
             "encoding": self.reading.encoding,
             "decimal": self.decimal,
-            "target_form": ""
-            if self.classification or self.multilabel
-            else number_form(table.filled(self.target).value_counts(), table.decimal),
+            "target_form": self._target_form(table),
         }
         if self.multilabel:
             self.preprocessing |= {"labels": self.labels, "targets": self.target_columns, "mark": self._mark}
@@ -260,6 +258,9 @@ class TableData(BatchModule, ABC):
         return number_target(table, self.target, positive=self.log_target)
 
     def _target_form(self, table: Table) -> str:
+        """How the numbers to predict are written, which those of another file are read by; "" of classes and labels."""
+        if self.classification or self.multilabel:
+            return ""
         return number_form(table.filled(self.target).value_counts(), table.decimal)
 
     def _splitter_of(self, table: Table) -> Splitter:

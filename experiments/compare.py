@@ -59,7 +59,7 @@ def main(
         raise InputError("--results: the page has its own order and form; leave out --by, --figure and --format")
     runs = read_runs([Path(folder) for folder in folders])
     if results:
-        write_out(write_page(runs), Path(output) if output else None)
+        write_out(write_page(runs, folders), Path(output) if output else None)
         return []
     picture = Path(figure) if figure else Path(folders[0]) / "compare.png"
     return compare(runs, by, format, Path(output) if output else None, picture)

@@ -10,14 +10,19 @@
 
 The file takes any number of images as they are decoded, uint8: (B, H, W) grey or (B, H, W, 3) RGB, of the size the
 network was trained for. Scaling and normalisation are inside, and the mean over mirror images of `--test_flip`. It
-gives `probabilities` and `logits`, (B, classes) or (B, labels), in float32, or for metric_learning.py `embeddings`,
-(B, size), or for segmentation.py `masks`, uint8, (B, H, W), of the numbers of classes, and `logits`, (B, classes, H,
-W). Names of classes or labels, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or
+gives float32:
+
+    classes, several labels    probabilities and logits, (B, classes) or (B, labels)
+    metric_learning.py         embeddings, (B, size)
+    segmentation.py            masks, uint8, (B, H, W), of the numbers of classes, and logits, (B, classes, H, W)
+    a number for each image    numbers, (B,)
+
+Names of classes or labels, net and input are in its metadata: `session.get_modelmeta().custom_metadata_map`, or
 metadata.json in the .pt2.
 
 Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
-sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits or
-embeddings differ by more than 1e-4 of the largest of them, or probabilities differ as much from those of the
+sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits,
+embeddings or numbers differ by more than 1e-4 of the largest of them, or probabilities differ as much from those of the
 file's logits, the export is refused and no file is left. So it is if a mask is not what the file's logits say.
 
 A small checkpoint has the weights in float16 and nothing that only training needs; all tools here take it. Its logits
@@ -60,10 +65,11 @@ logging.getLogger("torch.fx.experimental.symbolic_shapes").setLevel(logging.ERRO
 Predict = Callable[[Tensor], list[Tensor]]  # images to outputs
 
 
-OUTPUTS: dict[type[Stages], tuple[str, str]] = {
+OUTPUTS: dict[type[Stages], tuple[str, ...]] = {
     Classifier: ("probabilities", "logits"),
     ImageTagger: ("probabilities", "logits"),
     Segmenter: ("masks", "logits"),
+    ImageRegressor: ("numbers",),
 }
 
 
@@ -77,7 +83,7 @@ class FromBytes(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         images = images.unsqueeze(1) if images.ndim == 3 else images.permute(0, 3, 1, 2)  # (B, C, H, W)
-        outputs = self.model(images.float() / 255)
+        outputs = self.model(images.float() / 255).float()  # numbers are float64
         return (self.conclude(outputs), outputs) if len(self.outputs) == 2 else (outputs,)
 
     def conclude(self, logits: Tensor) -> Tensor:
@@ -86,10 +92,15 @@ class FromBytes(nn.Module):
 
     @property
     def decision(self) -> str:
+        """What follows from the outputs of an image; "" if nothing does."""
+        if "numbers" in self.outputs:
+            return ""
         return "mask" if "masks" in self.outputs else "class, or largest output,"
 
     def decisions(self, outputs: list[Tensor]) -> Tensor:
-        """The largest output of each image, (B, 1), or its mask, (B, H * W)."""
+        """The largest output of each image, (B, 1), its mask, (B, H * W), or nothing, (B, 0)."""
+        if not self.decision:
+            return outputs[0][:, None][:, :0]
         return outputs[0].flatten(1) if "masks" in self.outputs else outputs[-1].argmax(1, keepdim=True)
 
 
@@ -129,18 +140,15 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         unfinished.unlink(missing_ok=True)
     all_apart = "; ".join(f"{name} {difference}" for name, difference in differences.items())
     print(f"compared with {source} on {len(examples):,} {what}")
-    print(f"largest differences: {all_apart}; the {module.decision} is the same for {same:,}")
+    decided = f"; the {module.decision} is the same for {same:,}" if module.decision else ""
+    print(f"largest differences: {all_apart}{decided}")
     print(f"{target}: {model.hparams['net']}, {target.stat().st_size / 1e6:.2f} MB; {trained.metadata['input']}")
 
 
 def _load_image_model(read: Checkpoint) -> Stages:
     if "preprocessing" in read.content["hyper_parameters"]:
         raise InputError(f"{read.path}: was trained on a table, not on images; predict_table.py uses it")
-    model = load_model(read).eval()
-    if isinstance(model, ImageRegressor):
-        exported = "only networks of classes, labels, masks and embeddings are exported"
-        raise InputError(f"{read.path}: predicts a number; {exported}")
-    return model
+    return load_model(read).eval()
 
 
 def _data_of(read: Checkpoint) -> ImageData | None:

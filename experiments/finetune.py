@@ -44,6 +44,7 @@ class FineTuneFlags(ImageFlags, FolderOptions):
 
 
 DEFAULTS = FineTuneFlags()
+OF_FOLDERS = FolderOptions()
 
 
 def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
@@ -58,8 +59,8 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)
     if dataset is ImageFolder:
         dataset = partial(ImageFolder, **folder_options(flags))
-    elif flags.labels or flags.target:
-        raise InputError(f"--labels, --target: are for --data own_images, not for {flags.data}")
+    elif given := [f"--{name}" for name, value in folder_options(flags).items() if value != getattr(OF_FOLDERS, name)]:
+        raise InputError(f"{', '.join(given)}: for --data own_images only, not for {flags.data}")
     classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))
 
 

@@ -5,7 +5,8 @@
 
 Prints the expected calibration error of the test images, before and after temperature scaling, with the temperature
 that the validation images choose; then the accuracy on test images that are turned, moved, noisy, darker or of less
-contrast. A run directory gets robustness.json and figures/robustness.png.
+contrast. A run directory gets robustness.json and figures/robustness.png, unless these would be of another checkpoint
+than the run's best, or of data from elsewhere.
 
 Directions and noise are drawn from a fixed seed, so the same checkpoint has the same figures.
 """
@@ -18,7 +19,7 @@ from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.robustness_figure import draw_robustness
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
-from harness.runs.layout import CHECKPOINTS, ROBUSTNESS
+from harness.runs.layout import CONFIG, ROBUSTNESS, run_of
 from harness.tasks.robustness import accuracies, all_logits, best_temperature, calibrations
 from harness.tasks.trained import check_data, load_data, load_model
 from harness.training.report import write_json
@@ -36,6 +37,8 @@ def main(checkpoint: str, data_dir: str | None = None) -> dict[str, Any]:
     model, data = load_model(read), load_data(read, data_dir=data_dir)
     if not isinstance(model, Classifier) or not isinstance(data, ImageData):
         raise InputError(f"{read.path}: holds a {type(model).__name__}; only classifiers of images are measured here")
+    if model.loss == "bce":
+        raise InputError(f"{read.path}: trained with --loss bce; it has no probabilities that sum to one to calibrate")
     data.prepare_data()
     data.setup()
     check_data(read.path, model, data, chosen=data_dir is not None)
@@ -44,8 +47,8 @@ def main(checkpoint: str, data_dir: str | None = None) -> dict[str, Any]:
     shares = accuracies(model, data.test_dataloader())
     found = {**_calibration(model, data), "accuracy": shares}
     _print(found)
-    if read.path.parent.name == CHECKPOINTS:
-        run = read.path.parent.parent
+    run = run_of(read.path)
+    if data_dir is None and (run / CONFIG).is_file() and find_checkpoint(str(run)).samefile(read.path):
         write_json(run / ROBUSTNESS, found)
         title = f"{model.hparams['net']} on worse images of {data.name}"
         figures = {"robustness": draw_robustness(shares, title)}

@@ -1,6 +1,6 @@
 """A page on this machine that says what a trained network makes of an image, or of a row of a table.
 
-    python experiments/serve.py runs/own_images/<run>           drop a photo: classes and their probabilities
+    python experiments/serve.py runs/own_images/<run>           drop a photo: classes, labels or a number
     python experiments/serve.py runs/mnist/<run> --port 8080    a digit; dark ink on white paper too
     python experiments/serve.py runs/table/<run>                fill in a row: a field for each column
     python experiments/serve.py runs/segmentation/<run>         the mask over the image, and each class's share

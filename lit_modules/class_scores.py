@@ -151,7 +151,7 @@ def best_threshold(scores: Tensor, hits: Tensor) -> float:
         scores: the probabilities of the class, (N,).
         hits: whether each sample is of it, (N,); some are, and some are not.
     """
-    scores, order = scores.double().cpu().sort(descending=True)
+    scores, order = scores.cpu().double().sort(descending=True)
     hits = hits.cpu()[order].double()
     index = hits.cumsum(0) / hits.sum() - (1 - hits).cumsum(0) / (1 - hits).sum()  # recall - false-positive rate
     between = (scores[:-1] + scores[1:]) / 2

@@ -209,5 +209,5 @@ class Stages(LightningModule, ABC):
             checkpoint["precision"] = self.trainer.precision  # in which the figures can be computed again
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if self.global_rank == 0:
+        if self.global_rank == 0 and "train_means" in checkpoint:  # a small checkpoint has none
             self.means["train"].load_state_dict(checkpoint["train_means"])

@@ -159,6 +159,8 @@ def test_small_checkpoint_says_the_same_in_a_fraction_of_the_bytes(trained, tmp_
     weights = torch.load(small, weights_only=True)["state_dict"]
     assert {its.dtype for its in weights.values() if its.is_floating_point()} == {torch.float16}
     assert export_to(small)(IMAGES[GREY])[0].shape == (24, 10)  # an export like any other
+    read = Classifier.load_from_checkpoint(small, map_location="cpu")
+    assert all(torch.equal(its, weights[name].to(its.dtype)) for name, its in read.state_dict().items())
 
 
 def test_small_checkpoint_is_not_resumed(trained, capsys):

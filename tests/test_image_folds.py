@@ -1,6 +1,8 @@
 """Folds of images: figures, files and predictions are those of a loop with scikit-learn's splitter."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +18,7 @@ from datamodules.groups import groups_of_files
 from datamodules.table_splits import Fold
 from experiments import mnist, own_images, predict
 from harness.command_line.cli import cli
-from harness.tasks import image_evidence
+from harness.tasks import classification, image_evidence
 from lit_modules import Classifier
 from lit_modules.evidence import evidence
 
@@ -37,6 +39,18 @@ def cross_validated(tmp_path_factory):
     )
     (run,) = folder.glob("mnist/*")
     return run, json.loads((run / "metrics.json").read_text())
+
+
+def killed(*args):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_run_whose_process_is_killed_stays_with_its_logs(tmp_path, monkeypatch, refusal):
+    monkeypatch.setattr(classification, "_train_fold", killed)
+    flags = [*QUICK, "--folds", "2", "--jobs", "2", "--run_dir", str(tmp_path)]
+    assert "was killed" in refusal(mnist.main, *flags, recipes=mnist.RECIPES)
+    (run,) = tmp_path.glob("mnist/*")
+    assert (run / "config.yaml").exists()
 
 
 @torch.no_grad()

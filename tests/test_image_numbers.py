@@ -8,17 +8,19 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pandas as pd
 import pytest
 import torch
 from photos import save
+from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 
 from datamodules import ImageData, ImageFolder, image_targets
 from datamodules.image_targets import ImageNumbers
 from datamodules.scenes import scenes
-from experiments import evaluate, own_images, predict
+from experiments import evaluate, export, own_images, predict
 from harness.command_line.cli import cli
 from harness.tasks.trained import data_by_name
 from lit_modules.image_regressor import ImageRegressor
@@ -215,6 +217,25 @@ def test_mistake_is_one_line(people, refusal, tmp_path, rows, flags, said):
         own_images.main, *QUICK, "--data_dir", str(people), "--labels", str(table), *flags, recipes=own_images.RECIPES
     )
     assert said in line, line
+
+
+@pytest.mark.parametrize(("format", "suffix", "tolerance"), [("onnx", ".onnx", 1e-4), ("small", ".small.ckpt", 1e-2)])
+def test_exported_network_gives_the_numbers(trained, people, tmp_path, format, suffix, tolerance):
+    run, _ = trained
+    target = tmp_path / f"ages{suffix}"
+    cli(export.main, None, [str(run), "--format", format, "--output", str(target), "--images", "20"])
+    paths = [people / "0" / "0.png", people / "2" / "5.png"]
+    images = np.stack([np.asarray(Image.open(path).convert("RGB").resize((16, 16))) for path in paths])  # plain colours
+    model = ImageRegressor.load_from_checkpoint(run / "checkpoints" / "best.ckpt", map_location="cpu").eval()
+    with torch.no_grad():
+        wanted = model(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).numpy()
+    if format == "onnx":
+        (numbers,) = onnxruntime.InferenceSession(target).run(None, {"images": images})
+    else:
+        small = ImageRegressor.load_from_checkpoint(target, map_location="cpu").eval()
+        numbers = small(torch.from_numpy(images).permute(0, 3, 1, 2) / 255).detach().numpy()
+    assert numbers == pytest.approx(wanted, rel=tolerance)
+    assert abs(wanted[0] - wanted[1]) > 0.5  # they are not all alike
 
 
 def test_recipe_with_what_is_for_classes_serves_numbers_too(people, tmp_path):

@@ -201,6 +201,16 @@ def test_figures_of_a_run_are_scikit_learns(pictures, trained):
     assert again == {name: value for name, value in metrics.items() if name.startswith(("val/", "test/"))}
 
 
+def test_columns_in_another_order_are_not_taken_for_the_same_labels(trained, pictures, refusal):
+    (run, _), table = trained, pictures / "labels.csv"
+    before = table.read_text()
+    pd.read_csv(table)[["file", "green", "red"]].to_csv(table, index=False)
+    try:
+        assert "says red where image_tags has green" in refusal(evaluate.main, str(run), "--accelerator", "cpu")
+    finally:
+        table.write_text(before)
+
+
 @pytest.mark.slow
 def test_two_processes_say_what_one_did(trained):
     run, metrics = trained

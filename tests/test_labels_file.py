@@ -80,6 +80,7 @@ def test_table_may_be_in_the_folder_use_other_names_and_leave_endings_out(scatte
         (["file,label", "0/0.png,a", "1/1.png,a"], "need two or more classes, found a"),
         (["file,label", "0/0.png,a", "0/0.png,b"], "0/0.png is both 'a' and 'b'"),
         (["file,label,split", "0/0.png,a,train", "1/1.png,b,test"], "class 'b' has no image for training"),
+        (["file,label,split", "0/0.png,a,train", "0/0.png,a,test"], "0/0.png is in two splits, train and test"),
         (["file,label,split", "0/0.png,a,train", "1/1.png,b,later"], "line 3: split 'later': must be train, val or"),
         (["file,size,weight", "0/0.png,1,2", "1/1.png,2,3"], "needs the columns file and label"),
     ],
@@ -112,7 +113,9 @@ def test_finetuning_takes_the_table_and_the_fit_of_own_images(scattered, tmp_pat
         "target": "label",
     }
     line = refusal(finetune.main, str(trained), "--data", "mnist", "--labels", labels)
-    assert "--labels, --target: are for --data own_images, not for mnist" in line
+    assert "--labels: for --data own_images only, not for mnist" in line
+    line = refusal(finetune.main, str(trained), "--data", "mnist", "--image_size", "32", "--skip_bad")
+    assert "--image_size, --skip_bad: for --data own_images only, not for mnist" in line
 
 
 # Without a train/.

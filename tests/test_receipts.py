@@ -117,6 +117,8 @@ def change(path, **new):
     [
         ("metrics.json", {"git_commit": f"{COMMIT}-dirty"}, "was made by changed code"),
         ("metrics.json", {"git_commit": None}, "was made by code outside git"),
+        ("metrics.json", {"test_evaluations": 2}, "has used the test set 2 times"),
+        ("metrics.json", {"val/acc": None}, "has no val/acc, which others of its section have"),
         ("config.yaml", {"started_by": None}, "was started from Python"),
         ("config.yaml", {"no_such_flag": 3}, "mnist.py of today cannot make it; --no_such_flag"),
     ],
@@ -136,10 +138,34 @@ def test_unfinished_run_and_doubled_seed_are_refused(copy, refusal):
     assert str(second) in refusal(compare.main, str(copy), "--results")
 
 
+def test_seeds_of_training_and_of_folds_are_told_apart(copy, capsys):
+    (first,) = copy.glob("house_prices/*")
+    for seed in (1, 2):
+        other = Path(shutil.copytree(first, first.with_name(f"{first.name}_seed={seed}")))
+        change(other / "config.yaml", seed=seed)
+    for run in {*copy.glob("*/*")} - {*copy.glob("house_prices/*")}:
+        shutil.rmtree(run)
+    capsys.readouterr()
+    compare.main([str(copy)], results=True)
+    (line,) = re.findall(r"`python .*", capsys.readouterr().out)
+    assert "--fold_seed 4 --folds 2" in line and "--seed 0` | 0-2 |" in line
+
+
+def test_line_has_a_value_for_each_seed_unless_all_are_alike(copy, capsys):
+    for run, seconds in zip(sorted(copy.glob("mnist/*softmax*")), (52.2, 45.9), strict=True):
+        change(run / "metrics.json", seconds=seconds)
+    third = Path(shutil.copytree(run, run.with_name(f"{run.name}_again")))
+    change(third / "config.yaml", seed=2)
+    capsys.readouterr()
+    compare.main([str(copy)], results=True)
+    assert "| softmax | 7,850 | 1 | 52; 46; 46 |" in capsys.readouterr().out
+
+
 def test_flags_that_the_page_would_ignore_are_refused(copy, refusal):
     assert "leave out" in refusal(compare.main, str(copy), "--results", "--format", "csv")
 
 
-def test_page_in_docs_is_made_of_its_files(capsys):
-    compare.main([str(ROOT / "docs" / "results")], results=True)
+def test_page_in_docs_is_made_of_its_files(capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    compare.main(["docs/results"], results=True)
     assert capsys.readouterr().out.rstrip("\n") == (ROOT / "docs" / "results.md").read_text().rstrip("\n")

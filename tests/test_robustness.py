@@ -86,6 +86,20 @@ def test_run_gets_the_figures_of_its_test(run):
     assert robustness.main(str(run)) == found
 
 
+def test_figures_of_another_checkpoint_do_not_replace_those_of_the_run(run):
+    robustness.main(str(run))
+    before = (run / "robustness.json").read_text()
+    robustness.main(str(run / "checkpoints" / "last.ckpt"))
+    robustness.main(str(run), data_dir="data")  # the sample all the same
+    assert (run / "robustness.json").read_text() == before
+
+
+def test_probabilities_of_each_class_by_itself_are_refused(refusal, tmp_path):
+    flags = ImageFlags(net="softmax", loss="bce", sample=True, max_epochs=1, pictures=False, run_dir=str(tmp_path))
+    classify(MNIST, flags)
+    assert "trained with --loss bce" in refusal(robustness.main, str(next(tmp_path.glob("mnist/*"))))
+
+
 def test_table_model_is_refused_in_one_line(refusal, tmp_path):
     places = dict(sample=True, run_dir=str(tmp_path), pictures=False)
     house_prices.main(house_prices.HousePriceFlags(max_epochs=1, folds=0, **places))

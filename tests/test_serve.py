@@ -21,7 +21,8 @@ from PIL import Image
 from sklearn.neighbors import NearestNeighbors
 
 from datamodules.samples import digits
-from experiments import metric_learning, mnist, predict, predict_table, segmentation, serve, table
+from datamodules.scenes import scenes
+from experiments import metric_learning, mnist, own_images, predict, predict_table, segmentation, serve, table
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import read_checkpoint
 from harness.serving.rows import written
@@ -205,6 +206,27 @@ def test_number_of_a_regression_is_that_of_predict_table(tmp_path):
     cli(predict_table.main, None, [str(run), str(tmp_path / "row.csv"), "--output", str(tmp_path / "said.csv")])
     number = pd.read_csv(tmp_path / "said.csv").iloc[0, 1]
     assert answers_of(str(run)).answer(json.dumps(row).encode())["number"] == f"{number:.4g}"
+
+
+@pytest.mark.parametrize(("task", "folds"), [("regression", "0"), ("multilabel", "2")])
+def test_number_or_labels_of_an_image_are_those_of_predict(tmp_path, task, folds):
+    flags = ["--sample", "--net", "softmax", "--task", task, "--folds", folds, "--jobs", "1", "--lr", "0.001"]
+    cli(own_images.main, own_images.RECIPES, [*QUICK, *flags, "--run_dir", str(tmp_path / "r")])
+    run = only(tmp_path / "r")
+    image = scenes(1, 1).test_images[0]
+    Image.fromarray(image).save(tmp_path / "scene.png")
+    cli(predict.main, None, [str(run), str(tmp_path / "scene.png"), "--output", str(tmp_path / "said.csv")])
+    row = pd.read_csv(tmp_path / "said.csv").iloc[0]
+    answers = answers_of(str(run))
+    told = answers.answer(png(image))
+    assert told["pictures"][0][0] == "as the network sees it"
+    if task == "regression":
+        assert told["number"] == f"{row.iloc[1]:.4g}"
+    else:
+        assert "the mean of 2 models" in answers.about["text"]
+        assert dict(told["shares"]) == pytest.approx(
+            {name[2:-1]: row[name] for name in row.index if name.startswith("p(")}, abs=1e-6
+        )
 
 
 def test_fields_have_kinds_choices_and_usual_values(row_run):

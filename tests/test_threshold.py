@@ -87,10 +87,17 @@ def test_page_of_rows_says_it(row_run):
     assert f"from a probability of {chosen(row_run):.3f} on, as validation chose" in note
 
 
+def test_file_is_known_by_its_bare_name_too(row_run, monkeypatch):
+    monkeypatch.chdir(row_run / "checkpoints")
+    (note, *_) = answers_of("best.ckpt").answer(json.dumps({"dose": "0.9"}).encode())["notes"]
+    assert f"from a probability of {chosen(row_run):.3f} on" in note
+
+
 def test_threshold_is_that_of_the_best_epochs_weights_only(row_run):
     best, last = (row_run / "checkpoints" / name for name in ("best.ckpt", "last.ckpt"))
     assert decision_for([best], ["fit", "ill"], None).threshold == chosen(row_run)
     assert decision_for([last], ["fit", "ill"], None) == LIKELIEST
+    assert decision_for([best.with_name("best.small.ckpt")], ["fit", "ill"], None).threshold == chosen(row_run)
     assert decision_for([best, best], ["fit", "ill"], None) == LIKELIEST
     assert decision_for([best], ["a", "b", "c"], None) == LIKELIEST
 

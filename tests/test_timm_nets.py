@@ -1,5 +1,6 @@
 """timm's networks by name; most tests need timm, which is not among the requirements."""
 
+import json
 import sys
 from functools import partial
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from net_checks import blank
 
-from experiments import mnist
+from experiments import evaluate, mnist, own_images
 from harness.command_line.cli import cli
 from harness.training.pretrained import load_weights
 from lit_modules import Classifier
@@ -91,3 +92,10 @@ def test_script_trains_one_and_its_run_is_read_again(timm, tmp_path):
     cli(mnist.main, mnist.RECIPES, [*FLAGS, "--limit_train_batches", "2", "--run_dir", str(tmp_path)])
     (checkpoint,) = tmp_path.glob("mnist/*/checkpoints/best.ckpt")
     assert Classifier.load_from_checkpoint(checkpoint).hparams["mean"] == (0.485, 0.456, 0.406)
+
+
+def test_run_with_the_weights_own_normalisation_is_evaluated_again(timm, tmp_path):
+    places = ["--run_dir", str(tmp_path), "--limit_train_batches", "1"]
+    cli(own_images.main, own_images.RECIPES, [*FLAGS, "--image_size", "32", *places])
+    (run,) = tmp_path.glob("own_images/*")
+    assert evaluate.main(str(run))["test/acc"] == json.loads((run / "metrics.json").read_text())["test/acc"]

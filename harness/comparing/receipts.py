@@ -22,19 +22,20 @@ from harness.runs.layout import ROBUSTNESS
 
 HEAD = """# Measured results
 
-Made from the `config.yaml` and `metrics.json` of each run, which are kept in [results/](results), by
+Made from the `config.yaml`, `metrics.json` and `robustness.json` of each run in {folders} by
 
-    python experiments/compare.py docs/results --results --output docs/results.md --force
+    python experiments/compare.py {folders} --results
 
 Flags and epochs were chosen on validation images or held-out rows, and the test set was used once, at the end of each
 run. `±` is the standard deviation over the seeds. A command makes the run of its first seed; what it does not name is
-as in the network's recipe. The recipe for house prices was chosen on the folds of seed 0, whose figure flatters it.
+as in the network's recipe.
 """
+NOTES = {"house_prices": "The recipe was chosen on the folds of seed 0, whose figure flatters it."}
 CHIEF = {"metric_learning": "test/precision_at_1"}  # what a line is read for, where it is not what chose the epochs
 PERCENT = ("acc", "precision_at_1")
 VERSIONS = ("python", "torch", "lightning")
 CHOOSERS = ("net", "data", "loss", "optimizer")  # flags on which the defaults of others depend, in this order
-PLACES = {"run_dir", "data_dir", "name", "jobs", "started_by", "own_callbacks", "seed", "fold_seed"}
+PLACES = {"run_dir", "data_dir", "name", "jobs", "started_by", "own_callbacks", "seed"}
 ROUNDS = 6  # of asking a script for its defaults
 
 
@@ -54,21 +55,26 @@ class Line(NamedTuple):
         return [run.metrics[name] for run in self.runs]
 
 
-def write_page(runs: Sequence[Run]) -> str:
+def write_page(runs: Sequence[Run], folders: Sequence[str]) -> str:
     """The whole page, as Markdown.
+
+    Args:
+        folders: where the runs were found.
 
     Raises:
         InputError: a run cannot have a line, since it has not finished, say, or nobody could make it again.
     """
     for run in runs:
         _check(run)
-    counted, again = once_each([_by_fold_seed(run) for run in runs])
+    counted, again = once_each(_by_fold_seed(runs))
     if again:
         raise InputError(f"{again[0][0].path}: {again[0][1]}; keep the files of one of them")
     sections: defaultdict[Kind, list[Run]] = defaultdict(list)
     for run in counted:
         sections[kind_of(run)].append(run)
-    return "\n".join([HEAD, *(_section(kind, its) for kind, its in sorted(sections.items()))])
+    return "\n".join(
+        [HEAD.format(folders=" ".join(folders)), *(_section(kind, its) for kind, its in sorted(sections.items()))]
+    )
 
 
 def _check(run: Run) -> None:
@@ -79,17 +85,26 @@ def _check(run: Run) -> None:
         raise InputError(f"{run.path}: was started from Python, so there is no command that makes it again")
     if not commit or commit.endswith("-dirty"):
         raise InputError(f"{run.path}: was made by {'changed code' if commit else 'code outside git'}, not by a commit")
+    if (times := run.metrics.get("test_evaluations") or 1) > 1:
+        raise InputError(f"{run.path}: has used the test set {times} times; its earlier figures may have led to these")
 
 
-def _by_fold_seed(run: Run) -> Run:
-    """A cross-validated run counts by the seed that deals its rows to folds."""
-    if run.flags.get("folds") and not run.seed:
-        return run._replace(flags={**run.flags, "seed": run.flags["fold_seed"], "fold_seed": None})
-    return run
+def _by_fold_seed(runs: Sequence[Run]) -> list[Run]:
+    """Cross-validated runs count by the seed that deals their samples to folds, unless some differ in the usual one."""
+    seeded = {kind_of(run) for run in runs if run.flags.get("folds") and run.seed}
+    return [
+        run._replace(flags={**run.flags, "seed": run.flags["fold_seed"], "fold_seed": None})
+        if run.flags.get("folds") and kind_of(run) not in seeded
+        else run
+        for run in runs
+    ]
 
 
 def _section(kind: Kind, runs: Sequence[Run]) -> str:
     chosen = choose_metric(runs)
+    for run in runs:
+        if chosen and number(run.metrics.get(chosen)) is None:
+            raise InputError(f"{run.path}: has no {chosen}, which others of its section have")
     groups = group_runs(runs, chosen, mode_of(chosen or "", runs[0].flags))
     labels = [label.replace("net=", "") for label in short_labels(groups)]
     labels = labels if len(labels) > 1 else [runs[0].flags.get("net") or labels[0]]
@@ -100,7 +115,8 @@ def _section(kind: Kind, runs: Sequence[Run]) -> str:
     rows = [[*_cost(line), *(_mean(line, name) for name in figures[:-1]), *_result(line, tested)] for line in lines]
     made = [[line.label, f"`{line.command}`", seeds_of(line.runs), *_made(line)] for line in lines]
     tables = [_table(heads, rows), _table(["", "command", "seeds", "commit", "versions", "hardware"], made)]
-    return f"## {kind.title}\n\n" + "\n\n".join([*tables, *_robustness(lines)]) + "\n"
+    notes = [NOTES[kind.script]] if kind.script in NOTES else []
+    return f"## {kind.title}\n\n" + "\n\n".join([*notes, *tables, *_robustness(lines)]) + "\n"
 
 
 def _line(label: str, group: Group) -> Line:
@@ -145,7 +161,8 @@ def _robustness(lines: Sequence[Line]) -> list[str]:
              *(_share(its["accuracy"][change]) for change in changes)]
             for label, its in figures.items()]  # fmt: skip
     text = (
-        "Expected calibration error, also at the temperature that validation chose, and accuracy on worse test images:"
+        "Expected calibration error, also at the temperature that validation chose, and accuracy on worse test images,"
+        " of each line's first seed:"
     )
     return [text, _table(["", "error", "at temperature", *changes], rows)]
 
@@ -156,7 +173,7 @@ def _share(value: float | None) -> str:
 
 def _made(line: Line) -> list[str]:
     commits = dict.fromkeys(run.metrics["git_commit"][:8] for run in line.runs)
-    versions = [f"{name} {line.each(name)}" for name in VERSIONS if name in line.runs[0].metrics]
+    versions = [f"{name} {line.each(name)}" for name in VERSIONS if all(name in run.metrics for run in line.runs)]
     return [", ".join(commits), ", ".join(versions), line.each("hardware")]
 
 
@@ -167,17 +184,18 @@ def _command(run: Run) -> str:
         InputError: the script of today cannot make it.
     """
     script = run.flags["started_by"]
+    seed = "fold_seed" if run.flags.get("folds") and run.flags["fold_seed"] is None else "seed"
     words: list[str] = []
     for _ in range(ROUNDS):
         recipe = _recipe(run, words)
-        wrong = {name for name, value in run.flags.items() if name not in PLACES and not alike(value, recipe.get(name))}
+        flags = {name: value for name, value in run.flags.items() if name not in PLACES and name != seed}
+        wrong = {name for name, value in flags.items() if not alike(value, recipe.get(name))}
         if not wrong:
             break
         first = next((name for name in CHOOSERS if name in wrong), None)
         words += [word for name in ([first] if first else sorted(wrong)) for word in _typed(name, run.flags[name])]
     else:
         raise InputError(f"{run.path}: {script} of today cannot make it with --{min(wrong)} {run.flags[min(wrong)]}")
-    seed = "fold_seed" if run.flags.get("folds") and run.flags.get("fold_seed") is None else "seed"
     return shlex.join(["python", f"experiments/{script}", *words, f"--{seed}", str(run.seed)])
 
 

@@ -11,7 +11,7 @@ from basics.errors import InputError
 from datamodules.new_rows import one_row
 from datamodules.tables import Kind
 from datamodules.written_numbers import COMMA, SWAPPED, parses
-from harness.runs.layout import COLUMNS
+from harness.runs.layout import COLUMNS, run_of
 from harness.tasks.decisions import LIKELIEST, Decision
 from harness.tasks.prediction_files import predicted_columns
 from harness.tasks.row_prediction import predict_rows
@@ -25,7 +25,7 @@ class RowAnswers:
         self.models, self.fitted, self.decision = models, models[0].hparams["preprocessing"], decision
         several = f", the mean of {len(models)} models" if len(models) > 1 else ""
         text = f"{models[0].hparams['net']}{several}. Fill in a row."
-        fields = fields_of(self.fitted, _examples(checkpoint.parents[1] / COLUMNS))
+        fields = fields_of(self.fitted, _examples(run_of(checkpoint) / COLUMNS))
         self.about: Mapping[str, Any] = {"title": self.fitted["target"], "text": text, "fields": fields}
 
     def answer(self, body: bytes) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from harness.serving.masks import MaskAnswers
 from harness.serving.neighbours import NeighbourAnswers
 from harness.serving.rows import RowAnswers
 from harness.serving.server import Answers
+from harness.serving.targets import TargetAnswers
 from harness.tasks.decisions import decision_for
 from harness.tasks.image_prediction import names_of
 from harness.tasks.row_prediction import load_row_model
 from harness.tasks.trained import load_model
 from lit_modules import Classifier
+from lit_modules.image_regressor import ImageRegressor
+from lit_modules.image_tagger import ImageTagger
 from lit_modules.segmenter import Segmenter
 
 
@@ -33,6 +36,8 @@ def answers_of(source: str, threshold: float | None = None) -> Answers:
     if classifiers := [model for model in models if isinstance(model, Classifier)]:
         return ImageAnswers(read, classifiers, decision_for(paths, names_of(classifiers[0]), threshold))
     decision_for(paths, [], threshold)  # refuses one, as nothing here has two classes
+    if others := [model for model in models if isinstance(model, ImageRegressor | ImageTagger)]:
+        return TargetAnswers(read, others)
     if isinstance(models[0], Segmenter):
         return MaskAnswers(models[0])
     if "embedding_size" in models[0].hparams:

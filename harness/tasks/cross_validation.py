@@ -21,7 +21,7 @@ from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called
-from harness.processes.pools import cores
+from harness.processes.pools import ProcessKilledError, cores
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
@@ -79,7 +79,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         finish(opened, data, results, metrics, flags)
         if flags.pictures and isinstance(data, TableData) and not data.labels:
             _explain(run, data, tasks, None if others and others.targets is not None else results)
-        print_scores(metrics, data.targets, run)
+        print_scores(metrics, data, run)
         return metrics
 
 
@@ -126,8 +126,9 @@ def _train_all(opened: Opened, train: Callable[..., FoldResult], engine: Engine,
     try:
         results = dict(engine.run(train, tasks, run / "engine"))
         return [results[number] for number in range(len(tasks))]
-    except InputError:
-        if begins and not has_results(run):
+    except InputError as error:
+        killed = isinstance(error, ProcessKilledError)  # the run's logs, which the message names, may say why
+        if begins and not killed and not has_results(run):
             shutil.rmtree(run)
         raise
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from basics.errors import InputError
-from harness.runs.layout import METRICS
+from harness.runs.layout import METRICS, run_of
 from harness.runs.states import read_metrics
 from lit_modules.class_scores import decided
 
@@ -55,10 +55,11 @@ def decision_for(checkpoints: Sequence[Path], classes: Sequence[str], asked: flo
 
 def _chosen(checkpoint: Path) -> float | None:
     """What the run's validation chose for the weights of this checkpoint, if it did."""
-    run = checkpoint.parents[1] if len(checkpoint.parents) > 1 else checkpoint.parent
+    run = run_of(checkpoint)
     if not (run / METRICS).is_file():
         return None
     metrics = read_metrics(run)
-    if (checkpoint.stem == "best") != ("best_epoch" in metrics):  # else the figures are of other weights
+    best = checkpoint.name.partition(".")[0] == "best"  # best.small.ckpt too
+    if best != ("best_epoch" in metrics):  # else the figures are of other weights
         return None
     return metrics.get("val/threshold")

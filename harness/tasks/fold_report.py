@@ -155,22 +155,22 @@ def _draw(data: FoldData, values: np.ndarray) -> dict[str, "Figure"]:
     }
 
 
-def print_scores(metrics: dict[str, Any], true: np.ndarray, run: Path) -> None:
-    """Prints the figures over all rows, by fold and by seed, and those of the rows of another file."""
+def print_scores(metrics: dict[str, Any], data: FoldData, run: Path) -> None:
+    """Prints the figures over all samples, by fold and by seed, and those of the rows of another file."""
     figures = {name.removeprefix("cv/"): value for name, value in metrics.items() if name.startswith("cv/")}
     del figures["samples"]
     chief, *others = [name for name, value in figures.items() if not isinstance(value, list)]
-    print(f"\n{as_text(figures, [chief])} over {metrics['cv/samples']:,} rows, none seen by its model")
+    print(f"\n{as_text(figures, [chief])} over {metrics['cv/samples']:,} {data.samples}, none seen by its model")
     for by in ("fold", "seed")[: 1 + (metrics["seeds"] > 1)]:
         print(f"by {by}  " + "  ".join(one_as_text(chief, value) for value in figures[f"{by}_{chief}"]))
     print(as_text(figures, others))
     if "test/samples" in metrics:
         tested = {name: metrics[f"test/{name}"] for name in (chief, *others)}
-        rows = amount(metrics["test/samples"], "row")
-        print(f"\ntest: {as_text(tested, [chief])} on {rows}, by the mean of all models\n{as_text(tested, others)}")
+        samples = amount(metrics["test/samples"], data.samples.removesuffix("s"))
+        print(f"\ntest: {as_text(tested, [chief])} on {samples}, by the mean of all models\n{as_text(tested, others)}")
     seconds = f"{metrics['seconds']:,.1f} s\n{run}"
     if "submission/lowest" in metrics:
-        low, high = metrics["submission/lowest"], metrics["submission/highest"]
+        low, high, true = metrics["submission/lowest"], metrics["submission/highest"], data.targets
         print(
             f"submission from {low:,.0f} to {high:,.0f}; true prices from {true.min():,.0f} to {true.max():,.0f};",
             seconds,

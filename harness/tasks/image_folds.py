@@ -108,5 +108,5 @@ def predict_images(model: Stages, folds: ImageFolds) -> tuple[np.ndarray, np.nda
 def _said(model: Stages, batches: EvalBatches) -> np.ndarray:
     said: list[Tensor] = []
     for images, _ in batches:
-        said.append(model.to(images.device).exact_predictions(model(images)).double().cpu())
+        said.append(model.to(images.device).exact_predictions(model(images)).cpu().double())
     return torch.cat(said).numpy()

@@ -109,5 +109,5 @@ def predict_files(
 def _predict(models: Sequence[Stages], images: Sequence[Image.Image], device: torch.device) -> np.ndarray:
     """The probability of each class, (B, C), or numbers, (B,); the mean of the models'."""
     pixels = as_tensor(images).to(device)  # (B, C, H, W)
-    said = [model.predicted(model(pixels).double()) for model in models]
-    return torch.stack(said).mean(0).cpu().numpy()
+    said = [model.exact_predictions(model(pixels)).cpu().double() for model in models]
+    return torch.stack(said).mean(0).numpy()

@@ -49,7 +49,7 @@ def fit_and_test(
         loggers: the script's own, besides TensorBoard's.
     """
     if flags.refit:
-        raise InputError(f"--refit: {name} trains once; scripts for classes of images, masks and tables train twice")
+        raise InputError(f"--refit: {name} trains once; those for images, masks and tables train twice")
     if len(getattr(data, "val_indices", [None])) == 0:
         flags = _without_validation(flags)
     if flags.doctor:

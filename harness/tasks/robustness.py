@@ -82,7 +82,7 @@ def all_logits(model: Classifier, batches: Iterable[Batch]) -> tuple[Tensor, Ten
 
 @torch.inference_mode()
 def _logits(model: Classifier, images: Tensor) -> Tensor:
-    return model(images.to(model.device)).double().cpu()
+    return model(images.to(model.device)).cpu().double()
 
 
 def best_temperature(logits: Tensor, labels: Tensor) -> float:

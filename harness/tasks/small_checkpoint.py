@@ -1,4 +1,4 @@
-"""A trained model's checkpoint without what only training needs: a third of the size, or a sixth in half precision."""
+"""A trained model's checkpoint in half precision, without what only training needs."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -26,6 +26,7 @@ from lit_modules.image_tagger import ImageTagger
 from lit_modules.row_tagger import RowTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
+from lit_modules.timm_nets import own_normalisation
 
 Data = TypeVar("Data", bound=BatchModule)
 
@@ -116,13 +117,26 @@ def check_data(path: Path, model: Stages, data: BatchModule, chosen: bool) -> No
         )
     # Both means and preprocessing follow from the training split, and from all that chooses it.
     if isinstance(data, ImageData):
-        if not np.allclose(model.hparams["mean"], data.mean) and not chosen:
+        if not chosen or isinstance(data, ImageTags):
+            _check_labels(path, model, data)
+        normalised_so = own_normalisation(model.hparams["net"]) is None  # else as timm's weights were trained
+        if normalised_so and not chosen and not np.allclose(model.hparams["mean"], data.mean):
             raise InputError(f"{path}: {data.name} has changed since the training; go on by --data_dir")
         return
     assert isinstance(data, TableData)  # there is no third kind
     fitted = model.hparams["preprocessing"]
     if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
         raise InputError(f"{path}: {data.name} has changed since the training")
+
+
+def _check_labels(path: Path, model: Stages, data: ImageData) -> None:
+    """Raises InputError if the outputs are of other labels than those of the data, or of these in another order."""
+    names = model.hparams.get("labels") or model.hparams.get("classes") or data.classes
+    for said, given in zip(map(str, names), map(str, data.classes), strict=True):
+        if said != given:
+            raise InputError(
+                f"{path}: says {said} where {data.name} has {given}; labels have changed since the training"
+            )
 
 
 def _by(shape: tuple[int, ...]) -> str:

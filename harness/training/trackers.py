@@ -230,7 +230,8 @@ def _mlflow(logged: Logged, flags: Mapping[str, Any]) -> Logger:
     else:
         _write_ids(logged.ids, {**ids, "mlflow": logger.run_id})
     for fold in logged.ids_of_folds if not logged.is_fold else ():
-        client.set_tag(_read_ids(fold)["mlflow"], "mlflow.parentRunId", logger.run_id)
+        if its_id := _read_ids(fold).get("mlflow"):  # none if MLflow failed in that fold
+            client.set_tag(its_id, "mlflow.parentRunId", logger.run_id)
     known = client.get_run(logger.run_id).data.params
     logger.log_hyperparams({name: value for name, value in flags.items() if name not in known})
     for name in known.keys() & flags.keys():
