@@ -1,4 +1,4 @@
-"""docs/coming_from.md: its commands have flags that the scripts know, and its own script runs word for word."""
+"""docs/coming_from.md and README.md: commands have flags that the scripts know, and scripts run word for word."""
 
 import importlib
 import os
@@ -17,8 +17,12 @@ from harness.comparing.scripts import split_command
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "coming_from.md").read_text()
+README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(r"`((?:python|torchrun --\w+ \d+) experiments/\w+\.py[^`]*)`", PAGE)
 (SCRIPT,) = re.findall(r"^```python\n# line.py\n(.*?)^```", PAGE, re.M | re.S)
+(OF_README,) = re.findall(r"^```python\n# experiments/mine.py\n(.*?)^```", README, re.M | re.S)
+TYPED = [line.partition("#")[0] for line in re.findall(r"^python experiments/.*", README, re.M)]
+TRIED_NEXT = [f"python experiments/{name}.py {flags}" for name, flags in re.findall(r"`([a-z_]+) (--[^`]+)`", README)]
 
 
 @cache
@@ -31,7 +35,7 @@ def parsed(words):
     path, *args = words
     if any(arg.endswith(".py") for arg in args):  # a tool that runs another script
         args = join_vary(split_command(args, OWN))
-    return parser_of(Path(path).stem).parse_args([arg for arg in args if arg != "--print_config"])
+    return parser_of(Path(path).stem).parse_args([arg for arg in args if arg not in ("--print_config", "--help")])
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,9 +54,11 @@ def config(tmp_path_factory):
 def test_there_are_commands():
     assert len(COMMANDS) > 40
     assert len({re.search(r"experiments/(\w+)", command)[1] for command in COMMANDS}) >= 9
+    assert len(TYPED) >= 9
+    assert len(TRIED_NEXT) >= 8
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [*COMMANDS, *TYPED, *TRIED_NEXT])
 def test_command_has_flags_that_its_script_knows(command):
     words = shlex.split(command)
     at = next(place for place, word in enumerate(words) if word.endswith(".py"))
@@ -80,3 +86,14 @@ def test_script_of_its_own_runs_in_any_folder(tmp_path):
     run, loss = last.split()
     assert float(loss) < 0.01  # of points on a line, whose targets vary by 3
     assert (tmp_path / run / "figures" / "learning_curves.png").is_file()
+
+
+@pytest.mark.slow
+def test_script_of_the_readme_runs(tmp_path):
+    (tmp_path / "mine.py").write_text(OF_README)
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "mine.py", "--ema", "0.9", "--accelerator", "cpu"]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    (run,) = tmp_path.glob("runs/mine/*")
+    assert (run / "checkpoints" / "last.ckpt").is_file()
