@@ -26,11 +26,11 @@ RECIPES = by_net(
         net_args={"residual": True},
         lr=0.025,
         batch_size=512,
-        max_epochs=10,
+        max_epochs=12,
         momentum=0.85,
         warmup_epochs=0.3,
         label_smoothing=0.2,
-        augment="altflip,shift:3,cutout:8,grow:20",
+        augment="altflip,shift:3,cutout:8,grow:16",
         test_flip=True,
         val_size=0.02,  # the last epoch is nearly always the best, so few images will do
     ),
