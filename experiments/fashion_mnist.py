@@ -20,7 +20,7 @@ RECIPES = by_net(
     replace(ONECYCLE, net="mlp", lr=0.1, net_args={"dropout": 0.2}),
     replace(ONECYCLE, net="lenet5", lr=0.1, channels_last=True),
     replace(ONECYCLE, net="cnn", lr=0.1, max_epochs=20, weight_decay=5e-4, augment="flip,crop:2", channels_last=True),
-    # That of cifar10.py, with longer training on smaller images, and less smoothing.
+    # That of cifar10.py, with longer training and less smoothing.
     replace(
         MUON,
         net_args={"widths": [[64, 64], [128, 128], [256, 256]], "residual": True},
@@ -30,7 +30,7 @@ RECIPES = by_net(
         momentum=0.85,
         warmup_epochs=0.3,
         label_smoothing=0.1,
-        augment="altflip,shift:2,cutout:7",
+        augment="altflip,shift:2,cutout:7,grow:16",
         test_flip=True,
         val_size=0.05,
     ),
