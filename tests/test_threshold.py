@@ -63,8 +63,8 @@ def test_rows_are_of_the_second_class_from_the_threshold_on(row_run, tmp_path, c
     assert out["state"].tolist() == wanted.tolist()
     assert out["probability"].tolist() == [row[f"p({row['state']})"] for _, row in out.iterrows()]
     assert f"balanced_acc {balanced_accuracy_score(patients()['state'], wanted):.2%}" in printed
-    said = f"ill is said from a probability of {threshold:.3f} on, as validation chose; --threshold 0.5 takes"
-    assert (said if asked is None else f"ill is said from a probability of {asked:g} on") in printed
+    said = f"ill is named from a probability of {threshold:.3f} on, as validation chose; --threshold 0.5 takes"
+    assert (said if asked is None else f"ill is named from a probability of {asked:g} on") in printed
     assert chosen(row_run) != 0.5
 
 
@@ -73,12 +73,12 @@ def test_images_are_too_and_the_page_says_so(image_run, tmp_path, capsys):
     cli(predict.main, None, [str(run), str(root / "train"), "--output", str(tmp_path / "p.csv")])
     out = pd.read_csv(tmp_path / "p.csv")
     assert out["label"].tolist() == np.where(out["p(bee)"] >= chosen(run), "bee", "ant").tolist()
-    assert f"bee is said from a probability of {chosen(run):.3f} on, as validation chose" in capsys.readouterr().out
+    assert f"bee is named from a probability of {chosen(run):.3f} on, as validation chose" in capsys.readouterr().out
     assert Image.open(tmp_path / "p.png").width > 300
     answers = answers_of(str(run), threshold=0.999)
     (note,) = answers.answer((root / "train" / "bee" / "0.png").read_bytes())["notes"]
     share = dict(answers.answer((root / "train" / "bee" / "0.png").read_bytes())["shares"])["bee"]
-    assert note == f"Taken as {'bee' if share >= 0.999 else 'ant'}: bee is said from a probability of 0.999 on."
+    assert note == f"Taken as {'bee' if share >= 0.999 else 'ant'}: bee is named from a probability of 0.999 on."
 
 
 def test_page_of_rows_says_it(row_run):

@@ -45,11 +45,11 @@ def decision_for(checkpoints: Sequence[Path], classes: Sequence[str], asked: flo
             raise InputError(f"--threshold {asked}: is for two classes; there are {len(classes) or 'none'} here")
         if not 0 < asked < 1:
             raise InputError(f"--threshold {asked}: must be between 0 and 1")
-        return Decision(asked, f"{classes[1]} is said from a probability of {asked:g} on")
+        return Decision(asked, f"{classes[1]} is named from a probability of {asked:g} on")
     chosen = _chosen(checkpoints[0]) if len(classes) == 2 and len(checkpoints) == 1 else None
     if chosen is None:
         return LIKELIEST
-    start = f"{classes[1]} is said from a probability of {chosen:.3f} on, as validation chose"
+    start = f"{classes[1]} is named from a probability of {chosen:.3f} on, as validation chose"
     return Decision(chosen, f"{start}; --threshold 0.5 takes the likelier class")
 
 
