@@ -22,6 +22,7 @@ from harness.command_line.cli import cli
 from lit_modules import Regressor
 
 QUICK = ["--sample", "--accelerator", "cpu", "--max_epochs", "3", "--enable_progress_bar", "false"]
+PLAIN = ["--pictures", "false"]  # where they are not looked at
 KAGGLE = Path(__file__).parents[1] / "data" / "house-prices"
 
 
@@ -123,7 +124,7 @@ def test_score_over_more_and_more_folds_is_a_curve_in_tensorboard(cross_validate
 def test_folds_in_processes_give_the_same_as_one_after_another(cross_validated, tmp_path):
     run, metrics = cross_validated
     flags = ["--folds", "3", "--fold_seed", "4", "--jobs", "2", "--net_args.size", "3", "--lr", "0.01"]
-    other, in_processes = run_houses(tmp_path, *flags)
+    other, in_processes = run_houses(tmp_path, *flags, *PLAIN)
     assert (in_processes["jobs"], metrics["jobs"]) == (2, 1)
     assert in_processes["cv/log_rmse"] == metrics["cv/log_rmse"]
     assert (other / "submission.csv").read_text() == (run / "submission.csv").read_text()
@@ -131,7 +132,7 @@ def test_folds_in_processes_give_the_same_as_one_after_another(cross_validated, 
 
 def test_seeds_are_averaged(tmp_path):
     flags = ["--net", "linear", "--folds", "2", "--seeds", "2", "--jobs", "1"]
-    run, metrics = run_houses(tmp_path, *flags)
+    run, metrics = run_houses(tmp_path, *flags, *PLAIN)
     folders = sorted(path.name for path in run.glob("fold*"))
     assert folders == ["fold0_seed0", "fold0_seed1", "fold1_seed0", "fold1_seed1"]
     assert len(metrics["cv/seed_log_rmse"]) == 2
@@ -139,7 +140,7 @@ def test_seeds_are_averaged(tmp_path):
 
 
 def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys, refusal):
-    run, metrics = run_houses(tmp_path, "--net", "linear", "--folds", "3", "--jobs", "1")
+    run, metrics = run_houses(tmp_path, "--net", "linear", "--folds", "3", "--jobs", "1", *PLAIN)
     submission = (run / "submission.csv").read_text()
     for name in ("metrics.json", "submission.csv", "fold1/predictions.npz"):  # killed within the second fold
         (run / name).unlink()
@@ -156,7 +157,7 @@ def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys, refusal):
 
 
 def test_without_folds_the_best_epoch_predicts(tmp_path):
-    run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear")
+    run, metrics = run_houses(tmp_path, "--folds", "0", "--net", "linear", *PLAIN)
     assert metrics["test/samples"] == 60
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
     new = tmp_path / "new.csv"
@@ -186,7 +187,7 @@ def test_two_processes_train_and_predict_as_one_does(tmp_path):
 @pytest.mark.skipif(not KAGGLE.exists(), reason="Kaggle's files are not there")
 def test_kaggles_own_files_are_read_whole(tmp_path):
     flags = ["--sample", "false", "--data_dir", str(KAGGLE.parent), "--net", "linear", "--max_epochs", "20"]
-    run, metrics = run_houses(tmp_path, *flags, "--jobs", "1")
+    run, metrics = run_houses(tmp_path, *flags, "--jobs", "1", *PLAIN)
     assert metrics["cv/samples"] == 1460
     assert metrics["cv/log_rmse"] < 0.25  # 0.40 is what the mean price scores
     assert pd.read_csv(run / "submission.csv")["Id"].tolist() == list(range(1461, 2920))
