@@ -3,7 +3,9 @@
     python experiments/fashion_mnist.py --net cnn
     python experiments/fashion_mnist.py --sample      on digits that scikit-learn ships; no download
 
-No figure has been measured here yet.
+On two cores of an AMD EPYC (AVX512-BF16), torch 2.14.1 (docs/results.md has more, docs/gpu.md what a card measured):
+
+    --net speednet      94.73 %  (94.76, 94.74, 94.68; seeds 0-2)   16 epochs   738 s
 """
 
 from dataclasses import replace
