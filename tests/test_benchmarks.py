@@ -61,7 +61,7 @@ def test_accuracy_follows_the_recipes(tmp_path):
     assert len(re.findall(r"^\| (?:speednet|cnn) \| [01] \|", printed, re.M)) == 4
 
 
-@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)])
 def test_throughput_compares_with_a_bare_loop(precision):
     flags = ["--net", "cnn", "--batch_size", "50", "--rounds", "1", "--precision", precision, "--sample", "true"]
     assert float(re.search(r"ours / bare: ([\d.]+)", benchmark("recipes", "throughput", *flags))[1]) > 0.1

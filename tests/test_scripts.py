@@ -126,6 +126,7 @@ def test_frozen_epochs_are_the_same_on_two_processes(tmp_path):
         torch.testing.assert_close(states[1][name], weight, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_monitor_that_is_never_logged_ends_two_processes_with_one_line(tmp_path):
     flags = ["--sample", "--net", "softmax", "--max_epochs", "1", "--devices", "2", "--monitor", "val/f1"]
     command = [sys.executable, "experiments/mnist.py", "--accelerator", "cpu", *flags, "--run_dir", str(tmp_path)]
