@@ -81,10 +81,8 @@ class ClassStages(Stages, ABC):
         if (threshold := self.threshold) is None:
             return {}
         said = scores >= threshold
-        balanced, right = (
-            by_class(said.long(), hits.long(), 2).balanced_acc,
-            float((said == hits).cpu().double().mean()),
-        )
+        balanced = by_class(said.long(), hits.long(), 2).balanced_acc
+        right = float((said == hits).cpu().double().mean())
         figures = {"balanced_acc_at_threshold": balanced, "acc_at_threshold": right}
         if stage == "val":
             return figures | {"threshold": threshold}

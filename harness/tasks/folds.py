@@ -146,10 +146,8 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
         np.savez(file, **result._asdict())
     figures, seconds = score(data.targets[result.rows], held_out, data.preprocessing), time.perf_counter() - started
     chief = as_text(figures, [next(iter(figures))])
-    print(
-        f"{run.name}: {chief} on {amount(len(result.rows), data.samples.removesuffix('s'))}, {seconds:.1f} s",
-        flush=True,
-    )
+    held = amount(len(result.rows), data.samples.removesuffix("s"))
+    print(f"{run.name}: {chief} on {held}, {seconds:.1f} s", flush=True)
     return result
 
 
