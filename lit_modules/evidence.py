@@ -50,7 +50,7 @@ def evidence(model: Classifier, images: Tensor, classes: Tensor) -> Evidence | N
     with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
         images, classes = images.detach().clone().to(next(model.parameters()).dtype), classes.to(images.device).clone()
         maps = grad_cam(model.net, model.normalise(images), classes)
-        if maps is not None and model.test_flip:  # the logits are means of both
+        if maps is not None and model.test_flip:  # the logits are means of both; a map is too coarse for test_shift
             flipped = grad_cam(model.net, model.normalise(images.flip(-1)), classes)
             maps = maps if flipped is None else (maps + flipped.flip(-1)) / 2
         return None if maps is None else Evidence(_relative(maps), occlusion(model, images, classes))

@@ -52,7 +52,7 @@ def test_a_run_leaves_the_promised_files(tmp_path):
     assert list(run.glob("events.out.tfevents.*"))
 
 
-@pytest.mark.parametrize("flags", [[], ["--ema", "0.9"], ["--swa", "0.3"], ["--test_flip"]])
+@pytest.mark.parametrize("flags", [[], ["--ema", "0.9"], ["--swa", "0.3"], ["--test_flip", "--test_shift", "1"]])
 def test_test_figures_are_those_of_the_best_checkpoint(tmp_path, flags):
     run = run_mnist(tmp_path, *flags)
     model = Classifier.load_from_checkpoint(run / "checkpoints" / "best.ckpt", weights_only=True, map_location="cpu")

@@ -30,7 +30,7 @@ OF_CLASSES = (
     *("l1", "mixup", "cutmix", "backbone_lr", "freeze_epochs"),
     *("class_weights", "balanced_sampling"),
 )
-IN_RECIPES = ("label_smoothing", "test_flip")  # of those too, which count only where they are given
+IN_RECIPES = ("label_smoothing", "test_flip", "test_shift")  # of those too, which count only where they are given
 NEUTRAL = ImageFlags()
 
 
