@@ -95,7 +95,8 @@ class LRDecay(Callback):
             raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
         self.warmup_steps = self.warmup_epochs * self._steps_per_epoch(trainer) if self.warmup_epochs else 0.0
         if self.warmup_steps >= self.total_steps:
-            raise InputError(f"warmup_epochs {self.warmup_epochs}: as long as the run, or longer")
+            fifth = 0.2 * self.total_steps / self._steps_per_epoch(trainer)
+            raise InputError(f"warmup_epochs {self.warmup_epochs}: must be shorter than the run, such as {fifth:.2g}")
         if trainer.is_global_zero and trainer.global_step:
             self._say_jump(trainer)
 

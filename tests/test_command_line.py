@@ -85,6 +85,17 @@ def test_script_with_a_bug_ends_with_a_traceback_and_status_1(tmp_path, bug):
     assert "error: " not in done.stderr.replace("Error: ", "")
 
 
+def test_script_of_another_checkout_does_not_run_with_this_one_s_code(tmp_path):
+    theirs = tmp_path / "harness" / "command_line" / "cli.py"
+    theirs.parent.mkdir(parents=True)
+    theirs.touch()
+    (tmp_path / "experiments").mkdir()
+    done = run_script(tmp_path / "experiments" / "own.py", SCRIPT.format(line="print(text)"))
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {tmp_path / 'experiments' / 'own.py'}: is of the checkout {tmp_path}, but")
+    assert f"PYTHONPATH={tmp_path}" in done.stderr
+
+
 def test_script_with_bad_input_ends_with_one_line_and_status_2(tmp_path):
     done = run_script(tmp_path / "mistake.py", SCRIPT.format(line=MISTAKES["plain"]))
     assert (done.returncode, done.stderr) == (2, "error: --lr x: no\n")

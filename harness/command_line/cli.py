@@ -76,6 +76,7 @@ def cli(
     """
     args = list(sys.argv[1:] if args is None else args)
     with ending_with_reader(), listening(), _one_line_errors():
+        _check_checkout(_script_of(main))
         _check_values(args)
         resumed = _resumed_run(args)
         parser = make_parser(main, resumed)
@@ -135,6 +136,18 @@ def _describe_parts(parser: ArgumentParser, asked: Namespace, recipes: Collectio
 
 def _script_of(main: Callable[..., Any]) -> Path:
     return Path(str(sys.modules[main.__module__].__file__))
+
+
+def _check_checkout(script: Path) -> None:
+    """Refuses a script of another checkout than this, in which an environment of this one would run this code."""
+    own = Path(__file__).resolve()
+    place = own.relative_to(own.parents[2])  # harness/command_line/cli.py
+    for folder in script.resolve().parents:
+        if (folder / place).is_file() and not own.samefile(folder / place):
+            raise InputError(
+                f"{script}: is of the checkout {folder}, but this environment imports {own.parents[2]}; use"
+                f" that checkout's own environment, or set PYTHONPATH={folder}"
+            )
 
 
 def make_parser(main: Callable[..., Any], resumed: Path | None = None) -> ArgumentParser:
