@@ -47,7 +47,7 @@ def altflip(images: Tensor, moment: Moment) -> Tensor:
 
 
 def grow(images: Tensor, side: float, moment: Moment) -> Tensor:
-    """Shrinks images, to `side` pixels at first, then less and less, until halfway through the run they are whole.
+    """Shrinks images, to `side` pixels at first, then less and less; in the last quarter of the run they are whole.
 
     Small images cost less, and early epochs need no detail: "progressive learning" in Tan and Le 2021,
     "EfficientNetV2". Only for networks that take images of any size.
@@ -55,7 +55,8 @@ def grow(images: Tensor, side: float, moment: Moment) -> Tensor:
     if moment.epochs < 1:
         raise InputError("augment grow: needs to know the run's end; set max_epochs")
     full = images.shape[-1]
-    size = side + (full - side) * min(1, moment.epoch / (moment.epochs / 2))
+    growing = max(1, min(0.75 * moment.epochs, moment.epochs - 1))  # epochs
+    size = side + (full - side) * min(1, moment.epoch / growing)
     size = min(full, 4 * round(size / 4))  # only a few sizes, since libraries prepare kernels for each
     return images if size == full else F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 

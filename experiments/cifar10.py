@@ -21,15 +21,17 @@ RECIPES = by_net(
     *photograph_recipes(),
     replace(
         MUON,
-        net_args={"residual": True},
-        lr=0.025,
-        batch_size=512,
+        net_args={"residual": True, "norm_momentum": 0.25, "whitening_bias": False},
+        lr=0.03,
+        batch_size=1000,
         max_epochs=12,
-        momentum=0.85,
+        momentum=0.75,
+        weight_decay=0.6,
         warmup_epochs=0.3,
         label_smoothing=0.2,
         augment="altflip,shift:3,cutout:8,grow:16",
         test_flip=True,
+        test_shift=1,
         val_size=0.02,  # the last epoch is nearly always the best, so few images will do
     ),
 )

@@ -32,9 +32,14 @@ def test_size_is_the_sum_over_layers(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("residual", [False, True])
-def test_every_parameter_learns(shape, residual):
-    assert_trains(build_net("speednet", shape, 10, residual=residual), shape, 10)
+@pytest.mark.parametrize("options", [{}, {"residual": True}, {"whitening_bias": False}])
+def test_every_parameter_learns(shape, options):
+    assert_trains(build_net("speednet", shape, 10, **options), shape, 10)
+
+
+def test_whitening_without_a_bias_leaves_nothing_to_learn_there():
+    net = build_net("speednet", SHAPES[0], 10, whitening_bias=False)
+    assert [name for name, _ in net.named_parameters() if name.startswith("whitening")] == []
 
 
 @pytest.mark.parametrize("training", [True, False])
