@@ -12,6 +12,7 @@ no files; it only shows that they work, and the figures mean nothing.
 
 import contextlib
 import io
+import math
 import statistics
 import tempfile
 import time
@@ -60,7 +61,7 @@ def race(data_dir: str = "data", seeds: int = 3, run_dir: str = "runs", sample: 
         probe = replace(plain, run_dir=scratch, limit_train_batches=12, limit_val_batches=1, max_epochs=1)
         rate = _quietly(probe)["samples_per_second"]
     steps = max(2, round(seconds * rate / plain.batch_size))
-    epochs = max(1, round(steps * plain.batch_size / 45_000))
+    epochs = math.ceil(steps * plain.batch_size / 45_000)  # a limit above an epoch's batches would not count
     _run(replace(plain, max_epochs=epochs, limit_train_batches=steps // epochs))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from jsonargparse import auto_cli
 
 ROOT = Path(__file__).resolve().parents[1]
-IMPORT = "import lightning.pytorch"
+IMPORT = "import os, lightning.pytorch; os._exit(0)"  # without what Python does at its end, like the run
 FIRST_STEP = """
 import os, runpy, sys
 from torch.optim.optimizer import register_optimizer_step_pre_hook

@@ -122,7 +122,7 @@ class LRDecay(Callback):
             return
         factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)
         for group in self._groups(trainer):
-            group["lr"] = group["initial_lr"] * factor
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor  # a callback may have added the group
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.schedule != "plateau" or trainer.sanity_checking or not validation_is_scheduled(trainer):

@@ -39,7 +39,7 @@ class _Outputs(Callback):
 
 
 class Predictions(_Outputs):
-    """Calls `use(trainer, pl_module, outputs, labels)` on rank zero at the end of every N-th validation of a training.
+    """Calls `use(trainer, pl_module, outputs, labels)` on rank zero after a training's validation, every N epochs.
 
     The outputs, (N, ...), are what the evaluation steps return for each sample, and the labels, (N, ...), the last
     parts of the batches, both on the CPU and in the order of the data. `use` is not called if steps return None. Of n

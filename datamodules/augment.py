@@ -57,7 +57,7 @@ def grow(images: Tensor, side: float, moment: Moment) -> Tensor:
     full = images.shape[-1]
     growing = max(1, min(0.75 * moment.epochs, moment.epochs - 1))  # epochs
     size = side + (full - side) * min(1, moment.epoch / growing)
-    size = min(full, 4 * round(size / 4))  # only a few sizes, since libraries prepare kernels for each
+    size = min(full, max(4, 4 * round(size / 4)))  # only a few sizes, since libraries prepare kernels for each
     return images if size == full else F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
 
 

@@ -169,8 +169,14 @@ def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, t
     """A line on test rows whose values in the `columns`, the target's included, are those of a training row."""
     keys = pd.util.hash_pandas_object(table.cells[list(columns)], index=False).to_numpy()
     again = test[np.isin(keys[test], keys[train])]
-    lines = table.cells.index[again]
-    of = f"of {len(test):,} test rows"
-    rows = amount(len(again), f"{of} is a copy of a training row", f"{of} are copies of training rows")
-    flatters = "it flatters" if len(again) == 1 else "they flatter"
-    return [f"{rows}, the first in line {lines[0]}; {flatters} the figures of the test"] if len(again) else []
+    return notes_on_copies(table.cells.index[again].tolist(), len(test))
+
+
+def notes_on_copies(lines: Sequence[int], count: int) -> list[str]:
+    """The same for test rows that are known to be copies, of `count` in all."""
+    if not lines:
+        return []
+    of = f"of {count:,} test rows"
+    rows = amount(len(lines), f"{of} is a copy of a training row", f"{of} are copies of training rows")
+    flatters = "it flatters" if len(lines) == 1 else "they flatter"
+    return [f"{rows}, the first in line {lines[0]}; {flatters} the figures of the test"]

@@ -47,8 +47,8 @@ class Reading:
             raise InputError(f"sep {self.sep!r}: must be comma, semicolon, tab, pipe or whitespace")
         if self.encoding:
             try:
-                codecs.lookup(self.encoding)
-            except LookupError:
+                b"a".decode(self.encoding)
+            except (LookupError, UnicodeError):  # hex and undefined are codecs too, of no texts
                 raise InputError(f"encoding {self.encoding!r}: is not known; try utf-8, utf-16 or cp1252") from None
 
     @property

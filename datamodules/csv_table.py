@@ -10,6 +10,7 @@ from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.column_kinds import find_decimal, idle_columns, infer_kinds, notes_on
 from datamodules.csv_files import Reading, read_csv
+from datamodules.dates import is_format
 from datamodules.new_rows import read_rows
 from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
@@ -82,6 +83,9 @@ class CsvOptions(SplitOptions):
         super().__post_init__()
         if self.decimal not in ("", ".", ",", "comma", "point"):
             raise InputError(f"decimal {self.decimal!r}: must be '.' or ',', or empty to find out")
+        for column, format in self.dates.items():
+            if not is_format(format):
+                raise InputError(f"dates {column!r}: {format!r} is no format of dates; one is %d.%m.%Y")
         if self.similar_labels not in SIMILAR:
             raise InputError(f"similar_labels {self.similar_labels!r}: must be one of {', '.join(SIMILAR)}")
 
@@ -160,6 +164,8 @@ class CsvTable(TableData):
             for name in names:
                 if taken.setdefault(name, role) != role:
                     raise InputError(f"{role} {name!r}: {taken[name]} names it too; a column can have one role only")
+        if both := [name for name in self.chosen.only if taken.get(name) in ("target", "id_column", "drop")]:
+            raise InputError(f"only {both[0]!r}: {taken[both[0]]} names it too; a column can have one role only")
         for role, name in {"group": self.splitting.group, "time": self.splitting.time}.items():
             if name in self.target_columns:
                 raise InputError(f"{role} {name!r}: is the target, which is not known of new rows")

@@ -97,6 +97,15 @@ def _split(cells: pd.Series) -> tuple[pd.Series, pd.DataFrame]:
     return parts[0].fillna(""), parts.iloc[:, 1:]
 
 
+def is_format(format: str) -> bool:
+    """Whether strptime knows all parts of the format, and there are any."""
+    try:
+        pd.to_datetime(pd.Series(["2020"]), format=format, errors="coerce")
+    except ValueError:
+        return False
+    return "%" in format
+
+
 def _days(days: pd.Series, format: str) -> pd.Series:
     return pd.to_datetime(days, format=format, errors="coerce").astype("datetime64[s]")
 
@@ -116,6 +125,7 @@ def moments(cells: pd.Series, kind: str) -> pd.Series:
 def _seconds(parts: pd.DataFrame) -> pd.Series:
     """Seconds since midnight of hours, minutes, seconds and half of the day, as text; NaN if there are none."""
     hour, minute, second = (parts.iloc[:, place].astype(np.float64) for place in range(3))
+    hour = hour.where((hour <= 24) & (minute < 60) & ~(second >= 60))  # no clock shows 25:70
     half = parts.iloc[:, 3].str.lower().str[:1]
     hour = hour.where(half.isna(), hour % 12 + 12 * (half == "p"))
     return 3600 * hour + 60 * minute + second.fillna(0)

@@ -1,7 +1,8 @@
 """Which images belong together, such as those of one person or one video, by the names of their files.
 
-folder   those in one folder below a class folder: train/<class>/<folder>/...; the same name in two classes is one
-         group, and an image that is in a class folder itself is one of its own
+folder   those in one folder below a class folder, at any depth: train/<class>/<folder>/...; the same name in two
+         classes is one group. Of a table of labels, those in the same folder. An image beside such folders is a group
+         of its own
 prefix   those whose names begin alike, up to the first `_`, `-`, `.` or blank: anna_01.jpg and anna_02.jpg
 """
 
@@ -16,11 +17,15 @@ from basics.errors import InputError
 
 
 def _folder(file: PurePosixPath, classes: Collection[str]) -> str:
-    return str(file) if file.parent.name in classes else file.parent.name
+    above = file.parts[:-1]
+    depth = next((number for number, part in enumerate(above) if part in classes), None)
+    if depth is None:
+        return str(file.parent if above else file)
+    return above[depth + 1] if len(above) > depth + 1 else str(file)
 
 
 def _prefix(file: PurePosixPath, classes: Collection[str]) -> str:
-    return re.split(r"[-_.\s]", file.name, maxsplit=1)[0]
+    return re.split(r"[-_.\s]", file.name.lstrip("-_. "), maxsplit=1)[0]
 
 
 GROUPS: dict[str, Callable[[PurePosixPath, Collection[str]], str]] = {"folder": _folder, "prefix": _prefix}

@@ -23,7 +23,8 @@ def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
         return known_tags(table, fitted["targets"], fitted["labels"], fitted["mark"])
     name = fitted["target"]
     check_columns(table, [name], None)
-    refuse(table, name, table.cells[name].isin(missing_labels(table)), "is missing; each row needs a target")
+    missing = missing_labels(table) if fitted["classes"] else table.missing
+    refuse(table, name, table.cells[name].isin(missing), "is missing; each row needs a target")
     if not fitted["classes"]:
         numbers(table, name, _form_of(table, fitted))  # refuses those that are none
     targets = known_targets(table, fitted)
@@ -36,7 +37,7 @@ def known_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     """The same as float64, with NaN for each row whose target is missing, or could not have been in training."""
     cells = table.cells[fitted["target"]]
     if fitted["classes"]:
-        return cells.map(_numbers_of(cells, fitted["classes"])).to_numpy(np.float64)
+        return cells.map(_numbers_of(cells, fitted)).to_numpy(np.float64)
     form = _form_of(table, fitted)
     known = {text: float(plain(text, form)) if parses(text, form) else np.nan for text in cells.unique()}
     values = cells.map(known).to_numpy(np.float64)
@@ -52,10 +53,15 @@ def _form_of(table: Table, fitted: dict[str, Any]) -> str:
     return number_form(counts, table.decimal) or number_form(counts) or "number"
 
 
-def _numbers_of(cells: pd.Series, classes: list[str]) -> dict[str, int]:
-    """The number of each label's class: one that differs in case, outer dots or blanks alone is the class's too."""
-    numbers = {name: number for number, name in enumerate(classes)}
-    labels = pd.Series([*classes, *(label for label in cells.unique() if label not in numbers)])
+def _numbers_of(cells: pd.Series, fitted: dict[str, Any]) -> dict[str, int]:
+    """The number of each label's class: one that differs in case, outer dots or blanks alone is the class's too.
+
+    Not if the training kept such labels apart.
+    """
+    numbers = {name: number for number, name in enumerate(fitted["classes"])}
+    if fitted.get("similar_labels") == "keep":
+        return numbers
+    labels = pd.Series([*numbers, *(label for label in cells.unique() if label not in numbers)])
     for group in similar(labels):
         known = [label for label in group if label in numbers]
         if len(known) == 1:

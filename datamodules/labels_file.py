@@ -93,15 +93,16 @@ def read_labels(root: Path, table: str) -> LabelledFiles:
     path = Path(table) if Path(table).exists() else root / table
     read = read_csv(path)
     column = _file_column(path, list(read.cells.columns))
+    by = _called(list(read.cells.columns), [SPLIT_COLUMN])
     files, splits = [], []
-    for line, file, split in _rows(read, column):
+    for line, file, split in _rows(read, column, by):
         if not file:
             raise InputError(f"{path}, line {line}: {column} is blank")
         if split not in SPLIT_OF:
-            raise InputError(f"{path}, line {line}: {SPLIT_COLUMN} {split!r}: must be train, val or test")
+            raise InputError(f"{path}, line {line}: {by} {split!r}: must be train, val or test")
         files.append(file)
         splits.append(SPLIT_OF[split])
-    others = [name for name in read.cells.columns if name not in (column, SPLIT_COLUMN)]
+    others = [name for name in read.cells.columns if name not in (column, by)]
     names = _found(root, path, files)
     _check_splits(path, names, splits)
     return LabelledFiles(read, others, names, splits)
@@ -115,14 +116,14 @@ def _check_splits(path: Path, names: Sequence[str], splits: Sequence[str]) -> No
             raise InputError(f"{path}: {name} is in two splits, {other} and {split}")
 
 
-def _rows(table: Table, column: str) -> Iterator[tuple[int, str, str]]:
+def _rows(table: Table, column: str, by: str) -> Iterator[tuple[int, str, str]]:
     """The line, the file and the split of each row, which is for training if the table does not say."""
     for line, row in zip(table.cells.index, table.cells.to_dict("records"), strict=True):
-        yield line, str(row[column]).strip(), str(row.get(SPLIT_COLUMN, "train")).strip().lower()
+        yield line, str(row[column]).strip(), str(row.get(by, "train")).strip().lower()
 
 
 def _file_column(path: Path, names: Sequence[str]) -> str:
-    others = [name for name in names if name != SPLIT_COLUMN]
+    others = [name for name in names if name.lower() != SPLIT_COLUMN]
     found = _called(others, FILE_COLUMNS) or (others[0] if len(others) == 2 else "")
     if not found or len(others) < 2:
         raise _needs_columns(path, names)

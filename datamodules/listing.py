@@ -226,7 +226,14 @@ def naming(bad: Mapping[str, str]) -> str:
 
 def first_of(names: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED:,} more" if len(names) > NAMED else "")
+    return ", ".join(map(printable, names[:NAMED])) + (
+        f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    )
+
+
+def printable(path: str | Path) -> str:
+    """A file's name, with an escape for whatever is not UTF-8."""
+    return str(path).encode(errors="backslashreplace").decode()
 
 
 def files_below(folder: Path) -> Iterator[Path]:

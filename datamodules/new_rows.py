@@ -35,7 +35,8 @@ def read_rows(path: Path, fitted: dict[str, Any]) -> NewRows:
     """
     table = _read(path, fitted)
     if not fitted.get("header", True):
-        table = _named(table, [*fitted["recipe"]["columns"], *fitted["besides"]], fitted["target"])
+        targets = fitted.get("targets", [fitted["target"]])
+        table = _named(table, [*fitted["recipe"]["columns"], *fitted["besides"]], targets)
     return _as_in_training(table, fitted)
 
 
@@ -80,15 +81,15 @@ def _read(path: Path, fitted: dict[str, Any]) -> Table:
     return table._replace(decimal=find_decimal(table) or fitted.get("decimal", ""))
 
 
-def _named(table: Table, known: list[str], target: str) -> Table:
-    """A table without a header, with the names of the training: perhaps in a first line, perhaps without the target."""
+def _named(table: Table, known: list[str], targets: list[str]) -> Table:
+    """A table without a header, with the names of the training: perhaps in a first line, perhaps without targets."""
     cells = table.cells
     if cells.iloc[0].isin(known).all():
         return table._replace(cells=cells.iloc[1:].set_axis(cells.iloc[0].tolist(), axis="columns"))
     numbered = sorted(known, key=lambda name: int(name[1:]))  # c1, c2 and so on
-    if len(cells.columns) == len(known) - 1:
-        numbered.remove(target)
-        return table._replace(cells=cells.set_axis(numbered, axis="columns"))
+    if len(cells.columns) == len(known) - len(targets):
+        features = [name for name in numbered if name not in targets]
+        return table._replace(cells=cells.set_axis(features, axis="columns"))
     return table
 
 
@@ -100,7 +101,7 @@ def _kind_here(table: Table, name: str, kind: Kind) -> Kind:
     counts = cells.value_counts()
     if kind.startswith("date "):
         days = pd.Series(counts.index.tolist(), dtype=object)
-        return kind if moments(days, kind).notna().any() else date_kind(days.tolist()) or kind
+        return kind if moments(days, kind).notna().all() else date_kind(days.tolist()) or kind
     if _scale(kind) and not all(parses(text, kind) for text in counts.index):
         found = number_form(counts, table.decimal) or number_form(counts)
         return found if _scale(found) == _scale(kind) else kind

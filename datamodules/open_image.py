@@ -136,6 +136,9 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
     """0..65535 as 0..255, rounded; Pillow's own conversion clips. (H, W) -> (H, W)"""
-    if values.dtype.kind == "f" or values.min() < 0 or values.max() > 65_535:
+    least, greatest = values.min(), values.max()
+    # Of 32 bits, 0..255 are hardly 16-bit black; they are 8-bit values in a wider type.
+    narrow = values.dtype.itemsize == 4 and 0 < greatest <= 255
+    if values.dtype.kind == "f" or least < 0 or greatest > 65_535 or narrow:
         raise InputError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

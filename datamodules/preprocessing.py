@@ -153,10 +153,13 @@ def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in categories}
     for number in numeric:
         number["missing"] &= number["name"] not in _repeated(dates)
-    return {
+    fitted = {
         **{"recipe": asdict(recipe), "numbers": numeric, "categories": categories, "rare": rare, "dates": dates},
         "texts": [fit_text(str(name), frame[name], str(recipe.columns[str(name)])) for name in texts],
     }
+    if not feature_names(fitted):
+        raise InputError(f"no column of {', '.join(recipe.columns)} has anything that training rows have in common")
+    return fitted
 
 
 def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from basics.amounts import amount
 from basics.errors import InputError
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches, Rows, TrainBatches
-from datamodules.column_kinds import notes_on_rare, notes_on_repeated, notes_on_rows
+from datamodules.column_kinds import notes_on_copies, notes_on_rare, notes_on_repeated, notes_on_rows
 from datamodules.column_report import ColumnReport, report_columns
 from datamodules.csv_files import FOUND_OUT
 from datamodules.known_targets import required_targets
@@ -145,6 +145,7 @@ class TableData(BatchModule, ABC):
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {
             "classes": self.classes,
+            "similar_labels": self.similar_labels,
             "log_target": self.log_target,
             "missing": list(table.missing),
             "header": self.reading.header,
@@ -172,11 +173,22 @@ class TableData(BatchModule, ABC):
         return table.cells[self.id_column].to_numpy() if self.id_column else table.cells.index.to_numpy()
 
     def _add_test_rows(self) -> None:
+        if self.splitting.test_csv and (not self.fold or self.fold.number == 0):  # once is enough
+            self._note_copies(self.other_rows())
         if not self.fold and (others := self.other_rows()) and others.targets is not None:
             self.test_indices = np.arange(len(self.rows), len(self.rows) + len(others.rows))
             self.rows = np.concatenate([self.rows, others.rows])
             self.targets = np.concatenate([self.targets, others.targets])
         self.has_tests = bool(len(self.test_indices))
+
+    def _note_copies(self, others: OtherRows | None) -> None:
+        """Notes rows of another file whose values are those of a row of this table."""
+        if others is None or others.targets is None or others.frame is None:
+            return
+        columns = [name for name in self.preprocessing["recipe"]["columns"] if name in others.frame]
+        known = set(_keys(self._typed[columns], self.targets))
+        again = [number for number, key in enumerate(_keys(others.frame[columns], others.targets)) if key in known]
+        self.notes += notes_on_copies(others.ids[again].tolist(), len(others.rows))
 
     def other_rows(self) -> OtherRows | None:
         """Rows that are in no fold, which the folds' models predict together: if they have targets, to be tested.
@@ -380,3 +392,9 @@ class TableData(BatchModule, ABC):
         device = self._device()
         coarse = device.type == "mps" and not self.classification  # MPS has no float64
         return Rows(self.rows, self.targets.astype(np.float32) if coarse else self.targets, device)
+
+
+def _keys(frame: pd.DataFrame, targets: np.ndarray) -> list[bytes]:
+    """The same for two rows of equal values and targets, and for hardly any others."""
+    hashes = hash_pandas_object(frame, index=False, categorize=False).to_numpy()
+    return [key.tobytes() + target.astype(np.float64).tobytes() for key, target in zip(hashes, targets, strict=True)]

@@ -53,7 +53,7 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     Args:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
-    net, net_args = _network(checkpoint, flags.resume)
+    net, net_args = _network(checkpoint, None if flags.folds else flags.resume)
     others = MaskFolder, ImageTargets  # whose labels are no classes
     known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)

@@ -29,7 +29,7 @@ from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
 from basics.files import unused
-from datamodules.listing import files_below, naming
+from datamodules.listing import files_below, naming, printable
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import draw_sheet
@@ -112,7 +112,7 @@ def main(
 
 def _tell(table: Path, sheet: Path, told: Told, predictions: Predictions) -> None:
     """Writes and prints what there is to say of files without classes."""
-    files = [_printable(path) for path in predictions.paths]
+    files = [printable(path) for path in predictions.paths]
     write_told(table, sheet, files, predictions, told)
     width = max(map(len, files[:PRINTED]))
     for file, caption in zip(files[:PRINTED], told.captions, strict=False):
@@ -149,6 +149,8 @@ def _refuse_switches(*switches: bool | float | None) -> None:
 
 def _segment(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad: bool, force: bool) -> None:
     """Writes a mask for each file, and says so."""
+    if not table.suffix:
+        raise InputError(f"--output {table}: is the name of the masks' folder; let the table end in .csv")
     check_masks_folder(table.with_suffix(""), paths, force)
     count, bad = predict_masks(model, paths, table, skip_bad)
     if bad:
@@ -196,7 +198,7 @@ def _write(to: Files, names: Sequence[str], predictions: Predictions, decision: 
     shares, said = predictions.values, decision.of(predictions.values)
     columns = {"label": np.array(names)[said], "probability": shares[np.arange(len(said)), said].round(6)}
     columns |= {f"p({name})": share.round(6) for name, share in zip(names, shares.T, strict=True)}
-    files = [_printable(path) for path in predictions.paths]
+    files = [printable(path) for path in predictions.paths]
     write_predictions(to.table, "file", np.array(files), columns)
     figure = draw_sheet(_shown(predictions), names, len(files), decision.threshold)
     save_figures({to.sheet.stem: figure}, to.sheet.parent)
@@ -205,16 +207,11 @@ def _write(to: Files, names: Sequence[str], predictions: Predictions, decision: 
 def _shown(predictions: Predictions) -> dict[str, tuple[Image, np.ndarray]]:
     """The images on the sheet, with their probabilities, by file."""
     rows = predictions.shown.items()
-    return {_printable(predictions.paths[row]): (image, predictions.values[row]) for row, image in rows}
-
-
-def _printable(path: Path) -> str:
-    """The file's name, with an escape for whatever is not UTF-8."""
-    return str(path).encode(errors="backslashreplace").decode()
+    return {printable(predictions.paths[row]): (image, predictions.values[row]) for row, image in rows}
 
 
 def _print_table(names: Sequence[str], predictions: Predictions, decision: Decision) -> None:
-    files, shares = [_printable(path) for path in predictions.paths], predictions.values
+    files, shares = [printable(path) for path in predictions.paths], predictions.values
     width, label = max(map(len, files[:PRINTED])), max(map(len, names))
     said = decision.of(shares)
     for file, place, share in zip(files[:PRINTED], said, shares, strict=False):

@@ -42,8 +42,9 @@ from harness.comparing.scripts import (
     split_command,
     start,
 )
-from harness.processes.children import stop
+from harness.processes.children import stop, stop_all
 from harness.processes.engines.engine import Engine, engine_called
+from harness.processes.pools import ProcessKilledError
 from harness.runs.layout import CLAIM
 
 OWN = ("--first_seed",)  # flags of this tool that may follow the script's name too; scripts have --seeds and --jobs
@@ -126,8 +127,12 @@ def _run_by(cluster: Engine, script: Path, arguments: Sequence[str], folders: di
     """Lets a cluster run the seeds, and returns those that have failed."""
     seeds = list(folders)
     tasks = [(script, [*arguments, "--seed", str(seed)], folders[seed].resolve()) for seed in seeds]
-    ended = (seeds[number] for number, _ in cluster.run(run_to_end, tasks, logs))
-    return [seed for seed in ended if not _say_ended(seed, folders[seed])]
+    try:
+        for number, _ in cluster.run(run_to_end, tasks, logs):
+            _say_ended(seeds[number], folders[seeds[number]])
+    except ProcessKilledError as error:  # of some; the others have ended
+        print(error, flush=True)
+    return [seed for seed in seeds if not finished(folders[seed])]
 
 
 def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], jobs: int) -> list[int]:
@@ -147,8 +152,7 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
                     failed += [] if _say_ended(seed, folders[seed]) else [seed]
                     del running[place]
     finally:
-        for _, process in running.values():
-            stop(process)
+        stop_all([process for _, process in running.values()])
     return failed
 
 

@@ -95,6 +95,8 @@ class SweepFlags:
 
 
 DEFAULTS = SweepFlags()
+# What folds are compared by, for each task.
+OF_FOLDS = {"classification": "cv/log_loss", "regression": "cv/rmse", "multilabel": "cv/map"}
 
 
 def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
@@ -235,7 +237,8 @@ def _mode(metric: str, flags: dict[str, Any]) -> str:
 
 
 def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
-    of_folds = {"classification": "cv/log_loss", "regression": "cv/rmse"}.get(flags.get("task", ""), "cv/log_rmse")
+    task = flags.get("task", "classification" if "augment" in flags else "")  # images; else house prices
+    of_folds = OF_FOLDS.get(task, "cv/log_rmse")
     chosen = metric or (of_folds if flags.get("folds") else flags.get("monitor"))
     if not chosen:
         raise InputError("metric: the script monitors none; name one of its validation figures by --metric")

@@ -6,6 +6,7 @@ follows, are therefore the same, bit for bit, for chunks of any size and any num
 Among equally near images, wrong ones come first, so no figure depends on the order of the gallery.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -114,7 +115,8 @@ def nearest_mean(queries: Tensor, gallery: Tensor, gallery_labels: Tensor) -> Te
     """For each query the class, (Q,), whose mean over the gallery is nearest by cosine distance."""
     rows, classes = _unit(gallery), gallery_labels.cpu()
     means = rows.new_zeros(int(classes.max()) + 1, rows.shape[1]).index_add_(0, classes, rows)  # (C, D)
-    return (_unit(queries) @ _unit(means).T).argmax(1)
+    alike = _unit(queries) @ _unit(means).T
+    return alike.masked_fill(classes.bincount() == 0, -math.inf).argmax(1)  # a number without images is no class
 
 
 def _unit(embeddings: Tensor) -> Tensor:

@@ -261,6 +261,11 @@ def test_grow_ends_with_the_whole_image(epochs, sides):
     torch.testing.assert_close(grown[0], expected)
 
 
+def test_grow_leaves_a_few_pixels():
+    (grow,) = parse_augmentations("grow:1")
+    assert grow(batch(1, 1, 8, 8), Moment(torch.arange(1), 0, 4)).shape == (1, 1, 4, 4)
+
+
 def test_grow_needs_an_end():
     (grow,) = parse_augmentations("grow")
     with pytest.raises(ValueError, match="grow: needs to know"):

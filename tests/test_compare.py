@@ -146,7 +146,12 @@ def test_net_comes_first_and_is_in_the_label():
 def test_flags_that_change_no_figure_make_no_groups():
     changes = {"pictures": False, "histograms": True, "checkpoint_every": 5, "stall_timeout": 0.0, "data_dir": "there"}
     runs = [run_with(lr=0.1, data_dir="data"), *(run_with(lr=0.1, **{name: its}) for name, its in changes.items())]
-    assert [len(group.runs) for group in group_runs(runs, "val/acc")] == [6]
+    runs += [
+        run_with(lr=0.1, log_to=["csv"]),
+        run_with(lr=0.1, num_sanity_val_steps=0),
+        run_with(lr=0.1, capture=False),
+    ]
+    assert [len(group.runs) for group in group_runs(runs, "val/acc")] == [9]
     for script, flags in (("own_images", {}), ("finetune", {"data": "own_images"})):  # there it is the data set
         runs = [run_with(script, data_dir=folder, **flags) for folder in ("cats", "dogs")]
         assert len(group_runs(runs, "val/acc")) == 2
@@ -402,6 +407,8 @@ def test_losses_of_different_kinds_order_nothing():
     [
         ("mnist", {"sample": True}, {"sample": False}),
         ("own_images", {"data_dir": "cats"}, {"data_dir": "dogs"}),
+        ("segmentation", {"data_dir": "plots"}, {"data_dir": "roads"}),
+        ("segmentation", {"data_dir": "plots"}, {"data_dir": None}),
         ("table", {"csv": "a.csv", "target": "x"}, {"csv": "a.csv", "target": "y"}),
         ("cifar10", {}, {"data": "cifar10", "checkpoint": "runs/cifar100/run"}),  # of finetune.py
         ("house_prices", {"folds": 0}, {"folds": 5}),

@@ -191,6 +191,17 @@ def test_groups_by_prefix_and_by_folder():
     numbers = groups_of_files("folder", files, "ab").tolist()
     assert numbers[0] == numbers[1]
     assert len(set(numbers)) == 4
+    assert groups_of_files("prefix", ["_x1.jpg", "_y2.jpg", "x1_2.jpg"], "ab").tolist() == [0, 1, 0]
+
+
+def test_folders_within_the_folder_of_a_group_are_of_the_group():
+    files = ["train/ant/anna/day1/1.jpg", "train/ant/anna/day2/2.jpg", "train/bee/bob/day1/3.jpg"]
+    assert groups_of_files("folder", files, ("ant", "bee")).tolist() == [0, 0, 1]
+
+
+def test_groups_of_a_table_of_labels_are_its_folders_and_images_beside_them_are_alone():
+    files = ["1.jpg", "2.jpg", "v/3.jpg", "v/4.jpg", "w/v/5.jpg"]
+    assert groups_of_files("folder", files, ("ant", "bee")).tolist() == [0, 1, 2, 2, 3]
 
 
 def test_folds_of_groups_are_those_of_scikit_learn_and_part_no_group(tmp_path):

@@ -72,6 +72,12 @@ def test_table_may_be_in_the_folder_use_other_names_and_leave_endings_out(scatte
     assert listing.files == {"0/0.png": 0, "1/1.png": 1, "2/2.png": 0}
 
 
+def test_columns_are_known_in_capital_letters_too(scattered):
+    rows = [f"{names(number)},{'test' if number > 8 else 'train'}" for number in range(12)]
+    listing = list_labelled(scattered, table(scattered, "File,Label,Split", *rows))
+    assert {split: len(files) for split, files in listing.splits.items()} == {"train": 9, "val": 0, "test": 3}
+
+
 @pytest.mark.parametrize(
     ("rows", "said"),
     [

@@ -88,6 +88,11 @@ def test_class_means_are_scikit_learns_centroids():
     assert nearest_mean(QUERIES, GALLERY, GALLERY_LABELS).tolist() == expected.predict(normalize(QUERIES)).tolist()
 
 
+def test_number_without_images_is_no_nearest_class():
+    gallery, labels = torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 2])
+    assert nearest_mean(torch.tensor([[-1.0, -0.5]]), gallery, labels).tolist() == [2]
+
+
 def test_a_ranking_by_hand():
     gallery = torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [1.0, 0.3], [0.0, 2.0]])
     result = retrieve(torch.tensor([[5.0, 0.0]]), torch.tensor([7]), gallery, torch.tensor([4, 7, 4, 7, 7]))

@@ -280,7 +280,8 @@ def test_what_is_no_image_or_row_is_said_on_the_page(server, row_run):
     assert json.loads(content) == {"error": "unreadable files: 1, namely this one (no image of a known format)"}
     rows = answers_of(str(row_run))
     for body, named in [
-        (b"{", "is not JSON"), (b"[1]", "is not a text for each column"), (b'{"rooms": "4"}', "'town' is missing"),
+        (b"{", "is not JSON"), (b"[" * 100_000, "is not JSON"),
+        (b"[1]", "is not a text for each column"), (b'{"rooms": "4"}', "'town' is missing"),
         (json.dumps(ROW | {"rooms": "many"}).encode(), "this row, line 1, column 'rooms': 'many' is not a number"),
     ]:  # fmt: skip
         with pytest.raises(ValueError, match=named):
@@ -303,6 +304,8 @@ def test_only_pages_of_the_server_itself_are_answered(server):
     assert request(server, "GET", "/../../etc/passwd")[0] == 404
     assert request(server, "GET", "/")[1].startswith(b"<!doctype html>")
     assert request(server, body=b"", content_length="9999999999")[0] in (200, 400, 413)
+    for length in ("abc", "-1"):
+        assert request(server, **{"content-length": length})[0] == 400
 
 
 def test_taken_port_and_missing_run_are_one_line(refusal, digit_run, tmp_path):

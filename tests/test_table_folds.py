@@ -226,6 +226,25 @@ def test_changed_table_is_not_mixed_with_folds_that_have_ended(tmp_path, refusal
     assert "fold0/predictions.npz: the rows have changed since, and are others" in said
 
 
+def test_finished_folds_are_left_as_they_are(tmp_path, capsys):
+    run, _ = train(tmp_path, of("price"), "price", "--folds", "2")
+    content = (run / "metrics.json").read_bytes()
+    capsys.readouterr()
+    cli(table.main, table.RECIPES, ["--resume", str(run)])
+    assert (run / "metrics.json").read_bytes() == content
+    assert "all folds have finished" in capsys.readouterr().out
+
+
+def test_changed_test_rows_are_not_averaged_with_folds_that_have_ended(tmp_path, refusal):
+    of("price").to_csv(tmp_path / "test.csv", index=False)
+    run, _ = train(tmp_path, of("price"), "price", "--folds", "2", "--test_csv", str(tmp_path / "test.csv"))
+    (run / "metrics.json").unlink()
+    (run / "fold1" / "predictions.npz").unlink()
+    of("price").iloc[:9].to_csv(tmp_path / "test.csv", index=False)
+    said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
+    assert "fold0/predictions.npz: what no fold has, such as test rows, has changed since" in said
+
+
 @pytest.mark.parametrize("target", TASKS)
 def test_rows_for_testing_are_in_no_fold_and_tested_by_all_models(tmp_path, target):
     flags = ["--folds", "2", "--test_size", "0.2", "--val_size", "0"]

@@ -11,13 +11,14 @@ import pytest
 import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 
+from basics.errors import InputError
 from datamodules.column_report import as_frame
 from datamodules.csv_files import Reading, read_csv
 from datamodules.csv_table import CsvTable
 from datamodules.dates import PARTS, date_parts, moments
-from datamodules.known_targets import required_targets
+from datamodules.known_targets import known_targets, required_targets
 from datamodules.new_rows import read_rows
-from datamodules.preprocessing import columns_of, feature_names
+from datamodules.preprocessing import Recipe, columns_of, feature_names, fit
 from datamodules.tables import Table, number_target
 from datamodules.texts import fit_text, grams, transform_text
 from experiments import table
@@ -467,6 +468,67 @@ def test_new_rows_of_a_file_without_header(tmp_path):
         typed = prepared_for(path, data)[1]
         np.testing.assert_array_equal(typed["c2"], PLAIN["size"])
         assert typed["c3"].tolist() == PLAIN["town"].tolist()
+
+
+def test_new_rows_of_a_file_without_header_and_without_its_labels(tmp_path):
+    frame = PLAIN[["size", "town"]].assign(
+        wet=[row % 2 for row in range(COUNT)], dry=[row % 3 // 2 for row in range(COUNT)]
+    )
+    data = data_of(written(tmp_path, frame, header=False), "c3,c4", no_header=True, task="multilabel")
+    typed = prepared_for(written(tmp_path, frame[["size", "town"]], "new.csv", header=False), data)[1]
+    np.testing.assert_array_equal(typed["c1"], PLAIN["size"])
+
+
+def test_new_rows_of_which_only_some_dates_have_the_format_of_training_are_read_by_their_own(tmp_path):
+    days = [f"{row % 12 + 1:02}/{row % 27 + 1:02}/2020" for row in range(COUNT)]
+    data = data_of(written(tmp_path, pd.DataFrame({"day": days, "y": range(COUNT)})), "y")
+    new = pd.DataFrame({"day": ["03/04/2020", "25/04/2020", "26/05/2020"]})
+    kinds, typed, _ = prepared_for(written(tmp_path, new, "new.csv"), data)
+    assert kinds["day"] == "date %d/%m/%Y"
+    assert typed["day"].dt.day.tolist() == [3, 25, 26]
+
+
+@pytest.mark.parametrize("options", [{"dates": {"day": "%Q/%m/%Y"}}, {"encoding": "hex"}, {"encoding": "undefined"}])
+def test_format_or_encoding_that_there_is_not_is_named(tmp_path, options):
+    with pytest.raises(InputError, match=r"%Q|hex|undefined"):
+        data_of(written(tmp_path, PLAIN), **options)
+
+
+def test_column_to_keep_is_neither_target_nor_left_out(tmp_path):
+    for options in ({"drop": ["size"]}, {"id_column": "size"}):
+        with pytest.raises(InputError, match=r"only 'size': .* names it too"):
+            data_of(written(tmp_path, PLAIN), only=["size", "town"], **options)
+    with pytest.raises(InputError, match="only 'price': target names it too"):
+        data_of(written(tmp_path, PLAIN), only=["size", "price"])
+
+
+def test_labels_kept_apart_in_training_are_apart_in_new_rows(tmp_path):
+    frame = PLAIN[["size"]].assign(kind=["a", "b"] * (COUNT // 2))
+    new = written(tmp_path, pd.DataFrame({"size": [1, 2], "kind": ["A", "b"]}), "new.csv")
+    for similar, said in (("keep", [np.nan, 1.0]), ("trim", [0.0, 1.0])):
+        data = data_of(written(tmp_path, frame), "kind", task="classification", similar_labels=similar)
+        table = read_rows(new, data.preprocessing).table
+        np.testing.assert_array_equal(known_targets(table, data.preprocessing), said)
+
+
+def test_missing_target_of_a_test_row_is_called_missing(tmp_path):
+    data = data_of(written(tmp_path, PLAIN))
+    new = written(tmp_path, PLAIN.iloc[:2].assign(price=["-", "5"]), "new.csv")
+    with pytest.raises(InputError, match="is missing; each row needs a target"):
+        required_targets(read_rows(new, data.preprocessing).table, data.preprocessing)
+
+
+def test_copies_of_training_rows_in_a_file_of_test_rows_are_said(tmp_path):
+    other = PLAIN.assign(size=PLAIN["size"] + 0.5)
+    other.iloc[3] = PLAIN.iloc[0]
+    data = data_of(written(tmp_path, PLAIN), test_csv=str(written(tmp_path, other, "test.csv")))
+    assert f"of {COUNT} test rows is a copy of a training row, the first in line 5" in str(data.notes)
+
+
+def test_table_whose_only_column_has_nothing_in_common_is_refused(tmp_path):
+    codes = pd.DataFrame({"code": ["ab", "cd", "ef", "gh", "ab"]})
+    with pytest.raises(InputError, match="no column of code has anything"):
+        fit(codes, Recipe({"code": "code"}))
 
 
 def test_report_says_what_each_column_was_taken_for(tmp_path):

@@ -19,6 +19,7 @@ ASIDE = {
     "enable_progress_bar", "enable_model_summary", "profiler", "stall_timeout", "pictures", "pictures_every",
     "histograms", "curves_by", "log_every_n_steps", "log_gradients",
     "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
+    "log_to", "loggers", "capture", "num_sanity_val_steps", "default_root_dir", "detect_anomaly", "barebones",
 }  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
@@ -97,14 +98,15 @@ def kind_of(run: Run) -> Kind:
     if flags.get("sample"):
         parts.append("embedded sample")
     else:
-        names = ("csv", "target", "data_dir" if _is_own_images(run) else "")
+        names = ("csv", "target", "data_dir" if in_own_folder(run) else "")
         parts += [f"{name} {flags[name]}" for name in names if flags.get(name)]
     parts += ["cross-validated"] * bool(flags.get("folds"))
     return Kind(script, ", ".join(parts), bool(flags))
 
 
-def _is_own_images(run: Run) -> bool:
-    return "own_images" in (run.script, run.flags.get("data"))
+def in_own_folder(run: Run) -> bool:
+    """Whether the folder of the data decides which data they are; else it is where a well-known data set is kept."""
+    return bool({"own_images", "segmentation"} & {run.script, str(run.flags.get("data"))})
 
 
 def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[tuple[Run, str]]]:
@@ -218,7 +220,7 @@ def configuration(run: Run) -> dict[str, Any]:
 
     The folder of the data set counts only if it decides which data set it is.
     """
-    aside = ASIDE if _is_own_images(run) else ASIDE | {"data_dir"}
+    aside = ASIDE if in_own_folder(run) else ASIDE | {"data_dir"}
     return {name: value for name, value in run.flags.items() if name not in aside and value not in (None, {}, [])}
 
 

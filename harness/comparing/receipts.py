@@ -13,7 +13,16 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from basics.errors import InputError
-from harness.comparing.comparison import Group, Kind, choose_metric, group_runs, kind_of, once_each, short_labels
+from harness.comparing.comparison import (
+    Group,
+    Kind,
+    choose_metric,
+    group_runs,
+    in_own_folder,
+    kind_of,
+    once_each,
+    short_labels,
+)
 from harness.comparing.run_files import Run, flatten, mode_of, number
 from harness.comparing.scripts import check_flags, find_script
 from harness.comparing.tables import format_mean, seeds_of
@@ -188,7 +197,8 @@ def _command(run: Run) -> str:
     words: list[str] = []
     for _ in range(ROUNDS):
         recipe = _recipe(run, words)
-        flags = {name: value for name, value in run.flags.items() if name not in PLACES and name != seed}
+        aside = {*PLACES, seed} - ({"data_dir"} if in_own_folder(run) else set())
+        flags = {name: value for name, value in run.flags.items() if name not in aside}
         wrong = {name for name, value in flags.items() if not alike(value, recipe.get(name))}
         if not wrong:
             break

@@ -116,7 +116,9 @@ def _of_tool(flag: str) -> bool:
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
     """A folder name that is always the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
-    code = hashlib.sha256(json.dumps([script.name, list(arguments), also]).encode()).hexdigest()[:8]
+    own = script.resolve().parent == EXPERIMENTS
+    which = script.name if own else str(script.resolve())  # two people's train.py are different scripts
+    code = hashlib.sha256(json.dumps([which, list(arguments), also]).encode()).hexdigest()[:8]
     words = re.sub(r"\W+", "-", " ".join(arguments).replace("--", " ")).strip("-")[:40].strip("-")
     return "_".join(part for part in (script.stem, words, code) if part)
 
@@ -213,6 +215,8 @@ def interruptible() -> Iterator[None]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         yield
-    except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemExit) as ended:
+        code = ended.code if isinstance(ended, SystemExit) else 130
+        if code in (130, 143):
+            print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(code)

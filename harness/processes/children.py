@@ -18,6 +18,8 @@ from functools import partial
 from multiprocessing.context import ForkServerContext, SpawnContext
 from multiprocessing.process import BaseProcess
 
+from basics.errors import InputError
+
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 LOOK_SECONDS = 0.5  # between two looks at the parent
 STOP_SECONDS = 15.0  # that a process gets to end by itself
@@ -77,11 +79,11 @@ def server_context(preload: Sequence[str]) -> SpawnContext | ForkServerContext:
 
 @contextmanager
 def killed_on_exit() -> Iterator[None]:
-    """If a signal ends this process within, kills what was started within; a pool would wait for its workers."""
+    """If a signal or bad input ends what is within, kills what it started; a pool would wait for its workers."""
     others = multiprocessing.active_children()
     try:
         yield
-    except SystemExit:
+    except (SystemExit, InputError):
         for child in set(multiprocessing.active_children()) - set(others):
             child.kill()
         raise
@@ -94,6 +96,17 @@ def stop(process: BaseProcess, seconds: float = STOP_SECONDS) -> None:
         process.join(seconds)
     _signal(process, "SIGKILL")
     process.join()
+
+
+def stop_all(processes: Sequence[BaseProcess]) -> None:
+    """The same for several, which have that time together."""
+    for process in processes:
+        if process.is_alive():
+            _signal(process, "SIGTERM")
+    deadline = time.monotonic() + STOP_SECONDS
+    for process in processes:
+        process.join(max(0.0, deadline - time.monotonic()))
+        stop(process, 0)
 
 
 def _signal(process: BaseProcess, name: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from callbacks import Interruption
 
 MARK = "EXPERIMENT_LAUNCHER"  # tells a further rank which process started it
-LAUNCHER = int(os.environ.get(MARK, 0)) if int(os.environ.get("LOCAL_RANK", 0)) else 0
+LAUNCHER = int(os.environ.get(MARK, 0)) if int(os.environ.get("LOCAL_RANK") or 0) else 0
 
 if LAUNCHER:  # not later, because the imports that follow take seconds
     end_with_parent(LAUNCHER)

@@ -4,6 +4,7 @@ The main thread sees no signal while it is inside a library call, and such a cal
 gone or has stopped.
 """
 
+import multiprocessing
 import os
 import select
 import signal
@@ -17,6 +18,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from basics.lightning_internals import batch_in_epoch, progress, take_over_ranks
+from harness.processes.children import STOP_SECONDS
 
 if TYPE_CHECKING:
     from lightning.pytorch import Trainer
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOOK_EVERY = 0.5  # seconds
+LONGER = STOP_SECONDS + 5  # that a process is given which waits for others to end
 PATIENCE = 10.0  # seconds without a finished batch that a training is given after a signal
 LITTLE = 3.0  # the same if there is nothing to save
 SAME = 1.0  # seconds within which signals count as one: a terminal and a launcher may both send it
@@ -72,7 +75,7 @@ class Watch(threading.Thread):
             if training:
                 self._look_at_ranks(training.trainer, now)
                 self._look_at_progress(training, now)
-            elif self._signal and now - self._heard_at > PATIENCE:
+            elif self._signal and now - self._heard_at > (LONGER if multiprocessing.active_children() else PATIENCE):
                 self._leave(128 + self._signal)
 
     def end(self) -> None:

@@ -70,7 +70,7 @@ _FLAGS: dict[Range, Iterable[str]] = {
         ),
         *("min_epochs", "min_steps", "log_every_n_steps", "gradient_clip_val", "reload_dataloaders_every_n_epochs"),
         *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
-        *("lr_step_epochs", "pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
+        *("pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
     ),
 }
 RANGES = {name: its for its, names in _FLAGS.items() for name in names}

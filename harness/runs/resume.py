@@ -129,7 +129,7 @@ def claimed(run: Path) -> Iterator[None]:
     lock = FileLock(run / CLAIM)
     with writing(run / CLAIM):
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=0.5, poll_interval=0.02)  # one who only looks, see `is_claimed`, has it for a moment
         except Timeout as error:
             raise InputError(f"{run}: another process is training this run") from error
     try:

@@ -75,7 +75,7 @@ def describe(run: Path, state: State) -> str:
 
 
 def is_claimed(run: Path) -> bool:
-    """Whether a process holds the run's claim, as while it trains; this only looks at the claim and never takes it."""
+    """Whether a process holds the run's claim, as while it trains; this holds the claim for a moment only."""
     try:
         import fcntl
     except ImportError:  # Windows, where one cannot look without taking it

@@ -46,7 +46,7 @@ def _cells(body: bytes) -> dict[str, str]:
     """The row: a text for each column."""
     try:
         cells = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"this row: is not JSON ({error})") from error
     if not isinstance(cells, dict) or not all(isinstance(text, str) for text in cells.values()):
         raise InputError("this row: is not a text for each column")

@@ -78,7 +78,12 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if not self._is_from_here():
             return
-        size = int(self.headers.get("Content-Length") or 0)
+        length = self.headers.get("Content-Length") or "0"
+        if not length.isdecimal():
+            self.close_connection = True
+            self._send_json(400, {"error": f"Content-Length {length}: is no number"})
+            return
+        size = int(length)
         if size > LARGEST:
             self.close_connection = True  # what follows is not read
             self._send_json(413, {"error": f"larger than {LARGEST // 1_000_000} MB"})
@@ -86,9 +91,11 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(size)
         try:
             with self.one_at_a_time:
-                self._send_json(200, self.answers.answer(body))
+                answer = self.answers.answer(body)
         except InputError as error:
             self._send_json(400, {"error": str(error)})
+        else:
+            self._send_json(200, answer)  # a reader who is slow keeps nobody waiting
 
     def _is_from_here(self) -> bool:
         """Whether a page of this server asks; another one could name an address of its own that leads here."""

@@ -17,7 +17,7 @@ import torch
 
 from basics.amounts import amount
 from basics.errors import InputError
-from datamodules.table_data import TableData
+from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called
@@ -26,10 +26,10 @@ from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
 from harness.runs.invocation import kept_by
-from harness.runs.layout import CONFIG, PREDICTIONS
+from harness.runs.layout import CONFIG, METRICS, PREDICTIONS
 from harness.runs.names import run_label
 from harness.runs.resume import Opened, opened_run
-from harness.runs.states import has_results
+from harness.runs.states import has_results, read_metrics
 from harness.tasks.column_effects import explain_columns
 from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.fold_report import (
@@ -65,7 +65,10 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         run = opened.folder
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
-        _check_same_data(data, tasks)
+        _check_same_data(data, others, tasks)
+        if (run / METRICS).exists() and all((task.run / PREDICTIONS).exists() for task in tasks):
+            print(f"{run}: all folds have finished; {METRICS} has their figures", flush=True)
+            return read_metrics(run)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         local = _here(flags, tasks)
@@ -103,10 +106,14 @@ def _explain(run: Path, data: TableData, tasks: list[Task], results: list[FoldRe
         explain_columns(run, data, of_rows, [result.rows for result in results] if results else None)
 
 
-def _check_same_data(data: FoldData, tasks: list[Task]) -> None:
+def _check_same_data(data: FoldData, others: OtherRows | None, tasks: list[Task]) -> None:
     """Raises InputError if folds that have finished were trained on other samples."""
     for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
-        content = read_result(ended).content
+        result = read_result(ended)
+        if others and len(result.submission) != len(others.rows):
+            now = f"{len(result.submission):,} rows then, {len(others.rows):,} now"
+            raise InputError(f"{ended}: what no fold has, such as test rows, has changed since: {now}; start a new run")
+        content = result.content
         if len(content) and not np.array_equal(content, data.content):
             same = "others" if len(content) == len(data.content) else f"not {len(content):,} any more"
             raise InputError(f"{ended}: the {data.samples} have changed since, and are {same}; start a new run")

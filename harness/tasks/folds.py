@@ -133,6 +133,7 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
         data.setup()
         alone: dict[str, Any] = {
             "seed": seed,
+            "resume": None,  # the cross-validation goes on; this fold begins
             "monitor": flags.monitor if len(data.val_indices) else None,
             "devices": 1,
             "checkpoint_epochs": NEVER,

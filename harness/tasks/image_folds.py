@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batches import EvalBatches
 from datamodules.image_targets import ImageNumbers, ImageTargets
+from datamodules.listing import printable
 from datamodules.table_data import OtherRows
 from lit_modules.stages import Stages
 
@@ -55,7 +57,7 @@ class ImageFolds:
 
     @property
     def ids(self) -> np.ndarray:
-        return np.array(self.data.file_names or range(len(self.targets)))
+        return np.array([*map(printable, self.data.file_names)] or range(len(self.targets)))
 
     @property
     def id_column(self) -> str:
@@ -85,7 +87,12 @@ class ImageFolds:
         self.data.setup()
 
     def check_folds(self) -> None:
-        """Does nothing: `setup` has made one fold, and the others are as large."""
+        """Raises InputError if a class has one image only: the fold that holds it out would not learn the class."""
+        if not self.classification:
+            return
+        for name, images in zip(self.classes, np.bincount(self.targets, minlength=len(self.classes)), strict=True):
+            if images == 1:
+                raise InputError(f"{self.data.name}: class {name!r} has one image; each fold has to train on some")
 
     def describe(self) -> str:
         tests = len(self.data.arrays.test_labels)

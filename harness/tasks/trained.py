@@ -4,6 +4,7 @@ import inspect
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module
+from inspect import Parameter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -96,10 +97,16 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
             " module that is not of this project"
         )
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
-    options |= {option: value for option, value in changes.items() if value is not None}
-    known = inspect.signature(kind).parameters
-    takes_all = kind.name == trained_on and any(its.kind is its.VAR_KEYWORD for its in known.values())
-    return kind(**{option: value for option, value in options.items() if takes_all or option in known})
+    changes = {option: value for option, value in changes.items() if value is not None}
+    known = dict(inspect.signature(kind).parameters)
+    open_ended = [known.pop(name) for name in [*known] if known[name].kind is Parameter.VAR_KEYWORD]
+    takes_all = kind.name == trained_on and bool(open_ended)
+    if takes_all and (foreign := set(changes) - set(known) - set(options)):
+        raise InputError(f"--{min(foreign)}: means nothing for {kind.name}")
+    options = {option: value for option, value in (options | changes).items() if takes_all or option in known}
+    if lacking := [name for name, its in known.items() if its.default is its.empty and name not in options]:
+        raise InputError(f"--data {kind.name}: needs {' and '.join(lacking)}, which {trained_on} does not have")
+    return kind(**options)
 
 
 def check_data(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:

@@ -14,7 +14,7 @@ from basics.errors import InputError
 from basics.files import write_csv
 from basics.lightning_internals import epochs_processed
 from basics.trainer_parts import datamodule_of
-from callbacks import FirstStep, Interruption
+from callbacks import EarlyStop, FirstStep, Interruption
 from datamodules.batch_module import BatchModule
 from datamodules.column_report import as_frame
 from datamodules.table_data import TableData
@@ -166,7 +166,15 @@ def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
     """Whether the run has been tested, and is as long already as the flags ask for."""
     epochs, steps = epochs_processed(resumed.content), resumed.content["global_step"]
     long_enough = 0 < flags.max_epochs <= epochs or 0 < flags.max_steps <= steps
-    return long_enough and (run / METRICS).is_file()
+    return (long_enough or _has_stopped(resumed, flags.early_stopping)) and (run / METRICS).is_file()
+
+
+def _has_stopped(resumed: Checkpoint, patience: int) -> bool:
+    """Whether early stopping with this patience has ended the run."""
+    states = resumed.content.get("callbacks", {}).items()
+    return (
+        0 < patience <= max((its["wait_count"] for key, its in states if key.startswith(EarlyStop.__name__)), default=0)
+    )
 
 
 def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
@@ -186,7 +194,7 @@ def _trainer(
     if flags.strategy == "fsdp":
         from harness.training.sharding import fully_sharded  # imported here because its own imports take time
 
-        flags = replace(flags, strategy=fully_sharded(ema=flags.ema, swa=flags.swa))
+        flags = replace(flags, strategy=fully_sharded(ema=flags.ema, swa=flags.swa, histograms=flags.histograms))
     loggers = [open_logger(run, resumed, flags.curves_by)] if run else []
     return build_trainer(flags, flags.max_epochs, run, Extras(callbacks, loggers), theirs, resumed)
 

@@ -199,7 +199,10 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
 def put_by_metrics(run: Path) -> None:
     """Renames the metrics of a finished run that trains further, and so is unfinished again, to metrics-1.json etc."""
     if (path := run / METRICS).exists():
-        path.replace(run / f"metrics-{_times_tested(run)}.json")
+        number = max(1, _times_tested(run))
+        while (kept := run / f"metrics-{number}.json").exists():  # of trainings without a test set
+            number += 1
+        path.replace(kept)
 
 
 def _times_tested(run: Path) -> int:

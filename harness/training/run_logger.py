@@ -51,7 +51,7 @@ class RunLogger(TensorBoardLogger):
                 self._of_steps = {**self._of_steps, **metrics}
                 return
             metrics = {**self._of_steps, **metrics}
-            step, self._of_steps = int(metrics.pop("epoch")) + 1, {}
+            step, self._of_steps = int(metrics["epoch"]) + 1, {}
         if "epoch" in metrics and step != self._numbered:  # others log at the same step
             metrics, self._numbered = {**metrics, EPOCH_CURVES[0]: metrics["epoch"]}, step
         super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)

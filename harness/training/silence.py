@@ -19,7 +19,7 @@ EXPECTED = (  # warnings that are of no use here
     ".*LeafSpec.*",  # Lightning's own use of torch
     ".*all_gather is deprecated.*",  # the same
     ".*torch.jit.script.* is deprecated.*",  # torch's own, when a derivative is differentiated
-    ".*callbacks used to create the checkpoint.*",  # weight averaging, which `finish` takes out before the test
+    ".*callbacks used to create the checkpoint.*",  # weight averaging, which stands aside in evaluation
     ".*Total length of `.*` across ranks is zero.*",  # a training without validation
     ".*recommended to use `Trainer\\(devices=1, num_nodes=1\\)`.*",  # our loaders count each sample once on any number
 )

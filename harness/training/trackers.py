@@ -171,7 +171,8 @@ def _csv(logged: Logged, flags: Mapping[str, Any]) -> Logger:
     if logged.resumed_at is not None and path.exists():
         with path.open(newline="") as file:
             rows = [{name: cell for name, cell in row.items() if cell} for row in csv.DictReader(file)]
-        kept = [row for row in rows if int(row["step"]) < logged.resumed_at]
+        # A kill may have cut off the last line.
+        kept = [row for row in rows if row.get("step", "").isdecimal() and int(row["step"]) < logged.resumed_at]
     logger = CSVLogger(logged.store, name="csv", version=version)
     logger.experiment.metrics += kept  # opening it has removed the file
     logger.log_hyperparams(dict(flags))

@@ -57,12 +57,19 @@ class Engine:
         job = ray.remote(_do).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
         how = Job(self.cpus, Path.cwd(), folder.resolve())
         waiting = {job.remote(how, call, task): number for number, task in enumerate(tasks)}
+        lost: Exception | None = None
         try:
             while waiting:
                 ended = ray.wait(list(waiting), num_returns=1)[0][0]
-                yield waiting.pop(ended), result_of(ray.get(ended))
-        except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
-            raise ProcessKilledError(f"a process, or its node, was lost {TRIES} times; see Ray's logs") from error
+                number = waiting.pop(ended)
+                try:
+                    result = ray.get(ended)
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+                    lost = error  # the others may well go on
+                    continue
+                yield number, result_of(result)
+            if lost:
+                raise ProcessKilledError(f"a process, or its node, was lost {TRIES} times; see Ray's logs") from lost
         finally:
             for each in waiting:
                 ray.cancel(each, force=True)
