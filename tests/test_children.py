@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from harness.processes.children import killed_on_exit, lead_group, stop
+from basics.errors import InputError
+from harness.processes.children import killed_on_exit, lead_group, stop, stop_all
 
 ROOT = Path(__file__).parents[1]
 PLATFORMS = [sys.platform, "one without prctl"]
@@ -136,18 +137,32 @@ def test_stop_ends_a_group_that_is_asked_first(deaf):
     assert ended(grandchild)
 
 
-def test_only_what_was_started_within_is_killed_and_only_by_an_exit():
+def test_several_have_the_time_to_stop_together():
+    receiver, sender = multiprocessing.Pipe(duplex=False)
     context = multiprocessing.get_context("fork")
-    before, within, spared = (context.Process(target=time.sleep, args=(100,)) for _ in range(3))
+    processes = [context.Process(target=sleep_in_a_group, args=(sender, False)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    grandchildren = [receiver.recv() for _ in processes]
+    stop_all(processes)
+    assert [process.exitcode for process in processes] == [-signal.SIGTERM] * 3
+    assert all(map(ended, grandchildren))
+
+
+def test_only_what_was_started_within_is_killed_and_only_by_an_exit_or_bad_input():
+    context = multiprocessing.get_context("fork")
+    before, spared = (context.Process(target=time.sleep, args=(100,)) for _ in range(2))
     before.start()
     with pytest.raises(ValueError, match="no exit"), killed_on_exit():
         spared.start()
         raise ValueError("no exit")
-    with pytest.raises(SystemExit), killed_on_exit():
-        within.start()
-        raise SystemExit(143)
-    within.join(10)
-    assert within.exitcode == -signal.SIGKILL
+    for error in (SystemExit(143), InputError("--lr x: no")):
+        within = context.Process(target=time.sleep, args=(100,))
+        with pytest.raises(type(error)), killed_on_exit():
+            within.start()
+            raise error
+        within.join(10)
+        assert within.exitcode == -signal.SIGKILL
     assert before.is_alive()
     assert spared.is_alive()
     for process in (before, spared):

@@ -16,6 +16,8 @@ from datamodules import samples
 from datamodules.arrays import write_arrays
 from experiments import mnist
 from harness.command_line.cli import cli
+from harness.comparing.events import read_curve
+from harness.drawing.learning_curves import read_curves
 from harness.runs.checkpoints import find_checkpoint
 from harness.runs.directories import find_run, new_run
 from harness.runs.states import read_config
@@ -311,6 +313,8 @@ def test_curves_by_epoch_have_a_point_for_each_also_where_a_run_was_interrupted(
     names = ("train/loss", "val/loss", "step/loss", "step/lr")
     assert all([event.step for event in events.Scalars(name)] == [1, 2, 3] for name in names)
     assert [(e.step, e.value) for e in events.Scalars("test/acc")] == [(3, pytest.approx(before))]
+    assert read_curve(run, "val/loss")[0] == [1, 2, 3]
+    assert read_curves(run).metrics["loss"]["val"].epochs == [1, 2, 3]
     content = torch.load(checkpoint, weights_only=True)
     assert (content["epoch"], content["datamodule_hyper_parameters"]["name"]) == (2, "mnist")
     run_mnist(tmp_path, "--resume", str(run), "--max_epochs", "5")

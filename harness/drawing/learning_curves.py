@@ -58,12 +58,13 @@ def read_curves(run: Path) -> Curves | None:
         return None
     first = events.Scalars("train/seconds")[0]  # at the end of an epoch, like the other means
     epoch_at = {event.step: event.value + 1 for curve in numbered for event in events.Scalars(curve)}  # from 1
-    steps_per_epoch = (first.step + 1) / epoch_at.get(
-        first.step, 1
-    )  # the step of a mean is that of the epoch's last step
+    by_epoch = all(step == epoch for step, epoch in epoch_at.items())  # `--curves_by epoch`
+    # The step of a mean is that of the epoch's last step, the first step being 0.
+    steps_per_epoch = 1 if by_epoch else (first.step + 1) / epoch_at.get(first.step, 1)
 
-    def curve(tag: str, steps_done: int) -> Curve:
-        points = [((event.step + steps_done) / steps_per_epoch, event.value) for event in events.Scalars(tag)]
+    def curve(tag: str, is_mean: bool) -> Curve:
+        done = is_mean and not by_epoch
+        points = [((event.step + done) / steps_per_epoch, event.value) for event in events.Scalars(tag)]
         points = [(epoch, value) for epoch, value in points if math.isfinite(value)]
         return Curve([epoch for epoch, _ in points], [value for _, value in points])
 
@@ -72,8 +73,8 @@ def read_curves(run: Path) -> Curves | None:
         for tag in tags:
             metric = tag.removeprefix(f"{stage}/").removeprefix(f"{stage}_")  # others' modules often log val_loss
             if metric != tag and metric not in NOT_METRICS:
-                metrics.setdefault(metric, {})[stage] = curve(tag, steps_done=1)
-    rate = curve("step/lr", steps_done=0) if "step/lr" in tags else Curve((), ())
+                metrics.setdefault(metric, {})[stage] = curve(tag, is_mean=True)
+    rate = curve("step/lr", is_mean=False) if "step/lr" in tags else Curve((), ())
     return Curves(metrics, rate, steps_per_epoch)
 
 
