@@ -47,7 +47,7 @@ class Reading:
             raise InputError(f"sep {self.sep!r}: must be comma, semicolon, tab, pipe or whitespace")
         if self.encoding:
             try:
-                b"a".decode(self.encoding)
+                "a".encode(self.encoding)
             except (LookupError, UnicodeError):  # hex and undefined are codecs too, of no texts
                 raise InputError(f"encoding {self.encoding!r}: is not known; try utf-8, utf-16 or cp1252") from None
 

@@ -24,6 +24,7 @@ def benchmark(name, *flags):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_pipeline_prints_a_ratio_above_one():
     printed = benchmark("pipeline", "--sample", "true", "--batch_size", "64", "--rounds", "3", "--workers", "1")
     assert float(re.search(r"ours / usual: ([\d.]+)", printed)[1]) > 1
@@ -61,7 +62,8 @@ def test_accuracy_follows_the_recipes(tmp_path):
     assert len(re.findall(r"^\| (?:speednet|cnn) \| [01] \|", printed, re.M)) == 4
 
 
-@pytest.mark.parametrize("precision", ["32-true", pytest.param("bf16-mixed", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_throughput_compares_with_a_bare_loop(precision):
     flags = ["--net", "cnn", "--batch_size", "50", "--rounds", "1", "--precision", precision, "--sample", "true"]
     assert float(re.search(r"ours / bare: ([\d.]+)", benchmark("recipes", "throughput", *flags))[1]) > 0.1

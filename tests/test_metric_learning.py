@@ -80,6 +80,7 @@ def test_two_processes_score_as_one_does(tmp_path):
         assert two[name] == pytest.approx(one[name], abs=2e-4), name
 
 
+@pytest.mark.slow
 def test_resumed_run_goes_on_where_it_ended(tmp_path):
     flags = ["--loss", "center", "--lr_decay", "constant", "--baselines", "false"]
     run(tmp_path / "whole", *flags, "--max_epochs", "2")

@@ -51,7 +51,7 @@ def test_every_optimizer_has_a_usual_rate():
         (mnist, ["--net", "mlp", "--optimizer=adam", "--lr", "0.1"], ("adam", 0.1)),
         (mnist, ["--net", "mlp", "--config", "lr: 0.02\noptimizer: adam"], ("adam", 0.02)),
         (mnist, ["--net", "mlp", "--config", "optimizer: adam"], ("adam", 0.001)),
-        (cifar10, ["--net", "speednet", "--optimizer", "muon"], ("muon", 0.025)),
+        (cifar10, ["--net", "speednet", "--optimizer", "muon"], ("muon", 0.03)),
         (finetune, ["runs/x", "--optimizer", "adagrad"], ("adagrad", 0.01)),
         (table, ["--net", "mlp", "--optimizer", "sgd"], ("sgd", 0.01)),
         (house_prices, ["--net", "linear", "--optimizer", "adadelta"], ("adadelta", 1.0)),

@@ -73,6 +73,7 @@ def test_two_devices_say_nothing_of_what_torch_deprecates(tmp_path):
     assert done.stderr == ""
 
 
+@pytest.mark.slow
 def test_study_that_trains_says_nothing_but_its_own_lines(tmp_path):
     done = run("experiments/logistic_regression.py", "--problem", "xor", "--points", "100", "--run_dir", str(tmp_path))
     assert done.stderr == ""

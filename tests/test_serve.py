@@ -300,6 +300,7 @@ def test_only_pages_of_the_server_itself_are_answered(server):
     assert request(server, body=image, origin=f"http://{here}")[0] == 200
     assert request(server, body=image, origin="http://elsewhere.example")[0] == 403
     assert request(server, "GET", "/about", host="elsewhere.example")[0] == 403
+    assert request(server, "GET", "/about", host="[")[0] == 403
     assert request(server, "GET", "/about")[0] == 200
     assert request(server, "GET", "/../../etc/passwd")[0] == 404
     assert request(server, "GET", "/")[1].startswith(b"<!doctype html>")

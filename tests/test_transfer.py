@@ -190,6 +190,7 @@ def test_finetuned_run_resumes_without_its_source(tmp_path, trained):
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
 
 
+@pytest.mark.slow
 def test_torchvision_weights_are_taken_over(tmp_path, monkeypatch, capsys):
     from torchvision.models import ResNet18_Weights, resnet18
 

@@ -57,7 +57,18 @@ _FLAGS: dict[Range, Iterable[str]] = {
     SHARE: ("label_smoothing", "layer_decay", "lr_milestones", "lr_gamma", "clip"),
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
-        *("lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size"),
+        *(
+            "lr",
+            "backbone_lr",
+            "weight_decay",
+            "weight_decays",
+            "l1",
+            "mixup",
+            "cutmix",
+            "freeze_epochs",
+            "val_size",
+            "test_shift",
+        ),
         *("test_size", "batch_size"),  # 0: by the number of rows, where a data module knows how
         *(
             "warmup_epochs",

@@ -8,6 +8,7 @@ the server listens on 127.0.0.1, and refuses what a page of another address asks
 import errno
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -101,8 +102,9 @@ class _Handler(BaseHTTPRequestHandler):
         """Whether a page of this server asks; another one could name an address of its own that leads here."""
         host = self.headers.get("Host", "")
         origin = self.headers.get("Origin", f"http://{host}")
-        if urlsplit(f"//{host}").hostname in (HERE, "localhost") and origin == f"http://{host}":
-            return True
+        with suppress(ValueError):  # a host that is none, such as [
+            if urlsplit(f"//{host}").hostname in (HERE, "localhost") and origin == f"http://{host}":
+                return True
         self._send(403, b"", "text/plain")
         return False
 
