@@ -304,6 +304,16 @@ def test_last_epoch_is_the_model_where_no_metric_chooses(tmp_path, capsys):
     assert json.loads((run / "metrics.json").read_text())["epochs"] == 3
 
 
+def test_run_that_stopped_early_is_left_as_it_is(tmp_path, capsys):
+    flags = ["--early_stopping", "1", "--max_epochs", "50", "--lr", "20"]
+    run = run_mnist(tmp_path, *flags)
+    content = (run / "metrics.json").read_bytes()
+    assert json.loads(content)["epochs"] < 50
+    run_mnist(tmp_path, "--resume", str(run))
+    assert (run / "metrics.json").read_bytes() == content
+    assert "metrics.json has its figures" in capsys.readouterr().out
+
+
 def test_curves_by_epoch_have_a_point_for_each_also_where_a_run_was_interrupted(tmp_path):
     flags = ["--curves_by", "epoch", "--log_every_n_steps", "4", "--checkpoint_epochs", "2"]
     run = run_mnist(tmp_path, *flags, "--max_epochs", "3", "--limit_train_batches", "5")
