@@ -119,7 +119,9 @@ def moments(cells: pd.Series, kind: str) -> pd.Series:
     read = pd.Series(np.datetime64("NaT"), index=cells.index, dtype="datetime64[s]")
     for format in kind.removeprefix("date ").split("|"):
         read = read.fillna(_days(days, format))
-    return read + pd.to_timedelta(_seconds(clock).fillna(0).round(), unit="s").astype("timedelta64[s]")
+    seconds = _seconds(clock)
+    read = read.where(seconds.notna() | clock.iloc[:, 0].isna())  # not midnight for a time that no clock shows
+    return read + pd.to_timedelta(seconds.fillna(0).round(), unit="s").astype("timedelta64[s]")
 
 
 def _seconds(parts: pd.DataFrame) -> pd.Series:

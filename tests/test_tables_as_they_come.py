@@ -254,6 +254,12 @@ def test_rows_of_a_wrong_length_are_named_with_the_other_faults(tmp_path):
         read_csv(tmp_path / "many.csv")
 
 
+def test_time_that_no_clock_shows_is_none():
+    cells = pd.Series(["2020-01-01 25:70", "2020-01-01 23:59", "2020-01-01"])
+    assert moments(cells, "date %Y-%m-%d").isna().tolist() == [True, False, False]
+    assert moments(pd.Series(["45:99", "12:30"]), "time").isna().tolist() == [True, False]
+
+
 def test_times_of_day_are_hours():
     cells = pd.Series(["8:15", "23:59:30", "12:30 am", "1:00 PM"], dtype=object)
     np.testing.assert_allclose(moments(cells, "time"), [8.25, 23 + 59.5 / 60, 0.5, 13])

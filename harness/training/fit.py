@@ -172,9 +172,8 @@ def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
 def _has_stopped(resumed: Checkpoint, patience: int) -> bool:
     """Whether early stopping with this patience has ended the run."""
     states = resumed.content.get("callbacks", {}).items()
-    return (
-        0 < patience <= max((its["wait_count"] for key, its in states if key.startswith(EarlyStop.__name__)), default=0)
-    )
+    waited = [its["wait_count"] for key, its in states if key.startswith(EarlyStop.__name__)]
+    return 0 < patience <= max(waited, default=0)
 
 
 def _as_it_ended(run: Path, job: Job, epochs: int) -> Result:
