@@ -226,9 +226,8 @@ def naming(bad: Mapping[str, str]) -> str:
 
 def first_of(names: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
-    return ", ".join(map(printable, names[:NAMED])) + (
-        f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    )
+    first, more = ", ".join(map(printable, names[:NAMED])), len(names) - NAMED
+    return f"{first} and {more:,} more" if more > 0 else first
 
 
 def printable(path: str | Path) -> str:

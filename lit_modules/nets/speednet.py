@@ -137,8 +137,8 @@ class SpeedNet(nn.Module):
         norm_momentum: of BatchNorm's running statistics; the fewer steps a run has, the more should one count.
         whitening_eps: is added to the variances of the patches. Those of images that were JPEG once are noise below
             0.02; of CIFAR-10 as it came, half of the twelve are below, and are no noise.
-        whitening_bias: lets a shift of the whitened patches learn. Without it, the way back through the network ends
-            before the largest images, and a step on a CPU takes a tenth less.
+        whitening_bias: lets a shift of the whitened patches learn. Without it, the backward pass ends before the
+            largest images, which saves time.
     """
 
     head = "classifier"
