@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from basics.choose import choose
@@ -20,10 +19,11 @@ from lit_modules.nets import build_net
 from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt
+from lit_modules.views import ViewOptions, check_views, mean_over_views
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierOptions(OptimizerOptions):
+class ClassifierOptions(ViewOptions, OptimizerOptions):
     """What a classifier of images learns by.
 
     Args:
@@ -36,9 +36,6 @@ class ClassifierOptions(OptimizerOptions):
         cutmix: alpha of CutMix: a rectangle of each training image is another's, and the label has its share of the
             area; the higher alpha is, the nearer to a half; 0 is off. With both, each batch is mixed by one of them at
             random.
-        test_flip: in evaluation, average the network's outputs for each image and its mirror image.
-        test_shift: in evaluation, average them also over the image moved by so many pixels to the top left and to the
-            bottom right, as in Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU".
         backbone_lr: learning rate of all but the head, which has `lr`; null: the same.
         freeze_epochs: epochs at the start in which only the head learns.
         metrics: further metrics of validation and test, such as macro_f1,top5_acc (lit_modules/metrics).
@@ -52,8 +49,6 @@ class ClassifierOptions(OptimizerOptions):
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
-    test_flip: bool = False
-    test_shift: int = 0
     backbone_lr: float | None = None
     freeze_epochs: int = 0
     metrics: str = ""
@@ -68,7 +63,7 @@ class ClassifierOptions(OptimizerOptions):
             )
         if self.layer_decay != 1 and self.backbone_lr is not None:
             raise InputError(f"layer_decay {self.layer_decay}: takes the place of backbone_lr; set that to null")
-        for name in ("l1", "mixup", "cutmix", "test_shift", "freeze_epochs"):
+        for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
 
@@ -125,8 +120,7 @@ class Classifier(ClassStages):
         self.example_input_array = torch.zeros(2, *input_shape)
         self.loss, self.label_smoothing = chosen.loss, chosen.label_smoothing
         self.l1, self.test_flip, self.test_shift = chosen.l1, chosen.test_flip, chosen.test_shift
-        if self.test_shift >= (side := min(input_shape[1:])):
-            raise InputError(f"test_shift {self.test_shift}: must be below the image's {side} pixels")
+        check_views(chosen, input_shape)
         mixes = ((mix.mixup, chosen.mixup), (mix.cutmix, chosen.cutmix))
         self.mixes = [(function, alpha) for function, alpha in mixes if alpha]
         self.weights = [p for p in self.net.parameters() if p.ndim > 1] if chosen.l1 else []
@@ -141,16 +135,7 @@ class Classifier(ClassStages):
         images = self.normalise(images)
         if self.training:
             return precise(self.net(images))
-        return torch.stack([precise(self.net(view)) for view in self._views(images)]).mean(0)
-
-    def _views(self, images: Tensor) -> list[Tensor]:
-        """What the outputs of evaluation are averaged over, (B, C, H, W) each."""
-        views = [images]
-        if self.test_shift:
-            padded = F.pad(images, [self.test_shift] * 4, mode="reflect")
-            far, (height, width) = 2 * self.test_shift, images.shape[-2:]
-            views += [padded[..., far:, far:], padded[..., :height, :width]]
-        return views + [view.flip(-1) for view in views] if self.test_flip else views
+        return mean_over_views(self.net, images, self.test_flip, self.test_shift)
 
     def predicted(self, outputs: Tensor) -> Tensor:
         """Probabilities, (B, num_classes); with bce each on its own, so that their sum need not be 1."""

@@ -21,6 +21,7 @@ from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.retrieval import nearest_mean, retrieve
 from lit_modules.stages import Batch, Learnt, Stages
+from lit_modules.views import ViewOptions, check_views, mean_over_views
 
 
 class HasGallery(Protocol):
@@ -30,7 +31,7 @@ class HasGallery(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmbedderOptions(OptimizerOptions):
+class EmbedderOptions(ViewOptions, OptimizerOptions):
     """What an embedding is learnt by, and compared by.
 
     Args:
@@ -94,6 +95,8 @@ class Embedder(Stages):
         self.net = build_net(net, input_shape, chosen.embedding_size, **(net_args or {}))
         self.loss = build_loss(chosen.loss, chosen.embedding_size, num_classes, **(chosen.loss_args or {}))
         self.normalise = Normalise(mean, std)
+        self.test_flip, self.test_shift = chosen.test_flip, chosen.test_shift
+        check_views(chosen, input_shape)
         self.example_input_array = torch.zeros(2, *input_shape)
         self.embeddings: dict[str, Batch] = {}  # and labels, of "val", "test" and "gallery"; on the CPU
         self.seen: list[Batch] = []  # this rank's part of the current evaluation
@@ -101,7 +104,10 @@ class Embedder(Stages):
 
     def forward(self, images: Tensor) -> Tensor:
         """Embeddings, (B, embedding_size), of images with values in 0..1, (B, C, H, W); not normalised."""
-        return precise(self.net(self.normalise(images)))
+        images = self.normalise(images)
+        if self.training:
+            return precise(self.net(images))
+        return mean_over_views(self.net, images, self.test_flip, self.test_shift)
 
     def _param_groups(self) -> list[Any]:
         if self.hparams["lr_parts"] or self.hparams.get("layer_decay", 1.0) != 1:

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Trainer
@@ -10,7 +9,6 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from basics.errors import InputError
 from callbacks import LRDecay
 from datamodules import MNIST
 from lit_modules import Classifier
@@ -54,25 +52,6 @@ def test_labels_are_smoothed_in_training_only():
     # Of each target 0.9 stay on the label, which is the input's class in 3 of 5, and 0.1 / 3 go to each class.
     assert float(scores["train/loss"]) == pytest.approx(LOG_SUM - (0.9 * 3 / 5 + 0.1 / 3))
     assert float(scores["val/loss"]) == float(scores["test/loss"]) == pytest.approx(LOG_SUM - 3 / 5)
-
-
-@pytest.mark.parametrize("flip", [False, True])
-def test_evaluation_averages_over_moved_and_mirrored_images(flip):
-    model = Classifier("softmax", (1, 4, 5), 20, test_shift=1, test_flip=flip)
-    nn.init.eye_(model.net.linear.weight)  # the logits are the pixels
-    nn.init.zeros_(model.net.linear.bias)
-    images = torch.rand(3, 1, 4, 5)
-    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
-    views = [padded[..., top : top + 4, left : left + 5] for top, left in ((0, 0), (1, 1), (2, 2))]
-    views += [view[..., ::-1] for view in views] if flip else []
-    expected = torch.from_numpy(np.mean(views, axis=0)).flatten(1)
-    torch.testing.assert_close(model.eval()(images), expected)
-    torch.testing.assert_close(model.train()(images), images.flatten(1))
-
-
-def test_shift_is_below_the_side_of_the_image():
-    with pytest.raises(InputError, match="test_shift 4: must be below the image's 4 pixels"):
-        Classifier("softmax", (1, 4, 5), 20, test_shift=4)
 
 
 def test_l1_adds_the_weights_but_not_biases_and_stays_out_of_the_logged_loss():
