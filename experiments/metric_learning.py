@@ -177,4 +177,4 @@ def _print_scores(scores: dict[str, dict[str, float]]) -> None:
 
 
 if __name__ == "__main__":
-    cli(main, RECIPES, chosen_by="loss")
+    cli(main, RECIPES)

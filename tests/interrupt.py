@@ -12,7 +12,7 @@ import psutil
 import torch
 
 ROOT = Path(__file__).parents[1]
-SMALL = ["--sample", "--net", "mlp", "--net_args.widths", "[32]", "--accelerator", "cpu", "--log_every_n_steps", "5"]
+SMALL = "--sample --net mlp --net_args.widths [32] --accelerator cpu --log_every_n_steps 5 --pictures false".split()
 
 
 class Ended(NamedTuple):

@@ -28,7 +28,7 @@ from harness.comparing.tables import format_mean, seeds_of, write_tables
 from harness.runs.resume import claimed
 
 ROOT = Path(__file__).parents[1]
-QUICK = ["--sample", "--net", "softmax", "--max_epochs", "3", "--accelerator", "cpu"]
+QUICK = ["--sample", "--net", "softmax", "--max_epochs", "3", "--accelerator", "cpu", "--pictures", "false"]
 
 
 @pytest.fixture(scope="module")

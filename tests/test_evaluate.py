@@ -14,7 +14,7 @@ from experiments import cifar10, evaluate, house_prices, metric_learning, mnist,
 from harness.command_line.cli import cli
 
 ROOT = Path(__file__).parents[1]
-MNIST_SAMPLE = ["--sample", "--max_epochs", "2", "--accelerator", "cpu"]
+MNIST_SAMPLE = ["--sample", "--max_epochs", "2", "--accelerator", "cpu", "--pictures", "false"]
 TRAININGS = {  # what is trained, with one more than usual of all that a figure depends on
     "softmax": (mnist, [*MNIST_SAMPLE, "--net", "softmax", "--seed", "3", "--val_size", "100", "--test_flip"]),
     "bfloat16 and average": (
@@ -27,7 +27,7 @@ TRAININGS = {  # what is trained, with one more than usual of all that a figure 
         table, [*MNIST_SAMPLE, "--net", "mlp", "--task", "classification", "--seed", "1", "--folds", "0"],
     ),
     "embedding": (
-        metric_learning, ["--net", "mlp", "--max_epochs", "1", "--accelerator", "cpu", "--baselines", "false"],
+        metric_learning, ["--net", "mlp", *MNIST_SAMPLE, "--max_epochs", "1", "--baselines", "false"],
     ),
 }  # fmt: skip
 
@@ -64,7 +64,7 @@ def test_two_processes_say_what_one_did(tmp_path):
 
 
 def test_fold_of_a_cross_validated_run(tmp_path):
-    flags = ["--sample", "--net", "linear", "--folds", "2", "--jobs", "1", "--max_epochs", "2"]
+    flags = ["--sample", "--net", "linear", "--folds", "2", "--jobs", "1", "--max_epochs", "2", "--pictures", "false"]
     run = train(tmp_path, house_prices, flags) / "fold1"
     assert cli(evaluate.main, None, [str(run), "--accelerator", "cpu"]) == figures_of(run)
 
@@ -123,7 +123,8 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
 def test_changed_training_data_is_noticed(tmp_path, capsys):
     rows = ["a,b,y"] + [f"{n},{n % 3},{2 * n + n % 3}" for n in range(40)]
     (tmp_path / "t.csv").write_text("\n".join(rows))
-    flags = ["--csv", str(tmp_path / "t.csv"), "--target", "y", "--net", "linear", "--max_epochs", "1", "--folds", "0"]
+    quick = "--net linear --max_epochs 1 --folds 0 --pictures false".split()
+    flags = ["--csv", str(tmp_path / "t.csv"), "--target", "y", *quick]
     run = train(tmp_path / "runs", table, [*flags, "--accelerator", "cpu"])
     (tmp_path / "t.csv").write_text("\n".join([*rows[:-1], "1000,1,5"]))
     assert "table has changed since the training" in refusal(capsys, str(run))

@@ -100,7 +100,7 @@ def trained(tmp_path_factory):
     digits = samples.digits()
     arrays = digits._replace(test_images=255 - digits.test_images[:40], test_labels=digits.test_labels[:40])
     write_arrays(folder / "data" / "mnist", arrays)
-    flags = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--run_dir", str(folder)]
+    flags = [*"--net softmax --max_epochs 1 --accelerator cpu --pictures false --run_dir".split(), str(folder)]
     cli(mnist.main, mnist.RECIPES, [*flags, "--data_dir", str(folder / "data")])
     return next(folder.glob("mnist/*"))
 

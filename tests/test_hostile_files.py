@@ -32,19 +32,8 @@ from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 ROOT = Path(__file__).parents[1]
-QUICK = [
-    "--sample",
-    "--net",
-    "mlp",
-    "--net_args.widths",
-    "[8]",
-    "--max_epochs",
-    "1",
-    "--accelerator",
-    "cpu",
-    "--enable_progress_bar",
-    "false",
-]
+QUICK = "--sample --net mlp --net_args.widths [8] --max_epochs 1 --accelerator cpu".split()
+QUICK += "--enable_progress_bar false --pictures false".split()
 
 
 class Touch:

@@ -32,6 +32,15 @@ def test_softmax_is_log_of_the_share_of_the_own_class(embeddings):
     torch.testing.assert_close(loss(embeddings, LABELS), expected)
 
 
+@pytest.mark.parametrize("name", ["softmax", "center"])
+def test_smoothed_targets_are_shared_with_all_classes(embeddings, name):
+    options = {"weight": 0.0} if name == "center" else {}
+    loss = build_loss(name, 3, 3, label_smoothing=0.3, **options)
+    shares = (embeddings @ loss.head.weight.T).softmax(1)
+    expected = -(0.7 * shares[range(8), LABELS].log() + 0.1 * shares.log().sum(1)).mean()  # 0.3 / 3 for each class
+    torch.testing.assert_close(loss(embeddings, LABELS), expected)
+
+
 def test_center_adds_half_the_squared_distances_from_the_centres():
     loss = build_loss("center", 2, 3, weight=0.1)
     torch.nn.init.zeros_(loss.head.weight)  # the cross-entropy is log 3
@@ -129,7 +138,8 @@ def test_gradient_steps_lower_the_loss(name, embeddings):
     [
         ("tripplet", {}, "did you mean triplet"),
         ("nca", {"margin": 1}, "'margin': nca has no such option; it has scale"),
-        ("softmax", {"scale": 1}, "it has none"),
+        ("softmax", {"scale": 1}, "it has label_smoothing"),
+        ("softmax", {"label_smoothing": 1.5}, "label_smoothing 1.5: must be from 0 to 1"),
         ("nca", {"scale": 0.0}, "scale 0.0: must be above 0"),
         ("proxy_nca", {"scale": -1.0}, "scale -1.0"),
         ("triplet", {"margin": 0.0}, "margin 0.0"),
@@ -137,6 +147,7 @@ def test_gradient_steps_lower_the_loss(name, embeddings):
         ("contrastive", {"margin": -1.0}, "margin -1.0"),
         ("center", {"weight": -0.1}, "weight -0.1"),
         ("center", {"rate": 1.5}, "rate 1.5"),
+        ("center", {"label_smoothing": -0.1}, "label_smoothing -0.1: must be from 0 to 1"),
     ],
 )
 def test_bad_options_are_named(name, options, words):

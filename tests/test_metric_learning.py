@@ -19,7 +19,7 @@ PICTURES = {"embedding.png", "recall.png", "neighbours.png", "learning_curves.pn
 
 def run(tmp_path, *flags):
     flags = [*SMALL, "--run_dir", str(tmp_path), "--enable_progress_bar", "false", *flags]
-    return cli(metric_learning.main, metric_learning.RECIPES, flags, chosen_by="loss")
+    return cli(metric_learning.main, metric_learning.RECIPES, flags)
 
 
 def test_run_leaves_scores_pictures_and_a_projector(tmp_path):

@@ -83,7 +83,7 @@ def test_runs_say_which_way_their_own_metric_is_better():
     ],
 )
 def test_scripts_refuse_before_training_and_leave_nothing(tmp_path, refusal, flags, said):
-    quiet = ["--sample", "--accelerator", "cpu", "--net", "softmax", "--run_dir", str(tmp_path / "runs")]
+    quiet = [*"--sample --accelerator cpu --net softmax --pictures false --run_dir".split(), str(tmp_path / "runs")]
     assert said in refusal(mnist.main, *quiet, *flags, recipes=mnist.RECIPES)
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 

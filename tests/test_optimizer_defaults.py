@@ -62,9 +62,8 @@ def test_scripts_give_the_usual_rate_unless_one_is_said(script, flags, expected,
     if "--config" in flags:
         (tmp_path / "flags.yaml").write_text(flags[-1])
         flags = [*flags[:-1], str(tmp_path / "flags.yaml")]
-    chosen_by = "loss" if script is metric_learning else "net"
     with pytest.raises(SystemExit):
-        cli(script.main, getattr(script, "RECIPES", None), [*flags, "--print_config"], chosen_by)
+        cli(script.main, getattr(script, "RECIPES", None), [*flags, "--print_config"])
     said = yaml.safe_load(capsys.readouterr().out)  # nothing else is printed there
     assert (said["optimizer"], said["lr"]) == expected
 

@@ -162,7 +162,7 @@ def test_other_tasks_get_what_applies(tmp_path):
     (folder,) = tmp_path.glob("table/*/figures")
     assert names(folder) == OF_CLASSES | {"columns", "learning_curves", "importance", "partial_dependence"}
     flags = ["--max_epochs", "1", "--net", "softmax", "--baselines", "false", "--accelerator", "cpu"]
-    cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--run_dir", str(tmp_path)], chosen_by="loss")
+    cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--run_dir", str(tmp_path)])
     (folder,) = tmp_path.glob("metric_learning/*/figures")
     assert names(folder) == {"learning_curves", "embedding", "recall", "neighbours"}
 

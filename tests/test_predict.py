@@ -17,7 +17,8 @@ from harness.drawing.short_names import tell_apart
 from harness.tasks import image_prediction
 from lit_modules import Classifier
 
-QUICK = ["--accelerator", "cpu", "--batch_size", "64"]
+QUICK = ["--accelerator", "cpu", "--batch_size", "64", "--pictures", "false"]
+DRAWN = ["--pictures", "true"]
 
 
 def train(folder, script, *flags):
@@ -28,7 +29,7 @@ def train(folder, script, *flags):
 
 @pytest.fixture(scope="module")
 def digit_run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("digits"), mnist, "--sample", "--net", "mlp", "--max_epochs", "4")
+    return train(tmp_path_factory.mktemp("digits"), mnist, "--sample", "--net", "mlp", "--max_epochs", "4", *DRAWN)
 
 
 @pytest.fixture(scope="module")
@@ -249,7 +250,7 @@ def test_second_call_writes_beside_the_first_and_touches_nothing_of_it(tmp_path,
 
 @pytest.fixture(scope="module")
 def conv_run(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("conv"), mnist, "--sample", "--net", "lenet5", "--max_epochs", "1")
+    return train(tmp_path_factory.mktemp("conv"), mnist, "--sample", "--net", "lenet5", "--max_epochs", "1", *DRAWN)
 
 
 def test_explained_images_have_a_sheet_of_maps_and_the_same_table(tmp_path, conv_run):

@@ -14,7 +14,7 @@ from harness.training.preflight import check_reloads
 from lit_modules import Classifier
 from lit_modules.nets import build_net
 
-QUICK = ["--sample", "--net", "softmax", "--max_epochs", "2", "--accelerator", "cpu", "--batch_size", "128"]
+QUICK = "--sample --net softmax --max_epochs 2 --accelerator cpu --batch_size 128 --pictures false".split()
 
 
 def run(tmp_path, *flags):

@@ -31,7 +31,7 @@ def run_all(folder):
     flags = ["--net", "linear", *TINY, *places, "--folds", "2", "--jobs", "1", "--fold_seed", "4"]
     cli(house_prices.main, house_prices.RECIPES, flags)
     flags = [*TINY[1:], *places, "--loss", "triplet", "--net", "lenet5", "--baselines", "false"]
-    cli(metric_learning.main, metric_learning.RECIPES, flags, chosen_by="loss")
+    cli(metric_learning.main, metric_learning.RECIPES, flags)
     for path in folder.glob("*/*/metrics.json"):
         path.write_text(json.dumps(read_metrics(path.parent) | {"git_commit": COMMIT}))
 

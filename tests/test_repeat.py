@@ -18,7 +18,7 @@ from harness.comparing.run_files import read_runs
 from harness.comparing.scripts import finished, label, last_line, split_command
 
 ROOT = Path(__file__).parents[1]
-MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu"]
+MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--pictures", "false"]
 
 
 @pytest.fixture(autouse=True)

@@ -18,6 +18,7 @@ from harness.training import fit
 
 NET = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0.2", "--augment", "crop:2"]
 QUICK = ["--sample", "--accelerator", "cpu", "--batch_size", "128", "--max_epochs", "2", "--log_every_n_steps", "1"]
+QUICK += ["--pictures", "false"]
 STEPS = 11  # batches of an epoch: 1,293 images in batches of 128
 
 

@@ -163,7 +163,7 @@ def test_mask_of_predict_lies_over_the_picture_with_the_share_of_each_class(mask
 def embedding_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("embeddings")
     flags = ["--net", "mlp", "--baselines", "false", "--run_dir", str(folder)]
-    cli(metric_learning.main, metric_learning.RECIPES, [*QUICK, *flags], chosen_by="loss")
+    cli(metric_learning.main, metric_learning.RECIPES, [*QUICK, *flags])
     return only(folder)
 
 

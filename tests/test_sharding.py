@@ -26,7 +26,7 @@ cli(house_prices.main, {}, [*quick, "--fast_dev_run", "--net", "tabm", "--folds"
 cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:]])
 cli(mnist.main, mnist.RECIPES, [*quick, *sys.argv[1:], "--resume", "auto"])
 """
-FLAGS = ["--net", "mlp", "--net_args.widths", "[32]", "--max_epochs", "2"]
+FLAGS = ["--net", "mlp", "--net_args.widths", "[32]", "--max_epochs", "2", "--pictures", "false"]
 
 
 @pytest.mark.slow

@@ -185,7 +185,7 @@ def test_refused_cross_validation_is_removed_unless_a_fold_has_ended(kept, tmp_p
             (run / name).write_bytes(whole[:-40] if content is CUT_OFF else content)
 
     monkeypatch.setattr(cross_validation, "train_fold", refused)
-    flags = ["--sample", "--accelerator", "cpu", "--net", "linear", "--folds", "2", "--jobs", "1"]
+    flags = "--sample --accelerator cpu --net linear --folds 2 --jobs 1 --pictures false".split()
     with pytest.raises(SystemExit):
         cli(house_prices.main, house_prices.RECIPES, [*flags, "--run_dir", str(tmp_path)])
     assert "fold1 is refused" in capsys.readouterr().err

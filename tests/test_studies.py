@@ -22,7 +22,6 @@ STUDIES = {
     "from_scratch", "himmelblau", "information", "invariance", "linear_regression", "logistic_regression",
     "metric_learning", "normalisation", "optimizers", "overfitting", "perceptron", "segmentation", "tensors",
 }  # fmt: skip
-CHOSEN_BY = {"metric_learning": {"chosen_by": "loss"}}
 
 
 def test_each_study_has_something_to_try_next():
@@ -38,7 +37,7 @@ def test_command_to_try_next_is_parsed_and_changes_something(name, capsys):
     configs = []
     for given in ([], flags):
         with pytest.raises(SystemExit) as end:
-            cli(script.main, getattr(script, "RECIPES", None), [*given, "--print_config"], **CHOSEN_BY.get(name, {}))
+            cli(script.main, getattr(script, "RECIPES", None), [*given, "--print_config"])
         assert end.value.code == 0
         configs.append(yaml.safe_load(capsys.readouterr().out))
     assert [are_given(script.TRY_NEXT.partition("#")[0], config) for config in configs] == [False, True]

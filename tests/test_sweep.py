@@ -28,7 +28,7 @@ from harness.runs.states import read_config
 from harness.training.report import write_json
 
 ROOT = Path(__file__).parents[1]
-MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu"]
+MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--pictures", "false"]
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 

@@ -61,7 +61,6 @@ def cli(
     main: Callable[..., Any],
     recipes: Mapping[str, Any] | None = None,
     args: Sequence[str] | None = None,
-    chosen_by: str = "net",
 ) -> Any:
     """Runs `main` with its arguments as flags.
 
@@ -72,7 +71,6 @@ def cli(
     Args:
         recipes: for each `--net`, an object of that dataclass whose values replace the defaults of `main`.
         args: words to use instead of the process's own command line.
-        chosen_by: the flag that names the recipe.
     """
     args = list(sys.argv[1:] if args is None else args)
     with ending_with_reader(), listening(), _one_line_errors():
@@ -80,9 +78,9 @@ def cli(
         _check_values(args)
         resumed = _resumed_run(args)
         parser = make_parser(main, resumed)
-        usual = {chosen_by: parser.get_default(chosen_by)} if recipes else {}  # before a recipe is chosen
+        usual = {"net": parser.get_default("net")} if recipes else {}  # before a recipe is chosen
         try:
-            changed = _set_defaults(parser, args, recipes or {}, chosen_by)
+            changed = _set_defaults(parser, args, recipes or {})
             flags = parser.parse_args(args)
         except ArgumentError as error:
             raise InputError(_explain(error, parser)) from error
@@ -114,16 +112,16 @@ def _defaults(parser: ArgumentParser) -> dict[str, Any]:
 
 
 def _set_defaults(
-    parser: ArgumentParser, args: Sequence[str], recipes: Mapping[str, Any], chosen_by: str
+    parser: ArgumentParser, args: Sequence[str], recipes: Mapping[str, Any]
 ) -> dict[str, tuple[Any, Any]]:
     """Makes the recipe's flags the defaults, and completes what --help says; returns what the optimizer changes."""
     asks = [arg for arg in args if arg not in ("-h", "--help") and not arg.startswith("--print_config")]
-    if recipes and (recipe := recipes.get(parser.parse_args(asks)[chosen_by])):
+    if recipes and (recipe := recipes.get(parser.parse_args(asks)["net"])):
         parser.set_defaults(values(recipe))
     if {"-h", "--help"} & set(args) and defaults_of(parser, ["net_args"]):
         with suppress(ArgumentError):  # such as a missing script or checkpoint; --help shows what is missing
             asked = parser.parse_args(asks)
-            _describe_parts(parser, asked, recipes if chosen_by == "net" else ())
+            _describe_parts(parser, asked, recipes)
     return set_usual_defaults(parser, asks) if _names_optimizer(args) else {}
 
 

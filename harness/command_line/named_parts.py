@@ -29,7 +29,7 @@ def describe_parts(parser: ArgumentParser, flags: Namespace, recipes: Collection
 
     Args:
         flags: the command line as far as it goes, with the chosen names.
-        recipes: the networks, or losses, that the script has a recipe for.
+        recipes: the networks that the script has a recipe for.
 
     Raises:
         InputError: there is no network or loss of the chosen name.

@@ -8,18 +8,19 @@ output layer has no bias: classes differ by direction, which is what cosine dist
 """
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
 from basics.errors import InputError
+from lit_modules.losses.softmax import Softmax
 
 
-class Center(nn.Module):
+class Center(Softmax):
     """Cross-entropy + weight / 2 * mean of |x - c_y|^2.
 
     Args:
         weight: the paper's lambda.
         rate: by what share of the deviation the centres move each step; the paper's alpha.
+        label_smoothing: that of the cross-entropy.
 
     Raises:
         InputError: a number is out of its range.
@@ -27,14 +28,20 @@ class Center(nn.Module):
 
     centres: Tensor
 
-    def __init__(self, embedding_size: int, num_classes: int, weight: float = 0.05, rate: float = 0.5) -> None:
-        super().__init__()
+    def __init__(
+        self,
+        embedding_size: int,
+        num_classes: int,
+        weight: float = 0.05,
+        rate: float = 0.5,
+        label_smoothing: float = 0.0,
+    ) -> None:
+        super().__init__(embedding_size, num_classes, label_smoothing)
         if weight < 0:
             raise InputError(f"loss_args weight {weight}: must not be negative")
         if not 0 <= rate <= 1:
             raise InputError(f"loss_args rate {rate}: must be from 0 to 1")
         self.weight, self.rate = weight, rate
-        self.head = nn.Linear(embedding_size, num_classes, bias=False)
         self.register_buffer("centres", torch.zeros(num_classes, embedding_size))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
@@ -42,7 +49,7 @@ class Center(nn.Module):
         compactness = deviations.square().sum(1).mean() / 2
         if self.training:
             self._move(deviations.detach(), labels)
-        return F.cross_entropy(self.head(embeddings), labels) + self.weight * compactness
+        return super().forward(embeddings, labels) + self.weight * compactness
 
     def _move(self, deviations: Tensor, labels: Tensor) -> None:
         """Moves the centres by the deviations of all devices' batches, so that all devices have the same ones."""
