@@ -150,12 +150,14 @@ def test_pictures_prints_their_share():
     assert len(re.findall(r"^(?:pictures|drawing alone): -?[\d.]+% ", printed, re.M)) == 2
 
 
+@pytest.mark.slow
 def test_engines_times_the_calls_of_all_jobs():
     printed = benchmark("engines", "--jobs", "2", "--rounds", "1")
     line = r"local: a call begins after \d+\.\d s; its result is here \d+\.\d s later\n"
     assert re.match(line + "import of torch: ", printed)
 
 
+@pytest.mark.slow
 def test_launches_counts_both_loops_and_says_where():
     printed = benchmark("launches", "--nets", "[lenet5]", "--optimizers", "[sgd]", "--where", "true")
     loops = re.findall(r"^\| lenet5 \| sgd \| (\w+) \| \d+ \| 1 \| \d+ \| \d+ \| 0 \|$", printed, re.M)

@@ -341,6 +341,7 @@ def number(power):
 """
 
 
+@pytest.mark.slow
 def test_processes_do_not_wait_for_threads_of_an_earlier_computation(tmp_path):
     (tmp_path / "few.py").write_text(FEW)
     (tmp_path / "again.py").write_text(AGAIN)

@@ -40,7 +40,7 @@ def read_metrics(folder):
         ("mnist", "mlp", 5, 0.85),
         ("mnist", "lenet5", 6, 0.85),
         ("mnist", "cnn", 4, 0.90),
-        ("fashion_mnist", "cnn", 4, 0.90),
+        pytest.param("fashion_mnist", "cnn", 4, 0.90, marks=pytest.mark.slow),
         pytest.param("cifar10", "cnn", 6, 0.60, marks=pytest.mark.slow),
         pytest.param("cifar100", "cnn", 4, 0.08, marks=pytest.mark.slow),
     ],
