@@ -11,16 +11,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
 from harness.comparing.run_files import Run, mode_of, number
+from harness.runs.flag_kinds import ASIDE
 
-# Flags that are not part of a configuration: seed, name, and what changes neither weights nor metrics. `MAY_CHANGE` of
-# kept_flags.py is not the same: it is about one run, and has what a configuration consists of, such as max_epochs.
-ASIDE = {
-    "seed", "name", "run_dir", "resume", "started_by", "jobs", "engine", "engine_args", "doctor",
-    "enable_progress_bar", "enable_model_summary", "profiler", "stall_timeout", "pictures", "pictures_every",
-    "histograms", "curves_by", "log_every_n_steps", "log_gradients",
-    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
-    "log_to", "loggers", "capture", "num_sanity_val_steps", "default_root_dir", "detect_anomaly", "barebones",
-}  # fmt: skip
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
 DIGITS = 4  # of a number in a table or a label
@@ -220,7 +212,7 @@ def configuration(run: Run) -> dict[str, Any]:
 
     The folder of the data set counts only if it decides which data set it is.
     """
-    aside = ASIDE if in_own_folder(run) else ASIDE | {"data_dir"}
+    aside = ASIDE | {"seed", "name"} | (set() if in_own_folder(run) else {"data_dir"})
     return {name: value for name, value in run.flags.items() if name not in aside and value not in (None, {}, [])}
 
 

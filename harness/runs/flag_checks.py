@@ -38,52 +38,22 @@ _FLAGS: dict[Range, Iterable[str]] = {
     COUNT_OR_ALL: ("num_sanity_val_steps",),
     SEED: ("seed", "first_seed", "fold_seed"),
     AT_LEAST_1: (
-        *("accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes"),
-        *(
-            "lr_epochs",
-            "embedding_size",
-            "recall_at",
-            "rare",
-            "seeds",
-            "trials",
-            "heartbeat",
-            "points",
-            "epochs",
-            "steps",
-        ),
-        *("depth", "width", "hidden", "side", "input_shape", "num_outputs", "image_size"),
+        "accumulate_grad_batches", "check_val_every_n_epoch", "checkpoint_epochs", "num_nodes", "lr_epochs",
+        "embedding_size", "recall_at", "rare", "seeds", "trials", "heartbeat", "points", "epochs", "steps",
+        "depth", "width", "hidden", "side", "input_shape", "num_outputs", "image_size",
     ),
     POSITIVE: ("val_check_interval", "delta"),
     SHARE: ("label_smoothing", "layer_decay", "lr_milestones", "lr_gamma", "clip"),
     BELOW_1: ("ema", "swa", "momentum"),
     NOT_NEGATIVE: (
-        *(
-            "lr",
-            "backbone_lr",
-            "weight_decay",
-            "weight_decays",
-            "l1",
-            "mixup",
-            "cutmix",
-            "freeze_epochs",
-            "val_size",
-            "test_shift",
-        ),
-        *("test_size", "batch_size"),  # 0: by the number of rows, where a data module knows how
-        *(
-            "warmup_epochs",
-            "lr_patience",
-            "lr_step_epochs",
-            "early_stopping",
-            "checkpoint_every",
-            "checkpoint_minutes",
-            "stall_timeout",
-        ),
-        *("min_epochs", "min_steps", "log_every_n_steps", "gradient_clip_val", "reload_dataloaders_every_n_epochs"),
-        *("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches", "overfit_batches"),
-        *("pictures_every", "folds", "jobs", "noise", "fast_dev_run"),
+        "lr", "backbone_lr", "weight_decay", "weight_decays", "l1", "mixup", "cutmix", "freeze_epochs", "val_size",
+        "test_size", "batch_size",  # 0: by the number of rows, where a data module knows how
+        "test_shift", "warmup_epochs", "lr_patience", "lr_step_epochs", "early_stopping", "checkpoint_every",
+        "checkpoint_minutes", "stall_timeout", "min_epochs", "min_steps", "log_every_n_steps", "gradient_clip_val",
+        "reload_dataloaders_every_n_epochs", "limit_train_batches", "limit_val_batches", "limit_test_batches",
+        "limit_predict_batches", "overfit_batches", "pictures_every", "folds", "jobs", "noise", "fast_dev_run",
     ),
-}
+}  # fmt: skip
 RANGES = {name: its for its, names in _FLAGS.items() for name in names}
 
 

@@ -6,31 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import InputError
+from harness.runs.flag_kinds import CHANGE_NOTHING, MAY_CHANGE
 from harness.runs.states import has_folds, read_config
 
-# Flags that change no figure of a run. `data_dir` is not one of them: own_images.py reads its images from there.
-CHANGE_NOTHING = {
-    "resume",
-    "run_dir",
-    "jobs",
-    "engine",
-    "engine_args",
-    "stall_timeout",
-    "enable_progress_bar",
-    "capture",
-}
-# Flags that may have other values when a run is resumed: where it runs, how long, and what it writes. They include the
-# batch size because more devices take smaller parts of the same batch; `check_position` keeps the total. They do not
-# include `deterministic` and `benchmark`: with other kernels the run would not end as if it had never been interrupted.
-MAY_CHANGE = {
-    *CHANGE_NOTHING,
-    *("accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "batch_size", "accumulate_grad_batches"),
-    *("data_dir", "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite"),
-    *("max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "early_stopping"),
-    *("checkpoint_epochs", "checkpoint_every", "checkpoint_minutes"),
-    *("loggers", "log_to", "log_every_n_steps", "log_gradients", "histograms", "pictures", "pictures_every"),
-    *("enable_model_summary", "num_sanity_val_steps", "profiler", "detect_anomaly"),
-}
 NO_FLAG = {"own_callbacks": "callbacks of the script"}  # what config.yaml has besides, in messages
 LONGEST = 60  # greatest number of characters of a value in a message
 

@@ -11,18 +11,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from basics.errors import InputError
-from harness.runs.kept_flags import CHANGE_NOTHING, alike
+from harness.runs.flag_kinds import CHANGE_NOTHING, UNTOLD
+from harness.runs.kept_flags import alike
 
 LONGEST_NAME = 60  # characters of --name, since systems allow 255 for a directory's name
 LONGEST_FLAG, LONGEST_FLAGS = 24, 40  # characters that stand in for a name: of one flag, and of all
-# Flags that tell no runs apart: the network is there already, a refit names its own run, and the
-# others change no figure, or say where things are.
-UNTOLD = {
-    *CHANGE_NOTHING,
-    *("net", "name", "started_by", "data_dir", "doctor", "refit", "fast_dev_run", "accelerator", "profiler", "plugins"),
-    *("checkpoint_epochs", "checkpoint_every", "checkpoint_minutes", "log_every_n_steps", "log_gradients"),
-    *("log_to", "histograms", "pictures", "pictures_every", "curves_by", "num_sanity_val_steps", "default_root_dir"),
-}
 
 
 def check_name(name: str | None) -> None:

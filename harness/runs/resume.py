@@ -22,7 +22,8 @@ from basics.versions import note_commit
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
-from harness.runs.kept_flags import CHANGE_NOTHING, MAY_CHANGE, alike, check_flags_kept, short
+from harness.runs.flag_kinds import CHANGE_NOTHING, MAY_CHANGE
+from harness.runs.kept_flags import alike, check_flags_kept, short
 from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, METRICS
 from harness.runs.states import State, damage_of, read_config, state_of
 

@@ -15,6 +15,7 @@ from basics.lightning_internals import epochs_processed
 from basics.tags import EPOCH_CURVES
 from basics.torch_internals import write_summaries
 from harness.runs.checkpoints import Checkpoint
+from harness.runs.flag_kinds import NO_COLUMNS
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -125,18 +126,6 @@ def _wait_for_order(run: Path) -> None:
     begun = max((int(path.name.split(".")[3]) for path in run.glob("events.out.tfevents.*")), default=0)
     while begun <= time.time() < begun + 1:
         time.sleep(0.02)
-
-
-# Flags that change no figure, and locations of files: they never become columns, so that all runs have the same ones.
-NO_COLUMNS = {
-    "data_dir", "run_dir", "resume", "started_by", "plugins", "profiler", "default_root_dir", "model_registry",
-    "callbacks", "own_callbacks", "logger", "loggers", "log_to", "jobs", "engine", "engine_args", "doctor",
-    "find_lr", "stall_timeout",
-    "fast_dev_run", "barebones", "detect_anomaly", "inference_mode", "log_every_n_steps", "num_sanity_val_steps",
-    "enable_checkpointing", "enable_progress_bar", "enable_model_summary", "enable_autolog_hparams",
-    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes",
-    "pictures", "pictures_every", "histograms", "curves_by", "log_gradients",
-}  # fmt: skip
 
 
 def worth_comparing(flags: Mapping[str, Any]) -> dict[str, Any]:

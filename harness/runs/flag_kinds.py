@@ -1,0 +1,33 @@
+"""Kinds of flags, by what depends on them: figures, the run's other files, or nothing that stays.
+
+A flag in none of the sets is part of a configuration: other values make other weights or figures.
+"""
+
+# How a run is launched and watched. `data_dir` is not one of them: own_images.py reads its images from there.
+CHANGE_NOTHING = {
+    "resume", "run_dir", "jobs", "engine", "engine_args", "stall_timeout", "enable_progress_bar", "capture",
+}  # fmt: skip
+# What a run logs, draws and saves beside its figures, at each moment of the training as it is then.
+WRITTEN = {
+    "checkpoint_epochs", "checkpoint_every", "checkpoint_minutes", "loggers", "log_to", "log_every_n_steps",
+    "log_gradients", "histograms", "pictures", "pictures_every", "enable_model_summary", "num_sanity_val_steps",
+    "profiler", "detect_anomaly",
+}  # fmt: skip
+# May have other values when a run is resumed: where it runs, how long, and what it writes. They include the batch size
+# because more devices take smaller parts of the same batch; `check_position` keeps the total. They do not include
+# `deterministic` and `benchmark`: with other kernels the run would not end as if it had never been interrupted.
+MAY_CHANGE = CHANGE_NOTHING | WRITTEN | {
+    "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "batch_size", "accumulate_grad_batches",
+    "data_dir", "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite",
+    "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "early_stopping",
+}  # fmt: skip
+# Tell no configurations apart, since no figure changes with them. `curves_by` has to stay at a resume, but only for the
+# curves' sake.
+ASIDE = CHANGE_NOTHING | WRITTEN | {"started_by", "doctor", "curves_by", "default_root_dir", "barebones"}
+# Not in a run's name: these, and what stands there already, such as the network; a refit names its own run.
+UNTOLD = ASIDE | {"net", "name", "data_dir", "refit", "fast_dev_run", "accelerator", "plugins"}
+# No columns of TensorBoard's HPARAMS: these, and places of files.
+NO_COLUMNS = ASIDE | {
+    "data_dir", "plugins", "model_registry", "callbacks", "own_callbacks", "logger", "find_lr", "fast_dev_run",
+    "inference_mode", "enable_checkpointing", "enable_autolog_hparams",
+}  # fmt: skip
