@@ -1,58 +1,21 @@
-"""Tables as people have them: each kind is read as pandas, datetime or scikit-learn reads it, and a line says so."""
+"""Tables as people have them: each kind is read as pandas or scikit-learn reads it, and a line says so."""
 
-import datetime
 import json
 from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
-from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from table_files import COUNT, DAYS, PLAIN, RNG, WITH_TIME, data_of, frame_of, written
 
 from basics.errors import InputError
 from datamodules.column_report import as_frame
 from datamodules.csv_files import Reading, read_csv
-from datamodules.csv_table import CsvTable
-from datamodules.dates import PARTS, date_parts, moments
-from datamodules.known_targets import known_targets, required_targets
+from datamodules.known_targets import required_targets
 from datamodules.new_rows import read_rows
-from datamodules.preprocessing import Recipe, columns_of, feature_names, fit
+from datamodules.preprocessing import Recipe, feature_names, fit
 from datamodules.tables import Table, number_target
-from datamodules.texts import fit_text, grams, transform_text
-from experiments import table
 from harness.drawing.column_figures import draw_columns
-from harness.tasks.tabular import complete_net_args
-from lit_modules.nets import build_net
-
-COUNT = 60
-RNG = np.random.default_rng(0)
-TABLES = Path(__file__).parents[1] / "data" / "tables"
-PLAIN = pd.DataFrame({
-    "size": RNG.normal(50, 9, COUNT).round(2),
-    "town": RNG.choice(["Köln", "Łódź", "Nîmes"], COUNT),
-    "note, if any": RNG.choice(np.array([None, "a, b", "c; d"]), COUNT),
-    "price": RNG.integers(100, 999, COUNT),
-})  # fmt: skip
-
-
-def data_of(path, target="price", **options):
-    data = CsvTable(str(path), target, **options)
-    data.setup()
-    return data
-
-
-def frame_of(data):
-    """The typed features, as they are before anything is fitted."""
-    recipe = data.preprocessing["recipe"]
-    return columns_of(data.read(), recipe, tuple(data.preprocessing["besides"]))
-
-
-def written(folder, frame, name="table.csv", **options):
-    frame.to_csv(folder / name, index=False, **options)
-    return folder / name
-
 
 WAYS = {  # how it is written by pandas, and parts of the line that says how it was read
     "usual": ({}, ""),
@@ -175,72 +138,6 @@ def test_written_numbers_are_read_as_feature_and_as_target(tmp_path, kind):
     assert any("'x'" in note and repr(texts[0]) in note for note in data.notes)
 
 
-DAYS = [datetime.datetime(1999, 12, 27, 6, 30) + datetime.timedelta(days=17, hours=5) * row for row in range(COUNT)]
-WITH_TIME = "%Y-%m-%d %H:%M"
-FORMATS = [
-    *("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%d-%m-%Y", "%d.%m.%y", "%Y/%m/%d", "%Y%m%d", "%d-%b-%Y"),
-    *("%B %d, %Y", "%d %B %Y", WITH_TIME, "%Y-%m-%dT%H:%M:%SZ", "%m/%d/%Y %I:%M %p", "%d.%m.%Y %H:%M:%S"),
-]
-
-
-@pytest.mark.parametrize("format", FORMATS)
-def test_dates_become_the_parts_that_datetime_gives(tmp_path, format):
-    texts = [day.strftime(format) for day in DAYS]
-    data = data_of(written(tmp_path, pd.DataFrame({"day": texts, "y": range(COUNT)})), "y", scale="standard")
-    has_time = "%H" in format or "%I" in format
-    days = DAYS if has_time else [day.replace(hour=0, minute=0) for day in DAYS]
-    (fitted,) = data.preprocessing["dates"]
-    first = min(days[row] for row in data.train_indices)
-    assert fitted["first"] == first.isoformat()
-    assert fitted["parts"] == [part for part in PARTS if part != "hour" or has_time]
-    wanted = {
-        "year": [day.year for day in days], "month": [day.month for day in days], "day": [day.day for day in days],
-        "weekday": [day.weekday() for day in days], "yearday": [day.timetuple().tm_yday for day in days],
-        "hour": [day.hour + day.minute / 60 for day in days],
-        "days": [(day - first).total_seconds() / 86_400 for day in days],
-    }  # fmt: skip
-    parts = date_parts(frame_of(data)["day"], fitted["first"])
-    for name, values in wanted.items():
-        np.testing.assert_allclose(parts[name], values, err_msg=name)
-    assert feature_names(data.preprocessing) == [f"day: {part}" for part in fitted["parts"]]
-    years = np.array(wanted["year"], dtype=np.float64)
-    train = years[data.train_indices]
-    np.testing.assert_allclose(data.rows[:, 0], (years - train.mean()) / train.std(), atol=1e-5)
-    assert json.loads(json.dumps(data.preprocessing)) == data.preprocessing
-
-
-def test_order_of_day_and_month_follows_from_the_whole_column_or_a_flag(tmp_path):
-    texts = [f"0{row % 9 + 1}/0{row % 7 + 1}/2020" for row in range(COUNT)]
-    path = written(tmp_path, pd.DataFrame({"day": texts, "y": range(COUNT)}))
-    data = data_of(path, "y")
-    assert frame_of(data)["day"].dt.month.tolist() == [row % 9 + 1 for row in range(COUNT)]
-    assert "--dates.day '%d/%m/%Y'" in data.notes[0]
-    other = data_of(path, "y", dates={"day": "%d/%m/%Y"})
-    assert frame_of(other)["day"].dt.day.tolist() == [row % 9 + 1 for row in range(COUNT)]
-    texts[-1] = "31/01/2020"
-    data = data_of(written(tmp_path, pd.DataFrame({"day": texts, "y": range(COUNT)})), "y")
-    assert frame_of(data)["day"].dt.day.tolist() == [*(row % 9 + 1 for row in range(COUNT - 1)), 31]
-    assert "--dates" not in data.notes[0]
-
-
-def test_several_formats_missing_and_broken_dates(tmp_path):
-    texts = [day.strftime("%Y-%m-%d" if row % 3 else "%d.%m.%Y") for row, day in enumerate(DAYS)]
-    texts[4] = "NA"
-    path = written(tmp_path, pd.DataFrame({"day": texts, "x": range(3, COUNT + 3), "y": range(COUNT)}))
-    data = data_of(path, "y")
-    assert data.preprocessing["recipe"]["columns"]["day"] == "date %d.%m.%Y|%Y-%m-%d"
-    assert frame_of(data)["day"].isna().tolist() == [row == 4 for row in range(COUNT)]
-    assert [name for name in feature_names(data.preprocessing) if "missing" in name] == ["day: year missing"]
-    texts[9] = "2020-13-45"
-    path = written(tmp_path, pd.DataFrame({"day": texts, "x": range(3, COUNT + 3), "y": range(COUNT)}))
-    with pytest.raises(
-        ValueError, match="line 11, column 'day': '2020-13-45' is no date such as the column's others"
-    ) as no:
-        data_of(path, "y")
-    assert str(no.value).endswith("; if it is a missing value, --missing '2020-13-45' says so")
-    assert frame_of(data_of(path, "y", missing=["2020-13-45"]))["day"].isna().sum() == 2
-
-
 def test_rows_of_a_wrong_length_are_named_with_the_other_faults(tmp_path):
     lines = ["a,b,y", *(f"{row},{row},{row}" for row in range(COUNT))]
     lines[3] += ","
@@ -252,47 +149,6 @@ def test_rows_of_a_wrong_length_are_named_with_the_other_faults(tmp_path):
     assert "too long: 4 of 3 columns; a separator at its end is too many" in str(said.value)
     with pytest.raises(ValueError, match="2 faults"):  # where nothing else looks at the rows
         read_csv(tmp_path / "many.csv")
-
-
-def test_time_that_no_clock_shows_is_none():
-    cells = pd.Series(["2020-01-01 25:70", "2020-01-01 23:59", "2020-01-01"])
-    assert moments(cells, "date %Y-%m-%d").isna().tolist() == [True, False, False]
-    assert moments(pd.Series(["45:99", "12:30"]), "time").isna().tolist() == [True, False]
-
-
-def test_times_of_day_are_hours():
-    cells = pd.Series(["8:15", "23:59:30", "12:30 am", "1:00 PM"], dtype=object)
-    np.testing.assert_allclose(moments(cells, "time"), [8.25, 23 + 59.5 / 60, 0.5, 13])
-
-
-TEXTS = [
-    *("The red fox jumps, and the dog sleeps", "a red dog runs", "the fox: a red fox", "", "dog eats dog"),
-    *("blue fox sings to the moon", "moon and dog", "red moon rises", "the dog", "a fox, a dog, a moon"),
-] * 3  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", ["text", "code"])
-def test_texts_are_scikit_learns_tf_idf(kind):
-    how = {"ngram_range": (1, 2)} if kind == "text" else {"analyzer": "char_wb", "ngram_range": (2, 3)}
-    if kind == "code":
-        how["preprocessor"] = lambda text: text.lower()
-    fitted = fit_text("x", TEXTS, kind)
-    counter = CountVectorizer(**how)
-    rows = dict(
-        zip(sorted(counter.fit(TEXTS).vocabulary_), (counter.transform(TEXTS) > 0).sum(0).tolist()[0], strict=True)
-    )
-    common = sorted((name for name, count in rows.items() if count >= 3), key=lambda name: (-rows[name], name))[:64]
-    assert fitted["grams"] == sorted(common)
-    peer = TfidfVectorizer(vocabulary=fitted["grams"], **how).fit(TEXTS)
-    new = [*TEXTS[:10], "an unknown RED fox", "nothing"]
-    np.testing.assert_allclose(transform_text(new, fitted), peer.transform(new).toarray(), atol=1e-12)
-    np.testing.assert_allclose(fitted["idf"], peer.idf_)
-    assert json.loads(json.dumps(fitted)) == fitted
-
-
-def test_grams_by_hand():
-    assert grams("Red  fox, ab", "text") == ["red", "fox", "ab", "red fox", "fox ab"]
-    assert grams("C8 x", "code") == [" c", "c8", "8 ", " x", "x ", " c8", "c8 ", " x "]
 
 
 def strangers():
@@ -419,79 +275,20 @@ def test_copies_of_training_rows_among_the_test_rows_are_said(tmp_path):
     )
 
 
-def prepared_for(path, data):
-    """The kinds and the typed columns of new rows, and what is said of them."""
-    table, kinds, notes = read_rows(path, data.preprocessing)
-    return (
-        kinds,
-        columns_of(table, data.preprocessing["recipe"] | {"columns": kinds}, tuple(table.cells.columns)),
-        notes,
-    )
-
-
-def test_new_rows_are_read_as_in_training_or_as_they_plainly_are(tmp_path):
-    frame = PLAIN.drop(columns="note, if any").assign(day=[f"{day:%m/%d/%Y}" for day in DAYS])
-    data = data_of(written(tmp_path, frame), missing=["unknown"])
-    known = frame_of(data)
-    new = frame.assign(extra="x", day=[f"{day:%Y-%m-%d}" for day in DAYS])[["extra", "day", "town", "size"]]
-    new.loc[3, "town"] = "unknown"
-    path = written(tmp_path, new, "new.csv", sep=";", decimal=",", encoding="utf-16")
-    kinds, typed, notes = prepared_for(path, data)
-    np.testing.assert_array_equal(typed["size"], known["size"])
-    np.testing.assert_array_equal(typed["day"], known["day"])
-    assert typed["town"].tolist() == [*known["town"][:3], "", *known["town"][4:]]
-    assert kinds["size"] == "decimal comma"
-    said = "\n".join(notes)
-    assert all(part in said for part in ("utf-16", "semicolons", "column 'extra' was not there", "%Y-%m-%d"))
-    assert prepared_for(tmp_path / "table.csv", data)[2] == []
-
-
-def test_new_rows_are_read_by_the_flags_of_training(tmp_path):
-    frame = PLAIN[["size", "town", "price"]].assign(price=PLAIN["price"].map("1.{}".format))  # 1.234 or 1234
-    frame["size"] = frame["size"].map("{:.2f}".format).str.replace(".", ",")
-    path = written(tmp_path, frame, sep="|", encoding="cp1250")
-    flags = {"sep": "pipe", "encoding": "cp1250", "decimal": ","}
-    data = data_of(path, **flags)
-    new = read_rows(written(tmp_path, frame.iloc[:3], "new.csv", sep="|", encoding="cp1250"), data.preprocessing)
-    assert new.table.cells["town"].tolist() == PLAIN["town"][:3].tolist()
-    expected = 1000.0 + PLAIN["price"][:3]
-    np.testing.assert_array_equal(data.targets[:3], expected)
-    np.testing.assert_array_equal(required_targets(new.table, data.preprocessing), expected)
-
-
-def test_target_of_new_rows_is_read_in_the_form_of_training(tmp_path):
-    frame = PLAIN[["size", "town"]].assign(price=[f"{1000 + price:,}" for price in PLAIN["price"]])  # 1,234
-    data = data_of(written(tmp_path, frame))
-    new = read_rows(written(tmp_path, frame.iloc[:1], "new.csv"), data.preprocessing)
-    assert required_targets(new.table, data.preprocessing).tolist() == [1000.0 + PLAIN["price"][0]]
-
-
-def test_new_rows_of_a_file_without_header(tmp_path):
-    numbered = PLAIN[["price", "size", "town"]]
-    data = data_of(written(tmp_path, numbered, header=False), "c1", no_header=True)
-    for new, header in ((numbered, False), (numbered[["size", "town"]], False), (numbered, ["c1", "c2", "c3"])):
-        path = written(tmp_path, new, "new.csv", header=header)
-        typed = prepared_for(path, data)[1]
-        np.testing.assert_array_equal(typed["c2"], PLAIN["size"])
-        assert typed["c3"].tolist() == PLAIN["town"].tolist()
-
-
-def test_new_rows_of_a_file_without_header_and_without_its_labels(tmp_path):
-    frame = PLAIN[["size", "town"]].assign(
-        wet=[row % 2 for row in range(COUNT)], dry=[row % 3 // 2 for row in range(COUNT)]
-    )
-    data = data_of(written(tmp_path, frame, header=False), "c3,c4", no_header=True, task="multilabel")
-    typed = prepared_for(written(tmp_path, frame[["size", "town"]], "new.csv", header=False), data)[1]
-    np.testing.assert_array_equal(typed["c1"], PLAIN["size"])
-
-
-def test_new_rows_of_which_only_some_dates_have_the_format_of_training_are_read_by_their_own(tmp_path):
-    days = [f"{row % 12 + 1:02}/{row % 27 + 1:02}/2020" for row in range(COUNT)]
-    data = data_of(written(tmp_path, pd.DataFrame({"day": days, "y": range(COUNT)})), "y")
-    new = pd.DataFrame({"day": ["03/04/2020", "25/04/2020", "26/05/2020"]})
-    kinds, typed, _ = prepared_for(written(tmp_path, new, "new.csv"), data)
-    assert kinds["day"] == "date %d/%m/%Y"
-    assert typed["day"].dt.day.tolist() == [3, 25, 26]
+def test_report_says_what_each_column_was_taken_for(tmp_path):
+    frame = strangers().assign(day=[f"{day:%Y-%m-%d}" for day in DAYS])
+    frame.loc[:5, "measure"] = np.nan
+    data = data_of(written(tmp_path, frame), "y", drop=["cabin"])
+    report = as_frame(data.columns).set_index("column")
+    assert report.index.tolist() == frame.columns.tolist()
+    assert report.loc["measure", ["role", "kind", "missing", "distinct"]].tolist() == ["feature", "number", 0.1, 54]
+    assert report.loc["day", ["low", "high"]].tolist() == [f"{DAYS[0]:%Y-%m-%d}", f"{DAYS[-1]:%Y-%m-%d}"]
+    roles = report["role"][["record", "cabin", "y", "empty"]].tolist()
+    assert roles == ["it numbers the rows", "left out", "target", "no value in any row"]
+    (measure,) = [asdict(column) for column in data.columns if column.name == "measure"]
+    assert measure["counts"] == np.histogram(frame["measure"].dropna(), 20)[0].tolist()
+    titles = [axes.get_title() for axes in draw_columns(data.columns).axes if axes.get_title()]
+    assert titles == frame.columns.tolist()
 
 
 @pytest.mark.parametrize("options", [{"dates": {"day": "%Q/%m/%Y"}}, {"encoding": "hex"}, {"encoding": "undefined"}])
@@ -506,15 +303,6 @@ def test_column_to_keep_is_neither_target_nor_left_out(tmp_path):
             data_of(written(tmp_path, PLAIN), only=["size", "town"], **options)
     with pytest.raises(InputError, match="only 'price': target names it too"):
         data_of(written(tmp_path, PLAIN), only=["size", "price"])
-
-
-def test_labels_kept_apart_in_training_are_apart_in_new_rows(tmp_path):
-    frame = PLAIN[["size"]].assign(kind=["a", "b"] * (COUNT // 2))
-    new = written(tmp_path, pd.DataFrame({"size": [1, 2], "kind": ["A", "b"]}), "new.csv")
-    for similar, said in (("keep", [np.nan, 1.0]), ("trim", [0.0, 1.0])):
-        data = data_of(written(tmp_path, frame), "kind", task="classification", similar_labels=similar)
-        table = read_rows(new, data.preprocessing).table
-        np.testing.assert_array_equal(known_targets(table, data.preprocessing), said)
 
 
 def test_missing_target_of_a_test_row_is_called_missing(tmp_path):
@@ -535,123 +323,3 @@ def test_table_whose_only_column_has_nothing_in_common_is_refused(tmp_path):
     codes = pd.DataFrame({"code": ["ab", "cd", "ef", "gh", "ab"]})
     with pytest.raises(InputError, match="no column of code has anything"):
         fit(codes, Recipe({"code": "code"}))
-
-
-def test_report_says_what_each_column_was_taken_for(tmp_path):
-    frame = strangers().assign(day=[f"{day:%Y-%m-%d}" for day in DAYS])
-    frame.loc[:5, "measure"] = np.nan
-    data = data_of(written(tmp_path, frame), "y", drop=["cabin"])
-    report = as_frame(data.columns).set_index("column")
-    assert report.index.tolist() == frame.columns.tolist()
-    assert report.loc["measure", ["role", "kind", "missing", "distinct"]].tolist() == ["feature", "number", 0.1, 54]
-    assert report.loc["day", ["low", "high"]].tolist() == [f"{DAYS[0]:%Y-%m-%d}", f"{DAYS[-1]:%Y-%m-%d}"]
-    roles = report["role"][["record", "cabin", "y", "empty"]].tolist()
-    assert roles == ["it numbers the rows", "left out", "target", "no value in any row"]
-    (measure,) = [asdict(column) for column in data.columns if column.name == "measure"]
-    assert measure["counts"] == np.histogram(frame["measure"].dropna(), 20)[0].tolist()
-    titles = [axes.get_title() for axes in draw_columns(data.columns).axes if axes.get_title()]
-    assert titles == frame.columns.tolist()
-
-
-REAL = {  # target, and the flags that the first message names
-    "auto_imports_noheader.csv": ("c26", {"no_header": True}),
-    "california_housing.csv": ("median_house_value", {}),
-    "cta_ridership_daily.csv": ("total_rides", {}),
-    "german_credit.csv": ("default", {"task": "classification"}),
-    "insurance.csv": ("charges", {}),
-    "islp_auto_whitespace.data": ("mpg", {}),
-    "islp_carseats.csv": ("Sales", {}),
-    "islp_hitters.csv": ("Salary", {"drop_missing_target": True}),
-    "mushrooms.csv": ("type", {"task": "classification"}),
-    "titanic_test.csv": ("Fare", {"drop_missing_target": True}),
-    "titanic_train.csv": ("Survived", {"task": "classification"}),
-    "winequality_red_noheader.csv": ("c12", {"no_header": True}),
-}
-SAYS_ITSELF = {"german_credit.csv", "titanic_train.csv"}  # their classes are numbers; a regression is no fault
-
-
-@pytest.mark.parametrize("name", REAL)
-def test_real_table_is_read_with_the_flags_that_its_error_names(name):
-    if not (TABLES / name).exists():
-        pytest.skip("data/tables is not there")
-    target, flags = REAL[name]
-    if flags and name not in SAYS_ITSELF:
-        with pytest.raises(ValueError) as error:
-            data_of(TABLES / name, target)
-        assert all(f"--{flag}" in str(error.value) for flag in flags)
-    data = data_of(TABLES / name, target, **flags)
-    assert np.isfinite(data.rows).all()
-    assert len(data.columns) == len(data.read().cells.columns)
-
-
-ROWS = range(40)
-# Each public table's peculiarities in a few rows: a line for each, the target, and the flags that errors name.
-SHAPES = {
-    "cars without a header": (
-        [f"3,{'?' if i % 3 else 150 + i},{('alfa', 'bmw')[i % 2]},gas,{88 + i}.60,{11000 + 71 * i}" for i in ROWS],
-        "c6", {"no_header": True},
-    ),
-    "houses in California": (
-        ["longitude,rooms,bedrooms,value,ocean"]
-        + [f"-122.{i:02d},{880 + i}.0,{'' if i == 5 else 129 + i},{452600 - i}.0,{('NEAR BAY', '<1H OCEAN')[i % 2]}"
-           for i in ROWS],
-        "value", {},
-    ),
-    "rides by day": (
-        ["service_date,day_type,total"] + [f"01/{1 + i % 28:02d}/2001,{'WAU'[i % 3]},{400000 + 900 * i}" for i in ROWS],
-        "total", {},
-    ),
-    "credits whose classes are numbers": (
-        ["balance,amount,default"] + [f"{('< 0 DM', 'unknown')[i % 2]},{1169 + 31 * i},{1 + i % 2}" for i in ROWS],
-        "default", {},
-    ),
-    "cars between blanks": (
-        ["mpg\tcylinders\tweight name"]
-        + [f'{18 + i % 9}.0   {4 + i % 3}   {3504 + 13 * i}. \t"seat {("malibu", "impala")[i % 2]} {i}"' for i in ROWS],
-        "mpg", {},
-    ),
-    "players without a salary": (
-        ["AtBat,League,Salary"] + [f"{290 + i},{'AN'[i % 2]},{475.0 + i if i % 7 else ''}" for i in ROWS],
-        "Salary", {"drop_missing_target": True},
-    ),
-    "mushrooms, all of categories": (
-        ["type,cap,odor"] + [f"{'ep'[i % 2]},{'xbs'[i % 3]},{'anp'[i % 3]}" for i in ROWS],
-        "type", {"task": "classification"},
-    ),
-    "passengers": (
-        ["PassengerId,Survived,Name,Age,Cabin"]
-        + [f'{i + 1},{i % 2},"Braund {i}, Mr. Owen",{22 + i if i % 5 else ""},{"" if i % 4 else "C85"}' for i in ROWS],
-        "Survived", {},
-    ),
-    "wines without a header": ([f"7.{i % 9},0.{10 + i},{5 + i % 3}" for i in ROWS], "c3", {"no_header": True}),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_shape_of_a_public_table_makes_the_default_net_with_the_flags_that_errors_name(tmp_path, name):
-    lines, target, flags = SHAPES[name]
-    path = tmp_path / "table.csv"
-    path.write_text("\n".join(lines) + "\n")
-    given = {}
-    for flag, value in flags.items():
-        with pytest.raises(ValueError, match=f"--{flag}"):
-            data_of(path, target, **given)
-        given[flag] = value
-    data = data_of(path, target, **given)
-    net_args = complete_net_args(data, "tabm", dict(table.RECIPES["tabm"].net_args))
-    outputs = max(1, len(data.classes))
-    said = build_net("tabm", data.input_shape, outputs, **net_args)(torch.from_numpy(data.rows))
-    assert said.shape == (len(data.rows), outputs)
-    assert torch.isfinite(said).all()
-
-
-def test_column_that_is_not_there_is_answered_with_those_that_are(tmp_path):
-    path = tmp_path / "table.csv"
-    path.write_text("\n".join(SHAPES["passengers"][0]))
-    with pytest.raises(
-        ValueError, match=r"column 'Fare' is missing; there are 'PassengerId', 'Survived', 'Name', 'Age', 'Cabin'$"
-    ):
-        data_of(path, "Fare")
-    path.write_text(",".join(f"column{number}" for number in range(20)) + "\n" + ",".join("1" * 20) + "\n")
-    with pytest.raises(ValueError, match=r"'column7' and 12 more$"):
-        data_of(path, "Fare")
