@@ -29,6 +29,8 @@ COMPACT = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20010131, which is a number
 LOOKED_AT = 100  # texts that show whether a column may hold dates
 MOSTLY = 0.5  # share of dates above which the other values of a column are mistakes
 PARTS = ("year", "month", "day", "weekday", "yearday", "hour", "days")
+NTH_WEEKDAY = "nth weekday"  # of the month, as many holidays are: a category, where numbers would need many kinks
+YEARS, ROWS_A_DAY = 3, 8  # of it, at least: years that the dates span, and rows of each on average
 
 
 def date_kind(texts: Sequence[str], formats: Sequence[str] = ()) -> str:
@@ -144,3 +146,16 @@ def date_parts(moments: pd.Series, first: str) -> dict[str, np.ndarray]:
     hours = at.hour + at.minute / 60 + at.second / 3600
     parts = (at.year, at.month, at.day, at.dayofweek, at.dayofyear, hours, days)
     return {name: part.to_numpy(np.float64) for name, part in zip(PARTS, parts, strict=True)}
+
+
+def nth_weekdays(moments: pd.Series) -> pd.Series:
+    """Such as "Nov 4 Thu" for the fourth Thursday of November; "" where the moment is missing."""
+    at = moments.dt
+    names = at.month_name().str[:3] + " " + ((at.day - 1) // 7 + 1).astype("Int64").astype(str) + " "
+    return (names + at.day_name().str[:3]).where(moments.notna(), "").astype(object)
+
+
+def has_nth_weekdays(moments: pd.Series) -> bool:
+    """Whether the moments are so many, in so many years, that each "nth weekday" has rows to learn from."""
+    known = moments.dropna()
+    return known.dt.year.nunique() >= YEARS and len(known) >= ROWS_A_DAY * nth_weekdays(known).nunique()

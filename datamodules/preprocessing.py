@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from basics.errors import InputError
-from datamodules.dates import PARTS, date_parts
+from datamodules.dates import NTH_WEEKDAY, PARTS, date_parts, has_nth_weekdays, nth_weekdays
 from datamodules.tables import Kind, Table, check_columns, typed
 from datamodules.texts import fit_text, transform_text
 
@@ -150,7 +150,8 @@ def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
     columns = [frame[name] for name in frame.columns.difference(texts, sort=False)]
     numeric = [_fit_number(str(each.name), each.to_numpy(), recipe) for each in columns if each.dtype == np.float64]
     categories = [_fit_category(str(each.name), each, recipe) for each in columns if each.dtype != np.float64]
-    rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in categories}
+    own = [category for category in categories if category["name"] in recipe.columns]  # and no parts of dates
+    rare = {category["name"]: sorted({*frame[category["name"]]} - {*category["values"]}) for category in own}
     for number in numeric:
         number["missing"] &= number["name"] not in _repeated(dates)
     fitted = {
@@ -168,14 +169,17 @@ def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
     parts = date_parts(moments, first.isoformat())
     vary = [part for part in PARTS if len(np.unique(parts[part][~np.isnan(parts[part])])) > 1]
     missing = bool(moments.isna().any())
-    return {"name": name, "first": first.isoformat(), "parts": vary or ["days"], "missing": missing}
+    found = [*(vary or ["days"]), *[NTH_WEEKDAY] * has_nth_weekdays(moments)]
+    return {"name": name, "first": first.isoformat(), "parts": found, "missing": missing}
 
 
 def with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
     """The frame with a column for each part of each date, such as `sold: month`, in place of the dates."""
-    parts: dict[str, np.ndarray] = {}
+    parts: dict[str, np.ndarray | pd.Series] = {}
     for date in dates:
-        every = date_parts(frame[date["name"]], date["first"])
+        moments = frame[date["name"]]
+        every: dict[str, np.ndarray | pd.Series] = {**date_parts(moments, date["first"])}
+        every[NTH_WEEKDAY] = nth_weekdays(moments)
         parts |= {f"{date['name']}: {part}": every[part] for part in date["parts"]}
     plain = frame.drop(columns=[date["name"] for date in dates])
     return plain.assign(**parts)

@@ -23,7 +23,8 @@ def surprises(table: Table, fitted: dict[str, Any]) -> dict[tuple[str, str], str
         if number["name"] in columns:  # and not derived from others
             lines |= _named(table, number["name"], _of_number(table, number, fitted["recipe"]))
     for category in fitted["categories"]:
-        lines |= _named(table, category["name"], _of_category(table, category, fitted.get("rare")))
+        if category["name"] in columns:  # and no part of a date
+            lines |= _named(table, category["name"], _of_category(table, category, fitted.get("rare")))
     for date in fitted.get("dates", []):
         lines |= _named(table, date["name"], _of_others(table, date, MEDIAN))
     for text in fitted.get("texts", []):

@@ -37,6 +37,7 @@ from datamodules.written_numbers import number_form
 
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
+FEWEST_IN_A_BIN = 20  # training rows, where dates have more bins than other numbers
 
 
 class OtherRows(NamedTuple):
@@ -328,10 +329,17 @@ class TableData(BatchModule, ABC):
         return len(self.preprocessing["numbers"])
 
     def bins(self, count: int) -> list[list[float]]:
-        """Edges of up to `count` bins for each number: distinct quantiles of its training rows."""
+        """Edges of up to `count` bins for each number: distinct quantiles of its training rows.
+
+        The days of a date have up to four times as many, since in time there are sudden changes, as long as each bin
+        has `FEWEST_IN_A_BIN` rows.
+        """
         numbers = self.rows[self.train_indices, : self.num_numbers]
-        edges = np.quantile(numbers, np.linspace(0, 1, count + 1), axis=0).T  # (numbers, count + 1)
-        return [np.unique(row).tolist() for row in edges.astype(np.float32)]
+        finer = max(count, min(4 * count, len(numbers) // FEWEST_IN_A_BIN))
+        days = {f"{date['name']}: days" for date in self.preprocessing["dates"]}
+        counts = [finer if number["name"] in days else count for number in self.preprocessing["numbers"]]
+        edges = [np.quantile(x, np.linspace(0, 1, its + 1)) for x, its in zip(numbers.T, counts, strict=True)]
+        return [np.unique(its.astype(np.float32)).tolist() for its in edges]
 
     def target_mean_std(self) -> tuple[float, float]:
         """Mean and standard deviation of the training rows' targets, or of their logarithms if these are learned."""

@@ -1,15 +1,16 @@
 """Dates and texts in tables, against datetime and scikit-learn."""
 
+import datetime
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
-from table_files import COUNT, DAYS, WITH_TIME, data_of, frame_of, written
+from table_files import COUNT, DAYS, RNG, WITH_TIME, data_of, frame_of, written
 
 from datamodules.dates import PARTS, date_parts, moments
-from datamodules.preprocessing import feature_names
+from datamodules.preprocessing import Recipe, feature_names, fit, transform
 from datamodules.texts import fit_text, grams, transform_text
 
 FORMATS = [
@@ -42,6 +43,41 @@ def test_dates_become_the_parts_that_datetime_gives(tmp_path, format):
     train = years[data.train_indices]
     np.testing.assert_allclose(data.rows[:, 0], (years - train.mean()) / train.std(), atol=1e-5)
     assert json.loads(json.dumps(data.preprocessing)) == data.preprocessing
+
+
+def test_dates_of_many_years_have_the_nth_weekday_of_the_month():
+    days = [datetime.date(2001, 1, 1) + datetime.timedelta(days=number) for number in range(20 * 365)]
+    seen = dict.fromkeys((day.year, day.month, day.weekday()) for day in days)
+    wanted, counts = [], dict.fromkeys(seen, 0)
+    for day in days:  # by counting, month by month
+        counts[day.year, day.month, day.weekday()] += 1
+        wanted.append(f"{day:%b} {counts[day.year, day.month, day.weekday()]} {day:%a}")
+    assert wanted[days.index(datetime.date(2019, 11, 28))] == "Nov 4 Thu"  # Thanksgiving
+    many = pd.Series(pd.to_datetime(days)).astype("datetime64[s]")
+    fitted = fit(pd.DataFrame({"day": many}), Recipe({"day": "date %Y-%m-%d"}))
+    (category,) = fitted["categories"]
+    assert category["name"] == "day: nth weekday"
+    assert category["values"] == sorted(set(wanted))
+    rows = transform(pd.DataFrame({"day": [*many[:300], pd.NaT]}), fitted)
+    places = [feature_names(fitted).index(f"day: nth weekday={name}") for name in wanted[:300]]
+    assert rows[range(300), places].tolist() == [1] * 300
+    first = len(feature_names(fitted)) - len(category["values"])
+    assert rows[:, first:].sum(1).tolist() == [1] * 300 + [0]
+    for fewer in (many[: 2 * 365], many[::5]):  # two years, and 3.5 rows of each
+        assert not fit(pd.DataFrame({"day": fewer}), Recipe({"day": "date %Y-%m-%d"}))["categories"]
+
+
+def test_days_have_more_bins_than_other_numbers(tmp_path):
+    days = [f"{datetime.date(2020, 1, 1) + datetime.timedelta(days=number)}" for number in range(900)]
+    data = data_of(written(tmp_path, pd.DataFrame({"day": days, "x": RNG.normal(size=900), "y": range(900)})), "y")
+    edges = dict(zip(feature_names(data.preprocessing), data.bins(8), strict=False))
+    train = len(data.train_indices)
+    assert (len(edges["x"]), len(edges["day: days"])) == (9, 33)
+    finest = dict(zip(feature_names(data.preprocessing), data.bins(30), strict=False))
+    assert (len(finest["x"]), len(finest["day: days"])) == (31, train // 20 + 1)
+    wanted = np.quantile(data.rows[data.train_indices, -1], np.linspace(0, 1, 33)).astype(np.float32)
+    assert feature_names(data.preprocessing)[-1] == "day: days"
+    np.testing.assert_allclose(edges["day: days"], wanted)
 
 
 def test_order_of_day_and_month_follows_from_the_whole_column_or_a_flag(tmp_path):
