@@ -111,6 +111,7 @@ RECIPES = by_net(
         max_epochs=16,
         lr_decay="linear",
         warmup_epochs=0.5,
+        momentum=0.95,
         weight_decay=0.3,
         augment="rotate:12,zoom:0.12,crop:3",
         val_size=0.05,
