@@ -17,6 +17,8 @@ from lit_modules.nets import nets
 
 GREY = ("inception_mnist", "residual_mnist", "lenet5", "linear", "softmax", "mlp")
 LARGE = {
+    "resnet_cifar",
+    "inception_mnist",
     "resnet18",
     "preact_resnet18",
     "densenet121",

@@ -157,7 +157,7 @@ def test_every_net_with_convolutions_has_a_map(name):
     assert makes_maps(model.eval()) == (name not in PLAIN)
 
 
-@pytest.mark.parametrize("net", ["resnet_cifar", "cnn"])
+@pytest.mark.parametrize("net", [pytest.param("resnet_cifar", marks=pytest.mark.slow), "cnn"])
 def test_trained_net_looks_at_the_planted_square(net):
     """The square is a seventh of the image; docs/images.md has the figures of more nets."""
     torch.manual_seed(0)

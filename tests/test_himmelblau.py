@@ -17,7 +17,7 @@ from lit_modules.optimizers import build_optimizer
 def run(tmp_path_factory):
     """A run of all default optimizers from few starts: its metrics, and its directory."""
     folder = tmp_path_factory.mktemp("runs")
-    metrics = cli(himmelblau.main, None, ["--side", "5", "--run_dir", str(folder)])
+    metrics = cli(himmelblau.main, None, ["--side", "9", "--run_dir", str(folder)])
     (path,) = folder.glob("himmelblau/*")
     return metrics["optimizers"], path
 

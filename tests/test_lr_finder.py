@@ -60,7 +60,7 @@ def test_same_seed_gives_the_same_suggestion(tmp_path, capsys):
     assert find(tmp_path, capsys, "--seed", "3") == find(tmp_path, capsys, "--seed", "3")
 
 
-@pytest.mark.parametrize("net", ["softmax", "cnn"])
+@pytest.mark.parametrize("net", ["softmax", pytest.param("cnn", marks=pytest.mark.slow)])
 def test_model_stays_as_it_was(tmp_path, net):
     data = MNIST(sample=True)
     data.setup()

@@ -121,6 +121,7 @@ def test_chunks_and_threads_change_no_bit(chunk):
         torch.set_num_threads(1)
 
 
+@pytest.mark.slow
 def test_two_processes_change_no_bit():
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
         theirs = other.submit(rank, slice(31, None))
