@@ -18,9 +18,9 @@ mAP is 0.995, 0.681 and 0.68. In `embedding.png` classes are apart that overlap 
     precision@1     99.17     100.00     99.17     99.44        99.72      99.17 %
     mAP             0.983      0.995     0.986     0.987        0.986      0.975
 
-The whole sets (--sample false), on two cores that had other work:
+The whole sets (--sample false), on two cores that had other work; precision@1:
 
-    fashion_mnist, speednet (docs/results.md has the command)      precision@1 93.2 %    seeds 0 and 1
+    fashion_mnist, speednet (docs/results.md has the command)      93.25, 93.07, 93.03 % (seeds 0 to 2; 800 s)
     --net speednet --loss_args.label_smoothing 0.1                 99.56, 99.14, 99.48 % (seeds 0 to 2; 660 s)
     --loss center --embedding_size 2 --max_epochs 8                97.82 %   mAP 0.985   nearest class mean 98.82 %
     --loss proxy_nca --max_epochs 8 (*)                            99.34 %   mAP 0.989   nearest class mean 99.37 %
