@@ -25,7 +25,7 @@ The whole sets (--sample false), on two cores that had other work; precision@1:
     --loss center --embedding_size 2 --max_epochs 8                97.82 %   mAP 0.985   nearest class mean 98.82 %
     --loss proxy_nca --max_epochs 8 (*)                            99.34 %   mAP 0.989   nearest class mean 99.37 %
 
-The second takes the last epoch. The last two have `--precision bf16-mixed`, and (*) also `--monitor val/precision_at_1`.
+The second takes the last epoch. The last two have `--precision bf16-mixed`, (*) also `--monitor val/precision_at_1`.
 """
 
 from collections.abc import Sequence
