@@ -164,12 +164,17 @@ def fit(frame: pd.DataFrame, recipe: Recipe) -> dict[str, Any]:
 
 
 def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
-    """The first moment, from which days are counted, and the parts that vary; of those, the days have all."""
+    """The first moment, from which days are counted, and the parts that vary; of those, the days have all.
+
+    With enough rows, the nth weekday of the month is one of them.
+    """
     first = moments.min() if moments.notna().any() else pd.Timestamp(0)
     parts = date_parts(moments, first.isoformat())
     vary = [part for part in PARTS if len(np.unique(parts[part][~np.isnan(parts[part])])) > 1]
     missing = bool(moments.isna().any())
-    found = [*(vary or ["days"]), *[NTH_WEEKDAY] * has_nth_weekdays(moments)]
+    found = vary or ["days"]
+    if has_nth_weekdays(moments):
+        found.append(NTH_WEEKDAY)
     return {"name": name, "first": first.isoformat(), "parts": found, "missing": missing}
 
 
@@ -179,7 +184,8 @@ def with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame
     for date in dates:
         moments = frame[date["name"]]
         every: dict[str, np.ndarray | pd.Series] = {**date_parts(moments, date["first"])}
-        every[NTH_WEEKDAY] = nth_weekdays(moments)
+        if NTH_WEEKDAY in date["parts"]:
+            every[NTH_WEEKDAY] = nth_weekdays(moments)
         parts |= {f"{date['name']}: {part}": every[part] for part in date["parts"]}
     plain = frame.drop(columns=[date["name"] for date in dates])
     return plain.assign(**parts)
