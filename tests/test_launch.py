@@ -139,6 +139,19 @@ def test_recipe_of_the_net_is_a_default_that_a_flag_replaces(tmp_path):
     assert (config["lr"], config["batch_size"]) == (0.02, 100)
 
 
+def test_short_run_has_time_left_after_the_warm_up_of_the_recipe(tmp_path, capsys, refusal):
+    recipes = {"softmax": ImageFlags(net="softmax", lr=0.02, warmup_epochs=1)}
+    flags = [*QUICK, "--max_epochs", "1", "--run_dir", str(tmp_path)]
+    cli(mnist.main, recipes, flags)
+    assert "note: warmup_epochs 0.2, as the recipe's 1 would be the whole run\n" in capsys.readouterr().out
+    (run,) = tmp_path.glob("mnist/*")
+    assert read_config(run)["warmup_epochs"] == 0.2
+    rates = [point.value for point in EventAccumulator(str(run)).Reload().Scalars("step/lr")]
+    assert max(rates) > 0.019 > rates[0]
+    said = refusal(mnist.main, *flags[:-2], "--warmup_epochs", "2", recipes=recipes)  # as one asked for it oneself
+    assert said == "error: warmup_epochs 2.0: must be shorter than the run, such as 0.2"
+
+
 def test_fast_dev_run_writes_nothing(tmp_path, capsys):
     assert run_mnist(tmp_path, "--fast_dev_run") is None
     assert not (tmp_path / "runs").exists()

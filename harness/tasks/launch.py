@@ -24,7 +24,7 @@ from datamodules.batch_module import BatchModule
 from harness.runs.invocation import changed, kept_by, type_name
 from harness.runs.names import run_label
 from harness.runs.resume import opened_run
-from harness.training.fit import Job, Result, fit_in
+from harness.training.fit import Job, Result, fit_in, warming_up_in_time
 from harness.training.flags import FitFlags
 from harness.training.trainer import Extras, keep_freed_memory
 from lit_modules.stages import Stages
@@ -52,6 +52,7 @@ def fit_and_test(
         raise InputError(f"--refit: {name} trains once; those for images, masks and tables train twice")
     if len(getattr(data, "val_indices", [None])) == 0:
         flags = _without_validation(flags)
+    flags = warming_up_in_time(flags)  # here too, as the doctor and config.yaml need to know
     if flags.doctor:
         if not (isinstance(model, Stages) and isinstance(data, BatchModule)):
             raise InputError(f"doctor: knows only modules and data of this project, no {type(model).__name__}")

@@ -31,7 +31,7 @@ from harness.runs.checkpoints import (
 )
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges
-from harness.runs.invocation import Invocation, kept_by, values
+from harness.runs.invocation import Invocation, changed, kept_by, values
 from harness.runs.layout import COLUMNS, METRICS
 from harness.runs.resume import Opened, check_same_run, follow_move, same_on_all_ranks
 from harness.runs.states import read_metrics
@@ -82,6 +82,18 @@ class Job(NamedTuple):
     data: LightningDataModule
 
 
+def warming_up_in_time(flags: FitFlags) -> FitFlags:
+    """The flags; a warm-up that a recipe makes as long as the run takes a fifth of it instead."""
+    epochs, (given, _, asked) = flags.lr_epochs or flags.max_epochs, flags.invocation
+    if not 0 < epochs <= flags.warmup_epochs or not given or "warmup_epochs" in asked:
+        return flags
+    shorter = epochs / 5
+    if is_rank_zero():
+        usual = f"the recipe's {flags.warmup_epochs:g} would be the whole run"
+        print(f"note: warmup_epochs {shorter:g}, as {usual}", flush=True)
+    return changed(flags, warmup_epochs=shorter)
+
+
 def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS) -> Result:
     """Trains, tests the best epoch once, and writes everything to the run's directory.
 
@@ -94,7 +106,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
             nothing of the run has been written.
     """
     keep_freed_memory()
-    flags = for_present_machines(flags, job.data)
+    flags = warming_up_in_time(for_present_machines(flags, job.data))
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)
