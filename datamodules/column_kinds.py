@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from basics.amounts import amount
-from datamodules.dates import confusable, date_kind, is_compact_date, moments
+from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, moments
 from datamodules.tables import Kind, Table, numbers, similar
 from datamodules.texts import text_kind
 from datamodules.written_numbers import COMMA, MOSTLY, decimal_of, looks_numeric, number_form
@@ -20,7 +20,12 @@ NAMED = 5  # columns that a line names
 
 
 def find_decimal(table: Table) -> str:
-    """ "," if that is the decimal mark of most columns that show theirs."""
+    """ "," if that is the decimal mark of most columns that show theirs; else "", as a column may have either."""
+    return "," if shown_decimal(table) == "," else ""
+
+
+def shown_decimal(table: Table) -> str:
+    """The decimal mark of most columns that show theirs; "" if none does, or as many show the other."""
     counts = (table.filled(name).value_counts() for name in table.cells.columns)
     return decimal_of(counts, semicolons=table.separator == ";")
 
@@ -55,7 +60,7 @@ def infer_kinds(
 def _kind_of(cells: pd.Series, counts: pd.Series, decimal: str, rare: int) -> str:
     texts = counts.index.tolist()
     if form := number_form(counts, decimal):
-        return "date %Y%m%d" if form == "number" and is_compact_date(texts) else form
+        return (compact_date_kind(texts) if form == "number" else "") or form
     if kind := date_kind(texts):
         return kind
     if counts[counts < rare].sum() > MOSTLY * counts.sum():  # most of it would be lost among the rare
@@ -118,7 +123,7 @@ def _on_column(table: Table, name: str, kind: Kind) -> Iterator[str]:
         yield f"{cells.nunique():,} texts, such as {cells.iloc[0][:40]!r}, are read as n-grams {grams}"
     elif kind.startswith("date "):
         yield from _on_dates(cells, kind, name)
-    elif kind != "time":
+    elif kind not in CLOCKS:
         yield from _on_numbers(table, name, kind)
 
 

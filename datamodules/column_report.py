@@ -65,7 +65,8 @@ def _report(
         values = frame[name].dropna()
         if len(values):
             numbers = values.to_numpy(np.float64 if values.dtype.kind == "f" else np.int64).astype(np.float64)
-            bars = np.histogram(numbers, BARS)[0].tolist()
+            span = np.ptp(numbers)
+            bars = np.histogram((numbers - numbers.min()) / (span or 1), BARS, (0, 1))[0].tolist()  # however narrow
             low, high = (_written(value) for value in (values.min(), values.max()))
             return ColumnReport(*about, example, low, high, bars)
     top = counts.head(COMMONEST)

@@ -35,12 +35,14 @@ class Reading:
         encoding: such as cp1252; "" to find out.
         header: the first line has the columns' names; otherwise they are c1, c2 and so on.
         missing: texts that stand for a missing value.
+        columns: names that the file should have; a first line that has them is a header, even one of numbers.
     """
 
     sep: str = ""
     encoding: str = ""
     header: bool = True
     missing: tuple[str, ...] = MISSING
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.sep and self.separator not in SEPARATORS:
@@ -82,7 +84,7 @@ def read_csv(path: Path, how: Reading = FOUND_OUT, gathers: bool = False) -> Tab
     records = _records(source, text, separator)
     if not records:
         raise InputError(f"{path}: an empty file")
-    header, notes = _header(source, records, how.header)
+    header, notes = _header(source, records, how)
     rows = records[how.header :]
     faults = [_wrong_length(header, row) for row in rows if len(row.cells) != len(header)]
     rows = [row for row in rows if len(row.cells) == len(header)]
@@ -196,15 +198,16 @@ def _records(source: str, text: str, separator: str) -> list[Record]:
     return records
 
 
-def _header(source: str, records: Sequence[Record], first_line: bool) -> tuple[list[str], list[str]]:
+def _header(source: str, records: Sequence[Record], how: Reading) -> tuple[list[str], list[str]]:
     """The columns' names, and a line on those that the file does not name."""
     (_, header), *rows = records
-    if not first_line:
+    if not how.header:
         return [f"c{number}" for number in range(1, len(header) + 1)], []
     if rows and all(len(row.cells) == len(header) + 1 for row in rows):
         # As R writes names of rows, or with a comma at the end of each.
         header = [*header, ""] if not any(row.cells[-1] for row in rows) else ["", *header]
-    _check_no_data(source, header, [row.cells for row in rows])
+    if not (how.columns and {*how.columns} <= {*header}):
+        _check_no_data(source, header, [row.cells for row in rows])
     named = [name or f"c{number}" for number, name in enumerate(header, 1)]
     for number, name in enumerate(named, 1):
         if name in named[: number - 1]:

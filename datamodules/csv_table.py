@@ -17,6 +17,7 @@ from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import OtherRows, TableData
 from datamodules.table_splits import Fold, SplitOptions
 from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
+from datamodules.written_numbers import looks_numeric
 
 TASKS = ("regression", "classification", "multilabel")
 FEW, ROWS_EACH = 10, 10  # whole numbers in a target that may be classes: so many at most, and each so often on average
@@ -134,8 +135,13 @@ class CsvTable(TableData):
         self.csv, self.sample, self.similar_labels, self.chosen = csv, chosen.sample, chosen.similar_labels, chosen
         self.splitting, self.dates = chosen, chosen.dates
         self.decimal = {"comma": ",", "point": "."}.get(chosen.decimal, chosen.decimal)
+        targets = target.split(",") if task == "multilabel" else [target]
         self.reading = Reading(
-            chosen.sep, chosen.encoding, not chosen.no_header, missing=(*MISSING_HERE, *chosen.missing)
+            chosen.sep,
+            chosen.encoding,
+            header=not chosen.no_header,
+            missing=(*MISSING_HERE, *chosen.missing),
+            columns=() if any(map(looks_numeric, targets)) else tuple(targets),  # which may be in a row of data too
         )
         self.target, self.id_column, self.multilabel = target, chosen.id_column, task == "multilabel"
         self.ordinals: dict[str, Kind] = dict(chosen.ordinals)
@@ -148,8 +154,8 @@ class CsvTable(TableData):
 
     def _read_target(self, table: Table) -> np.ndarray:
         targets = super()._read_target(table)
-        if not self.classification and not self.multilabel:
-            self.notes += _notes_on_few(self.target, targets)
+        if form := self._target_form(table):
+            self.notes += [*notes_on(table, {self.target: form}), *_notes_on_few(self.target, targets)]
         return targets
 
     def _check_roles(self) -> None:
@@ -201,9 +207,9 @@ class CsvTable(TableData):
         named = [*self.chosen.only, *self.categories, *self.ordinals, *self.dates]
         check_columns(table, [*self.besides, *named], None)
         if self.classification and self.chosen.missing:  # also of what could be the name of a class
-            cells = table.cells[self.target]
-            named = cells.where(~cells.isin(self.chosen.missing), "")
-            table = table._replace(cells=table.cells.assign(**{self.target: named}))
+            cells = table.cells.copy()
+            cells[self.target] = cells[self.target].mask(cells[self.target].isin(self.chosen.missing), "")
+            table = table._replace(cells=cells)
         if self.chosen.drop_missing_target:
             table = self._with_targets(table)
         self._groups = set(table.cells.get(self.splitting.group, ()))

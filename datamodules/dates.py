@@ -1,9 +1,11 @@
 """Dates and times of day: their formats, found by looking at a whole column, and what they become.
 
-The kind of a column is "time", or "date " and the formats of its days, as strftime writes them, such as
-"date %d.%m.%Y" or "date %Y-%m-%d|%d.%m.%Y". A time may follow each day. Zones are ignored: a time is the clock's.
+The kind of a column is "time", as a clock shows it, "duration", such as 47:15, which no clock shows, or "date " and the
+formats of its days, as strftime writes them, such as "date %d.%m.%Y" or "date %Y-%m-%d|%d.%m.%Y". A time may follow
+each day. Zones are ignored: a time is the clock's. Years of two digits are read as spreadsheets do: 30 is 1930.
 """
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -11,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 _ZONE = r"(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
-CLOCK = rf"(\d{{1,2}}):(\d{{2}})(?::(\d{{2}}(?:\.\d+)?))? ?([AaPp]\.?[Mm]\.?)?{_ZONE}"  # hour, minute, second, half
+CLOCK = rf"(\d{{1,3}}):(\d{{2}})(?::(\d{{2}}(?:\.\d+)?))? ?([AaPp]\.?[Mm]\.?)?{_ZONE}"  # hour, minute, second, half
 DATED = re.compile(rf"(.+?)(?:(?:T| |, ?){CLOCK})?", re.ASCII)  # the day, and the parts of the time
 TIME = re.compile(CLOCK, re.ASCII)
 YEAR_FIRST = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d", "%Y-%m", "%Y/%m")
@@ -25,9 +27,16 @@ PAIRS = (
     *(("%m/%d/%y", "%d/%m/%y"), ("%d.%m.%y", "%m.%d.%y"), ("%d-%m-%y", "%m-%d-%y")),
     ("%m/%Y", "%m.%Y"),
 )
-COMPACT = re.compile(r"(?:19|20)\d{6}", re.ASCII)  # 20010131, which is a number too
+# What are numbers too: 20010131, and 01.2001 if some month has a zero before it.
+COMPACT = {
+    "%Y%m%d": re.compile(r"(?:19|20)\d{6}", re.ASCII),
+    "%m.%Y": re.compile(r"(?:0[1-9]|1[0-2])\.(?:19|20)\d{2}", re.ASCII),
+}
 LOOKED_AT = 100  # texts that show whether a column may hold dates
 MOSTLY = 0.5  # share of dates above which the other values of a column are mistakes
+CLOCKS = ("time", "duration")  # the kinds that are numbers of hours
+OFTEN = 0.05  # share of times beyond 24:00 from which on the column has durations, and these are no mistakes
+FIRST_YEAR = 1930  # of those with two digits
 PARTS = ("year", "month", "day", "weekday", "yearday", "hour", "days")
 NTH_WEEKDAY = "nth weekday"  # of the month, as many holidays are: a category, where numbers would need many kinks
 YEARS, ROWS_A_DAY = 3, 8  # of it, at least: years that the dates span, and rows of each on average
@@ -43,7 +52,9 @@ def date_kind(texts: Sequence[str], formats: Sequence[str] = ()) -> str:
         return "date " + "|".join(formats)
     some = texts[:: max(1, len(texts) // LOOKED_AT)]
     if sum(bool(TIME.fullmatch(text)) for text in some) > MOSTLY * len(some):
-        return "time"
+        clocks = pd.Series(texts, dtype=object)
+        beyond = moments(clocks, "time").isna() & moments(clocks, "duration").notna()
+        return "duration" if beyond.mean() >= OFTEN else "time"
     digits = sum(len(text) > 4 and any(letter.isdigit() for letter in text) for text in some)
     if digits <= MOSTLY * len(some) or not _formats_of(some):
         return ""
@@ -51,11 +62,15 @@ def date_kind(texts: Sequence[str], formats: Sequence[str] = ()) -> str:
     return "date " + "|".join(found) if found else ""
 
 
-def is_compact_date(texts: Sequence[str]) -> bool:
-    """Whether all are days of the form 20010131."""
-    if len(texts) < 2 or not all(map(COMPACT.fullmatch, texts)):
-        return False
-    return bool(_days(pd.Series(texts, dtype=object), "%Y%m%d").notna().all())
+def compact_date_kind(texts: Sequence[str]) -> str:
+    """The kind of numbers that all are days like 20010131, or months like 01.2001; "" if they are none."""
+    for format, pattern in COMPACT.items():
+        if len(texts) < 2 or not all(map(pattern.fullmatch, texts)):
+            continue
+        shown = format != "%m.%Y" or any(text.startswith("0") for text in texts)
+        if shown and _days(pd.Series(texts, dtype=object), format).notna().all():
+            return f"date {format}"
+    return ""
 
 
 def confusable(texts: Sequence[str], kind: str) -> str:
@@ -70,17 +85,24 @@ def confusable(texts: Sequence[str], kind: str) -> str:
 
 def _formats_of(texts: Sequence[str]) -> list[str]:
     """The formats of most of the texts: of those that the first may have, the one that most have, and so on."""
-    left, found = _split(pd.Series(texts, dtype=object))[0], []
-    swapped = {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}
-    while len(left):
-        formats = [each for each in _candidates(left.iloc[0]) if swapped.get(each) not in found]
+    left, found, unread = _split(pd.Series(texts, dtype=object))[0], [], 0
+    while len(left) and unread < (1 - MOSTLY) * len(texts):
+        formats = [each for each in _candidates(left.iloc[0]) if swapped(each) not in found]
         read = {format: _days(left, format).notna() for format in formats}
         best = max(read, key=lambda format: read[format].sum(), default="")
-        if not best or not read[best].any():
-            break
-        found.append(best)
-        left = left[~read[best]]
-    return found if len(left) < (1 - MOSTLY) * len(texts) else []
+        if best and read[best].any():
+            found.append(best)
+            left = left[~read[best]]
+        else:  # no text with marks at these places is a date
+            alike = left.map(_marks) == _marks(left.iloc[0])
+            unread += int(alike.sum())
+            left = left[~alike]
+    return found if unread < (1 - MOSTLY) * len(texts) else []
+
+
+def swapped(format: str) -> str:
+    """The format with day and month, or the marks, the other way round, which the same texts may have; or ""."""
+    return {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}.get(format, "")
 
 
 def _candidates(text: str) -> list[str]:
@@ -109,14 +131,17 @@ def is_format(format: str) -> bool:
 
 
 def _days(days: pd.Series, format: str) -> pd.Series:
-    return pd.to_datetime(days, format=format, errors="coerce").astype("datetime64[s]")
+    read = pd.to_datetime(days, format=format, errors="coerce").astype("datetime64[s]")
+    if "%y" not in format:
+        return read
+    return read.where(~(read.dt.year >= FIRST_YEAR + 100), read - pd.DateOffset(years=100))
 
 
 def moments(cells: pd.Series, kind: str) -> pd.Series:
-    """Each value of a column as datetime64, NaT where it is none; of kind "time" as hours since midnight, NaN."""
-    if kind == "time":
+    """Each value of a column as datetime64, NaT where it is none; of one of the `CLOCKS` as hours, NaN."""
+    if kind in CLOCKS:
         parts = cells.astype(object).str.extract(f"^{CLOCK}$", flags=re.ASCII)
-        return _seconds(parts) / 3600
+        return _seconds(parts, 24 if kind == "time" else math.inf) / 3600
     days, clock = _split(cells)
     read = pd.Series(np.datetime64("NaT"), index=cells.index, dtype="datetime64[s]")
     for format in kind.removeprefix("date ").split("|"):
@@ -126,10 +151,10 @@ def moments(cells: pd.Series, kind: str) -> pd.Series:
     return read + pd.to_timedelta(seconds.fillna(0).round(), unit="s").astype("timedelta64[s]")
 
 
-def _seconds(parts: pd.DataFrame) -> pd.Series:
+def _seconds(parts: pd.DataFrame, most_hours: float = 24) -> pd.Series:
     """Seconds since midnight of hours, minutes, seconds and half of the day, as text; NaN if there are none."""
     hour, minute, second = (parts.iloc[:, place].astype(np.float64) for place in range(3))
-    hour = hour.where((hour <= 24) & (minute < 60) & ~(second >= 60))  # no clock shows 25:70
+    hour = hour.where((hour <= most_hours) & (minute < 60) & ~(second >= 60))  # no clock shows 25:70
     half = parts.iloc[:, 3].str.lower().str[:1]
     hour = hour.where(half.isna(), hour % 12 + 12 * (half == "p"))
     return 3600 * hour + 60 * minute + second.fillna(0)

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from basics.errors import InputError
-from datamodules.column_kinds import find_decimal
+from datamodules.column_kinds import shown_decimal
 from datamodules.csv_files import Reading, read_csv
-from datamodules.dates import date_kind, moments
+from datamodules.dates import date_kind, moments, swapped
 from datamodules.tables import MISSING, Kind, Table, check_columns
-from datamodules.written_numbers import COMMA, number_form, parses
+from datamodules.written_numbers import COMMA, POINT, number_form, parses
 
 
 class NewRows(NamedTuple):
@@ -70,15 +70,19 @@ def _as_in_training(table: Table, fitted: dict[str, Any]) -> NewRows:
 
 def _read(path: Path, fitted: dict[str, Any]) -> Table:
     """The file's table, read by what was said of the training table if that fits, and otherwise by looking."""
-    looking = Reading(header=fitted.get("header", True), missing=tuple(fitted.get("missing", MISSING)))
+    header, missing = fitted.get("header", True), tuple(fitted.get("missing", MISSING))
+    looking = Reading(header=header, missing=missing, columns=tuple(fitted["recipe"]["columns"]))
     said = replace(looking, sep=fitted.get("sep", ""), encoding=fitted.get("encoding", ""))
     if said != looking:
         with suppress(InputError):
             table = read_csv(path, said)
             if not said.header or {*fitted["recipe"]["columns"]} <= {*table.cells.columns}:
-                return table._replace(decimal=fitted["decimal"] or find_decimal(table))
+                return table._replace(decimal=fitted["decimal"] or shown_decimal(table))
     table = read_csv(path, looking)
-    return table._replace(decimal=find_decimal(table) or fitted.get("decimal", ""))
+    marks = [fitted.get("decimal", ""), shown_decimal(table)]
+    if said != looking:  # a file of another kind, which may have another mark than the one that was given
+        marks.reverse()
+    return table._replace(decimal=marks[0] or marks[1])
 
 
 def _named(table: Table, known: list[str], targets: list[str]) -> Table:
@@ -100,17 +104,36 @@ def _kind_here(table: Table, name: str, kind: Kind) -> Kind:
         return kind
     counts = cells.value_counts()
     if kind.startswith("date "):
-        days = pd.Series(counts.index.tolist(), dtype=object)
-        return kind if moments(days, kind).notna().all() else date_kind(days.tolist()) or kind
-    if _scale(kind) and not all(parses(text, kind) for text in counts.index):
+        return _dates_here(counts.index.tolist(), kind)
+    if _scale(kind) and (_has_other_mark(counts, table, kind) or not all(parses(text, kind) for text in counts.index)):
         found = number_form(counts, table.decimal) or number_form(counts)
         return found if _scale(found) == _scale(kind) else kind
     return kind
+
+
+def _dates_here(days: list[str], kind: str) -> str:
+    """The kind of these days: the training's, with further formats for those that it does not read."""
+    texts = pd.Series(days, dtype=object)
+    unread = texts[moments(texts, kind).isna()].tolist()
+    found = date_kind(unread) if unread else ""
+    if not found.startswith("date "):
+        return kind
+    others = found.removeprefix("date ")
+    if any(swapped(format) in kind.removeprefix("date ").split("|") for format in others.split("|")):
+        return date_kind(days) or kind  # day and month are the other way round in the whole column
+    return f"{kind}|{others}"
+
+
+def _has_other_mark(counts: pd.Series, table: Table, kind: str) -> bool:
+    """Whether this table has another decimal mark than the column had in training."""
+    if COMMA in kind:
+        return table.decimal == "."
+    return table.decimal == "," and any("." in text for text in counts.index)
 
 
 def _scale(kind: str) -> str:
     """What two ways of writing a number have in common if it is the same number; "" for what is no number."""
     if kind in ("number", "thousands", COMMA):
         return "number"
-    base = kind.removesuffix(f", {COMMA}")
+    base = kind.removesuffix(f", {COMMA}").removesuffix(f", {POINT}")
     return base if base.startswith(("percent", "currency ", "unit ")) else ""

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from datamodules.dates import confusable, date_kind, is_compact_date, moments
+from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, moments
 from datamodules.tables import Table, check_columns, numbers, refuse
 from datamodules.written_numbers import looks_numeric, number_form
 
@@ -25,7 +25,7 @@ def times_of(table: Table, column: str, formats: tuple[str, ...] = ()) -> np.nda
     counts = cells.value_counts()
     texts = counts.index.tolist()
     form = number_form(counts, table.decimal)
-    if form and not formats and not is_compact_date(texts):
+    if form and not formats and not compact_date_kind(texts):
         return numbers(table, column, form).to_numpy()
     kind = date_kind(texts, formats)
     if not kind:
@@ -35,7 +35,7 @@ def times_of(table: Table, column: str, formats: tuple[str, ...] = ()) -> np.nda
         _check_order(table, column, kind)
     times = moments(cells, kind)
     refuse(table, column, times.isna(), NEITHER)
-    return times.to_numpy().astype(np.float64 if kind == "time" else np.int64)
+    return times.to_numpy().astype(np.float64 if kind in CLOCKS else np.int64)
 
 
 def _check_order(table: Table, column: str, kind: str) -> None:

@@ -234,7 +234,9 @@ class TableData(BatchModule, ABC):
         kinds = recipe.columns | dict.fromkeys(self.target_columns, kind)
         roles = dict.fromkeys(self.besides, "left out") | self.left_out | {self.id_column: "id"}
         roles |= dict.fromkeys(self.target_columns, "target")
-        numbers = frame.assign(**{self.target: self.targets}) if kind == "number" else frame
+        numbers = frame.copy()
+        if kind == "number":
+            numbers[self.target] = self.targets
         return report_columns(table, kinds, roles, numbers)
 
     def _checked(self, table: Table, recipe: Recipe) -> tuple[pd.DataFrame, np.ndarray]:
@@ -317,7 +319,11 @@ class TableData(BatchModule, ABC):
         missing = np.bincount(self.targets[train], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
             name, rows = self.classes[number], amount((self.targets == number).sum(), "row")
-            raise InputError(f"{source}, column {self.target!r}: {name!r}, in {rows}, has none to train on")
+            where, hint = ("", "")
+            if self.fold:
+                where, hint = f" of the {self.fold.folds} folds", "; --folds 0 trains a single model"
+            said = f"{name!r}, in {rows}{where}, has none to train on{hint}"
+            raise InputError(f"{source}, column {self.target!r}: {said}")
 
     @property
     def input_shape(self) -> tuple[int]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from basics.errors import InputError
-from datamodules.dates import moments
+from datamodules.dates import CLOCKS, moments
 from datamodules.written_numbers import NUMBER, form_of, looks_numeric, number_form, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
@@ -24,8 +24,8 @@ LISTED = 8  # faults of a file, or columns, that an error names
 WORDS = ("category", "text", "code")  # the kinds of columns that stay text
 
 # What a column holds: "number", or another form of numbers (see `written_numbers`); "category"; "text" or "code" (see
-# `texts`); "date" with its formats, or "time" (see `dates`); or an ordinal's levels, the lowest first. A level "NA" is
-# a missing value.
+# `texts`); "date" with its formats, "time" or "duration" (see `dates`); or an ordinal's levels, the lowest first. A
+# level "NA" is a missing value.
 Kind = str | list[str]
 
 
@@ -204,9 +204,9 @@ def _typed(table: Table, name: str, kind: Kind) -> pd.Series:
         return cells.map(dict.fromkeys(missing, levels.get("NA", np.nan)) | levels).astype(np.float64)
     if kind in WORDS:
         return cells.where(~cells.isin(table.missing), "")
-    if kind == "time" or kind.startswith("date "):
+    if kind in CLOCKS or kind.startswith("date "):
         values = moments(cells.where(~cells.isin(table.missing), ""), kind)
-        reason = "is no time such as 8:15" if kind == "time" else f"is no date such as the column's others: {kind}"
+        reason = f"is no {kind} such as 8:15" if kind in CLOCKS else f"is no date such as the column's others: {kind}"
         reasons = {text: reason + table.hint(text) for text in cells}
         refuse(table, name, values.isna() & ~cells.isin(table.missing), reasons)
         return values
@@ -224,10 +224,18 @@ def numbers(table: Table, column: str, form: str = "number") -> pd.Series:
     """
     cells = table.cells[column]
     values = {text: np.nan if text in table.missing else _number(text, form) for text in cells.unique()}
-    maybe = {text for text in values if len(text) <= 20 and not any(letter.isdigit() for letter in text)}
-    reasons = {text: f"{reason}{table.hint(text) if text in maybe else ''}" for text, reason in values.items()}
+    reasons = {text: f"{reason}{_way_out(table, column, text)}" for text, reason in values.items()}
     refuse(table, column, pd.Series([isinstance(values[text], str) for text in cells]), reasons)
     return cells.map(values).astype(np.float64)
+
+
+def _way_out(table: Table, column: str, text: str) -> str:
+    """The flags that help where a short text is among numbers: it may stand for no value, or be a name as they are."""
+    if not table.has_flags or len(text) > 20 or looks_numeric(text):
+        return ""
+    hint = "" if any(letter.isdigit() for letter in text) else table.hint(text)
+    often = (table.cells[column] == text).sum() > 1
+    return f"{hint}; if the column has names, --categories {column} says so" if often else hint
 
 
 def complete_numbers(table: Table, column: str) -> np.ndarray:

@@ -3,7 +3,8 @@
 The form of a column is "number" (a plain one), "thousands" (`1,010`, `1 010` and `1'010`), "percent", "currency $" with
 its sign, or "unit kg". Where the decimal mark is a comma it is "decimal comma", or "percent, decimal comma" and so on;
 such a number is read as one with a point once commas and points have changed places. An amount of money with three
-digits after its only mark is a whole one: `1.200 €` is 1200.
+digits after its only mark is a whole one, `1.200 €` is 1200, unless somebody says that the mark is a point; it is then
+"currency €, decimal point".
 """
 
 import re
@@ -20,23 +21,26 @@ GROUPED = "\\d{1,3}(?:(?P<mark>[,'\u2019 \u00a0\u202f])\\d{3})(?:(?P=mark)\\d{3}
 AMOUNT = rf"(?:{GROUPED}|\d+(?:\.(?:\d{{0,2}}|\d{{4,}}))?)"  # three digits after a point may be thousands
 PERCENT = re.compile(rf"([+-]?(?:\d+(?:\.\d*)?|\.\d+)){BLANK}%", re.ASCII)
 THOUSANDS = re.compile(rf"[+-]?{GROUPED}", re.ASCII)
-CURRENCY = re.compile(
-    rf"(?P<minus>[+-]?)(?P<before>{SIGN})?{BLANK}(?P<amount>[+-]?{AMOUNT}){BLANK}(?P<after>{SIGN})?", re.ASCII
+CURRENCY, EXACT_CURRENCY = (
+    re.compile(
+        rf"(?P<minus>[+-]?)(?P<before>{SIGN})?{BLANK}(?P<amount>[+-]?{amount}){BLANK}(?P<after>{SIGN})?", re.ASCII
+    )
+    for amount in (AMOUNT, rf"(?:{GROUPED}|\d+(?:\.\d*)?)")
 )
 UNIT = re.compile(rf"([+-]?\d[\d.,]*){BLANK}([^\W\d_]{{1,5}}[²³23]?)")
 FEW = 0.1  # share of values that are no numbers, up to which they may be mistakes
 UNSEPARATED = re.compile(r"[+-]?\d{4}", re.ASCII)  # where thousands are separated, no number begins like this
-COMMA = "decimal comma"
+COMMA, POINT = "decimal comma", "decimal point"
 SWAPPED = str.maketrans(".,", ",.")
 
 
-def form_of(text: str) -> str:
+def form_of(text: str, amounts: re.Pattern[str] = CURRENCY) -> str:
     """The form of a number with a decimal point that is not plain; "" for anything else."""
     if PERCENT.fullmatch(text):
         return "percent"
     if THOUSANDS.fullmatch(text):
         return "thousands"
-    currency = CURRENCY.fullmatch(text)
+    currency = amounts.fullmatch(text)
     if currency and bool(currency["before"]) != bool(currency["after"]):
         return f"currency {currency['before'] or currency['after']}"
     return ""
@@ -52,10 +56,11 @@ def plain(text: str, form: str) -> str:
         return percent[1] if percent else f"{text} without %"
     if form.startswith("unit "):
         unit = UNIT.fullmatch(text)
-        return unit[1] if unit and unit[2] == form.removeprefix("unit ") else text
-    if form_of(text) not in ("thousands", form):
+        return plain(unit[1], "thousands") if unit and unit[2] == form.removeprefix("unit ") else text
+    amounts = EXACT_CURRENCY if form.endswith(POINT) else CURRENCY
+    if form_of(text, amounts) not in ("thousands", form.removesuffix(f", {POINT}")):
         return text
-    currency = CURRENCY.fullmatch(text)
+    currency = amounts.fullmatch(text)
     return re.sub("[,'\u2019 \u00a0\u202f]", "", currency["minus"] + currency["amount"] if currency else text)
 
 
@@ -85,14 +90,19 @@ def number_form(counts: pd.Series, decimal: str = "") -> str:
     total, texts = int(counts.sum()), counts.index.tolist()
     if all(map(NUMBER.fullmatch, texts)) and not (decimal == "," and any("." in text for text in texts)):
         return "number" if texts else ""
-    forms = [(_forms(counts, swapped=False), ""), (_forms(counts, swapped=True), COMMA)]
+    amounts = EXACT_CURRENCY if decimal == "." else CURRENCY
+    forms = [(_forms(counts, False, amounts), POINT if decimal == "." else ""), (_forms(counts, True, amounts), COMMA)]
     (point, _), (comma, _) = forms
     takes_comma = comma.total() >= point.total() if decimal == "," else comma.total() > point.total()
     found, mark = forms[takes_comma and decimal != "."]
-    if found.total() > MOSTLY * total and not _named_often(counts, found, bool(mark)):
+    if found.total() > MOSTLY * total and not _named_often(counts, found, mark == COMMA):
         return _joined(_prevailing(found, texts, total), mark)
     (unit, rows), *_ = [*_units(counts).most_common(1), ("", 0)]
-    return f"unit {unit}" if rows == total and len(texts) > 2 else ""
+    if rows < total or len(texts) < 3:
+        return ""
+    before = counts.groupby([UNIT.sub(r"\1", text) for text in texts]).sum()
+    form = number_form(before, decimal)
+    return form and _joined(f"unit {unit}", COMMA if form == COMMA else "")
 
 
 def _vote(counts: pd.Series) -> str:
@@ -100,7 +110,7 @@ def _vote(counts: pd.Series) -> str:
     marked = [text for text in counts.index if "," in text or "." in text]
     if marked and all(map(NUMBER.fullmatch, counts.index)):
         return ".?" if all(THOUSANDS.fullmatch(text.translate(SWAPPED)) for text in marked) else "."
-    point, comma = (_forms(counts, swapped).total() if marked else 0 for swapped in (False, True))
+    point, comma = (_forms(counts, swapped, CURRENCY).total() if marked else 0 for swapped in (False, True))
     if max(point, comma) <= MOSTLY * counts.sum():
         return ""
     both = ",?" if any("," in text for text in marked) else ".?"
@@ -116,7 +126,7 @@ def _named_often(counts: pd.Series, forms: "Counter[str]", swapped: bool) -> boo
 
 
 def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:
-    """ "," if that is the decimal mark of most of a table's columns, each given as rows by text, that show theirs.
+    """The decimal mark of most of a table's columns that show theirs, each given as rows by text; "" if it is open.
 
     Args:
         semicolons: they separate the columns, as where a comma is the decimal mark, so that `1,010` may be one.
@@ -125,16 +135,16 @@ def decimal_of(columns: Iterator[pd.Series], semicolons: bool) -> str:
     for counts in columns:
         votes[_vote(counts)] += 1
     if votes[","] or votes["."]:
-        return "," if votes[","] > votes["."] else ""
+        return "" if votes[","] == votes["."] else "," if votes[","] > votes["."] else "."
     return "," if semicolons and votes[",?"] and not votes[".?"] else ""
 
 
-def _forms(counts: pd.Series, swapped: bool) -> "Counter[str]":
+def _forms(counts: pd.Series, swapped: bool, amounts: re.Pattern[str]) -> "Counter[str]":
     """Rows of each form."""
     forms: Counter[str] = Counter()
     for text, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
         text = text.translate(SWAPPED) if swapped else text
-        forms["number" if looks_numeric(text) else form_of(text)] += count
+        forms["number" if looks_numeric(text) else form_of(text, amounts)] += count
     del forms[""]
     return forms
 
@@ -151,7 +161,7 @@ def _prevailing(forms: "Counter[str]", texts: list[str], total: int) -> str:
 
 
 def _joined(form: str, mark: str) -> str:
-    if not mark:
+    if not mark or (mark == POINT and not form.startswith("currency")):  # of money alone it says more
         return form
     return mark if form in ("number", "thousands") else f"{form}, {mark}"
 

@@ -116,8 +116,9 @@ def _changed(part: Part, places: np.ndarray, column: str, values: np.ndarray) ->
     """
     fitted = part.model.hparams["preprocessing"]
     names = made_of(fitted["recipe"], column)
-    needed = part.frame[[*made_from(fitted["recipe"], names)]].iloc[places]
-    some, at = transform_some(derived(needed.assign(**{column: values}), fitted["recipe"], names), fitted, names)
+    needed = part.frame[[*made_from(fitted["recipe"], names)]].iloc[places].copy()
+    needed[column] = values
+    some, at = transform_some(derived(needed, fitted["recipe"], names), fitted, names)
     matrix = part.matrix[places]
     matrix[:, at] = some
     return matrix
