@@ -98,12 +98,13 @@ class BatchModule(LightningDataModule):
             )
         return num_val
 
-    def _says_more_val(self) -> list[str]:
-        """A line if the validation split is larger than asked for, so that every class is in it."""
+    def _says_more_val(self, group: str) -> list[str]:
+        """A line if the validation split is larger than asked for: all of a `group`, or an image of every class."""
         asked, num_val = self._num_val(len(self.train_indices) + len(self.val_indices)), len(self.val_indices)
         if num_val <= asked:
             return []
-        return [f"val_size {self.val_size:g}: {num_val:,} {self.samples} in place of {asked:,}, one of each class"]
+        why = "as groups stay whole" if group else "one of each class"
+        return [f"val_size {self.val_size:g}: {num_val:,} {self.samples} in place of {asked:,}, {why}"]
 
     def _device(self) -> torch.device:
         return self.trainer.strategy.root_device if self.trainer else torch.device("cpu")

@@ -215,7 +215,7 @@ class ImageFolder(ImageData):
             return lines[0]
         if not self.listing.splits["test"]:
             lines.append(self._says_test())
-        lines += [] if self.listing.splits["val"] else self._says_more_val()
+        lines += [] if self.listing.splits["val"] else self._says_more_val(self.group)
         if small := self._too_small():
             lines.append(small)
         if self.listing.splits["val"] and not self.fold:

@@ -381,7 +381,10 @@ class TableData(BatchModule, ABC):
             return []
         parts = {"training": self.train_indices, "validation": self.val_indices, "test": self.test_indices}
         small = lacking({name: self.targets[rows] for name, rows in parts.items()}, self.classes)
-        return [*(self._says_more_val() if len(self.val_indices) else []), *([small] if small else [])]
+        return [
+            *(self._says_more_val(self.splitting.group) if len(self.val_indices) else []),
+            *([small] if small else []),
+        ]
 
     def train_dataloader(self) -> TrainBatches:
         balance = self.train_labels if self.balanced_sampling else None

@@ -54,7 +54,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     data.prepare_data()
     data.setup()
     chosen = (flags.data, flags.data_dir, flags.sample) != (None, None, None)
-    check_data(path, model, data, chosen)
+    check_data(read, model, data, chosen)
     precision = flags.precision or read.content.get("precision")
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
     check_batches(data, trainer)

@@ -41,7 +41,7 @@ def main(checkpoint: str, data_dir: str | None = None) -> dict[str, Any]:
         raise InputError(f"{read.path}: trained with --loss bce; it has no probabilities that sum to one to calibrate")
     data.prepare_data()
     data.setup()
-    check_data(read.path, model, data, chosen=data_dir is not None)
+    check_data(read, model, data, chosen=data_dir is not None)
     print(f"{read.path}\n{data.name}: {model.hparams['net']}\n{data.describe()}", flush=True)
     model.float().eval()
     shares = accuracies(model, data.test_dataloader())

@@ -97,6 +97,7 @@ class SweepFlags:
 DEFAULTS = SweepFlags()
 # What folds are compared by, for each task.
 OF_FOLDS = {"classification": "cv/log_loss", "regression": "cv/rmse", "multilabel": "cv/map"}
+OF_IMAGES = {"regression": "val/rmse", "multilabel": "val/map"}  # in place of an accuracy, which these do not have
 
 
 def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
@@ -239,7 +240,8 @@ def _mode(metric: str, flags: dict[str, Any]) -> str:
 def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
     task = flags.get("task", "classification" if "augment" in flags else "")  # images; else house prices
     of_folds = OF_FOLDS.get(task, "cv/log_rmse")
-    chosen = metric or (of_folds if flags.get("folds") else flags.get("monitor"))
+    monitored = OF_IMAGES.get(task) if flags.get("monitor") == "val/acc" else None
+    chosen = metric or (of_folds if flags.get("folds") else monitored or flags.get("monitor"))
     if not chosen:
         raise InputError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):

@@ -23,6 +23,7 @@ from datamodules.csv_table import CsvOptions, CsvTable
 from datamodules.table_splits import Fold
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
+from harness.runs.flag_checks import check_delta
 from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
 from harness.tasks.folds import CrossValidationFlags, of_tables
@@ -123,8 +124,9 @@ def _with_loss(flags: TableFlags) -> TableFlags:
     """The flags, with a loss of their task."""
     known = choose("task", flags.task, LOSSES)
     if flags.loss == AUTO:
-        return changed(flags, loss=known[0])
+        flags = changed(flags, loss=known[0])
     choose("loss", flags.loss, dict.fromkeys(known))
+    check_delta(flags)
     return flags
 
 

@@ -10,6 +10,8 @@ from torch.optim import lr_scheduler
 
 from experiments import house_prices, metric_learning, mnist
 from harness.command_line.cli import cli
+from harness.comparing.scripts import finished, unfinished
+from harness.runs.states import awaits_refit
 
 QUICK = "--sample --net softmax --accelerator cpu --pictures false".split()
 
@@ -61,6 +63,25 @@ def test_refit_trains_for_as_long_as_validation_chose(runs):
     assert yaml.safe_load((refit / "config.yaml").read_text())["refit"] is False
 
 
+def test_killed_refit_goes_on_and_a_finished_one_is_left_alone(tmp_path, capsys):
+    flags = ["--max_epochs", "3", "--lr_decay", "constant", "--seed", "4"]
+    first, refit = train(tmp_path, *flags, "--refit")
+    before = metrics_of(refit)
+    again = ["--run_dir", str(tmp_path), "--resume"]
+    cli(mnist.main, mnist.RECIPES, [*again, str(first)])
+    assert f"{refit}: the refit has finished too\n" in capsys.readouterr().out
+    for resume in ([str(first)], ["auto", *QUICK, *flags, "--refit"]):
+        (refit / "metrics.json").unlink()
+        assert awaits_refit(first)
+        assert unfinished(tmp_path) == first
+        cli(mnist.main, mnist.RECIPES, [*again, *resume])
+        assert len(list(tmp_path.glob("mnist/*"))) == 2
+        assert metrics_of(refit)["test/acc"] == before["test/acc"]
+        assert metrics_of(refit)["refit_of"] == before["refit_of"]
+        assert not awaits_refit(first)
+    assert finished(tmp_path) in (first, refit)
+
+
 def test_both_figures_are_said(tmp_path, capsys):
     first, refit = train(tmp_path, "--max_epochs", "2", "--refit")
     figures = [f"{metrics_of(run)['test/acc']:.4f}" for run in (first, refit)]
@@ -96,6 +117,11 @@ def test_decay_every_few_epochs_is_that_of_torch(tmp_path):
         (["--refit", "--monitor", "null"], "--refit: needs a validation split"),
         (["--refit", "--lr_decay", "plateau"], "--refit: --lr_decay plateau"),
         (["--refit", "--swa", "0.5"], "--refit: --swa 0.5"),
+        (["--refit", "--max_steps", "5"], "--refit: --max_steps 5"),
+        (["--refit", "--name", "n" * 60], "n_refit: has 66 characters"),
+        (["--seeds", "2"], "--seeds 2: is for --folds"),
+        (["--fold_seed", "2"], "--fold_seed 2: is for --folds"),
+        (["--jobs", "2"], "--jobs 2: is for --folds"),
         (["--lr_step_epochs", "2"], "lr_step_epochs 2: is for --lr_decay step, not cosine"),
         (["--lr_step_epochs", "2", "--lr_decay", "step", "--max_steps", "5"], "lr_step_epochs 2: counts epochs"),
         (["--lr_epochs", "2", "--max_epochs", "3"], "lr_epochs 2: must be max_epochs (3) or more"),

@@ -14,6 +14,7 @@ from harness.comparing.run_files import Run, mode_of, number
 from harness.runs.flag_kinds import ASIDE
 
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
+IN_PLACE_OF_LOSS = ("val/rmse", "val/map", "val/acc")  # where losses are of different kinds
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
 DIGITS = 4  # of a number in a table or a label
 MOST_METRICS = 3  # columns of a table that has no validation figure
@@ -157,10 +158,13 @@ def choose_metric(runs: Sequence[Run]) -> str | None:
     votes = Counter(run.flags.get("monitor") for run, its in zip(runs, names, strict=True))
     votes = Counter({name: votes[name] for name in votes if any(name in its for its in names)})
     units = {tuple(run.flags.get(name) for name in UNITS) for run in runs}
-    if len(units) > 1 and all("val/rmse" in its for its in names):
-        return "val/rmse"  # losses of different kinds cannot be compared
-    if votes:
-        return votes.most_common(1)[0][0]
+    chosen = votes.most_common(1)[0][0] if votes else None
+    if len(units) > 1 and (chosen or "loss").endswith("loss"):  # losses of different kinds cannot be compared
+        comparable = [name for name in IN_PLACE_OF_LOSS if all(name in its for its in names)]
+        if comparable or chosen:
+            return comparable[0] if comparable else None
+    if chosen:
+        return chosen
     found = Counter(name for its in names for name in its if name.startswith(("cv/", "val/")) and name != "cv/samples")
     most = max(found.values(), default=0)
     ordered = sorted((name for name in found if found[name] == most), key=lambda name: name.endswith("loss"))

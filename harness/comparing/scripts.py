@@ -33,7 +33,7 @@ from basics.choose import nearest
 from basics.errors import InputError, MissingFileError, reading
 from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context, stop
 from harness.processes.pools import take_share
-from harness.runs.states import NOTHING_LOST, State, state_of
+from harness.runs.states import NOTHING_LOST, State, awaits_refit, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
@@ -124,13 +124,14 @@ def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
 
 
 def finished(folder: Path) -> Path | None:
-    """The directory of the finished run in `folder`, if there is one."""
-    return next(iter(_runs(folder, State.FINISHED)), None)
+    """The directory of the finished run in `folder`, if there is one; one with a refit has finished with that."""
+    return next((run for run in _runs(folder, State.FINISHED) if not awaits_refit(run)), None)
 
 
 def unfinished(folder: Path) -> Path | None:
     """The newest run directory in `folder` that `--resume` can continue, if there is one."""
-    return next(reversed(_runs(folder, State.RESUMABLE)), None)
+    refits = [run for run in _runs(folder, State.FINISHED) if awaits_refit(run)]
+    return next(reversed(refits or _runs(folder, State.RESUMABLE)), None)
 
 
 def await_claims(folder: Path, seconds: float = STOP_SECONDS) -> None:

@@ -57,6 +57,12 @@ _FLAGS: dict[Range, Iterable[str]] = {
 RANGES = {name: its for its, names in _FLAGS.items() for name in names}
 
 
+def check_delta(flags: Any) -> None:
+    """Raises InputError if somebody gave a `delta` to another loss than huber."""
+    if "delta" in flags.invocation.changed and flags.loss != "huber":
+        raise InputError(f"--delta {flags.delta:g}: is of --loss huber, not {flags.loss}")
+
+
 def check_ranges(flags: Mapping[str, Any]) -> None:
     """Raises InputError if a number among the flags is infinite, not a number, or out of its range."""
     for name, value in flags.items():

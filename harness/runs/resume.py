@@ -25,7 +25,7 @@ from harness.runs.directories import find_run, new_run
 from harness.runs.flag_kinds import CHANGE_NOTHING, MAY_CHANGE
 from harness.runs.kept_flags import alike, check_flags_kept, short
 from harness.runs.layout import CHECKPOINTS, CLAIM, CONFIG, METRICS
-from harness.runs.states import State, damage_of, read_config, state_of
+from harness.runs.states import State, awaits_refit, damage_of, read_config, state_of
 
 AUTO = "auto"
 OF_LAST = "EpochCheckpoint(last)"  # under which our LastCheckpoint keeps its state in checkpoints
@@ -98,11 +98,13 @@ def _claim_unfinished(
     wanted = _compared(flags)
     for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
-        if (run / METRICS).exists() or not _is_own(run):  # most runs; these need no claim
+        ended = (run / METRICS).exists() and not awaits_refit(run)
+        if ended or not _is_own(run):  # most runs; these need no claim
             continue
         with suppress(InputError, OSError), ExitStack() as claim:  # running elsewhere, or damaged
             claim.enter_context(claimed(run))
-            if state_of(run, ours=True) is State.RESUMABLE and _compared(read_config(run)) == wanted:
+            goes_on = state_of(run, ours=True) is State.RESUMABLE or awaits_refit(run)
+            if goes_on and _compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
                 return find_run(str(run))
     print("no unfinished run with these flags: starting a new one", flush=True)

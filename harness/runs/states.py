@@ -20,6 +20,7 @@ import json
 import os
 import textwrap
 import zipfile
+from contextlib import suppress
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,22 @@ def describe(run: Path, state: State) -> str:
     return {State.RUNNING: "running now", State.FINISHED: ""}.get(
         state, "unfinished: it ended before its first checkpoint"
     )
+
+
+def refit_of(run: Path) -> Path | None:
+    """The finished second training of a run with `--refit`, which is beside it; None if there is none."""
+    for other in run.parent.glob(f"*refit*/{METRICS}"):
+        with suppress(InputError):
+            if Path(read_metrics(other.parent).get("refit_of", "")).name == run.name:
+                return other.parent
+    return None
+
+
+def awaits_refit(run: Path) -> bool:
+    """Whether the run has ended, and the second training that `--refit` asked for has not."""
+    with suppress(InputError):
+        return (run / METRICS).is_file() and bool(read_config(run).get("refit")) and refit_of(run) is None
+    return False
 
 
 def is_claimed(run: Path) -> bool:

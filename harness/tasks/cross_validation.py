@@ -42,6 +42,7 @@ from harness.tasks.fold_report import (
 )
 from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
 from harness.tasks.trained import load_model
+from harness.training.fit import warming_up_in_time
 from harness.training.trackers import check_trackers
 from lit_modules import Regressor, RowClassifier
 
@@ -54,6 +55,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
     """
     started = time.perf_counter()
     _check_flags(flags)
+    flags = warming_up_in_time(flags)
     cluster = engine_called(flags.engine, flags.engine_args or {})
     data: FoldData = kind.data(seed=flags.seed, val_size=flags.val_size, fold=Fold(0, flags.folds, flags.fold_seed))
     data.prepare_data()
@@ -66,16 +68,18 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         assert run is not None  # it is not a dry run
         tasks = _tasks(flags, run)
         _check_same_data(data, others, tasks)
-        if (run / METRICS).exists() and all((task.run / PREDICTIONS).exists() for task in tasks):
+        if (run / METRICS).exists() and all(map(_has_ended, tasks)):
             print(f"{run}: all folds have finished; {METRICS} has their figures", flush=True)
             return read_metrics(run)
         print(f"{data.name}: {flags.net}, {flags.folds} folds, {amount(flags.seeds, 'seed')}\n{data.describe()}")
         print(f"run directory: {run}", flush=True)
         local = _here(flags, tasks)
+        earlier = sum(float(read_result(task.run / PREDICTIONS).seconds) for task in tasks if _has_ended(task))
         results = _train_all(opened, partial(train_fold, kind, flags), cluster or local, tasks)
         chosen = {name: getattr(flags, name) for name in ("folds", "fold_seed", "seeds", "seed", "net")}
         metrics = {**figures_of_all(data, tasks, results), **chosen, "jobs": len(tasks) if cluster else local.workers}
-        metrics["seconds"] = round(time.perf_counter() - started, 2)
+        # Those of an earlier call too, as if its folds had kept all jobs busy.
+        metrics["seconds"] = round(time.perf_counter() - started + earlier / metrics["jobs"], 2)
         metrics |= {**figures_of_others(data, others, results), **facts_of(tasks, results)}
         if others and others.targets is None:
             write_submission(run / "submission.csv", data, others, results)
@@ -84,6 +88,10 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
             _explain(run, data, tasks, None if others and others.targets is not None else results)
         print_scores(metrics, data, run)
         return metrics
+
+
+def _has_ended(task: Task) -> bool:
+    return (task.run / PREDICTIONS).exists()
 
 
 def _tasks(flags: FoldFlags, run: Path) -> list[Task]:
@@ -108,7 +116,7 @@ def _explain(run: Path, data: TableData, tasks: list[Task], results: list[FoldRe
 
 def _check_same_data(data: FoldData, others: OtherRows | None, tasks: list[Task]) -> None:
     """Raises InputError if folds that have finished were trained on other samples."""
-    for ended in (task.run / PREDICTIONS for task in tasks if (task.run / PREDICTIONS).exists()):
+    for ended in (task.run / PREDICTIONS for task in tasks if _has_ended(task)):
         result = read_result(ended)
         if others and len(result.submission) != len(others.rows):
             now = f"{len(result.submission):,} rows then, {len(others.rows):,} now"

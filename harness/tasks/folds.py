@@ -86,7 +86,8 @@ class FoldResult(NamedTuple):
     submission: np.ndarray  # predictions for the rows of another file, if there are any
     epochs: int
     parameters: int
-    content: np.ndarray = np.zeros(0)  # that of the table; older results do not have it
+    content: np.ndarray = np.zeros(0)  # that of the table; older results do not have it, nor the next one
+    seconds: float = 0.0  # of training and predicting
 
 
 class Task(NamedTuple):
@@ -142,10 +143,11 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
         _, model, metrics = kind.train(data, replace(flags, **alone), run)
     held_out, submission = kind.predict(model, data)
     size = num_parameters(model)
-    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content)
+    seconds = time.perf_counter() - started
+    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content, seconds)
     with replacing(ended) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **result._asdict())
-    figures, seconds = score(data.targets[result.rows], held_out, data.preprocessing), time.perf_counter() - started
+    figures = score(data.targets[result.rows], held_out, data.preprocessing)
     chief = as_text(figures, [next(iter(figures))])
     held = amount(len(result.rows), data.samples.removesuffix("s"))
     print(f"{run.name}: {chief} on {held}, {seconds:.1f} s", flush=True)

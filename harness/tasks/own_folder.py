@@ -9,6 +9,7 @@ from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageFolder
 from datamodules.image_targets import ImageNumbers, ImageTags
+from harness.runs.flag_checks import check_delta
 from harness.runs.invocation import changed, values
 from harness.tasks.classification import ImageFlags, classify, pixels_of, train_on_images
 from lit_modules import class_losses, label_stages, number_stages
@@ -90,6 +91,7 @@ def learn(flags: OwnImageFlags) -> dict[str, Any]:
     """Trains a network for the flags' task, tests its best epoch, and returns the metrics."""
     if flags.loss == AUTO:
         flags = changed(flags, loss=TASKS[flags.task][0])
+    check_delta(flags)
     if flags.task == "classification":
         return classify(partial(ImageFolder, **folder_options(flags)), flags)
     _refuse_those_of_classes(flags)

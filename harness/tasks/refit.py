@@ -1,7 +1,8 @@
 """`--refit`: once validation has chosen the epoch, a second training on all samples that are not for testing.
 
-It is a run of its own, without validation: as many epochs as the best one of the first run, on the same schedule. Its
-figure is from the same test set, so the two say what the validation samples are worth as training samples.
+It is a run of its own, without validation: as many epochs as the best one of the first run, on the same schedule of
+rates. Its figure is from the same test set, so the two say what the validation samples are worth as training samples.
+An interrupted refit goes on when the first run is resumed.
 """
 
 from collections.abc import Callable
@@ -13,12 +14,16 @@ from basics.errors import InputError
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed
 from harness.runs.layout import METRICS
+from harness.runs.names import check_name
+from harness.runs.states import read_metrics, refit_of
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
 from harness.training.report import write_json
 
 if TYPE_CHECKING:
     from lit_modules.stages import Stages
+
+FOR_FOLDS = ("seeds", "fold_seed", "jobs")
 
 FlagsT = TypeVar("FlagsT", bound=FitFlags)
 
@@ -30,16 +35,23 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
         train: makes data and model from the flags, and trains and tests the model.
 
     Raises:
-        InputError: the first training would choose no epoch, or one that says nothing about the second; or an engine
-            is to start it.
+        InputError: the first training would choose no epoch, or one that says nothing about the second; or a flag is
+            for folds.
     """
     if (engine := getattr(flags, "engine", "local")) != "local":
         raise InputError(f"--engine {engine}: trains folds; a single training starts on the machine that is to do it")
+    for name in FOR_FOLDS:
+        if name in flags.invocation.changed:
+            raise InputError(f"--{name} {getattr(flags, name)}: is for --folds; repeat.py trains with several seeds")
     if flags.refit:
         _check(flags)
     chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse
     if not flags.refit or not chosen.run or not flags.reports:
         return chosen
+    if ended := refit_of(chosen.run):
+        if is_rank_zero():
+            print(f"{ended}: the refit has finished too", flush=True)
+        return chosen._replace(run=ended, metrics=read_metrics(ended))
     epochs = chosen.metrics["best_epoch"]
     if is_rank_zero():
         said = f"{epochs} of {amount(flags.max_epochs, 'epoch')}, as validation chose"
@@ -63,11 +75,17 @@ def _check(flags: FitFlags) -> None:
         raise InputError(f"--refit: --swa {flags.swa:g} is a share of a run, and the second one is shorter; use --ema")
     if flags.max_epochs < 1:
         raise InputError(f"--refit: --max_epochs {flags.max_epochs} does not say how long the schedule is")
+    if flags.max_steps != -1:
+        raise InputError(f"--refit: --max_steps {flags.max_steps} may end the run in any epoch; use --max_epochs")
+    check_name(_name(flags))
 
 
 def _on_all(flags: FlagsT, epochs: int) -> FlagsT:
-    """The flags of the second training."""
-    name = f"{flags.name}_refit" if flags.name else "refit"
-    alone = changed(flags, val_size=0.0, monitor=None, early_stopping=0, refit=False, name=name)
-    alone = changed(alone, max_epochs=epochs, lr_epochs=flags.lr_epochs or flags.max_epochs)
-    return replace(alone, resume=None)
+    """The flags of the second training, which goes on if an earlier one was interrupted."""
+    alone = changed(flags, val_size=0.0, monitor=None, early_stopping=0, refit=False, name=_name(flags))
+    alone = changed(alone, max_epochs=epochs, lr_epochs=flags.lr_epochs or flags.max_epochs, checkpoint_every=0)
+    return replace(alone, resume="auto" if flags.resume else None)
+
+
+def _name(flags: FitFlags) -> str:
+    return f"{flags.name}_refit" if flags.name else "refit"

@@ -109,8 +109,9 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     return kind(**options)
 
 
-def check_data(path: Path, model: Stages, data: BatchModule, chosen: bool) -> None:
+def check_data(checkpoint: Checkpoint, model: Stages, data: BatchModule, chosen: bool) -> None:
     """Raises InputError if the model cannot take the data, or if its own data, not `chosen` ones, have changed."""
+    path, its = checkpoint.path, checkpoint.content.get("datamodule_hyper_parameters") or {}
     pairs = (Segmenter, MaskFolder), (ImageRegressor, ImageNumbers), (ImageTagger, ImageTags)
     if any(isinstance(model, kind) != isinstance(data, its_data) for kind, its_data in pairs):
         raise InputError(f"{path}: holds a {type(model).__name__}, which {data.name} is not for")
@@ -124,7 +125,7 @@ def check_data(path: Path, model: Stages, data: BatchModule, chosen: bool) -> No
         )
     # Both means and preprocessing follow from the training split, and from all that chooses it.
     if isinstance(data, ImageData):
-        if not chosen or isinstance(data, ImageTags):
+        if data.name == its.get("name") or isinstance(data, ImageTags):
             _check_labels(path, model, data)
         normalised_so = own_normalisation(model.hparams["net"]) is None  # else as timm's weights were trained
         if normalised_so and not chosen and not np.allclose(model.hparams["mean"], data.mean):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -59,6 +59,8 @@ from harness.training.silence import hearing_of_ranks
 from harness.training.trackers import Logged, check_trackers, trackers_for, trackers_of
 from harness.training.trainer import NO_EXTRAS, Extras, build_trainer, keep_freed_memory, showing_profile
 
+FlagsT = TypeVar("FlagsT", bound=FitFlags)
+
 
 class Result(NamedTuple):
     """What a training leaves.
@@ -82,7 +84,7 @@ class Job(NamedTuple):
     data: LightningDataModule
 
 
-def warming_up_in_time(flags: FitFlags) -> FitFlags:
+def warming_up_in_time(flags: FlagsT) -> FlagsT:
     """The flags; a warm-up that a recipe makes as long as the run takes a fifth of it instead."""
     epochs, (given, _, asked) = flags.lr_epochs or flags.max_epochs, flags.invocation
     if not 0 < epochs <= flags.warmup_epochs or not given or "warmup_epochs" in asked:
