@@ -65,13 +65,16 @@ RECIPES = by_net(
     ),
     replace(
         MUON,
-        net_args={"widths": [[32, 32], [64, 64], [128, 128]]},
+        net_args={"widths": [[32, 32], [64, 64], [128, 128]], "residual": True},
         lr=0.02,
         batch_size=256,
-        max_epochs=15,
+        max_epochs=30,
         warmup_epochs=0.5,
         label_smoothing=0.1,
-        augment="rotate:12,zoom:0.12,crop:3",
+        augment="rotate:12,zoom:0.12,crop:3,grow:16",
+        test_shift=1,
+        val_size=0.05,
+        monitor="val/loss",
     ),
 )
 

@@ -121,7 +121,6 @@ def test_decay_every_few_epochs_is_that_of_torch(tmp_path):
         (["--refit", "--name", "n" * 60], "n_refit: has 66 characters"),
         (["--seeds", "2"], "--seeds 2: is for --folds"),
         (["--fold_seed", "2"], "--fold_seed 2: is for --folds"),
-        (["--jobs", "2"], "--jobs 2: is for --folds"),
         (["--lr_step_epochs", "2"], "lr_step_epochs 2: is for --lr_decay step, not cosine"),
         (["--lr_step_epochs", "2", "--lr_decay", "step", "--max_steps", "5"], "lr_step_epochs 2: counts epochs"),
         (["--lr_epochs", "2", "--max_epochs", "3"], "lr_epochs 2: must be max_epochs (3) or more"),

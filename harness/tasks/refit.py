@@ -23,7 +23,7 @@ from harness.training.report import write_json
 if TYPE_CHECKING:
     from lit_modules.stages import Stages
 
-FOR_FOLDS = ("seeds", "fold_seed", "jobs")
+FOR_FOLDS = ("seeds", "fold_seed")
 
 FlagsT = TypeVar("FlagsT", bound=FitFlags)
 
