@@ -47,7 +47,6 @@ from experiments.fundamentals.retrieval_figures import (
     write_projector,
 )
 from harness.command_line.cli import cli
-from harness.drawing.figures import save_figures
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import kept_by, values
 from harness.runs.layout import METRICS
@@ -176,7 +175,6 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
         "neighbours": draw_neighbours(queries, gallery, images.classes, seed),
     }
     assert run is not None  # a dry run has no report
-    save_figures(figures, run / "figures")
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)
     print(*(run / "figures" / f"{name}.png" for name in figures), sep="\n")

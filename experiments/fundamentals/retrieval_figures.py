@@ -9,8 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basics.tags import PICTURES
-from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.figures import COLOURS, new_figure, publish
 from harness.drawing.projector import add_to_projector
 from harness.training.run_logger import RunLogger
 from lit_modules.retrieval import nearest
@@ -130,10 +129,9 @@ def _show(axes: "Axes", image: np.ndarray, name: str, colour: str, width: float)
 
 
 def write_projector(run: Path, test: Embedded, classes: Sequence[str], figures: Mapping[str, "Figure"]) -> None:
-    """Shows the figures in TensorBoard, and the embedded test images in its projector."""
+    """Writes the figures, also to TensorBoard, and shows the embedded test images in its projector."""
     logger = RunLogger(run, name="", version="")
-    for name, figure in figures.items():
-        logger.experiment.add_figure(f"{PICTURES}/{name}", figure)
+    publish(figures, run / "figures", logger.experiment)
     pixels = torch.from_numpy(test.images).unsqueeze(1) / 255  # (N, 1, H, W)
     add_to_projector(logger.experiment, test.embeddings, [classes[label] for label in test.labels], pixels, "test")
     logger.finalize("success")

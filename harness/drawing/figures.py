@@ -1,5 +1,6 @@
 """What all pictures share, and the pictures of a regression."""
 
+from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.utils.tensorboard import SummaryWriter
 
+DPI = 120  # pixels in an inch
 # Distinguishable for the colour-blind: Okabe and Ito 2008, "Color universal design", without its yellow and black.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
@@ -40,29 +42,33 @@ def save_figures(figures: dict[str, "Figure"], folder: Path) -> None:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            figure.savefig(folder / f"{name}.png", dpi=120)
+            figure.savefig(folder / f"{name}.png", dpi=DPI)
 
 
-def publish(figures: dict[str, "Figure"], folder: Path, writer: "SummaryWriter", step: int) -> None:
-    """Writes each figure to `folder`/NAME.png and to TensorBoard's images; draws and encodes it once."""
+def publish(
+    figures: Mapping[str, "Figure"], folder: Path, writer: "SummaryWriter", step: int = 0, group: str = PICTURES
+) -> None:
+    """Writes each figure to `folder`/NAME.png and to TensorBoard's images, below a group; draws and encodes it once."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     from basics.torch_internals import write_summaries  # here, for torch takes seconds, and compare.py needs none
 
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, figure in figures.items():
-        canvas, png = FigureCanvasAgg(figure), BytesIO()
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
-        picture.save(png, "PNG")
-        (folder / f"{name}.png").write_bytes(png.getvalue())
-        image = Summary.Image(
-            width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
-        )
-        summary = Summary(value=[Summary.Value(tag=f"{PICTURES}/{name}", image=image)])
-        write_summaries(writer, [summary], step)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            figure.set_dpi(DPI)
+            canvas, png = FigureCanvasAgg(figure), BytesIO()
+            canvas.draw()
+            picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+            picture.save(png, "PNG")
+            (folder / f"{name}.png").write_bytes(png.getvalue())
+            image = Summary.Image(
+                width=picture.width, height=picture.height, colorspace=3, encoded_image_string=png.getvalue()
+            )
+            summary = Summary(value=[Summary.Value(tag=f"{group}/{name}", image=image)])
+            write_summaries(writer, [summary], step)
 
 
 def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool, rows: str) -> "Figure":

@@ -190,7 +190,7 @@ def explain_columns(run: Path, data: TableData, models: Sequence[Model], places:
     if shown:
         figures["partial_dependence"] = draw_dependence(shown, shortened(data.target), data.classes)
     with SummaryWriter(str(run)) as writer:
-        publish(figures, run / "figures", writer, 0)
+        publish(figures, run / "figures", writer)
     top = ", ".join(each.column for each in found[:3])
     print(f"most important columns: {top}; {IMPORTANCE} has all")
 

@@ -8,12 +8,11 @@ import numpy as np
 import torch
 
 from basics.amounts import amount
-from basics.tags import PICTURES
 from basics.versions import versions
 from datamodules.table_data import OtherRows
 from harness.drawing.class_figures import draw_by_class, draw_by_label
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
-from harness.drawing.figures import draw_regression, save_figures
+from harness.drawing.figures import draw_regression, publish
 from harness.runs.layout import METRICS
 from harness.runs.resume import Opened
 from harness.runs.states import read_metrics
@@ -21,7 +20,7 @@ from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.folds import FoldData, FoldResult, Task
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, one_as_text, score
-from harness.training.report import log_figures, logged_run, write_json
+from harness.training.report import logged_run, write_json
 from harness.training.run_logger import worth_comparing, write_flags
 from harness.training.run_texts import write_results
 from harness.training.trackers import Logged, trackers_for
@@ -108,14 +107,12 @@ def finish(
     named = distinct([(id_column := data.id_column or "line", data.ids), *columns])
     write_predictions(run / "out_of_fold.csv", id_column, named.pop(id_column), named)
     write_json(run / METRICS, metrics)
-    figures = _draw(data, values) if flags.pictures else {}
-    save_figures(figures, run / "figures")
     with logged_run(run, kept, flags.invocation.command) as logger:
         chief = next(iter(metrics))
         for folds, figure in enumerate(_so_far(data, values, results[: flags.folds], chief.removeprefix("cv/")), 1):
             logger.log_metrics({chief: figure}, step=folds)
         write_results(logger, data.name, {name: its for name, its in metrics.items() if name.startswith("cv/")})
-        log_figures(logger, PICTURES, figures)
+        publish(_draw(data, values) if flags.pictures else {}, run / "figures", logger.experiment)
     for tracker in trackers_for(flags.log_to, Logged(run, data.name)):
         tracker.report(kept, metrics)
     write_flags(run, worth_comparing(kept))

@@ -17,13 +17,13 @@ from lightning.pytorch import Trainer
 
 from basics.tags import PICTURES
 from basics.versions import note_commit, versions
-from harness.drawing.figures import save_figures
+from harness.drawing.figures import publish
 from harness.runs.directories import new_run, write_config
 from harness.runs.invocation import Invoked, kept_by, plain, values
 from harness.runs.layout import METRICS
 from harness.runs.names import changed_flags, study_label
 from harness.tasks.plain_names import in_words
-from harness.training.report import log_figures, logged_run, write_json
+from harness.training.report import logged_run, write_json
 from harness.training.run_texts import write_results
 from harness.training.silence import silence_libraries
 
@@ -105,10 +105,9 @@ class Study:
         metrics = found | {"seconds": seconds, **versions()}
         write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
-        save_figures(figures, folder)
         with logged_run(self.run, self.kept, self.command) as logger:
             write_results(logger, self.name, _readable(found))
-            log_figures(logger, f"{PICTURES}_of_{self.name}", figures)
+            publish(figures, folder, logger.experiment, group=f"{PICTURES}_of_{self.name}")
         for name, value in numbers.items():
             print(f"{in_words(name)}: {_shown(value)}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")

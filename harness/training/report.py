@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
@@ -32,9 +32,6 @@ from harness.training.trackers import trackers_of
 from lit_modules.class_stages import ClassStages
 from lit_modules.label_stages import LabelStages
 from lit_modules.stages import Stages
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class Best(NamedTuple):
@@ -254,12 +251,6 @@ def logged_run(run: Path, flags: Mapping[str, Any], command: Sequence[str]) -> I
     write_texts(logger, cpu(), flags, command)
     yield logger
     logger.close()
-
-
-def log_figures(logger: RunLogger, group: str, figures: Mapping[str, "Figure"]) -> None:
-    """Adds pictures to TensorBoard, which shows them below the group's name."""
-    for name, figure in figures.items():
-        logger.experiment.add_figure(f"{group}/{name}", figure)
 
 
 def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "best epoch") -> None:
