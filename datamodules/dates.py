@@ -38,6 +38,7 @@ CLOCKS = ("time", "duration")  # the kinds that are numbers of hours
 OFTEN = 0.05  # share of times beyond 24:00 from which on the column has durations, and these are no mistakes
 FIRST_YEAR = 1930  # of those with two digits
 PARTS = ("year", "month", "day", "weekday", "yearday", "hour", "days")
+FRIDAY = 4
 NTH_WEEKDAY = "nth weekday"  # of the month, as many holidays are: a category, where numbers would need many kinks
 YEARS, ROWS_A_DAY = 3, 8  # of it, at least: years that the dates span, and rows of each on average
 
@@ -174,10 +175,15 @@ def date_parts(moments: pd.Series, first: str) -> dict[str, np.ndarray]:
 
 
 def nth_weekdays(moments: pd.Series) -> pd.Series:
-    """Such as "Nov 4 Thu" for the fourth Thursday of November; "" where the moment is missing."""
-    at = moments.dt
+    """Such as "Nov 4 Thu" for the fourth Thursday of November; "" where the moment is missing.
+
+    A Friday has the month and number of the Thursday before it, as the day after Thanksgiving: no holiday that is known
+    to us is the nth Friday, and that one may be the fourth or the fifth.
+    """
+    weekday = moments.dt.dayofweek
+    at = (moments - pd.to_timedelta((weekday == FRIDAY).astype(np.int64), unit="D")).dt
     names = at.month_name().str[:3] + " " + ((at.day - 1) // 7 + 1).astype("Int64").astype(str) + " "
-    return (names + at.day_name().str[:3]).where(moments.notna(), "").astype(object)
+    return (names + moments.dt.day_name().str[:3]).where(moments.notna(), "").astype(object)
 
 
 def has_nth_weekdays(moments: pd.Series) -> bool:

@@ -17,6 +17,7 @@ from datamodules.batches import EvalBatches, Rows, TrainBatches
 from datamodules.column_kinds import notes_on_copies, notes_on_rare, notes_on_repeated, notes_on_rows
 from datamodules.column_report import ColumnReport, report_columns
 from datamodules.csv_files import FOUND_OUT
+from datamodules.dates import NTH_WEEKDAY
 from datamodules.known_targets import required_targets
 from datamodules.new_rows import NewRows
 from datamodules.preprocessing import Recipe, derived, feature_names, fit, transform, typed_columns
@@ -37,7 +38,7 @@ from datamodules.written_numbers import number_form
 
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
-FEWEST_IN_A_BIN = 20  # training rows, where dates have more bins than other numbers
+FINER, FEWEST_IN_A_BIN = 16, 5  # times as many bins, and training rows in each, of dates of many rows and years
 
 
 class OtherRows(NamedTuple):
@@ -337,12 +338,13 @@ class TableData(BatchModule, ABC):
     def bins(self, count: int) -> list[list[float]]:
         """Edges of up to `count` bins for each number: distinct quantiles of its training rows.
 
-        The days of a date have up to four times as many, since in time there are sudden changes, as long as each bin
-        has `FEWEST_IN_A_BIN` rows.
+        Where dates are so many that their nth weekdays count, days and days of the year have up to `FINER` times as
+        many, as long as each has `FEWEST_IN_A_BIN` rows: there are sudden changes in time, and holidays of one day.
         """
         numbers = self.rows[self.train_indices, : self.num_numbers]
-        finer = max(count, min(4 * count, len(numbers) // FEWEST_IN_A_BIN))
-        days = {f"{date['name']}: days" for date in self.preprocessing["dates"]}
+        finer = max(count, min(FINER * count, len(numbers) // FEWEST_IN_A_BIN))
+        many = [date["name"] for date in self.preprocessing["dates"] if NTH_WEEKDAY in date["parts"]]
+        days = {f"{name}: {part}" for name in many for part in ("days", "yearday")}
         counts = [finer if number["name"] in days else count for number in self.preprocessing["numbers"]]
         edges = [np.quantile(x, np.linspace(0, 1, its + 1)) for x, its in zip(numbers.T, counts, strict=True)]
         return [np.unique(its.astype(np.float32)).tolist() for its in edges]
