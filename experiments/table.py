@@ -87,7 +87,7 @@ RECIPES = by_net(
         weight_decay=0.1,
         scale="robust",
         net_args={
-            **{"widths": [128, 128], "size": 16, "linear_path": True},
+            **{"widths": [128, 128], "size": 16, "linear_path": True, "curves": True},
             **{"embedding": "piecewise", "embedding_size": 8},
         },
     ),

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from net_checks import assert_trains
 
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.nets.tabm import Periodic, PiecewiseLinear
+from lit_modules.nets.tabm import Periodic, PiecewiseLinear, piecewise
+
+MANY_EDGES = [float(edge) for edge in range(21)]
 
 
 def tabm(inputs=7, outputs=2, **options):
@@ -56,6 +58,8 @@ def test_size_is_the_sum_over_layers():
         {},
         {"linear_path": True, "activation": "silu"},
         {"embedding": "piecewise", "numbers": 2, "bins": [[-3.0, 0.0, 3.0], [-2.0, 2.0]]},
+        {"embedding": "piecewise", "numbers": 2, "bins": [[-3.0, 0.0, 3.0], [-2.0, 2.0]], "curves": True},
+        {"embedding": "piecewise", "numbers": 3, "bins": [[-3.0, 0.0], MANY_EDGES, [-2.0, 2.0]], "curves": True},
         {"embedding": "periodic", "numbers": 3},
     ],
 )
@@ -85,6 +89,30 @@ def test_piecewise_encoding_adds_up_to_numpys_interpolation():
 
 
 @torch.no_grad()
+def test_numbers_of_many_bins_are_embedded_as_alone():
+    bins = [[-1.0, 0.0, 1.0], MANY_EDGES, [0.0, 2.0]]
+    torch.manual_seed(0)
+    together, x = piecewise(bins, 4), torch.randn(6, 3)
+    few, many = together.parts
+    assert few.weight.shape == (2, 2, 4)
+    assert many.weight.shape == (1, 20, 4)
+    expected = torch.cat([few(x[:, [0, 2]]), many(x[:, [1]])], dim=1)
+    torch.testing.assert_close(together(x), expected)
+    assert isinstance(piecewise([bins[0], bins[2]], 4), PiecewiseLinear)
+
+
+@torch.no_grad()
+def test_curves_add_a_function_of_each_number():
+    bins, heights = [[-1.0, 0.0, 1.0], [0.0, 2.0]], [torch.randn(3), torch.randn(2)]
+    net, x = tabm(embedding="piecewise", numbers=2, bins=bins, curves=True).eval(), torch.rand(20, 7)
+    before = net(x)
+    for number, its in enumerate(heights):
+        net.curves.weight[number, : len(its) - 1] = its.diff()[:, None]
+    added = [np.interp(x[:, number], bins[number], its) - float(its[0]) for number, its in enumerate(heights)]
+    np.testing.assert_allclose((net(x) - before).numpy(), np.transpose([sum(added)] * 2), atol=1e-5)
+
+
+@torch.no_grad()
 def test_periodic_is_periodic():
     torch.manual_seed(0)
     layer = Periodic(2, 3, frequency=1.0)
@@ -110,6 +138,7 @@ def test_a_network_that_is_no_ensemble_is_its_only_member():
         ({"embedding": "piecewise", "numbers": 2, "bins": [[0.0, 1.0]]}, "bins"),
         ({"embedding": "periodical", "numbers": 2}, "did you mean periodic"),
         ({"embedding": "periodic", "numbers": 2, "frequency": 0.0}, "frequency"),
+        ({"embedding": "periodic", "numbers": 2, "curves": True}, "curves, embedding periodic"),
     ],
 )
 def test_mistaken_option_is_named(options, named):

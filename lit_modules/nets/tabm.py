@@ -7,6 +7,7 @@ may be a linear path beside the MLPs.
 """
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +23,7 @@ from lit_modules.nets.mlp import ACTIVATIONS
 __all__ = ["TabM"]
 
 EMBEDDINGS = ("none", "piecewise", "periodic")
+MANY = 4  # times the usual bins, from which on numbers are embedded apart
 FREQUENCIES = 16  # of "periodic", for each number
 
 
@@ -53,6 +55,7 @@ class TabM(nn.Module):
         activation: one of `ACTIVATIONS`.
         dropout: probability of zeroing a hidden unit.
         linear_path: adds a linear function of the input, shared by all members.
+        curves: with embedding piecewise, adds such a function of each number to the output, shared by all members.
         options: those of `EmbeddingOptions`.
 
     Raises:
@@ -60,7 +63,7 @@ class TabM(nn.Module):
     """
 
     options_type = EmbeddingOptions
-    head = ("heads", "head_bias", "linear")
+    head = ("heads", "head_bias", "linear", "curves")
     head_input = "hidden"  # the layer that makes what the heads get
 
     def __init__(
@@ -72,6 +75,7 @@ class TabM(nn.Module):
         activation: str = "relu",
         dropout: float = 0.1,
         linear_path: bool = False,
+        curves: bool = False,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -102,6 +106,7 @@ class TabM(nn.Module):
         if self.linear:
             nn.init.zeros_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
+        self.curves = build_curves(embed, num_outputs) if curves and self.numbers else None
 
     def members(self, x: Tensor) -> Tensor:
         """The outputs of each member, (B, size, num_outputs)."""
@@ -110,7 +115,9 @@ class TabM(nn.Module):
         h = torch.cat([self.embed(numbers).flatten(1), rest], dim=1)  # (B, sizes[0])
         h = self.hidden(h.unsqueeze(1))  # (B, 1, sizes[0]) -> (B, size, widths[-1])
         outputs = torch.einsum("bki,kio->bko", h, self.heads) + self.head_bias  # (B, size, num_outputs)
-        return outputs + self.linear(x).unsqueeze(1) if self.linear else outputs
+        if self.linear:
+            outputs = outputs + self.linear(x).unsqueeze(1)
+        return outputs + self.curves(numbers).sum(1, keepdim=True) if self.curves else outputs
 
     def forward(self, x: Tensor) -> Tensor:
         return self.members(x).mean(1)  # (B, num_outputs)
@@ -145,19 +152,60 @@ def build_embedding(options: EmbeddingOptions) -> nn.Module:
         return Periodic(numbers, options.embedding_size, options.frequency)
     if len(options.bins) != numbers:
         raise InputError(f"net_args bins: has edges for {len(options.bins)} numbers, there are {numbers}")
-    return PiecewiseLinear(options.bins, options.embedding_size)
+    return piecewise(options.bins, options.embedding_size)
+
+
+def build_curves(options: EmbeddingOptions, outputs: int) -> nn.Module:
+    """Functions of each number alone, (B, numbers) -> (B, numbers, outputs), which are 0 at first.
+
+    Raises:
+        InputError: the numbers are embedded otherwise.
+    """
+    if options.embedding != "piecewise":
+        raise InputError(f"net_args curves, embedding {options.embedding}: needs the bins of embedding piecewise")
+    curves = piecewise(options.bins, outputs, rectified=False)
+    for weight in curves.parameters():
+        nn.init.zeros_(weight)
+    return curves
+
+
+def piecewise(bins: Sequence[Sequence[float]], size: int, rectified: bool = True) -> nn.Module:
+    """`PiecewiseLinear`, in two parts where some numbers have many times the bins of most, so that few are padding."""
+    usual = MANY * int(statistics.median(map(len, bins)))
+    few, many = ([place for place, its in enumerate(bins) if (len(its) > usual) == more] for more in (False, True))
+    if not many:
+        return PiecewiseLinear(bins, size, rectified)
+    parts = [PiecewiseLinear([bins[place] for place in places], size, rectified) for places in (few, many)]
+    return SideBySide(parts, [few, many])
+
+
+class SideBySide(nn.Module):
+    """Functions of some numbers each, whose places are given, as one of all, (B, numbers, size), in another order."""
+
+    order: Tensor
+
+    def __init__(self, parts: Sequence[nn.Module], places: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.parts, self.sizes = nn.ModuleList(parts), [len(its) for its in places]
+        order = torch.tensor([place for its in places for place in its])
+        self.register_buffer("order", order, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        apart = x.index_select(1, self.order).split(self.sizes, dim=1)
+        return torch.cat([part(its) for part, its in zip(self.parts, apart, strict=True)], dim=1)
 
 
 class PiecewiseLinear(nn.Module):
-    """A piecewise linear function of each number, with kinks at the edges of its bins, then a rectifier."""
+    """A piecewise linear function of each number, with kinks at the edges of its bins; then perhaps a rectifier."""
 
     start: Tensor
     width: Tensor
     low: Tensor
     high: Tensor
 
-    def __init__(self, bins: Sequence[Sequence[float]], size: int) -> None:
+    def __init__(self, bins: Sequence[Sequence[float]], size: int, rectified: bool = True) -> None:
         super().__init__()
+        self.rectified = rectified
         numbers, most = len(bins), max(2, *map(len, bins)) - 1
         # A bin that a number does not have is clamped to 0.
         start, width = torch.zeros(numbers, most), torch.ones(numbers, most)
@@ -179,7 +227,7 @@ class PiecewiseLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = torch.einsum("bnt,nts->bns", self.encode(x), self.weight) + self.bias  # (B, numbers, size)
-        return x.relu()
+        return x.relu() if self.rectified else x
 
 
 class Periodic(nn.Module):
