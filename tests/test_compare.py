@@ -400,6 +400,13 @@ def test_losses_of_different_kinds_order_nothing():
     runs = [run_with("table", metrics=its, monitor="val/loss", log_target=log) for its, log in zip(figures, logs)]  # noqa: B905
     assert [group.mean("val/rmse") for group in table_of(*runs).groups] == [5.0, 9.0]
     assert table_of(*runs[:1]).by == "val/loss"
+    for known in ("val/map", "val/acc"):
+        figures = [{"val/loss": 0.1, known: 0.4}, {"val/loss": 0.6, known: 0.5}]
+        kinds = zip(figures, ("focal", "bce"), strict=True)
+        runs = [run_with("own_images", metrics=its, monitor="val/loss", loss=loss) for its, loss in kinds]
+        assert [group.mean(known) for group in table_of(*runs).groups] == [0.5, 0.4]
+    runs = [run_with("odd", metrics={"val/loss": 1.0}, monitor="val/loss", loss=loss) for loss in ("a", "b")]
+    assert table_of(*runs).by is None
 
 
 @pytest.mark.parametrize(

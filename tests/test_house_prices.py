@@ -150,7 +150,11 @@ def test_interrupted_run_keeps_the_folds_that_ended(tmp_path, capsys, refusal):
     ended = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("fold")]
     assert ended == ["fold1"]
     assert (run / "submission.csv").read_text() == submission
-    assert json.loads((run / "metrics.json").read_text())["cv/log_rmse"] == metrics["cv/log_rmse"]
+    again = json.loads((run / "metrics.json").read_text())
+    assert again["cv/log_rmse"] == metrics["cv/log_rmse"]
+    seconds = [float(np.load(path)["seconds"]) for path in sorted(run.glob("fold*/predictions.npz"))]
+    assert all(number > 0 for number in seconds)
+    assert again["seconds"] >= sum(seconds) - 0.01  # also those of the folds that had ended, as there is one job
     assert (run / "fold0" / "checkpoints" / "last.ckpt").stat().st_mtime_ns == kept
     line = refusal(house_prices.main, "--resume", str(run), "--lr", "0.5", recipes=house_prices.RECIPES)
     assert "--lr 0.5" in line

@@ -7,7 +7,7 @@ import pytest
 from photos import photos, ready, save, snapshot, text
 from PIL import Image
 
-from experiments import own_images
+from experiments import evaluate, own_images, robustness
 from harness.command_line.cli import cli
 
 QUICK = ["--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--pictures", "false"]
@@ -151,6 +151,7 @@ def nothing(root):
         (nothing, ["--val_size", "9"], ["val_size 9: takes 9 of 10", "keep one"]),
         (nothing, ["--val_size", "10"], ["val_size 10", "10 training images"]),
         (nothing, ["--skip_bat"], ["--skip_bat", "did you mean --skip_bad"]),
+        (nothing, ["--delta", "3"], ["--delta 3: is of --loss huber, not ce"]),
     ],
 )
 def test_mistake_is_one_line_and_costs_the_user_nothing(tmp_path, refusal, spoil, flags, named):
@@ -180,6 +181,15 @@ def test_script_trains_on_a_folder_and_leaves_its_files_alone(tmp_path, capsys):
     assert f"{root}: resized to 20 x 20: 36, from 24 x 24" in out
     assert "30 training, 3 validation and 3 test images of 20 x 20 x 3" in out
     assert snapshot(root) == before
+
+
+def test_folder_of_other_classes_is_refused_for_its_figures(tmp_path, refusal):
+    flags = ["--net", "softmax", "--image_size", "20", "--augment", "", "--data_dir"]
+    run(tmp_path, *flags, str(photos(tmp_path / "photos", ant=12, bee=12, cow=12)))
+    (trained,) = tmp_path.glob("runs/own_images/*")
+    others = photos(tmp_path / "others", bee=12, cow=12, dog=12)
+    for main in (evaluate.main, robustness.main):
+        assert "says ant where own_images has bee" in refusal(main, str(trained), "--data_dir", str(others))
 
 
 def test_sample_needs_no_folder(tmp_path):

@@ -245,6 +245,15 @@ def test_suggestions_keep_to_the_ranges():
 VARY = ["--vary", "lr=0.1..1"]
 
 
+def test_images_without_classes_are_judged_by_a_figure_that_they_have(tmp_path):
+    script = ["own_images.py", "--sample", "--task", "regression", "--net", "softmax", "--max_epochs", "1"]
+    flags = ["--limit_train_batches", "2", "--accelerator", "cpu", "--pictures", "false", "--vary", "lr=0.001,0.01"]
+    folder = run_sweep(tmp_path, "--trials", "1", *script, *flags)
+    (trial,) = trials_of(folder)
+    (metrics,) = folder.glob("trial0000/*/*/metrics.json")
+    assert trial.value == json.loads(metrics.read_text())["val/rmse"]
+
+
 @pytest.mark.parametrize(
     ("args", "named"),
     [
