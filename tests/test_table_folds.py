@@ -272,7 +272,8 @@ def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp
     assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (128, 65), (256, 20)]
     chosen = [(its.net_args["dropout"], its.net_args["bins"]) for its in sizes.values()]
     assert chosen == [(0.4, 16), (0.4, 16), (0.2, 64), (0.1, 64)]
-    assert ["curves" in its.net_args for its in sizes.values()] == [False, False, True, True]
+    assert [its.net_args.get("curves", False) for its in sizes.values()] == [False, False, True, True]
+    assert [its.net_args.get("squeeze", 0) for its in sizes.values()] == [0, 0, 32, 32]
     assert suited(200, replace(tabm, net_args={"dropout": 0.3})).net_args == {"dropout": 0.3, "bins": 16}
     given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
     assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from net_checks import assert_trains
 
 from lit_modules.nets import build_net, member_outputs
+from lit_modules.nets.dropout import Dropout
 from lit_modules.nets.tabm import Periodic, PiecewiseLinear, piecewise
 
 MANY_EDGES = [float(edge) for edge in range(21)]
@@ -61,6 +62,7 @@ def test_size_is_the_sum_over_layers():
         {"embedding": "piecewise", "numbers": 2, "bins": [[-3.0, 0.0, 3.0], [-2.0, 2.0]], "curves": True},
         {"embedding": "piecewise", "numbers": 3, "bins": [[-3.0, 0.0], MANY_EDGES, [-2.0, 2.0]], "curves": True},
         {"embedding": "periodic", "numbers": 3},
+        {"squeeze": 2, "linear_path": True},
     ],
 )
 def test_every_parameter_trains(options):
@@ -110,6 +112,30 @@ def test_curves_add_a_function_of_each_number():
         net.curves.weight[number, : len(its) - 1] = its.diff()[:, None]
     added = [np.interp(x[:, number], bins[number], its) - float(its[0]) for number, its in enumerate(heights)]
     np.testing.assert_allclose((net(x) - before).numpy(), np.transpose([sum(added)] * 2), atol=1e-5)
+
+
+def test_dropout_zeroes_its_share_and_scales_the_rest():
+    torch.manual_seed(0)
+    layer, x = Dropout(0.3), torch.randn(333, 301, requires_grad=True)
+    y = layer(x)
+    kept = y != 0
+    assert float((~kept).double().mean()) == pytest.approx(0.3, abs=3 * (0.3 * 0.7 / x.numel()) ** 0.5)
+    torch.testing.assert_close(y[kept], x[kept] / 0.7)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, kept / 0.7)
+    pairs = kept.double() - 0.7  # neighbours are independent: their correlation is below 4 standard errors
+    assert abs(float((pairs[:, 1:] * pairs[:, :-1]).mean()) / 0.21) < 4 / x.numel() ** 0.5
+    assert torch.equal(layer.eval()(x), x)
+
+
+@torch.no_grad()
+def test_many_inputs_are_squeezed_for_all_members():
+    net, x = tabm(squeeze=3).eval(), torch.randn(4, 7)
+    assert net.squeeze.weight.shape == (3, 7)
+    inner = tabm(inputs=3).eval()
+    inner.load_state_dict({name: its for name, its in net.state_dict().items() if not name.startswith("squeeze")})
+    torch.testing.assert_close(net(x), inner(x @ net.squeeze.weight.T))
+    assert tabm(squeeze=4).squeeze is None
 
 
 @torch.no_grad()

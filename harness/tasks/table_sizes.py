@@ -16,8 +16,9 @@ STEPS, LEAST_EPOCHS = 1000, 20
 MEDIUM = 1000  # rows from which on there are more steps and less dropout
 DROPOUT = 0.4  # up to there, in TabM
 ROWS_A_BIN, FEWEST_BINS, MOST_BINS = 50, 16, 64  # of numbers that are embedded piecewise
-CURVED = 3000  # rows from which on TabM has curves, which smaller tables are too small for
-OPEN = {"dropout", "bins", "curves"}  # options of TabM that follow from the rows
+LARGE = 3000  # rows from which on TabM has curves, and many categories are squeezed
+SQUEEZE = 32
+OPEN = {"dropout", "bins", "curves", "squeeze"}  # options of TabM that follow from the rows
 
 FlagsT = TypeVar("FlagsT", bound=TabularFlags)
 
@@ -30,7 +31,7 @@ def is_open(flags: TabularFlags) -> bool:
 
 def suited(rows: int, flags: FlagsT) -> FlagsT:
     """The flags for so many training rows: a size of batches if it is 0, epochs if they are -1, and TabM's dropout,
-    bins and curves if `net_args` does not have them.
+    bins, curves and squeeze if `net_args` does not have them.
     """
     batch = flags.batch_size or min(max(SMALLEST, 2 ** int(math.log2(rows / BATCHES + 1))), LARGEST)
     epochs, more = flags.max_epochs, max(1.0, math.sqrt(rows / MEDIUM))
@@ -44,5 +45,5 @@ def _of_net(rows: int, flags: TabularFlags, more: float) -> dict[str, Any] | Non
         return flags.net_args
     bins = min(max(FEWEST_BINS, rows // ROWS_A_BIN), MOST_BINS)
     given = flags.net_args or {}
-    curves = {"curves": True} if rows >= CURVED and given.get("embedding") == "piecewise" else {}
-    return {"dropout": round(DROPOUT / min(more, 4), 2), "bins": bins, **curves, **given}
+    of_large = {"curves": True, "squeeze": SQUEEZE} if rows >= LARGE and given.get("embedding") == "piecewise" else {}
+    return {"dropout": round(DROPOUT / min(more, 4), 2), "bins": bins, **of_large, **given}

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from basics.choose import choose
 from basics.errors import InputError
+from lit_modules.nets.dropout import Dropout
 from lit_modules.nets.mlp import ACTIVATIONS
 
 __all__ = ["TabM"]
 
 EMBEDDINGS = ("none", "piecewise", "periodic")
+SQUEEZED = 0.3  # standard deviation of a one-hot column's values at first
 MANY = 4  # times the usual bins, from which on numbers are embedded apart
 FREQUENCIES = 16  # of "periodic", for each number
 
@@ -56,6 +58,8 @@ class TabM(nn.Module):
         dropout: probability of zeroing a hidden unit.
         linear_path: adds a linear function of the input, shared by all members.
         curves: with embedding piecewise, adds such a function of each number to the output, shared by all members.
+        squeeze: if there are more than twice as many inputs besides the embedded numbers, a linear layer makes so many
+            values of them for all members; 0: it never does. Few values for one-hot columns of many categories.
         options: those of `EmbeddingOptions`.
 
     Raises:
@@ -76,6 +80,7 @@ class TabM(nn.Module):
         dropout: float = 0.1,
         linear_path: bool = False,
         curves: bool = False,
+        squeeze: int = 0,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -90,11 +95,15 @@ class TabM(nn.Module):
             raise InputError(f"net_args numbers {embed.numbers}: must be from 0 to {inputs}")
         self.numbers = embed.numbers if embed.embedding != "none" else 0
         self.embed = build_embedding(embed)
-        sizes = [inputs - self.numbers + self.numbers * embed.embedding_size, *widths]
+        rest = inputs - self.numbers
+        self.squeeze = nn.Linear(rest, squeeze, bias=False) if 0 < 2 * squeeze < rest else None
+        if self.squeeze:
+            nn.init.normal_(self.squeeze.weight, std=SQUEEZED)
+        sizes = [(squeeze if self.squeeze else rest) + self.numbers * embed.embedding_size, *widths]
         layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(sizes):
             linear = EnsembleLinear(fan_in, fan_out, size)
-            layers += [linear, activate(), nn.Dropout(dropout)]
+            layers += [linear, activate(), Dropout(dropout)]
             initialise(linear.weight)
         # Random signs make the members see different inputs; else they would all learn the same.
         layers[0].scale_in = nn.Parameter(2.0 * torch.randint(2, (size, sizes[0])) - 1)
@@ -112,6 +121,7 @@ class TabM(nn.Module):
         """The outputs of each member, (B, size, num_outputs)."""
         x = x.flatten(1)  # (B, F)
         numbers, rest = x[:, : self.numbers], x[:, self.numbers :]
+        rest = self.squeeze(rest) if self.squeeze else rest
         h = torch.cat([self.embed(numbers).flatten(1), rest], dim=1)  # (B, sizes[0])
         h = self.hidden(h.unsqueeze(1))  # (B, 1, sizes[0]) -> (B, size, widths[-1])
         outputs = torch.einsum("bki,kio->bko", h, self.heads) + self.head_bias  # (B, size, num_outputs)
