@@ -115,7 +115,6 @@ RECIPES = by_net(
         momentum=0.95,
         weight_decay=0.3,
         augment="rotate:12,zoom:0.12,crop:3",
-        test_shift=1,
         val_size=0.05,
         precision="bf16-mixed",
         monitor=None,  # the rate ends at 0; the best mAP of 3,000 images was once that of an earlier, worse epoch
