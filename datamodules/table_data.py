@@ -320,10 +320,11 @@ class TableData(BatchModule, ABC):
         missing = np.bincount(self.targets[train], minlength=len(self.classes)) == 0
         for number in np.flatnonzero(missing)[:1]:
             name, rows = self.classes[number], amount((self.targets == number).sum(), "row")
-            where, hint = ("", "")
-            if self.fold:
-                where, hint = f" of the {self.fold.folds} folds", "; --folds 0 trains a single model"
-            said = f"{name!r}, in {rows}{where}, has none to train on{hint}"
+            said = f"{name!r}, in {rows}, has none to train on"
+            if self._apart and len(self._apart.ids):
+                said = (
+                    f"{name!r}, in {rows} besides those for testing, has none to train on; --folds 0 trains one model"
+                )
             raise InputError(f"{source}, column {self.target!r}: {said}")
 
     @property

@@ -325,6 +325,7 @@ def test_wrong_command_lines(args, status, said, capsys, monkeypatch):
     assert said in out + err
 
 
+@pytest.mark.slow
 def test_it_leaves_nothing_behind_and_its_status_is_the_process_s(tmp_path):
     command = [
         sys.executable,

@@ -51,6 +51,7 @@ def test_figures_are_those_of_the_run(tmp_path, capsys, kind):
     assert capsys.readouterr().out.split("best epoch")[1].split("test samples")[0] == printed
 
 
+@pytest.mark.slow
 def test_two_processes_say_what_one_did(tmp_path):
     run = train(tmp_path, *TRAININGS["softmax"])
     command = [sys.executable, "experiments/evaluate.py", str(run), "--accelerator", "cpu", "--devices", "2"]

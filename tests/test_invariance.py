@@ -105,6 +105,7 @@ def test_maps_averaged_forget_moves_by_their_stride_only():
     assert (nearby - here).abs().max() > 1e-4
 
 
+@pytest.mark.slow
 def test_cnn_leads_by_30_points_after_three_epochs():
     flags = invariance.InvarianceFlags(max_epochs=3)
     cnn, mlp = (invariance.train(flags, name, "natural", seed=0)[4] for name in ("CNN, maps averaged", "MLP"))

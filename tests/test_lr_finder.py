@@ -29,6 +29,7 @@ def test_steepest_is_the_middle_of_a_logistic_fall():
     assert steepest(rates, losses) == pytest.approx(0.01, rel=0.1)
 
 
+@pytest.mark.slow
 def test_suggestion_trains_well(tmp_path, capsys):
     rate = find(tmp_path, capsys)
     flags = [*FLAGS, "--net", "softmax", "--max_epochs", "5", "--lr", rate, "--run_dir", str(tmp_path)]

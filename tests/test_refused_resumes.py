@@ -224,6 +224,7 @@ def test_folds_that_have_ended_stay_as_they_are(folds, refusal, flags):
     assert contents(folds) == before
 
 
+@pytest.mark.slow
 def test_auto_takes_a_run_of_folds_with_another_timeout(folds):
     flags = [*FOLDS, "--run_dir", str(folds.parents[1]), "--resume", "auto", "--stall_timeout", "60"]
     cli(house_prices.main, house_prices.RECIPES, flags)

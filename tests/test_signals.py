@@ -115,6 +115,7 @@ def test_two_ranks_end_together_and_resume_exactly(tmp_path, number, target, sta
     assert_same_weights(*map(only_run, (tmp_path / "part", tmp_path / "whole")))
 
 
+@pytest.mark.slow
 def test_run_that_trains_is_not_resumed(tmp_path):
     process = start("mnist", *LONG, "--run_dir", str(tmp_path))
     for line in process.stdout:

@@ -179,6 +179,7 @@ def test_finetuning_runs_as_a_whole_and_says_what_was_loaded(tmp_path, trained, 
     assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.85  # its sample is the digits again
 
 
+@pytest.mark.slow
 def test_finetuned_run_resumes_without_its_source(tmp_path, trained):
     copy = tmp_path / "source.ckpt"
     copy.write_bytes((trained / "checkpoints" / "best.ckpt").read_bytes())

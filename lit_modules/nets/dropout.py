@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
         if not self.training or x.device.type != "cpu" or not 0 < self.p < 1:
             return super().forward(x)
         count = x.numel()
-        words = torch.empty(-(-count // 4), dtype=torch.int64).random_(LOWEST, None)
+        words = torch.empty(-(-count // 4), dtype=torch.int64, device=x.device).random_(LOWEST, None)
         zeroed = round(self.p * LEVELS) - LEVELS // 2
         kept = words.view(torch.int16)[:count].view(x.shape) >= zeroed
         return x * (kept * (1 / (1 - self.p)))
