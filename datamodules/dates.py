@@ -102,8 +102,8 @@ def _formats_of(texts: Sequence[str]) -> list[str]:
 
 
 def swapped(format: str) -> str:
-    """The format with day and month, or the marks, the other way round, which the same texts may have; or ""."""
-    return {one: other for pair in PAIRS for one, other in (pair, pair[::-1])}.get(format, "")
+    """The format with day and month the other way round, which the same texts may have; "" if there is none."""
+    return {one: other for pair in PAIRS[:-1] for one, other in (pair, pair[::-1])}.get(format, "")
 
 
 def _candidates(text: str) -> list[str]:

@@ -148,6 +148,8 @@ def test_short_run_has_time_left_after_the_warm_up_of_the_recipe(tmp_path, capsy
     assert read_config(run)["warmup_epochs"] == 0.2
     rates = [point.value for point in EventAccumulator(str(run)).Reload().Scalars("step/lr")]
     assert max(rates) > 0.019 > rates[0]
+    cli(mnist.main, recipes, ["--resume", str(run), "--max_epochs", "2"])
+    assert read_config(run)["warmup_epochs"] == 0.2
     cli(mnist.main, recipes, [*flags, "--folds", "2", "--jobs", "1"])
     said = refusal(mnist.main, *flags[:-2], "--warmup_epochs", "2", recipes=recipes)  # as one asked for it oneself
     assert said == "error: warmup_epochs 2.0: must be shorter than the run, such as 0.2"

@@ -91,6 +91,7 @@ def test_word_among_dates_names_the_flag_wherever_it_stands(tmp_path, places):
 def test_formats_are_found_beside_a_word():
     days = [f"{day:%Y-%m-%d}" for day in DAYS[:40]] + ["soon"] + [f"{day:%d.%m.%Y}" for day in DAYS[40:]]
     assert date_kind(days) == "date %Y-%m-%d|%d.%m.%Y"
+    assert date_kind(["03/2021", "04/2021", "05.2021"]) == "date %m/%Y|%m.%Y"
     assert date_kind([f"{number} Main Street" for number in range(60)]) == ""
 
 

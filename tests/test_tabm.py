@@ -125,6 +125,8 @@ def test_dropout_zeroes_its_share_and_scales_the_rest():
     torch.testing.assert_close(x.grad, kept / 0.7)
     pairs = kept.double() - 0.7  # neighbours are independent: their correlation is below 4 standard errors
     assert abs(float((pairs[:, 1:] * pairs[:, :-1]).mean()) / 0.21) < 4 / x.numel() ** 0.5
+    for dtype in (torch.bfloat16, torch.float64):
+        assert layer(torch.ones(9, dtype=dtype)).dtype == dtype
     assert torch.equal(layer.eval()(x), x)
 
 

@@ -98,7 +98,7 @@ def _claim_unfinished(
     wanted = _compared(flags)
     for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
-        ended = (run / METRICS).exists() and not awaits_refit(run)
+        ended = (run / METRICS).exists() and not (flags.get("refit") and awaits_refit(run))
         if ended or not _is_own(run):  # most runs; these need no claim
             continue
         with suppress(InputError, OSError), ExitStack() as claim:  # running elsewhere, or damaged

@@ -52,7 +52,7 @@ def fit_and_test(
         raise InputError(f"--refit: {name} trains once; those for images, masks and tables train twice")
     if len(getattr(data, "val_indices", [None])) == 0:
         flags = _without_validation(flags)
-    flags = warming_up_in_time(flags)  # here too, as the doctor and config.yaml need to know
+    flags = warming_up_in_time(flags)
     if flags.doctor:
         if not (isinstance(model, Stages) and isinstance(data, BatchModule)):
             raise InputError(f"doctor: knows only modules and data of this project, no {type(model).__name__}")

@@ -85,9 +85,11 @@ class Job(NamedTuple):
 
 
 def warming_up_in_time(flags: FlagsT) -> FlagsT:
-    """The flags; a warm-up that a recipe makes as long as the run takes a fifth of it instead."""
+    """The flags; a warm-up that a recipe makes as long as a new run takes a fifth of it instead."""
     epochs, (given, _, asked) = flags.lr_epochs or flags.max_epochs, flags.invocation
     if not 0 < epochs <= flags.warmup_epochs or not given or "warmup_epochs" in asked:
+        return flags
+    if flags.resume not in (None, "auto"):  # it has one of its own
         return flags
     shorter = epochs / 5
     if is_rank_zero():
@@ -108,7 +110,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
             nothing of the run has been written.
     """
     keep_freed_memory()
-    flags = warming_up_in_time(for_present_machines(flags, job.data))
+    flags = for_present_machines(flags, job.data)
     _check(flags, bool(opened.checkpoint))
     resumed = _read_resumed(opened, job)
     kept = opened.flags or kept_by(flags, getattr(job.data, "hparams", {}), job.model.hparams)

@@ -21,4 +21,4 @@ class Dropout(nn.Dropout):
         words = torch.empty(-(-count // 4), dtype=torch.int64, device=x.device).random_(LOWEST, None)
         zeroed = round(self.p * LEVELS) - LEVELS // 2
         kept = words.view(torch.int16)[:count].view(x.shape) >= zeroed
-        return x * (kept * (1 / (1 - self.p)))
+        return x * kept.to(x.dtype).mul_(1 / (1 - self.p))
