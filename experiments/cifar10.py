@@ -6,7 +6,7 @@
 
 On two cores of an AMD EPYC (AVX512-BF16), torch 2.15 (docs/results.md has more, docs/gpu.md what a card measured):
 
-    --net speednet --max_epochs 12      93.61 %  (93.65, 93.57; seeds 0, 1)   754 s
+    --net speednet      93.52 %  (93.45, 93.53, 93.58; seeds 0-2)   11 epochs   617 to 668 s
 """
 
 from dataclasses import replace

@@ -107,6 +107,19 @@ def test_robustness_stands_beside_the_accuracy(copy, capsys):
     assert "| softmax | 1.23 % | 0.40 % | 50.00 % |" in capsys.readouterr().out
 
 
+def test_run_whose_epoch_was_chosen_by_loss_is_read_for_its_accuracy(copy, capsys):
+    for run in {*copy.glob("*/*")} - {*copy.glob("mnist/*mlp*")}:
+        shutil.rmtree(run)
+    (run,) = copy.glob("mnist/*")
+    change(run / "config.yaml", monitor="val/loss")
+    metrics = read_metrics(run)
+    capsys.readouterr()
+    compare.main([str(copy)], results=True)
+    page = capsys.readouterr().out
+    assert "| val/loss | test/acc of each seed | test/acc |" in page
+    assert f"| {metrics['val/loss']:.4f} | {100 * metrics['test/acc']:.2f} % |" in page
+
+
 def change(path, **new):
     read, write = (yaml.safe_load, yaml.safe_dump) if path.suffix == ".yaml" else (json.loads, json.dumps)
     path.write_text(write(read(path.read_text()) | new))

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.metrics import accuracy_score, average_precision_score, f1_score, hamming_loss
+from sklearn.metrics import accuracy_score, average_precision_score, f1_score, hamming_loss, log_loss
 from sklearn.model_selection import KFold
 from torch.nn.functional import softmax
 
+from datamodules.csv_table import CsvTable
+from datamodules.table_splits import Fold
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
 from lit_modules import RowClassifier
@@ -95,6 +97,29 @@ def test_predictions_are_the_mean_of_the_folds_models_and_are_scored(folds, tmp_
         cli(predict_table.main, None, alone)
     each = [pd.read_csv(tmp_path / f"{number}.csv")["p(rain)"].to_numpy() for number in range(3)]
     assert out["p(rain)"].tolist() == pytest.approx(np.mean(each, axis=0))
+
+
+def test_importance_of_a_column_is_what_permuted_files_lose(folds, tmp_path, capsys):
+    """By predict_table.py and scikit-learn's log-loss of each label, over the run's own five permutations."""
+    run, _ = folds
+    data = CsvTable(
+        str(run.parents[1] / "weather.csv"), ",".join(LABELS), task="multilabel", fold=Fold(0, 3), test_size=9
+    )
+    data.setup()
+    tested = weather().loc[data.tested()[0].index - 2]  # the index is the line in the file, whose first has the names
+    rng = np.random.default_rng(0)
+    losses = []
+    for order in (None, *(rng.permutation(9) for _ in range(5))):
+        rows = tested if order is None else tested.assign(cloud=tested.cloud.to_numpy()[order])
+        rows.to_csv(tmp_path / "rows.csv", index=False)
+        said = [str(run), str(tmp_path / "rows.csv"), "--output", str(tmp_path / "said.csv"), "--force"]
+        cli(predict_table.main, None, said)
+        shares = pd.read_csv(tmp_path / "said.csv")
+        losses.append(np.mean([log_loss(tested[name], shares[f"p({name})"], labels=[0, 1]) for name in LABELS]))
+    importance = pd.read_csv(run / "importance.csv", index_col="column").importance
+    assert importance["cloud"] == pytest.approx(np.mean(losses[1:]) - losses[0], rel=1e-3)
+    assert set(importance.index) == {"cloud", "gust", "town"}
+    assert {"importance", "partial_dependence"} <= {path.stem for path in (run / "figures").glob("*.png")}
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """The fast tests on the oldest and the newest releases that requirements.txt allows; writes docs/versions.md.
 
     make test-versions
-    .venv-versions/uv/bin/python tests/versions.py oldest-3.10      one of them; the page keeps the others' results
+    .venv/bin/python tests/versions.py oldest-3.10      one of them; the page keeps the others' results
 
 Each environment is made anew below .venv-versions, from uv's cache if that has the packages. Versions of Python come
 from the path and pyenv; uv downloads a missing one, and if it cannot, this ends with uv's message.
@@ -18,7 +18,7 @@ from xml.etree import ElementTree
 ROOT = Path(__file__).resolve().parents[1]
 PLACE = ROOT / ".venv-versions"
 PAGE = ROOT / "docs" / "versions.md"
-UV = str(PLACE / "uv" / "bin" / "uv")
+UV = str(ROOT / ".venv" / "bin" / "uv")
 ENVIRONMENTS = {  # Python's version, and which releases uv takes
     "oldest-3.10": ("3.10", "lowest-direct"),
     "newest-3.12": ("3.12", "highest"),

@@ -147,7 +147,8 @@ def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
     modes = {mode for run in runs if (mode := mode_of(by or "", run.flags))}
     mode = modes.pop() if len(modes) == 1 and kind.known else None  # the data of unknown runs are unknown too
     groups = group_runs(runs, by if mode else None, mode)
-    columns = [by, by.replace("val/", "test/", 1), "seconds"] if by else [*_other_metrics(runs), "seconds"]
+    clearer = ["test/acc", "test/rmse"] if by and by.endswith("loss") else []
+    columns = [by, by.replace("val/", "test/", 1), *clearer, "seconds"] if by else [*_other_metrics(runs), "seconds"]
     shown = [name for name in dict.fromkeys(columns) if any(group.values(name) for group in groups)]
     return Table(kind, by if mode else None, mode, shown, groups)
 

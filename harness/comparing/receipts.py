@@ -136,7 +136,8 @@ def _line(label: str, group: Group) -> Line:
 def _tested(kind: Kind, chosen: str | None, runs: Sequence[Run]) -> str:
     """The figure that a line is read for: one on test data, or over all folds if there are no others."""
     wished = CHIEF.get(kind.script) or (chosen or "").replace("val/", "test/", 1)
-    for name in (wished, "test/acc", "test/rmse", chosen):
+    clearer = ("test/acc", "test/rmse")  # than a loss, even if that chose the epochs
+    for name in (*clearer, wished) if wished.endswith("loss") else (wished, *clearer, chosen):
         if name and all(number(run.metrics.get(name)) is not None for run in runs):
             return name
     raise InputError(f"{kind.title}: its runs have no figure in common")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from harness.drawing.classification_figures import STYLES, shortened
+from harness.drawing.classification_figures import STYLES
 from harness.drawing.figures import COLOURS, new_figure
 from harness.drawing.short_names import legible
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 BARS = 20  # columns in the figure of importance
 WIDE = 3  # small figures in a row
-LINES = 6  # classes in the figure of dependence
+LINES = 6  # classes or labels in the figure of dependence
 LETTERS = 100  # in a line of its legend, where a name needs room for six more
 
 
@@ -58,16 +58,16 @@ def draw_importance(found: Sequence[Importance], error: str, whole: float, rows:
     return figure
 
 
-def draw_dependence(found: Sequence[Dependence], output: str, classes: Sequence[str]) -> "Figure":
+def draw_dependence(found: Sequence[Dependence], output: str, names: Sequence[str]) -> "Figure":
     """A small figure for each column, with the same scale for all.
 
     Args:
         output: what is predicted.
-        classes: names of the outputs, if they are probabilities; of two classes, only the second is drawn.
+        names: those of the outputs, if there are several.
     """
     rows = -(-len(found) // WIDE)
     figure, grid = new_figure(rows, WIDE, size=(8, 0.9 + 2.4 * rows), squeeze=False, sharey=True)
-    lines, columns = _lines(found, classes), legible([each.column for each in found], 24)
+    lines, columns = _lines(found), legible([each.column for each in found], 24)
     for axes, each, column in zip(grid.flat, found, columns, strict=False):
         for place, line in enumerate(lines):
             _draw(axes, each, each.means[:, line], place)
@@ -76,23 +76,19 @@ def draw_dependence(found: Sequence[Dependence], output: str, classes: Sequence[
         axes.tick_params(labelsize=8)
     for axes in grid.flat[len(found) :]:
         axes.axis("off")
-    if classes:
-        output = f"probability of {shortened(classes[1])}" if len(classes) == 2 else "probability of each class"
     if len(lines) > 1:
-        short = legible(classes)
-        names = [short[line] for line in lines]
+        short = legible(names)
+        drawn = [short[line] for line in lines]
         handles = grid.flat[0].get_lines()
-        across = min(len(names), LETTERS // (6 + max(map(len, names))))
-        figure.legend(handles, names, loc="outside lower center", ncols=across, fontsize=8)
+        across = min(len(drawn), LETTERS // (6 + max(map(len, drawn))))
+        figure.legend(handles, drawn, loc="outside lower center", ncols=across, fontsize=8)
     figure.supylabel(f"mean {output}", fontsize=9)
     figure.suptitle("Partial dependence: the mean prediction if all rows had this value", fontsize=10)
     return figure
 
 
-def _lines(found: Sequence[Dependence], classes: Sequence[str]) -> list[int]:
-    """Which outputs are drawn: of many classes, those that depend most on the columns."""
-    if len(classes) == 2:
-        return [1]
+def _lines(found: Sequence[Dependence]) -> list[int]:
+    """Which outputs are drawn: of many, those that depend most on the columns."""
     spans = np.max([np.ptp(each.means, axis=0) for each in found], axis=0)  # (outputs,)
     return sorted(np.argsort(-spans, kind="stable")[:LINES].tolist())
 

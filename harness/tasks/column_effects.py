@@ -23,10 +23,8 @@ from harness.drawing.classification_figures import shortened
 from harness.drawing.effect_figures import Dependence, Importance, draw_dependence, draw_importance
 from harness.drawing.figures import publish
 from harness.runs.layout import IMPORTANCE
-from harness.tasks.table_models import to_average
-from lit_modules import Regressor, RowClassifier
+from harness.tasks.table_models import RowModel, to_average
 
-Model = Regressor | RowClassifier
 # From a part, places of its rows, (R,), and which of the rows asked for they are, (R,): a matrix, (R, F).
 Matrix = Callable[["Part", np.ndarray, np.ndarray], np.ndarray]
 
@@ -35,14 +33,14 @@ REPEATS = 5  # permutations, the same for all columns
 PREDICTED = 300_000  # rows, by all models together, in some seconds; of tables that need more, rows are drawn
 DRAWN = 6  # columns whose dependence is measured, the most important ones
 POINTS = 12  # values of a number
-LEAST = 1e-15  # a probability of the true class counts as at least this, so that the log-loss stays finite
+LEAST = 1e-15  # a probability of what is true counts as at least this, so that the log-loss stays finite
 VALUES = 8  # of a category, the most frequent
 
 
 class Part(NamedTuple):
     """Rows that one model predicts."""
 
-    model: Model
+    model: RowModel
     place: np.ndarray  # of each row of the table among these, (N,); -1 for those that the model does not predict
     frame: pd.DataFrame  # their columns, derived ones too
     matrix: np.ndarray  # preprocessed as the model's own training rows were
@@ -56,7 +54,7 @@ class Together:
         frame: typed columns of the rows, before any is derived.
     """
 
-    def __init__(self, models: Sequence[Model], frame: pd.DataFrame, places: Sequence[np.ndarray] | None = None):
+    def __init__(self, models: Sequence[RowModel], frame: pd.DataFrame, places: Sequence[np.ndarray] | None = None):
         self.frame, self.fitted = frame, models[0].hparams["preprocessing"]
         every = [np.arange(len(frame))] * len(models) if places is None else places
         self.parts = [_part(model, frame, its) for model, its in zip(models, every, strict=True)]
@@ -99,10 +97,11 @@ class Together:
         return total / times.reshape(-1, *[1] * (total.ndim - 1))
 
     def _outputs(self) -> tuple[int, ...]:
-        return (len(self.fitted["classes"]),) if self.fitted["classes"] else ()
+        names = self.fitted.get("labels") or self.fitted["classes"]
+        return (len(names),) if names else ()
 
 
-def _part(model: Model, frame: pd.DataFrame, places: np.ndarray) -> Part:
+def _part(model: RowModel, frame: pd.DataFrame, places: np.ndarray) -> Part:
     fitted, place = model.hparams["preprocessing"], np.full(len(frame), -1)
     place[places] = np.arange(len(places))
     its = derived(frame.iloc[places], fitted["recipe"])
@@ -125,7 +124,11 @@ def _changed(part: Part, places: np.ndarray, column: str, values: np.ndarray) ->
 
 
 def error(true: np.ndarray, values: np.ndarray, fitted: dict[str, Any]) -> float:
-    """The figure to compare models by, unrounded: log-loss, or the RMSE of numbers or of their logarithms."""
+    """The figure to compare models by, unrounded: the log-loss of classes, or its mean over labels; or the RMSE of
+    numbers or of their logarithms.
+    """
+    if fitted.get("labels"):
+        return float(-np.log(np.maximum(np.where(true > 0, values, 1 - values), LEAST)).mean())
     if fitted["classes"]:
         return float(-np.log(np.maximum(values[np.arange(len(true)), true], LEAST)).mean())
     return float(np.sqrt(np.mean((values - (np.log(true) if fitted["log_target"] else true)) ** 2)))
@@ -169,7 +172,9 @@ def _points(values: pd.Series) -> np.ndarray:
     return np.unique(there[(ends * (len(there) - 1)).round().astype(int)])
 
 
-def explain_columns(run: Path, data: TableData, models: Sequence[Model], places: Sequence[np.ndarray] | None) -> None:
+def explain_columns(
+    run: Path, data: TableData, models: Sequence[RowModel], places: Sequence[np.ndarray] | None
+) -> None:
     """Writes importance.csv, and its figure and that of dependence, also for TensorBoard."""
     frame, true = data.tested()
     if len(true) < 2:
@@ -188,11 +193,23 @@ def explain_columns(run: Path, data: TableData, models: Sequence[Model], places:
     name = _error_name(rows.fitted)
     figures = {"importance": draw_importance(found, name, error(true, rows.predict(), rows.fitted), what)}
     if shown:
-        figures["partial_dependence"] = draw_dependence(shown, shortened(data.target), data.classes)
+        figures["partial_dependence"] = draw_dependence(*_drawn(shown, data))
     with SummaryWriter(str(run)) as writer:
         publish(figures, run / "figures", writer)
     top = ", ".join(each.column for each in found[:3])
     print(f"most important columns: {top}; {IMPORTANCE} has all")
+
+
+def _drawn(found: list[Dependence], data: TableData) -> tuple[list[Dependence], str, list[str]]:
+    """What is drawn, what is predicted, and names if there are several outputs; of two classes, one says it all."""
+    if data.labels:
+        return found, "probability of each label", data.labels
+    if not data.classes:
+        return found, shortened(data.target), []
+    if len(data.classes) > 2:
+        return found, "probability of each class", data.classes
+    second = [each._replace(means=each.means[:, 1:]) for each in found]
+    return second, f"probability of {shortened(data.classes[1])}", []
 
 
 def affordable(rows: int, predictions: float, rng: np.random.Generator) -> np.ndarray:
@@ -206,6 +223,8 @@ def affordable(rows: int, predictions: float, rng: np.random.Generator) -> np.nd
 
 
 def _error_name(fitted: dict[str, Any]) -> str:
+    if fitted.get("labels"):
+        return "mean log-loss of the labels"
     if fitted["classes"]:
         return "log-loss"
     return "RMSE of logarithms" if fitted["log_target"] else "RMSE"

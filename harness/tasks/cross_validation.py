@@ -41,10 +41,10 @@ from harness.tasks.fold_report import (
     write_submission,
 )
 from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, train_fold
+from harness.tasks.table_models import RowModel
 from harness.tasks.trained import load_model
 from harness.training.fit import warming_up_in_time
 from harness.training.trackers import check_trackers
-from lit_modules import Regressor, RowClassifier
 
 
 def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         if others and others.targets is None:
             write_submission(run / "submission.csv", data, others, results)
         finish(opened, data, results, metrics, flags)
-        if flags.pictures and isinstance(data, TableData) and not data.labels:
+        if flags.pictures and isinstance(data, TableData):
             _explain(run, data, tasks, None if others and others.targets is not None else results)
         print_scores(metrics, data, run)
         return metrics
@@ -110,7 +110,7 @@ def _explain(run: Path, data: TableData, tasks: list[Task], results: list[FoldRe
     """Draws what columns do to the models' mean on test rows, or to each model on the rows that it held out."""
     with reported():
         models = [load_model(read_checkpoint(find_checkpoint(str(task.run)))) for task in tasks]
-        of_rows = [model for model in models if isinstance(model, Regressor | RowClassifier)]  # all of them
+        of_rows = [model for model in models if isinstance(model, RowModel)]  # all of them
         explain_columns(run, data, of_rows, [result.rows for result in results] if results else None)
 
 

@@ -80,7 +80,7 @@ def train_table(
         return fit_in(Opened(fold_run, is_fold=True), Job(data.name, model, data), flags, theirs)
     result = fit_and_test(data.name, model, data, flags, *theirs)
     explains = flags.pictures and "test/samples" in result.metrics and is_rank_zero()
-    if explains and result.run and isinstance(model, Regressor | RowClassifier):
+    if explains and result.run:
         with reported():
             explain_columns(result.run, data, [model], None)
     return result
