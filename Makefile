@@ -60,6 +60,6 @@ clean:  ## remove the environments; runs and data stay
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
 	# uv takes a quarter of pip's time; pip knows the indexes of its own settings.
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements.txt \
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt \
 		|| $(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@

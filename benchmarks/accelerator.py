@@ -2,7 +2,7 @@
 
     python benchmarks/accelerator.py                                  six minutes on an H100
     python benchmarks/accelerator.py --parts exact,steps --minutes 3
-    python benchmarks/accelerator.py --accelerator cpu --sample       only shows that it works; the figures mean nothing
+    python benchmarks/accelerator.py --accelerator cpu --sample true  only shows that it works; the figures mean nothing
 
     exact      trainings by the scripts' recipes: run twice; killed and resumed; captured against eager
     steps      milliseconds per training step: a bare loop, the same as one CUDA graph, ours captured and eager

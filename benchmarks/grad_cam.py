@@ -1,7 +1,7 @@
 """How much of an explanation lies where the evidence is: networks learn to name the colour of a square in noise.
 
     python benchmarks/grad_cam.py
-    python benchmarks/grad_cam.py --nets '[densenet]' --steps 200
+    python benchmarks/grad_cam.py --nets '[resnet18]' --steps 200
 
 The square takes a seventh of the image. For each network, the table shows the share of its maps' sum that lies in the
 square: the mean over new images of a square, and what 95 % of them exceed; and how many have more than half there.

@@ -1,7 +1,7 @@
 """How time and memory grow with the amount of data, and with the network and the batch size.
 
     python benchmarks/growth.py                      LeNet-5 on MNIST at 1, 2 and 4 times 12,000 images; CIFAR nets
-    python benchmarks/growth.py --sample             the same on small samples; no download
+    python benchmarks/growth.py --sample true        the same on small samples; no download
 
 Each line is measured in a process of its own, with its peak resident memory (on CUDA: peak allocated device memory).
 """

@@ -4,8 +4,8 @@
     python benchmarks/house_prices.py --nets [linear,mlp,tabm] --seeds 3
 
 The trees are scikit-learn's HistGradientBoosting and, if installed, XGBoost and CatBoost, on the plain columns and on
-the engineered ones. Each model learns the log-prices of its training rows only. With `--sample` it is short, and the
-figures mean nothing.
+the engineered ones. Each model learns the log-prices of its training rows only. With `--sample true` it is short,
+and the figures mean nothing.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """How many torch operators a training step dispatches, in a bare loop and in our runs, by net and optimizer.
 
     python benchmarks/launches.py                                 prints a table, from samples, in a minute
-    python benchmarks/launches.py --nets lenet5 --optimizers sgd --where true
+    python benchmarks/launches.py --nets '[lenet5]' --optimizers '[sgd]' --where true
 
 On a GPU, a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
 exact and the same on every machine. The setup is that of a GPU: optimizers are fused, and the check that each gradient

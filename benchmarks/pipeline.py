@@ -1,7 +1,7 @@
 """How fast training batches are made: this project's whole-batch loader against torchvision's per-image pipeline.
 
     python benchmarks/pipeline.py                    CIFAR-10, random crop, flip and normalisation
-    python benchmarks/pipeline.py --sample           on generated shapes; no download
+    python benchmarks/pipeline.py --sample true      on generated shapes; no download
 
 Both sides make the same kind of batch, float and normalised, with two CPU threads or two worker processes. They
 take turns; the figure is the median of the rounds' ratios.

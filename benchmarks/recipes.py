@@ -6,8 +6,8 @@
     python benchmarks/recipes.py speedrun                           speednet in seconds on a GPU, five times
     python benchmarks/recipes.py throughput --accelerator cuda      ResNet-18 in bf16, both sides in turns
 
-Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample` makes each run short and needs
-no files; it only shows that they work, and the figures mean nothing.
+Each run is one of experiments/cifar10.py and leaves its directory in runs/. `--sample true` makes each run short and
+needs no files; it only shows that they work, and the figures mean nothing.
 """
 
 import contextlib

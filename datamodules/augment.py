@@ -233,7 +233,8 @@ def check_sizes(text: str, height: int, width: int) -> None:
     """Raises InputError if an augmentation is impossible for images of this size, or would leave nothing of them."""
     for part in _parts(text):
         name, amount = _parse_one(part)
-        if name in IN_PIXELS and amount is not None and amount >= min(height, width):
+        small_first = name == "grow"  # and images that are no larger stay whole
+        if name in IN_PIXELS and not small_first and amount is not None and amount >= min(height, width):
             raise InputError(f"augment {part!r}: must be below {min(height, width)}, the pixels of an image's side")
         if name == "rotate90" and height != width:
             raise InputError(f"augment {part!r}: takes square images, not {height} x {width}")

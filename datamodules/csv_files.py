@@ -79,7 +79,7 @@ def read_csv(path: Path, how: Reading = FOUND_OUT, gathers: bool = False) -> Tab
         InputError: it is no such file, rows are too short or too long, or a column's name occurs twice.
     """
     source = str(path)
-    text, encoding = _text(path, how.encoding)
+    text, encoding = read_text(path, how.encoding)
     separator = how.separator or _separator(text)
     records = _records(source, text, separator)
     if not records:
@@ -107,7 +107,12 @@ def _unusual(path: Path, encoding: str, separator: str) -> Iterator[str]:
         yield f"{path} is read {' and '.join(parts)}; {' and '.join(flags)} would say otherwise"
 
 
-def _text(path: Path, encoding: str) -> tuple[str, str]:
+def read_text(path: Path, encoding: str = "") -> tuple[str, str]:
+    """The text of a file, and its encoding, which is found by looking if it is not given.
+
+    Raises:
+        InputError: it cannot be read, or is no text in it.
+    """
     with reading(path):
         content = path.read_bytes()
     encoding = encoding or _encoding(str(path), content)

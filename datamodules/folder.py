@@ -103,7 +103,7 @@ class ImageFolder(ImageData):
         fit = "" if self.fit == "crop" else f"-{self.fit}"
         name = f"{self.image_shape[0]}px{fit}-{LAYOUT}-{self.listing.fingerprint}"
         beside = self.data_dir / ".arrays"
-        if (beside / name).exists() or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
+        if os.access(beside / name, os.R_OK) or os.access(beside if beside.exists() else self.data_dir, os.W_OK):
             return beside / name
         place = hashlib.sha256(os.fsencode(self.data_dir.resolve())).hexdigest()[:16]
         return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / self.name / place / name

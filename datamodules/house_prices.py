@@ -8,14 +8,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from basics.errors import InputError
 from datamodules.csv_files import read_csv
 from datamodules.download import download_file
 from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
-from datamodules.table_data import OtherRows, TableData
+from datamodules.table_data import OtherRows, TableData, hashes
 from datamodules.table_splits import Fold
 from datamodules.tables import Kind, Table, check_unique
 
@@ -106,7 +104,7 @@ class HouseOptions:
 
 
 class HousePrices(TableData):
-    """Kaggle's train.csv, whose log-price is the target; `submission_rows` are those of test.csv.
+    """Kaggle's train.csv, whose log-price is the target; `other_rows` are those of test.csv.
 
     Args:
         data_dir: the folder that holds house-prices/{train,test}.csv.
@@ -156,10 +154,7 @@ class HousePrices(TableData):
         return self._recipe
 
     def other_rows(self) -> OtherRows:
-        return OtherRows(*self.submission_rows())
-
-    def submission_rows(self) -> tuple[np.ndarray, np.ndarray]:
-        """The Ids of test.csv and its preprocessed rows, (N, F).
+        """The Ids of test.csv and its preprocessed rows, which have no targets.
 
         Raises:
             InputError: the file is no such table.
@@ -167,4 +162,4 @@ class HousePrices(TableData):
         table = houses()[1] if self.sample else read_csv(self.folder / "test.csv")
         frame = columns_of(table, self.preprocessing["recipe"], self.besides)
         check_unique(table, self.id_column)
-        return table.cells[self.id_column].to_numpy(), transform(frame, self.preprocessing)
+        return OtherRows(table.cells[self.id_column].to_numpy(), transform(frame, self.preprocessing), hashes(frame))

@@ -16,7 +16,7 @@ from datamodules.batches import EvalBatches, Images, TrainBatches
 from datamodules.download import download_arrays
 from datamodules.groups import groups_of_files
 from datamodules.splits import TooFewError
-from datamodules.table_splits import Fold, Splitter
+from datamodules.table_splits import Fold, Parts, Splitter
 
 AT_ONCE = 2**23  # bytes of images that are looked at together
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
@@ -127,22 +127,39 @@ class ImageData(BatchModule):
 
     def _divide(self, labels: np.ndarray) -> None:
         """Finds the fold, the validation and the training split of the training files with these labels."""
+        held_out, self.val_indices, self.train_indices = self.parts(labels, self.fold)
+        if self.fold:
+            self.test_indices = held_out
+
+    def parts(self, labels: np.ndarray, fold: Fold | None) -> Parts:
+        """Which of the training files with these labels the fold holds out, and which validate and train."""
         groups = groups_of_files(self.group, self.file_names, self.classes) if self.group else None
-        if not self.fold and (groups is None or self.given_val):
-            self.val_indices, self.train_indices = self._split(labels)
-            return
-        splitter, rest = Splitter(len(labels), self._strata(labels), groups), np.arange(len(labels))
+        held_out, rest = np.arange(0), np.arange(len(labels))
+        if not fold and (groups is None or (self.given_val and self.val_size)):
+            if groups is not None:
+                self._check_apart(groups)
+            return Parts(held_out, *self._split(labels))
+        splitter = Splitter(len(labels), self._strata(labels), groups)
         try:
-            if self.fold:
-                self.test_indices, rest = splitter.fold(self.fold)
+            if fold:
+                held_out, rest = splitter.fold(fold)
             if groups is None:
                 val, train = self._split(labels[rest])
-                self.val_indices, self.train_indices = rest[val], rest[train]
-            else:
-                num_val, rng = self._num_val(len(rest)), np.random.default_rng(self.seed)
-                self.val_indices, self.train_indices = splitter.hold_out(rest, num_val, rng)
+                return Parts(held_out, rest[val], rest[train])
+            rng = np.random.default_rng(self.seed)
+            return Parts(held_out, *splitter.hold_out(rest, self._num_val(len(rest)), rng))
         except TooFewError as error:
             raise InputError(f"{self.data_dir}, {self.name}: {error}") from error
+
+    def _check_apart(self, groups: np.ndarray) -> None:
+        """Raises InputError if a group is among the training images and among the given validation images."""
+        shared = np.isin(groups, groups[-self.given_val :])
+        if shared[: -self.given_val].any():
+            which = self.file_names[np.flatnonzero(shared)[0]]
+            raise InputError(
+                f"--group {self.group}: {which} has its group among the validation images too; --val_size 0 trains on"
+                " all, and --folds K deals whole groups"
+            )
 
     def _strata(self, labels: np.ndarray) -> np.ndarray | None:
         """Numbers of classes that get their share in every fold, (N,), if there are any."""
@@ -246,4 +263,5 @@ def channel_mean_std(images: np.ndarray, indices: np.ndarray) -> tuple[list[floa
     shares = counts.double() / counts.sum(1, keepdim=True)
     values = torch.arange(256, dtype=torch.float64) / 255
     mean = shares @ values  # (C,)
-    return mean.tolist(), (shares @ values**2 - mean**2).sqrt().tolist()
+    std = (shares @ values**2 - mean**2).sqrt()
+    return mean.tolist(), std.masked_fill((counts > 0).sum(1) == 1, 0).tolist()  # which rounding may miss

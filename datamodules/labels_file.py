@@ -78,6 +78,8 @@ def listing_of(root: Path, found: LabelledFiles, classes: tuple[str, ...], numbe
     splits: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     for name, split in zip(found.names, found.splits, strict=True):
         splits[split][name] = numbers[name]
+    if not splits["train"]:
+        raise InputError(f"{found.table.source}: names no image for training")
     folders = {split: "." for split, files in splits.items() if files}
     stamp = fingerprint(root, numbers, repr(sorted((name, *each) for each in splits.items() for name in each[1])))
     return Listing(classes, splits, folders, [], [], [], stamp)
@@ -155,11 +157,18 @@ def _needs_columns(path: Path | str, names: Sequence[str]) -> InputError:
     return InputError(f"{path}: {needs}; --target COLUMN names that of the labels")
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for one, or in a folder that may not be entered
+        return False
+
+
 def _found(root: Path, table: Path, files: Sequence[str]) -> list[str]:
     """The names of the files as they are on the disk, relative to `root`."""
     names, missing = [], []
     for file in files:
-        endings = [ending for ending in ENDINGS if (root / f"{file}{ending}").is_file()]
+        endings = [ending for ending in ENDINGS if _is_file(root / f"{file}{ending}")]
         names.append(file + (endings or [""])[0])
         missing += [] if endings else [file]
     if missing:

@@ -1,7 +1,7 @@
 """What lies in a folder of class folders: the files of each split, with their classes.
 
     photos/train/<class>/*.jpg    the names do not matter; folders within a class folder are read too
-    photos/val/<class>/*.jpg      optional; validation/ and valid/ mean the same
+    photos/val/<class>/*.jpg      optional; validation/ and valid/ mean the same, as do Training/ and Testing/
     photos/test/<class>/*.jpg     optional; without it, a tenth of each class of train/ is held out
 
     photos/<class>/*.jpg          the same without a train/, if there are images in each of the folders
@@ -20,7 +20,11 @@ from typing import NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
 
-SPLITS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # names of their folders
+SPLITS = {  # names of their folders, in capitals too
+    "train": ("train", "training"),
+    "val": ("val", "validation", "valid"),
+    "test": ("test", "testing"),
+}
 DESKTOP_FILES = ("Thumbs.db", "desktop.ini")
 HELD_OUT = 0.1  # share of each class
 NAMED = 10  # files in a message; more make it unreadable
@@ -58,7 +62,7 @@ def list_images(root: Path) -> Listing:
     Raises:
         MissingFileError: there is neither a train/ nor folders of images.
         InputError: there are fewer than two classes, an empty one, one that train/ lacks, or one that links to another;
-            or two folders of validation images.
+            or two folders of one split.
     """
     with reading(root):
         folders = _visible(root)[0] if root.is_dir() else []
@@ -76,6 +80,9 @@ def list_images(root: Path) -> Listing:
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
         raise InputError(f"{root / its['train']}: need a folder for each of two or more classes, found {only}")
+    for name in classes:
+        if printable(name) != name:
+            raise InputError(f"{root / its['train'] / printable(name)}: the name of this class is not UTF-8; rename it")
     for split in found:
         _check(root / its[split], found[split], classes)
     number = {name: label for label, name in enumerate(classes)}
@@ -92,9 +99,9 @@ def _folders_of_splits(root: Path, folders: Sequence[str]) -> dict[str, str]:
     """The folder of each split that has one."""
     found = {}
     for split, names in SPLITS.items():
-        there = [name for name in names if name in folders]
+        there = [name for name in folders if name.lower() in names]
         if len(there) > 1:
-            raise InputError(f"{root}: {there[0]}/ and {there[1]}/ are both validation images; leave one of them")
+            raise InputError(f"{root}: {there[0]}/ and {there[1]}/ would both be {split}/; leave one of them")
         if there:
             found[split] = there[0]
     return found

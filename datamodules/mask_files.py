@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from basics.errors import InputError, MissingFileError, reading
+from datamodules.csv_files import read_text
 from datamodules.listing import files_below
 from datamodules.open_image import FORMATS, open_upright
 from datamodules.threads import in_threads, with_bar
@@ -83,7 +84,7 @@ def read_classes(root: Path, given: Sequence[str] | None) -> tuple[str, ...]:
     names = [str(name) for name in given or ()]
     if not given:
         with reading(path):
-            names = path.read_text().splitlines() if path.exists() else list(OBJECT)
+            names = read_text(path)[0].splitlines() if path.exists() else list(OBJECT)
     names = [name.strip() for name in names if name.strip()]
     if not 2 <= len(names) <= UNKNOWN or len(set(names)) < len(names):
         raise InputError(f"{source}: needs the names of 2 to {UNKNOWN} classes, each once, not {', '.join(names)}")

@@ -46,8 +46,15 @@ class OtherRows(NamedTuple):
 
     ids: np.ndarray  # (N,)
     rows: np.ndarray  # (N, F)
+    content: np.ndarray  # numbers that change with what the rows are, however they are preprocessed, (N,)
     targets: np.ndarray | None = None  # (N,), if they have some
     frame: pd.DataFrame | None = None  # their typed columns, before any is derived, if they have targets
+
+
+def hashes(frame: pd.DataFrame, targets: np.ndarray | None = None) -> np.ndarray:
+    """One of each row with its target, (N,)."""
+    its = frame if targets is None else frame.assign(**{"": [str(each) for each in targets.tolist()]})
+    return hash_pandas_object(its, index=False).to_numpy()
 
 
 class Apart(NamedTuple):
@@ -202,7 +209,7 @@ class TableData(BatchModule, ABC):
             return None
         ids, frame, targets = self._apart
         rows = transform(derived(frame, self.preprocessing["recipe"]), self.preprocessing)
-        return OtherRows(ids, rows, targets, frame)
+        return OtherRows(ids, rows, hashes(frame, targets), targets, frame)
 
     def tested(self) -> tuple[pd.DataFrame, np.ndarray]:
         """Typed columns, before any is derived, (N, columns), and targets, (N,), of the test rows.
@@ -221,7 +228,7 @@ class TableData(BatchModule, ABC):
         frame = typed_columns(read.table, recipe, tuple(read.table.cells.columns))
         targets = required_targets(read.table, self.preprocessing)
         rows = transform(derived(frame, recipe), self.preprocessing)
-        return OtherRows(read.table.cells.index.to_numpy(), rows, targets, frame)
+        return OtherRows(read.table.cells.index.to_numpy(), rows, hashes(frame, targets), targets, frame)
 
     def check_folds(self) -> None:
         """Raises InputError if one of the folds cannot be trained; after `setup`."""

@@ -10,8 +10,8 @@ that one sees them in a picture of 64 pixels; amounts of crop, shift, elastic, c
 
 In the figure, flip and vflip mirror about half of the pictures, while altflip mirrors every other epoch, whatever is
 drawn. crop and rotate show black where there is no image, shift its mirror image. grow begins small and is whole
-from the middle of the run on. trivialaugment takes one of fourteen changes at random, of any strength; randaugment two.
-vflip changes pixels the most, and saturation the least, though both leave what one sees.
+in the last quarter of the run. trivialaugment takes one of fourteen changes at random, of any strength; randaugment
+two. vflip changes pixels the most, and saturation the least, though both leave what one sees.
 """
 
 from dataclasses import dataclass

@@ -128,7 +128,9 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
 
     unfinished = target.with_name(f".unfinished.{target.name}")  # torch.export.save insists on .pt2
     try:
-        kind.write(trained, unfinished)
+        with writing(target):
+            unfinished.touch()  # torch has errors of its own for what cannot be written
+            kind.write(trained, unfinished)
         differences, same = compare(module, kind.load(unfinished), examples)
         for name, apart in differences.items():
             if not apart.absolute <= kind.tolerance * apart.largest:  # NaN must not pass either

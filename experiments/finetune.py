@@ -53,6 +53,8 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     Args:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
+    if not flags.resume and (own := {"net", "net_args", "init_from"} & {*flags.invocation.changed}):
+        raise InputError(f"--{min(own)}: the network and its weights are those of {checkpoint}")
     net, net_args = _network(checkpoint, None if flags.folds else flags.resume)
     others = MaskFolder, ImageTargets  # whose labels are no classes
     known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}

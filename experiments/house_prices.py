@@ -103,7 +103,7 @@ def _train(flags: HousePriceFlags) -> Result:
     data = _table(flags)(seed=flags.seed, val_size=flags.val_size)
     data.prepare_data()
     data.setup()
-    ids, rows = data.submission_rows()
+    ids, rows, *_ = data.other_rows()
     result = train_table(data, flags)
     if result.run and flags.reports and is_rank_zero():
         assert isinstance(result.model, Regressor)  # prices are numbers

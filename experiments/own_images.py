@@ -47,7 +47,7 @@ RECIPES = by_net(
         warmup_epochs=1,
         precision="bf16-mixed",
         label_smoothing=0.1,
-        augment="resized_crop:0.35,altflip,trivialaugment",
+        augment="resized_crop:0.35,altflip,trivialaugment,grow:32",
         test_flip=True,
     ),
 )

@@ -82,12 +82,12 @@ def main(
     table = Path(output) if output else PREDICTIONS if force else unused(PREDICTIONS, [".png"])
     sheet = table.with_suffix(".png")
     why = table.with_name(f"{table.stem}_why.png") if explain else None
-    _check_outputs(table, [sheet, *([why] if why else [])], force)
+    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
+    _check_outputs(table, [sheet, *([why] if why else [])], paths, force)
     all_read = [read_checkpoint(path) for path in find_checkpoints(checkpoint)]
     sources = [each.path for each in all_read]
     models, read = [load_model(each) for each in all_read], all_read[0]
     model = models[0]
-    paths = list(dict.fromkeys(path for name in files for path in _find(name)))  # without duplicates
     if isinstance(model, Segmenter):
         _refuse_switches(inverts, centres, explain or None, threshold)
         _segment(model, paths, table, skip_bad, force)
@@ -166,11 +166,14 @@ def _warn_of_sample(read: Checkpoint) -> str:
     return f"trained on the embedded sample of {count}; train on MNIST for digits of your own"
 
 
-def _check_outputs(table: Path, sheets: Sequence[Path], force: bool) -> None:
+def _check_outputs(table: Path, sheets: Sequence[Path], images: Sequence[Path], force: bool) -> None:
     if table in sheets:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
+    real = {image.resolve() for image in images}
     for path in (table, *sheets):
         with writing(path):
+            if path.resolve() in real:
+                raise InputError(f"{path}: is one of the images; name another file by --output")
             if path.is_dir() or (path.exists() and not force):
                 raise InputFileError(
                     f"{path}: already exists; name another file by --output, or overwrite it by --force"

@@ -4,9 +4,9 @@
     python experiments/repeat.py --seeds 3 --jobs 2 cifar10.py --sample     two at a time, which share the cores
     python experiments/repeat.py --seeds 9 --engine slurm cifar10.py        a job array
 
-Flags before the script's name are those of this tool; those after it are passed on, except for `--run_dir DIR`, which
-may be anywhere. Each seed has a run directory as usual, in runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt
-with its output. In TensorBoard:
+Flags before the script's name are those of this tool; those after it are passed on, except for `--run_dir DIR` and
+`--first_seed N`, which may be anywhere. Each seed has a run directory as usual, in
+runs/repeat/<script>_<flags>_<code>/seed<N>/, and a log.txt with its output. In TensorBoard:
 
     tensorboard --logdir runs/repeat/<script>_<flags>_<code>
 

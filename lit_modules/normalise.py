@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Normalise(nn.Module):
-    """Subtracts the mean and divides by the standard deviation, per channel.
+    """Subtracts the mean and divides by the standard deviation, per channel, unless that is 0.
 
     Both are hyperparameters of the module that uses it, so they are not saved a second time in checkpoints.
     """
@@ -18,7 +18,8 @@ class Normalise(nn.Module):
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(mean).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
-        self.register_buffer("scale", 1 / torch.tensor(std).view(-1, 1, 1), persistent=False)  # (C, 1, 1)
+        scale = torch.tensor([1 / (each or 1) for each in std])
+        self.register_buffer("scale", scale.view(-1, 1, 1), persistent=False)  # (C, 1, 1)
 
     def forward(self, images: Tensor) -> Tensor:
         """Images with values in 0..1, (B, C, H, W) -> (B, C, H, W)."""

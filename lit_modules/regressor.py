@@ -10,7 +10,7 @@ from torch import Tensor
 from basics.errors import InputError
 from lit_modules.means import precise
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.number_stages import LOSSES, NumberStages
+from lit_modules.number_stages import LOSSES, NumberStages, check_metrics
 from lit_modules.optimizers import OptimizerOptions
 
 
@@ -36,7 +36,7 @@ class RegressorOptions(RowOptions):
         delta: of huber, standard deviations of the target from which on the loss is linear.
 
     Raises:
-        InputError: there is no such loss, or `delta` is not above 0.
+        InputError: there is no such loss, `delta` is not above 0, or a metric is for classes.
     """
 
     loss: str = "mse"
@@ -47,6 +47,7 @@ class RegressorOptions(RowOptions):
             raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
         if self.delta <= 0:
             raise InputError(f"delta {self.delta}: must be above 0")
+        check_metrics(self.metrics)
 
 
 class Regressor(NumberStages):

@@ -160,7 +160,7 @@ def test_checkpoint_stands_alone(tmp_path):
     trainer.save_checkpoint(tmp_path / "model.ckpt")
     loaded = Regressor.load_from_checkpoint(tmp_path / "model.ckpt", weights_only=True)
     assert loaded.hparams.preprocessing == data.preprocessing
-    rows = torch.from_numpy(data.submission_rows()[1])
+    rows = torch.from_numpy(data.other_rows().rows)
     assert torch.equal(loaded.eval()(rows), model.eval()(rows))
 
 

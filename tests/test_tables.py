@@ -338,7 +338,7 @@ def test_spoilt_house_prices_are_named(tmp_path, spoil, named):
         with pytest.raises(ValueError, match=file) as error:
             data.prepare_data()
             data.setup()
-            data.submission_rows()
+            data.other_rows()
         assert all(part in str(error.value) for part in named), error.value
 
 
@@ -351,7 +351,7 @@ def test_level_that_does_not_exist_is_named_in_training_and_missing_in_new_rows(
         write_houses(tmp_path, spoil_test=lambda frame, text=text: frame.assign(KitchenQual=text))
         data = HousePrices(str(tmp_path))
         data.setup()
-        predictions.append(data.submission_rows()[1])
+        predictions.append(data.other_rows().rows)
     assert np.array_equal(*predictions)
 
 
@@ -359,9 +359,9 @@ def test_unseen_category_changes_no_other_column(tmp_path):
     write_houses(tmp_path)
     data = HousePrices(str(tmp_path))
     data.setup()
-    _, rows = data.submission_rows()
+    rows = data.other_rows().rows
     write_houses(tmp_path, spoil_test=lambda frame: frame.assign(Foundation="ice"))
-    _, unseen = data.submission_rows()
+    unseen = data.other_rows().rows
     foundations = np.array([name.startswith("Foundation=") for name in feature_names(data.preprocessing)])
     assert (rows[:, foundations].sum(1) == 1).all()
     assert not unseen[:, foundations].any()

@@ -210,8 +210,8 @@ def _check_values(args: Sequence[str]) -> None:
             check_yaml(inline if flag.startswith("--") else arg)
         except HostileYAMLError as error:
             raise InputError(f"{_shortened(arg)}: {error}") from error
-        except YAMLError:
-            pass  # not YAML, such as a text with a colon
+        except (YAMLError, UnicodeEncodeError):
+            pass  # not YAML, such as a text with a colon, or a file's name that is not UTF-8
 
 
 def _resumed_run(args: Sequence[str]) -> Path | None:

@@ -119,8 +119,10 @@ def _check_same_data(data: FoldData, others: OtherRows | None, tasks: list[Task]
     for ended in (task.run / PREDICTIONS for task in tasks if _has_ended(task)):
         result = read_result(ended)
         if others and len(result.submission) != len(others.rows):
-            now = f"{len(result.submission):,} rows then, {len(others.rows):,} now"
-            raise InputError(f"{ended}: what no fold has, such as test rows, has changed since: {now}; start a new run")
+            now = f"{len(result.submission):,} {data.samples} then, {len(others.rows):,} now"
+            raise InputError(f"{ended}: what no fold has, such as tests, has changed since: {now}; start a new run")
+        if others and len(result.others) and not np.array_equal(result.others, others.content):
+            raise InputError(f"{ended}: what no fold has, such as tests, has changed since; start a new run")
         content = result.content
         if len(content) and not np.array_equal(content, data.content):
             same = "others" if len(content) == len(data.content) else f"not {len(content):,} any more"

@@ -86,8 +86,9 @@ class FoldResult(NamedTuple):
     submission: np.ndarray  # predictions for the rows of another file, if there are any
     epochs: int
     parameters: int
-    content: np.ndarray = np.zeros(0)  # that of the table; older results do not have it, nor the next one
-    seconds: float = 0.0  # of training and predicting
+    seconds: float = 0.0  # of training and predicting; older results do not have it, nor the next ones
+    content: np.ndarray = np.zeros(0)  # that of the table
+    others: np.ndarray = np.zeros(0)  # that of the samples that no fold has
 
 
 class Task(NamedTuple):
@@ -142,9 +143,11 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
         }
         _, model, metrics = kind.train(data, replace(flags, **alone), run)
     held_out, submission = kind.predict(model, data)
+    others = data.other_rows()
+    contents = data.content, others.content if others else np.zeros(0)
     size = num_parameters(model)
     seconds = time.perf_counter() - started
-    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, data.content, seconds)
+    result = FoldResult(data.test_indices, held_out, submission, metrics["epochs"], size, seconds, *contents)
     with replacing(ended) as unfinished, unfinished.open("wb") as file:
         np.savez(file, **result._asdict())
     figures = score(data.targets[result.rows], held_out, data.preprocessing)

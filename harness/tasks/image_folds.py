@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from basics.amounts import amount
 from basics.errors import InputError
 from datamodules import ImageData
 from datamodules.batches import EvalBatches
@@ -65,12 +66,14 @@ class ImageFolds:
 
     @property
     def content(self) -> np.ndarray:
+        return self._content(self.data.arrays.train_images, self.targets)
+
+    def _content(self, images: np.ndarray, targets: np.ndarray) -> np.ndarray:
         """A sum of each image's pixels, which is cheap, and its label or a hash of it, (N,)."""
-        images = self.data.arrays.train_images
         sums = images.reshape(len(images), -1).sum(1, dtype=np.int64)
         if self.classification:
-            return sums * self.data.num_classes + self.targets
-        return sums + np.array([zlib.crc32(each.tobytes()) for each in self.targets], np.int64)
+            return sums * self.data.num_classes + targets
+        return sums + np.array([zlib.crc32(each.tobytes()) for each in targets], np.int64)
 
     @property
     def val_indices(self) -> np.ndarray:
@@ -87,12 +90,18 @@ class ImageFolds:
         self.data.setup()
 
     def check_folds(self) -> None:
-        """Raises InputError if a class has one image only: the fold that holds it out would not learn the class."""
-        if not self.classification:
+        """Raises InputError if one of the folds would not learn a class: of one image, or of one group."""
+        fold = self.data.fold
+        if not self.classification or fold is None:
             return
-        for name, images in zip(self.classes, np.bincount(self.targets, minlength=len(self.classes)), strict=True):
-            if images == 1:
-                raise InputError(f"{self.data.name}: class {name!r} has one image; each fold has to train on some")
+        for number in range(fold.folds):
+            _, _, train = self.data.parts(self.data.arrays.train_labels, fold._replace(number=number))
+            counts = np.bincount(self.targets[train], minlength=len(self.classes))
+            for label in np.flatnonzero(counts == 0)[:1]:
+                name, images = self.classes[label], amount((self.targets == label).sum(), "image")
+                raise InputError(
+                    f"{self.data.name}: class {name!r}, of {images}, has none to train on in fold {number}"
+                )
 
     def describe(self) -> str:
         tests = len(self.data.arrays.test_labels)
@@ -101,7 +110,8 @@ class ImageFolds:
     def other_rows(self) -> OtherRows:
         arrays = self.data.arrays
         targets = self._targets(arrays.test_labels)
-        return OtherRows(np.arange(len(targets)), arrays.test_images, targets)
+        content = self._content(arrays.test_images, targets)
+        return OtherRows(np.arange(len(targets)), arrays.test_images, content, targets)
 
 
 def predict_images(model: Stages, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from basics.errors import InputError, InputFileError, writing
-from datamodules.listing import naming
+from datamodules.listing import naming, printable
 from datamodules.mask_files import open_whole, stretch
 from datamodules.threads import in_threads, with_bar
 from harness.drawing.figures import save_figures
@@ -28,8 +28,10 @@ class Read(NamedTuple):
 
 
 def check_masks_folder(folder: Path, paths: Sequence[Path], force: bool) -> None:
-    """Raises InputError if the masks cannot be written there, or two would have the same name."""
+    """Raises InputError if the masks cannot be written there, among images, or two would have the same name."""
     with writing(folder):
+        if any(path.resolve().is_relative_to(folder.resolve()) for path in paths):
+            raise InputError(f"{folder}: the masks would be among the images; name another file by --output")
         if folder.exists() and not (force and folder.is_dir()):
             raise InputFileError(
                 f"{folder}: already exists; name other files by --output, or overwrite them by --force"
@@ -58,11 +60,14 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
     shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHEET)).astype(int)}
     for path, read, mask in found:
-        folder.mkdir(exist_ok=True)
+        with writing(folder):
+            folder.mkdir(exist_ok=True)
         written = folder / f"{path.stem}.png"
         _save(mask, read.size, written, model.num_classes)
-        rows.append((str(path), str(written), np.bincount(mask.ravel(), minlength=model.num_classes) / mask.size))
-        shown |= {path.name: (read.pixels, mask)} if path in wanted else {}
+        rows.append(
+            (printable(path), printable(written), np.bincount(mask.ravel(), minlength=model.num_classes) / mask.size)
+        )
+        shown |= {printable(path.name): (read.pixels, mask)} if path in wanted else {}
     if not rows:
         raise InputError(naming(bad))
     files, masks, shares = (np.array(column) for column in zip(*rows, strict=True))

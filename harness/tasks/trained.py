@@ -15,7 +15,7 @@ import torch.nn.functional as F
 import datamodules
 from basics.choose import choose
 from basics.errors import InputError
-from datamodules import ImageData, samples
+from datamodules import ImageData, ImageFolder, samples
 from datamodules.batch_module import BatchModule
 from datamodules.image_targets import ImageNumbers, ImageTags
 from datamodules.mask_folder import MaskFolder
@@ -30,6 +30,7 @@ from lit_modules.stages import Stages
 from lit_modules.timm_nets import own_normalisation
 
 Data = TypeVar("Data", bound=BatchModule)
+IN_OWN_FOLDERS = {ImageFolder.name, MaskFolder.name}  # data whose folder is theirs alone
 
 
 def load_model(checkpoint: Checkpoint) -> Stages:
@@ -98,6 +99,10 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
         )
     kind = choose("data", name or trained_on, data_by_name(BatchModule))
     changes = {option: value for option, value in changes.items() if value is not None}
+    if kind.name != trained_on and {kind.name, trained_on} & IN_OWN_FOLDERS:
+        options.pop("data_dir", None)
+    if "data_dir" in changes:
+        options = _moved(options, Path(changes["data_dir"]))
     known = dict(inspect.signature(kind).parameters)
     open_ended = [known.pop(name) for name in [*known] if known[name].kind is Parameter.VAR_KEYWORD]
     takes_all = kind.name == trained_on and bool(open_ended)
@@ -107,6 +112,14 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     if lacking := [name for name, its in known.items() if its.default is its.empty and name not in options]:
         raise InputError(f"--data {kind.name}: needs {' and '.join(lacking)}, which {trained_on} does not have")
     return kind(**options)
+
+
+def _moved(options: dict[str, Any], to: Path) -> dict[str, Any]:
+    """The arguments for data in another folder, with the table there, if it was in the old one."""
+    options, labels, old = {**options, "sample": False}, options.get("labels"), options.get("data_dir")
+    if labels and old and Path(labels).is_relative_to(old):
+        options["labels"] = str(to / Path(labels).relative_to(old))
+    return options
 
 
 def check_data(checkpoint: Checkpoint, model: Stages, data: BatchModule, chosen: bool) -> None:
@@ -127,14 +140,22 @@ def check_data(checkpoint: Checkpoint, model: Stages, data: BatchModule, chosen:
     if isinstance(data, ImageData):
         if data.name == its.get("name") or isinstance(data, ImageTags):
             _check_labels(path, model, data)
-        normalised_so = own_normalisation(model.hparams["net"]) is None  # else as timm's weights were trained
-        if normalised_so and not chosen and not np.allclose(model.hparams["mean"], data.mean):
+        if not chosen and _has_changed(checkpoint, model, data):
             raise InputError(f"{path}: {data.name} has changed since the training; go on by --data_dir")
         return
     assert isinstance(data, TableData)  # there is no third kind
     fitted = model.hparams["preprocessing"]
     if fitted != {name: data.preprocessing.get(name) for name in fitted}:  # an older checkpoint has fewer
         raise InputError(f"{path}: {data.name} has changed since the training")
+
+
+def _has_changed(checkpoint: Checkpoint, model: Stages, data: ImageData) -> bool:
+    """Whether the splits are others, or the training split's pixels, as far as a checkpoint tells."""
+    split = (checkpoint.content.get(type(data).__qualname__) or {}).get("split")
+    if split is not None and split != data.split_fingerprint():
+        return True
+    normalised_so = own_normalisation(model.hparams["net"]) is None  # else as timm's weights were trained
+    return normalised_so and not np.allclose(model.hparams["mean"], data.mean)
 
 
 def _check_labels(path: Path, model: Stages, data: ImageData) -> None:
