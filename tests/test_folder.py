@@ -91,7 +91,7 @@ def test_two_folders_of_validation_images_are_refused(tmp_path):
     photos(tmp_path, ant=3, bee=4)
     for name in ("val", "valid"):
         save(tmp_path / name / "ant" / "0.png")
-    with pytest.raises(InputError, match=r"val/ and valid/ are both validation images; leave one of them"):
+    with pytest.raises(InputError, match=r"val/ and valid/ would both be val/; leave one of them"):
         ImageFolder(str(tmp_path)).prepare_data()
 
 

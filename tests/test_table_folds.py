@@ -242,7 +242,7 @@ def test_changed_test_rows_are_not_averaged_with_folds_that_have_ended(tmp_path,
     (run / "fold1" / "predictions.npz").unlink()
     of("price").iloc[:9].to_csv(tmp_path / "test.csv", index=False)
     said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
-    assert "fold0/predictions.npz: what no fold has, such as test rows, has changed since" in said
+    assert "fold0/predictions.npz: what no fold has, such as tests, has changed since" in said
 
 
 @pytest.mark.parametrize("target", TASKS)
