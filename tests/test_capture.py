@@ -19,6 +19,8 @@ GREY = ("inception_mnist", "residual_mnist", "lenet5", "linear", "softmax", "mlp
 LARGE = {
     "resnet_cifar",
     "inception_mnist",
+    "residual_mnist",
+    "speednet",
     "resnet18",
     "preact_resnet18",
     "densenet121",

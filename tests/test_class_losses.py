@@ -79,7 +79,7 @@ def test_chance_levels():
     assert [chance_level(name, 10)[1] for name in LOSSES] == ["ln 10", "10 ln 2", "1 - 1/10", "(1 - 1/10)^2 ln 10"]
 
 
-@pytest.mark.parametrize("loss", ["bce", "mse"])
+@pytest.mark.parametrize("loss", ["bce", pytest.param("mse", marks=pytest.mark.slow)])
 def test_each_loss_learns_the_sample_and_predicts_probabilities(tmp_path, loss):
     flags = f"--sample --net mlp --max_epochs 4 --loss {loss} --mixup 0.2 --run_dir {tmp_path}".split()
     cli(mnist.main, mnist.RECIPES, flags)

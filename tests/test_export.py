@@ -78,7 +78,7 @@ def assert_exports(tmp_path, net, shape, **options):
     ("net", "shape", "options"),
     [
         ("cnn", GREY, {}),
-        ("speednet", COLOUR, {"test_flip": True, "test_shift": 1}),
+        pytest.param("speednet", COLOUR, {"test_flip": True, "test_shift": 1}, marks=pytest.mark.slow),
         ("tabm", GREY, {}),
     ],
 )

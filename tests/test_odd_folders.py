@@ -150,6 +150,7 @@ def test_group_in_training_and_in_given_validation_images_is_refused(tmp_path):
                 save(tmp_path / split / label / f"{who}_{split}.png", (len(who), len(split), len(label)))
     with pytest.raises(InputError, match=r"--group prefix: train/ant/bob_train.png has its group among the validation"):
         ready(tmp_path, group="prefix")
+    assert not len(ready(tmp_path, group="prefix", val_size=0).val_indices)
     for path in tmp_path.glob("val/*/bob_*"):
         path.unlink()
     data = ready(tmp_path, group="prefix")

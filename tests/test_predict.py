@@ -94,6 +94,7 @@ def test_dark_ink_on_white_is_inverted_by_itself_and_by_flag(tmp_path, digit_run
     np.testing.assert_allclose(wrong, shares_of(digit_run, 255 - images), atol=2e-6)
 
 
+@pytest.mark.slow
 def test_digits_of_any_place_are_centred_where_those_of_the_training_were(tmp_path):
     arrays = digits()
     train_images, images = (

@@ -33,6 +33,7 @@ QUICK = [
 ]
 MLP = ["--net", "mlp", "--net_args.widths", "[8]", "--augment", "crop:1", "--batch_size", "256"]
 FOLDS = ["--sample", "--accelerator", "cpu", "--max_epochs", "1", "--net", "linear", "--folds", "2", "--jobs", "1"]
+FOLDS += ["--pictures", "false"]
 
 
 def contents(folder):

@@ -429,6 +429,7 @@ def test_no_waiting_trial_is_taken_twice(tmp_path):
     assert sorted(taken) == list(range(60))
 
 
+@pytest.mark.slow
 def test_sweep_may_be_a_file(tmp_path, capsys):
     text = f"script: mnist.py\ntrials: 2\nrun_dir: {tmp_path}\nvary:\n- batch_size=64,128\n- net_args.widths=8,4|16\n"
     words = "[--sample, --net, mlp, --max_epochs, 1, --pictures, false, --accelerator, cpu]"
