@@ -110,7 +110,7 @@ REFUSED = {
     "checkpoint": (evaluate.main, TOO_LONG),
     "checkpoint to export": (export.main, TOO_LONG),
     "rows' predictions": (predict_table.main, "run", "t.csv", f"--output={TOO_LONG}"),
-    "files' predictions": (predict.main, "run", "a.png", f"--output={TOO_LONG}.csv"),
+    "files' predictions": (predict.main, "run", __file__, f"--output={TOO_LONG}.csv"),
     "comparison": (compare.main, "runs", f"--output={TOO_LONG}"),
     "runs": (compare.main, TOO_LONG),
     "script": (repeat.main, f"{TOO_LONG}.py"),

@@ -8,7 +8,8 @@ import torch
 from scipy.optimize import minimize_scalar
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from datamodules import MNIST
+from datamodules import MNIST, samples
+from datamodules.arrays import write_arrays
 from experiments import house_prices, robustness
 from harness.tasks.classification import ImageFlags, classify
 from harness.tasks.robustness import CHANGES, best_temperature, calibrations, moved, noisy, turned
@@ -86,11 +87,12 @@ def test_run_gets_the_figures_of_its_test(run):
     assert robustness.main(str(run)) == found
 
 
-def test_figures_of_another_checkpoint_do_not_replace_those_of_the_run(run):
+def test_figures_of_another_checkpoint_do_not_replace_those_of_the_run(run, tmp_path):
     robustness.main(str(run))
     before = (run / "robustness.json").read_text()
     robustness.main(str(run / "checkpoints" / "last.ckpt"))
-    robustness.main(str(run), data_dir="data")  # the sample all the same
+    write_arrays(tmp_path / "mnist", samples.digits())
+    robustness.main(str(run), data_dir=str(tmp_path))
     assert (run / "robustness.json").read_text() == before
 
 
