@@ -133,7 +133,7 @@ def _prepare(script: str, flags: SweepFlags) -> Sweep:
     """What is searched, checked with the script itself; makes the sweep's folder."""
     space, path = parse_vary(flags.vary), find_script(script)
     its = check_space(path, flags.arguments, space)
-    metric = _choose_metric(its, flags.metric)
+    metric = metric_of_trials(its, flags.metric)
     mode = _mode(metric, its)
     folder = Path(flags.run_dir) / "sweep" / label(path, flags.arguments, [sorted(flags.vary), metric])
     with writing(folder):
@@ -237,7 +237,12 @@ def _mode(metric: str, flags: dict[str, Any]) -> str:
     return mode
 
 
-def _choose_metric(flags: dict[str, Any], metric: str | None) -> str:
+def metric_of_trials(flags: dict[str, Any], metric: str | None) -> str:
+    """The figure that trials of a script with these flags are judged by: `metric`, if it is given.
+
+    Raises:
+        InputError: the script monitors none, or it is one of the test set.
+    """
     task = flags.get("task", "classification" if "augment" in flags else "")  # images; else house prices
     of_folds = OF_FOLDS.get(task, "cv/log_rmse")
     monitored = OF_IMAGES.get(task) if flags.get("monitor") == "val/acc" else None

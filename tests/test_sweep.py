@@ -248,7 +248,7 @@ VARY = ["--vary", "lr=0.1..1"]
 @pytest.mark.parametrize(("task", "metric"), [("regression", "val/rmse"), ("multilabel", "val/map")])
 def test_images_without_classes_are_judged_by_a_figure_that_they_have(task, metric):
     found = check_flags(find_script("own_images.py"), ["--sample", "--task", task], {})
-    assert sweep._choose_metric(found, None) == metric
+    assert sweep.metric_of_trials(found, None) == metric
 
 
 @pytest.mark.parametrize(
