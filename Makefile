@@ -59,7 +59,7 @@ clean:  ## remove the environments; runs and data stay
 	$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "needs Python 3.10 or newer; set PYTHON=python3.x"'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet uv
-	# uv takes a quarter of pip's time; pip knows the indexes of its own settings.
+	# uv takes a third of pip's time; pip knows the indexes of its own settings.
 	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements.txt \
 		|| $(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.util import hash_pandas_object
+from pandas.util import hash_array, hash_pandas_object
 
 from basics.amounts import amount
 from basics.errors import InputError
@@ -53,8 +53,8 @@ class OtherRows(NamedTuple):
 
 def hashes(frame: pd.DataFrame, targets: np.ndarray | None = None) -> np.ndarray:
     """One of each row with its target, (N,)."""
-    its = frame if targets is None else frame.assign(**{"": [str(each) for each in targets.tolist()]})
-    return hash_pandas_object(its, index=False).to_numpy()
+    its = hash_pandas_object(frame, index=False).to_numpy()
+    return its if targets is None else its ^ hash_array(np.array([str(each) for each in targets.tolist()], object))
 
 
 class Apart(NamedTuple):

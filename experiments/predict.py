@@ -169,10 +169,9 @@ def _warn_of_sample(read: Checkpoint) -> str:
 def _check_outputs(table: Path, sheets: Sequence[Path], images: Sequence[Path], force: bool) -> None:
     if table in sheets:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
-    real = {image.resolve() for image in images}
     for path in (table, *sheets):
         with writing(path):
-            if path.resolve() in real:
+            if path.is_file() and any(map(path.samefile, images)):
                 raise InputError(f"{path}: is one of the images; name another file by --output")
             if path.is_dir() or (path.exists() and not force):
                 raise InputFileError(

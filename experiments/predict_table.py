@@ -53,7 +53,7 @@ def main(
         force: replace the file of an earlier call.
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
-    _check_output(target, force)
+    _check_output(target, Path(rows), force)
     checkpoints = find_checkpoints(checkpoint)
     models = [load_row_model(path) for path in checkpoints]
     decision = decision_for(checkpoints, models[0].hparams["preprocessing"]["classes"], threshold)
@@ -91,8 +91,10 @@ def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any], decision: 
     return f"{as_text(figures)} on {amount(known.sum(), 'row')}{left}"
 
 
-def _check_output(output: Path, force: bool) -> None:
+def _check_output(output: Path, rows: Path, force: bool) -> None:
     with writing(output):
+        if output.is_file() and rows.is_file() and output.samefile(rows):
+            raise InputError(f"{output}: is the table to predict; name another file by --output")
         if output.is_dir() or (output.exists() and not force):
             raise InputFileError(f"{output}: already exists; name another file by --output, or overwrite it by --force")
         if not output.parent.is_dir():

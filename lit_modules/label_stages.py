@@ -15,7 +15,7 @@ from lit_modules.class_losses import FOCUS
 from lit_modules.class_scores import Said
 from lit_modules.label_scores import FIGURES, HALF, by_label, label_scores
 from lit_modules.means import total
-from lit_modules.metrics import of_classes
+from lit_modules.metrics.of_classes import refuse_for
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt, Stages
 
@@ -50,9 +50,7 @@ class LabelOptions(OptimizerOptions):
 
     def __post_init__(self) -> None:
         choose("loss", self.loss, LOSSES)
-        for name in (part.strip() for part in self.metrics.split(",")):
-            if name in of_classes.__all__:
-                raise InputError(f"metrics {name}: is for classes; each epoch of labels has {', '.join(FIGURES)}")
+        refuse_for(self.metrics, f"each epoch of labels has {', '.join(FIGURES)}")
 
 
 class LabelStages(Stages, ABC):

@@ -6,19 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from basics.errors import InputError
 from lit_modules.means import total, widest
-from lit_modules.metrics import of_classes
 from lit_modules.stages import Batch, Learnt, Stages
 
 LOSSES = ("mse", "huber")
-
-
-def check_metrics(metrics: str) -> None:
-    """Raises InputError if one of these further metrics is for classes."""
-    for name in (part.strip() for part in metrics.split(",")):
-        if name in of_classes.__all__:
-            raise InputError(f"metrics {name}: is for classes; numbers have rmse, mae and r2")
 
 
 class NumberStages(Stages, ABC):

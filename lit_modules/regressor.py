@@ -9,8 +9,9 @@ from torch import Tensor
 
 from basics.errors import InputError
 from lit_modules.means import precise
+from lit_modules.metrics.of_classes import refuse_for
 from lit_modules.nets import build_net, member_outputs
-from lit_modules.number_stages import LOSSES, NumberStages, check_metrics
+from lit_modules.number_stages import LOSSES, NumberStages
 from lit_modules.optimizers import OptimizerOptions
 
 
@@ -47,7 +48,7 @@ class RegressorOptions(RowOptions):
             raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
         if self.delta <= 0:
             raise InputError(f"delta {self.delta}: must be above 0")
-        check_metrics(self.metrics)
+        refuse_for(self.metrics, "numbers have rmse, mae and r2")
 
 
 class Regressor(NumberStages):

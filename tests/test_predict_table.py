@@ -89,6 +89,14 @@ def spoilt(column, rows, value):
     return frame
 
 
+def test_table_is_not_written_over(trained, tmp_path, refusal):
+    homes().to_csv(tmp_path / "new.csv", index=False)
+    before = (tmp_path / "new.csv").read_bytes()
+    files = [str(tmp_path / "new.csv"), "--output", str(tmp_path / "." / "new.csv"), "--force"]
+    assert "new.csv: is the table to predict" in refusal(predict_table.main, str(trained), *files)
+    assert (tmp_path / "new.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("frame", "parts"),
     [

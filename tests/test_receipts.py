@@ -107,6 +107,15 @@ def test_robustness_stands_beside_the_accuracy(copy, capsys):
     assert "| softmax | 1.23 % | 0.40 % | 50.00 % |" in capsys.readouterr().out
 
 
+def test_note_beside_runs_stands_in_their_section(copy, capsys):
+    (copy / "house_prices" / "note.md").write_text("Two folds only.\n")
+    capsys.readouterr()
+    compare.main([str(copy)], results=True)
+    notes = capsys.readouterr().out
+    assert "## house_prices, embedded sample, cross-validated\n\nTwo folds only.\n\n|" in notes
+    assert notes.count("Two folds only.") == 1
+
+
 def test_run_whose_epoch_was_chosen_by_loss_is_read_for_its_accuracy(copy, capsys):
     for run in {*copy.glob("*/*")} - {*copy.glob("mnist/*mlp*")}:
         shutil.rmtree(run)

@@ -15,6 +15,7 @@ from harness.runs.flag_kinds import ASIDE
 
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 IN_PLACE_OF_LOSS = ("val/rmse", "val/map", "val/acc")  # where losses are of different kinds
+CLEARER = ("test/acc", "test/rmse")  # than a test loss, also where the loss chose the epochs
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
 DIGITS = 4  # of a number in a table or a label
 MOST_METRICS = 3  # columns of a table that has no validation figure
@@ -147,7 +148,7 @@ def _table(kind: Kind, runs: Sequence[Run], by: str | None) -> Table:
     modes = {mode for run in runs if (mode := mode_of(by or "", run.flags))}
     mode = modes.pop() if len(modes) == 1 and kind.known else None  # the data of unknown runs are unknown too
     groups = group_runs(runs, by if mode else None, mode)
-    clearer = ["test/acc", "test/rmse"] if by and by.endswith("loss") else []
+    clearer = CLEARER if by and by.endswith("loss") else ()
     columns = [by, by.replace("val/", "test/", 1), *clearer, "seconds"] if by else [*_other_metrics(runs), "seconds"]
     shown = [name for name in dict.fromkeys(columns) if any(group.values(name) for group in groups)]
     return Table(kind, by if mode else None, mode, shown, groups)

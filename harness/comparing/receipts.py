@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from basics.errors import InputError
 from harness.comparing.comparison import (
+    CLEARER,
     Group,
     Kind,
     choose_metric,
@@ -39,10 +40,7 @@ Flags and epochs were chosen on validation images or held-out rows, and the test
 run. `±` is the standard deviation over the seeds. A command makes the run of its first seed; what it does not name is
 as in the network's recipe.
 """
-NOTES = {
-    "house_prices": "The recipe was chosen on the folds of seed 0, whose figure flatters it.",
-    "fashion_mnist": "Images grew in the first half of these runs; today they do in the first three quarters.",
-}
+NOTE = "note.md"  # beside the runs of a script: what a reader of their figures has to know
 CHIEF = {"metric_learning": "test/precision_at_1"}  # what a line is read for, where it is not what chose the epochs
 PERCENT = ("acc", "precision_at_1")
 VERSIONS = ("python", "torch", "lightning")
@@ -127,7 +125,8 @@ def _section(kind: Kind, runs: Sequence[Run]) -> str:
     rows = [[*_cost(line), *(_mean(line, name) for name in figures[:-1]), *_result(line, tested)] for line in lines]
     made = [[line.label, f"`{line.command}`", seeds_of(line.runs), *_made(line)] for line in lines]
     tables = [_table(heads, rows), _table(["", "command", "seeds", "commit", "versions", "hardware"], made)]
-    notes = [NOTES[kind.script]] if kind.script in NOTES else []
+    beside = dict.fromkeys(run.path.parent / NOTE for run in runs)
+    notes = [path.read_text().strip() for path in beside if path.is_file()]
     return f"## {kind.title}\n\n" + "\n\n".join([*notes, *tables, *_robustness(lines)]) + "\n"
 
 
@@ -139,8 +138,7 @@ def _line(label: str, group: Group) -> Line:
 def _tested(kind: Kind, chosen: str | None, runs: Sequence[Run]) -> str:
     """The figure that a line is read for: one on test data, or over all folds if there are no others."""
     wished = CHIEF.get(kind.script) or (chosen or "").replace("val/", "test/", 1)
-    clearer = ("test/acc", "test/rmse")  # than a loss, even if that chose the epochs
-    for name in (*clearer, wished) if wished.endswith("loss") else (wished, *clearer, chosen):
+    for name in (*CLEARER, wished) if wished.endswith("loss") else (wished, *CLEARER, chosen):
         if name and all(number(run.metrics.get(name)) is not None for run in runs):
             return name
     raise InputError(f"{kind.title}: its runs have no figure in common")

@@ -75,7 +75,7 @@ class Kind(NamedTuple):
 
     data: Callable[..., Any]
     train: Callable[[Any, Any, Path], Result]
-    predict: Callable[[Any, Any], tuple[np.ndarray, np.ndarray]]
+    predict: Callable[[Any, Any, OtherRows | None], tuple[np.ndarray, np.ndarray]]
 
 
 class FoldResult(NamedTuple):
@@ -115,9 +115,8 @@ def of_tables(table: Callable[..., TableData]) -> Kind:
     return Kind(table, train_table, _predict_rows)
 
 
-def _predict_rows(model: Stages, data: TableData) -> tuple[np.ndarray, np.ndarray]:
+def _predict_rows(model: Stages, data: TableData, others: OtherRows | None) -> tuple[np.ndarray, np.ndarray]:
     assert isinstance(model, Regressor | RowClassifier | RowTagger)  # as `train_table` makes them
-    others = data.other_rows()
     rows = data.rows[data.test_indices], others.rows if others else data.rows[:0]
     return to_average(model, rows[0]), to_average(model, rows[1])
 
@@ -142,8 +141,8 @@ def train_fold(kind: Kind, flags: FoldFlags, fold: Fold, seed: int, run: Path) -
             "invocation": BY_PYTHON,
         }
         _, model, metrics = kind.train(data, replace(flags, **alone), run)
-    held_out, submission = kind.predict(model, data)
     others = data.other_rows()
+    held_out, submission = kind.predict(model, data, others)
     contents = data.content, others.content if others else np.zeros(0)
     size = num_parameters(model)
     seconds = time.perf_counter() - started

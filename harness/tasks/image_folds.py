@@ -114,7 +114,7 @@ class ImageFolds:
         return OtherRows(np.arange(len(targets)), arrays.test_images, content, targets)
 
 
-def predict_images(model: Stages, folds: ImageFolds) -> tuple[np.ndarray, np.ndarray]:
+def predict_images(model: Stages, folds: ImageFolds, _: OtherRows | None) -> tuple[np.ndarray, np.ndarray]:
     """Probabilities, (N, C), or numbers, (N,), of the images that the fold holds out, and of the test files."""
     model.float().eval()  # whatever precision it was trained in
     held_out, others = (_said(model, folds.data.test_dataloader()), _said(model, folds.data.test_files()))

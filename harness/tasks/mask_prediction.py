@@ -30,7 +30,8 @@ class Read(NamedTuple):
 def check_masks_folder(folder: Path, paths: Sequence[Path], force: bool) -> None:
     """Raises InputError if the masks cannot be written there, among images, or two would have the same name."""
     with writing(folder):
-        if any(path.resolve().is_relative_to(folder.resolve()) for path in paths):
+        real = folder.resolve()
+        if folder.is_dir() and any(path.resolve().is_relative_to(real) for path in paths):
             raise InputError(f"{folder}: the masks would be among the images; name another file by --output")
         if folder.exists() and not (force and folder.is_dir()):
             raise InputFileError(

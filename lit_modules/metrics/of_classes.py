@@ -5,6 +5,7 @@ Each run has those of the latter for its best epoch anyway; named here, they hav
 
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from basics.errors import InputError
 from lit_modules.class_scores import OneFigure
 
 __all__ = ["ap", "balanced_acc", "log_loss", "macro_f1", "roc_auc", "top5_acc"]
@@ -38,3 +39,10 @@ def macro_f1(num_classes: int) -> MulticlassF1Score:
 def top5_acc(num_classes: int) -> MulticlassAccuracy:
     """The share of samples whose class is among the five that the model finds likeliest."""
     return MulticlassAccuracy(num_classes, top_k=min(5, num_classes), average="micro")
+
+
+def refuse_for(names: str, others: str) -> None:
+    """Raises InputError if one of these names, which commas separate, is offered here; `others` says what there is."""
+    for name in (part.strip() for part in names.split(",")):
+        if name in __all__:
+            raise InputError(f"metrics {name}: is for classes; {others}")
