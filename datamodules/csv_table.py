@@ -12,9 +12,10 @@ from datamodules.column_kinds import find_decimal, idle_columns, infer_kinds, no
 from datamodules.csv_files import Reading, read_csv
 from datamodules.dates import is_format
 from datamodules.new_rows import read_rows
+from datamodules.other_rows import OtherRows, of_file
 from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
-from datamodules.table_data import OtherRows, TableData
+from datamodules.table_data import TableData
 from datamodules.table_splits import Fold, SplitOptions
 from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
 from datamodules.written_numbers import looks_numeric
@@ -197,7 +198,7 @@ class CsvTable(TableData):
         if group in read.table.cells:
             shared = read.table.cells[group].isin(self._groups)
             refuse(read.table, group, shared, f"is a group of {self.csv} too")
-        return self._understood(read)
+        return of_file(read, self.preprocessing)
 
     def read(self) -> Table:
         """The table without rows that have no target, if these are to be dropped."""

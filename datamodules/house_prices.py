@@ -11,9 +11,10 @@ from typing import Any
 from basics.errors import InputError
 from datamodules.csv_files import read_csv
 from datamodules.download import download_file
+from datamodules.other_rows import OtherRows, hashes
 from datamodules.preprocessing import Recipe, RecipeOptions, columns_of, transform
 from datamodules.sample_tables import houses
-from datamodules.table_data import OtherRows, TableData, hashes
+from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from datamodules.tables import Kind, Table, check_unique
 

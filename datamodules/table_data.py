@@ -4,11 +4,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pandas.util import hash_array, hash_pandas_object
+from pandas.util import hash_pandas_object
 
 from basics.amounts import amount
 from basics.errors import InputError
@@ -18,8 +18,7 @@ from datamodules.column_kinds import notes_on_copies, notes_on_rare, notes_on_re
 from datamodules.column_report import ColumnReport, report_columns
 from datamodules.csv_files import FOUND_OUT
 from datamodules.dates import NTH_WEEKDAY
-from datamodules.known_targets import required_targets
-from datamodules.new_rows import NewRows
+from datamodules.other_rows import Apart, OtherRows, copies
 from datamodules.preprocessing import Recipe, derived, feature_names, fit, transform, typed_columns
 from datamodules.splits import TooFewError, lacking
 from datamodules.table_splits import Fold, Parts, SplitOptions, Splitter, splitter_of
@@ -39,30 +38,6 @@ from datamodules.written_numbers import number_form
 EVAL_BATCH_SIZE = 4096  # per device
 LEAST = 20  # rows of a table that is split without folds
 FINER, FEWEST_IN_A_BIN = 16, 5  # times as many bins, and training rows in each, of dates of many rows and years
-
-
-class OtherRows(NamedTuple):
-    """Preprocessed rows that are in no fold, perhaps of another file."""
-
-    ids: np.ndarray  # (N,)
-    rows: np.ndarray  # (N, F)
-    content: np.ndarray  # numbers that change with what the rows are, however they are preprocessed, (N,)
-    targets: np.ndarray | None = None  # (N,), if they have some
-    frame: pd.DataFrame | None = None  # their typed columns, before any is derived, if they have targets
-
-
-def hashes(frame: pd.DataFrame, targets: np.ndarray | None = None) -> np.ndarray:
-    """One of each row with its target, (N,)."""
-    its = hash_pandas_object(frame, index=False).to_numpy()
-    return its if targets is None else its ^ hash_array(np.array([str(each) for each in targets.tolist()], object))
-
-
-class Apart(NamedTuple):
-    """Rows of the table that are in no fold."""
-
-    ids: np.ndarray  # (N,)
-    frame: pd.DataFrame  # typed, before any column is derived
-    targets: np.ndarray  # (N,)
 
 
 class TableData(BatchModule, ABC):
@@ -194,10 +169,8 @@ class TableData(BatchModule, ABC):
         """Notes rows of another file whose values are those of a row of this table."""
         if others is None or others.targets is None or others.frame is None:
             return
-        columns = [name for name in self.preprocessing["recipe"]["columns"] if name in others.frame]
-        known = set(_keys(self._typed[columns], self.targets))
-        again = [number for number, key in enumerate(_keys(others.frame[columns], others.targets)) if key in known]
-        self.notes += notes_on_copies(others.ids[again].tolist(), len(others.rows))
+        columns = [*self.preprocessing["recipe"]["columns"]]
+        self.notes += notes_on_copies(copies(others, self._typed[columns], self.targets), len(others.rows))
 
     def other_rows(self) -> OtherRows | None:
         """Rows that are in no fold, which the folds' models predict together: if they have targets, to be tested.
@@ -207,9 +180,7 @@ class TableData(BatchModule, ABC):
         """
         if self._apart is None or not len(self._apart.ids):
             return None
-        ids, frame, targets = self._apart
-        rows = transform(derived(frame, self.preprocessing["recipe"]), self.preprocessing)
-        return OtherRows(ids, rows, hashes(frame, targets), targets, frame)
+        return self._apart.preprocessed(self.preprocessing)
 
     def tested(self) -> tuple[pd.DataFrame, np.ndarray]:
         """Typed columns, before any is derived, (N, columns), and targets, (N,), of the test rows.
@@ -221,14 +192,6 @@ class TableData(BatchModule, ABC):
             return others.frame, others.targets
         rows = np.arange(len(self._typed)) if self.fold else self.test_indices
         return self._typed.iloc[rows], self.targets[rows]
-
-    def _understood(self, read: NewRows) -> OtherRows:
-        """The rows of another file with targets."""
-        recipe = self.preprocessing["recipe"] | {"columns": read.kinds}
-        frame = typed_columns(read.table, recipe, tuple(read.table.cells.columns))
-        targets = required_targets(read.table, self.preprocessing)
-        rows = transform(derived(frame, recipe), self.preprocessing)
-        return OtherRows(read.table.cells.index.to_numpy(), rows, hashes(frame, targets), targets, frame)
 
     def check_folds(self) -> None:
         """Raises InputError if one of the folds cannot be trained; after `setup`."""
@@ -419,9 +382,3 @@ class TableData(BatchModule, ABC):
         device = self._device()
         coarse = device.type == "mps" and not self.classification  # MPS has no float64
         return Rows(self.rows, self.targets.astype(np.float32) if coarse else self.targets, device)
-
-
-def _keys(frame: pd.DataFrame, targets: np.ndarray) -> list[bytes]:
-    """The same for two rows of equal values and targets, and for hardly any others."""
-    hashes = hash_pandas_object(frame, index=False, categorize=False).to_numpy()
-    return [key.tobytes() + target.astype(np.float64).tobytes() for key, target in zip(hashes, targets, strict=True)]

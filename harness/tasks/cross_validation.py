@@ -17,7 +17,8 @@ import torch
 
 from basics.amounts import amount
 from basics.errors import InputError
-from datamodules.table_data import OtherRows, TableData
+from datamodules.other_rows import OtherRows
+from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called

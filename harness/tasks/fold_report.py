@@ -9,7 +9,7 @@ import torch
 
 from basics.amounts import amount
 from basics.versions import versions
-from datamodules.table_data import OtherRows
+from datamodules.other_rows import OtherRows
 from harness.drawing.class_figures import draw_by_class, draw_by_label
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
 from harness.drawing.figures import draw_regression, publish

@@ -14,7 +14,8 @@ import numpy as np
 from basics.amounts import amount
 from basics.errors import InputError, writing
 from basics.files import replacing
-from datamodules.table_data import OtherRows, TableData
+from datamodules.other_rows import OtherRows
+from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.runs.invocation import BY_PYTHON
 from harness.runs.layout import PREDICTIONS

@@ -15,7 +15,7 @@ from datamodules import ImageData
 from datamodules.batches import EvalBatches
 from datamodules.image_targets import ImageNumbers, ImageTargets
 from datamodules.listing import printable
-from datamodules.table_data import OtherRows
+from datamodules.other_rows import OtherRows
 from lit_modules.stages import Stages
 
 
