@@ -4,8 +4,8 @@
     python benchmarks/launches.py --nets '[lenet5]' --optimizers '[sgd]' --where true
 
 On a GPU, a small network's step takes as long as its operators take to launch. They are counted on the CPU, which is
-exact and the same on every machine. The setup is that of a GPU: optimizers are fused, and the check that each gradient
-is finite, which only a CPU does, is off. Views count too: they launch nothing, but take the host's time.
+exact and the same on every machine. The setup is that of a GPU: optimizers are fused, and whether gradients
+are finite is found out in each step but read later. Views count too: they launch nothing, but take the host's time.
 
     bare    a loop of torch calls over uint8 tensors: gather, scale, normalise, forward, backward, step
     ours    harness/training/fit.py as scripts call it, from the end of one optimizer step to the end of the next

@@ -8,6 +8,7 @@ import math
 from functools import partial
 from typing import Any
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.trainer.states import TrainerFn
@@ -45,7 +46,12 @@ def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Ten
     share = (9 / (10 + steps_before)).clamp(min=1 - ema)  # of the current weights; a tensor, to avoid a wait
     # Not decay * average + share * current, as Lightning's EMAWeightAveraging has it: the rounding alters constants,
     # such as the normalisation of the input; no checkpoint has these, so that a resumed run would differ.
-    return average + share * (current - average)
+    return _moved(average, current, share)
+
+
+def _moved(average: Tensor, current: Tensor, share: Tensor) -> Tensor:
+    """The average, moved by this share of the way to the current weights; infinite bounds, which are equal, stay."""
+    return torch.where(average == current, average, average + share * (current - average))
 
 
 class InTraining(WeightAveraging):
@@ -103,7 +109,7 @@ class EqualAveraging(InTraining):
 
     def _average(self, average: Tensor, current: Tensor, steps_before: Tensor) -> Tensor:
         in_average = (steps_before - self.first_step).clamp(min=0)  # a tensor, so as not to wait for the device
-        return average + (current - average) / (in_average + 1)
+        return _moved(average, current, 1 / (in_average + 1))
 
 
 def first_step_of(share: float, trainer: Trainer) -> int:

@@ -104,8 +104,9 @@ class FiniteGuard(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self._read(trainer)
-        for name in _infinite(checkpoint["state_dict"]):
-            if name not in self._infinite:
+        state = checkpoint["state_dict"]
+        for name in _infinite(state):
+            if name not in self._infinite or state[name].isnan().any():
                 raise InputError(f"{_place(trainer, trainer.global_step)}: {name} is not finite, and is not saved")
 
     def _spoilt(self, gradients: list[Tensor]) -> Tensor:

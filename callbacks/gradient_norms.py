@@ -19,8 +19,14 @@ class GradientNorms(Callback):
     a layer's norm is above `HIGHEST_HEALTHY` for the first time, and at the end says at how many steps one was.
     """
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def __init__(self) -> None:
         self._looked, self._high = 0, 0  # steps that were logged, and those with a high norm
+
+    def state_dict(self) -> dict[str, int]:
+        return {"_looked": self._looked, "_high": self._high}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        vars(self).update(state)
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         interval = steps_between_logs(trainer)

@@ -50,10 +50,10 @@ class MonitorCheck(Callback):
 
     def _check(self, trainer: Trainer, logged: list[str]) -> None:
         if self.monitor not in logged:
-            others = f"only {', '.join(logged)}" if logged else "nor any other"
+            others = f"no such metric, only {', '.join(logged)}" if logged else "no metrics"
             example = logged[0] if logged else "val/loss"
             raise InputError(
-                f"monitor {self.monitor!r}: validation logs no such metric, {others}; name one, by --monitor {example},"
+                f"monitor {self.monitor!r}: validation logs {others}; name one, by --monitor {example},"
                 f" or FitFlags(monitor={example!r}) in Python; null, or None, keeps the last epoch"
             )
         drop_callback(trainer, self)

@@ -1,15 +1,15 @@
 """What a model says of each sample of an evaluation, without a pass of its own over the data."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.errors import InputError
+from basics.gathered_rows import gather_rows
 
 Use = Callable[[Trainer, LightningModule, Tensor, Tensor], None]
 
@@ -34,7 +34,7 @@ class _Outputs(Callback):
         outputs, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
         self.seen = []
         if trainer.world_size > 1:
-            outputs, labels = _gather(pl_module, outputs), _gather(pl_module, labels)
+            outputs, labels = gather_rows(pl_module, outputs), gather_rows(pl_module, labels)
         return outputs.float().cpu(), labels.cpu()
 
 
@@ -91,16 +91,3 @@ class TestOutputs(_Outputs):
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if taken := self._take(trainer, pl_module):
             self.outputs, self.labels = taken
-
-
-def _gather(pl_module: LightningModule, own: Tensor) -> Tensor:
-    """All ranks' rows, (N, ...), in the order of the data, from each rank's own, (n, ...)."""
-    counts = _all_gather(pl_module, torch.tensor(len(own), device=own.device))
-    longest, total = int(counts.max()), int(counts.sum())
-    padding = [0, 0] * (own.ndim - 1) + [0, longest - len(own)]  # one row, on the last ranks, if N is not a multiple
-    rows = _all_gather(pl_module, F.pad(own, padding))  # (ranks, n, ...)
-    return rows.transpose(0, 1).flatten(0, 1)[:total]  # (n, ranks, ...) -> (N, ...)
-
-
-def _all_gather(pl_module: LightningModule, own: Tensor) -> Tensor:
-    return cast(Tensor, pl_module.all_gather(own))  # of a tensor it makes a tensor, of a dict a dict

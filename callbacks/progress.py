@@ -153,7 +153,7 @@ def _metrics(trainer: Trainer, *stages: str) -> list[str]:
 def _joined(name: str) -> str:
     """What Lightning also calls a metric that is logged by step and by epoch, as train_loss is beside train_loss_step.
 
-    For other metrics it is nothing.
+    Empty for other metrics.
     """
     joined = re.sub(r"_(step|epoch)(?=$|/dataloader_idx_\d+$)", "", name)
     return joined if joined != name else ""

@@ -18,7 +18,8 @@ from datamodules import pixel_ops as ops
 BINS = 30  # the strengths, apart from none
 ROUNDS = 2  # of RandAugment, as in torchvision
 
-# Each makes the images, (n, C, H, W), of the amounts, (n,). Except for the last two, 0 leaves them as they are.
+# Each makes the images, (n, C, H, W), of the amounts, (n,). 0 leaves them as they are, but not with the last two, and
+# solarize makes white pixels black even then.
 OPERATIONS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "identity": lambda images, amounts: images,
     "shear_x": ops.shear_x,

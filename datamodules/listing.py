@@ -143,7 +143,7 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
 def choose_test(train: Mapping[str, int]) -> set[str]:
     """A tenth of each class, and at least one image if it has two.
 
-    A hash of the name decides: no seed changes the test set, and it keeps its images when others are added.
+    A hash of the name decides, so no seed changes the test set. Further images may change it.
     """
     classes = defaultdict(list)
     for file, label in train.items():

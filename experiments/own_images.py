@@ -12,8 +12,8 @@ or, if there is no train/ either, of photos/<class>/. With --labels, a table has
 --task regression a number for each image, or with --task multilabel any number of labels.
 
 From scratch on 1,192 photographs of clothing in ten classes (alexeygrigorev/clothing-dataset-small, CC0), at 64 x 64
-pixels and with seeds 0 to 2, speednet names 80.2 % of 214 test images rightly, 78.6 % as the mean over the classes;
-docs/images.md has the command.
+pixels and with seeds 0 to 2, speednet classifies 80.2 % of 214 test images correctly, 78.6 % as the mean over the
+classes; docs/images.md has the command.
 """
 
 from dataclasses import replace

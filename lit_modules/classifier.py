@@ -184,6 +184,9 @@ class Classifier(ClassStages):
             return
         self.frozen = self.current_epoch < self.hparams["freeze_epochs"]
         self.net.train(not self.frozen)  # freezes BatchNorm's statistics too
+        for layer in self.net.modules():
+            if getattr(layer, "fits_first_batch", False):
+                layer.train()
         for parameter in self._backbone():
             # DistributedDataParallel waits for all gradients, so they are computed there, and dropped below.
             parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)

@@ -8,11 +8,11 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
 from basics.errors import InputError
+from basics.gathered_rows import gather_rows
 from basics.trainer_parts import datamodule_of
 from lit_modules.losses import build_loss
 from lit_modules.means import precise, total, widest
@@ -157,14 +157,6 @@ class Embedder(Stages):
         """All ranks' embeddings and labels, on the CPU, in the order of the data."""
         embeddings, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
         self.seen.clear()
-        world_size = self.trainer.world_size
-        if world_size > 1:
-            total = int(self._sum_over_ranks(torch.tensor(len(labels), device=self.device)))
-            missing = -(-total // world_size) - len(labels)  # one, on the last ranks, if the total is not a multiple
-            embeddings, labels = F.pad(embeddings, (0, 0, 0, missing)), F.pad(labels, (0, missing))
-            # Rank r has each world_size-th image from r on: (world_size, n, D) -> (n, world_size, D) -> (N, D)
-            embeddings, labels = (
-                cast(Tensor, self.all_gather(part)).transpose(0, 1).flatten(0, 1)[:total]  # of a tensor it makes one
-                for part in (embeddings, labels)
-            )
+        if self.trainer.world_size > 1:
+            embeddings, labels = gather_rows(self, embeddings), gather_rows(self, labels)
         return embeddings.cpu(), labels.cpu()

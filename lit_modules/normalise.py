@@ -5,6 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lit_modules.timm_nets import PREFIX, timm_normalisation
+
+IMAGENET = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]  # as torchvision's weights were trained
+
+
+def own_normalisation(net: str) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation, by channel, of the images that a network's pretrained weights are for; None for
+    networks that have none.
+    """
+    if net.startswith(PREFIX):
+        return timm_normalisation(net)
+    return IMAGENET if net == "imagenet" else None
+
 
 class Normalise(nn.Module):
     """Subtracts the mean and divides by the standard deviation, per channel, unless that is 0.

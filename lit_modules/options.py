@@ -31,7 +31,7 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
         if not _fits(value, kind):
             example = "" if usual in (inspect.Parameter.empty, None) else f", such as {_plain(usual)}"
             raise InputError(f"{flag}.{option} {value}: {_misfit(value, kind)}{name} expects {_words(kind)}{example}")
-        if any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
+        if value != usual and any(number < LEAST.get(option, -math.inf) for number in _numbers(value)):
             raise InputError(f"{flag}.{option} {_plain(value)}: must be at least {LEAST[option]}")
         if option == "dropout" and not 0 <= value < 1:
             raise InputError(f"{flag}.dropout {value}: must be from 0 to below 1")

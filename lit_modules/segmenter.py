@@ -16,7 +16,9 @@ from lit_modules.normalise import Normalise
 from lit_modules.optimizers import OptimizerOptions
 from lit_modules.stages import Batch, Learnt, Stages
 
-SMOOTHING = 1.0  # pixels added to both counts of the Dice loss: a class that is in no image then costs nothing
+SMOOTHING = (
+    1.0  # pixels added to both counts of the Dice loss: a class in no mask costs nothing then, if it is not predicted
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -89,10 +89,8 @@ def timm_net(name: str) -> Callable[..., nn.Module]:
     return partial(TimmNet, name.removeprefix(PREFIX))
 
 
-def own_normalisation(name: str) -> tuple[list[float], list[float]] | None:
-    """Mean and standard deviation, by channel, of the images that timm's weights were trained on; None for others."""
-    if not name.startswith(PREFIX):
-        return None
+def timm_normalisation(name: str) -> tuple[list[float], list[float]] | None:
+    """Mean and standard deviation, by channel, of the images that timm's weights were trained on, if timm has some."""
     arch = name.removeprefix(PREFIX)
     config = _timm(arch).get_pretrained_cfg(arch)
     return (list(config.mean), list(config.std)) if config else None

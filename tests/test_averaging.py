@@ -1,6 +1,7 @@
 """Averages of the weights: against the definitions, in what is validated and saved, and across a resume."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from lightning.pytorch import Callback, Trainer
 
 from callbacks import LastCheckpoint, LRDecay, weight_averaging
 from datamodules import MNIST
-from experiments import mnist
+from experiments import mnist, table
 from harness.command_line.cli import cli
 from lit_modules import Classifier
 
@@ -75,6 +76,21 @@ def test_ema_is_the_recursion(tmp_path, ema):
     torch.testing.assert_close(model.net.linear.weight, averages[-1])
     torch.testing.assert_close(saved["state_dict"]["net.linear.weight"], averages[-1])
     assert torch.equal(saved["current_model_state"]["net.linear.weight"], after[-1])
+
+
+@pytest.mark.parametrize("averages", [{"ema": 0.9, "swa": 0.0}, {"ema": 0.0, "swa": 0.5}])
+def test_infinite_bounds_stay_as_they_are(averages):
+    (callback,) = weight_averaging(**averages)
+    callback.first_step = 0
+    average = callback._kwargs["avg_fn"]
+    bounds, weights = torch.tensor([-math.inf, math.inf, 1.0]), torch.tensor([-math.inf, math.inf, 3.0])
+    after = average(bounds, weights, torch.tensor(1))
+    assert after[0] == -math.inf and after[1] == math.inf and 1 < after[2] < 3
+
+
+def test_ema_of_a_table_ends_in_finite_figures(tmp_path):
+    flags = ["--sample", "--folds", "0", "--ema", "0.9", "--max_epochs", "2", "--pictures", "false"]
+    assert math.isfinite(cli(table.main, table.RECIPES, [*flags, "--run_dir", str(tmp_path)])["test/rmse"])
 
 
 def test_swa_is_the_mean_from_its_start_on(tmp_path):

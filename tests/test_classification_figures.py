@@ -16,8 +16,8 @@ from harness.drawing.classification_figures import (
     draw_confusion,
     draw_pr,
     pr_curve,
-    shortened,
 )
+from harness.drawing.short_names import shortened
 
 
 @pytest.fixture(scope="module", params=[3, 10, 100])

@@ -141,6 +141,21 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 2
 
 
+def test_bounds_may_be_infinite_but_not_nan(tmp_path):
+    class Bounds(Callback):
+        def on_fit_start(self, trainer, pl_module):
+            pl_module.register_buffer("bounds", torch.tensor([-math.inf, math.inf]))
+
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            if trainer.global_step == 4:
+                pl_module.bounds -= pl_module.bounds.clone()
+
+    with pytest.raises(ValueError, match=r"epoch 1, step 4: bounds is not finite"):
+        fit(tmp_path, Bounds(), FiniteGuard())
+    saved = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 2 and saved["state_dict"]["bounds"].isinf().all()
+
+
 def test_unknown_action_is_named():
     with pytest.raises(ValueError, match="on_nonfinite 'ignore': must be one of stop, skip"):
         FiniteGuard("ignore")

@@ -87,3 +87,6 @@ def test_high_norms_are_warned_of_once_and_counted(std, warned, capsys):
     assert warning.startswith("warning: step 0: the gradient norm of net.linear is ")
     assert "healthy is 0 to 20" in warning
     assert summary == "gradient norms: above 20 at 4 of 4 logged steps"
+    resumed = GradientNorms()
+    resumed.load_state_dict(trainer.callbacks[0].state_dict())
+    assert resumed.state_dict() == {"_looked": 4, "_high": 4}  # so that it warns no more, and goes on counting

@@ -8,7 +8,7 @@ import pytest
 import torch
 from interrupt import ROOT, only_run
 
-from experiments import mnist
+from experiments import metric_learning, mnist
 from harness.command_line.cli import cli
 from lit_modules import Classifier
 
@@ -85,8 +85,27 @@ def test_muon_moves_weights_in_parts_as_it_moves_whole_ones(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5")])
-def test_averages_of_sharded_weights_are_refused(tmp_path, capsys, flag, value):
+def test_losses_with_weights_of_their_own_are_refused(tmp_path, capsys):
+    flags = [
+        "--sample",
+        "--accelerator",
+        "cpu",
+        "--devices",
+        "1",
+        "--net",
+        "mlp",
+        "--strategy",
+        "fsdp",
+        "--fast_dev_run",
+    ]
+    with pytest.raises(SystemExit) as stop:
+        cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--loss", "softmax", "--run_dir", str(tmp_path)])
+    assert stop.value.code == 2
+    assert "this --loss has weights of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5"), ("l1", "0.1")])
+def test_what_needs_whole_weights_is_refused(tmp_path, capsys, flag, value):
     with pytest.raises(SystemExit) as stop:
         cli(mnist.main, {}, ["--sample", "--strategy", "fsdp", f"--{flag}", value, "--run_dir", str(tmp_path)])
     assert stop.value.code == 2

@@ -150,6 +150,16 @@ def test_whitening_waits_for_a_step_that_stands(what, batches, accumulate):
     assert all(value.isfinite().all() for value in model.state_dict().values())
 
 
+def test_whitening_is_fitted_while_only_the_head_learns():
+    flags = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer = Trainer(**flags, enable_checkpointing=False, max_epochs=1, limit_train_batches=2, limit_val_batches=1)
+    model = Classifier("speednet", (1, 28, 28), 10, net_args={"widths": ((4, 4), (4, 4))}, freeze_epochs=1)
+    trainer.fit(model, MNIST(sample=True, batch_size=32))
+    assert model.net.whitening.weight.any()
+    logits = model.eval()(torch.rand(2, 1, 28, 28))
+    assert not torch.equal(logits[0], logits[1])  # as they are if it makes zeros of everything
+
+
 def test_whitening_is_not_rounded_under_autocast():
     plain, cast = Whitening(3), Whitening(3)
     plain(correlated(32, 3))

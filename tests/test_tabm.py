@@ -167,6 +167,7 @@ def test_a_network_that_is_no_ensemble_is_its_only_member():
         ({"embedding": "periodical", "numbers": 2}, "did you mean periodic"),
         ({"embedding": "periodic", "numbers": 2, "frequency": 0.0}, "frequency"),
         ({"embedding": "periodic", "numbers": 2, "curves": True}, "curves, embedding periodic"),
+        ({"embedding": "none", "numbers": 2, "curves": True}, "curves, embedding none"),
     ],
 )
 def test_mistaken_option_is_named(options, named):

@@ -14,7 +14,7 @@ from harness.training.pretrained import load_weights
 from lit_modules import Classifier
 from lit_modules.heads import head_of
 from lit_modules.nets import build_net
-from lit_modules.timm_nets import own_normalisation
+from lit_modules.normalise import own_normalisation
 
 RESNET = "timm:resnet18"
 FLAGS = ["--sample", "--accelerator", "cpu", "--pictures", "false", "--net", RESNET, "--max_epochs", "1"]

@@ -11,10 +11,12 @@ from torch import nn
 from datamodules import MNIST
 from experiments import finetune, mnist
 from harness.command_line.cli import cli
+from harness.tasks.classification import ImageFlags, pixels_of
 from lit_modules import Classifier
 from lit_modules import nets as package
 from lit_modules.heads import head_of
 from lit_modules.nets import build_net, nets
+from lit_modules.normalise import Normalise, own_normalisation
 from lit_modules.transfer import load_backbone
 
 QUIET = dict(accelerator="cpu", devices=1, logger=False, enable_progress_bar=False, enable_model_summary=False)
@@ -48,6 +50,20 @@ def test_head_is_the_last_layer_with_weights_and_makes_the_outputs(name, options
     module, made = calls[-1]
     assert head_of(net) is module
     assert made.shape[1] == 10
+
+
+@pytest.mark.parametrize("arch", ["googlenet", "inception_v3"])
+def test_inputs_of_torchvisions_inceptions_are_in_minus_1_to_1_as_their_weights_expect(arch):
+    net, images = blank("imagenet", 3, 32, 32, arch=arch), torch.rand(2, 3, 8, 8)
+    normalised = Normalise(*own_normalisation("imagenet"))(images)
+    torch.testing.assert_close(net.model._transform_input(normalised), 2 * images - 1)
+
+
+def test_torchvisions_weights_get_the_pixels_that_they_were_trained_on():
+    data = MNIST(sample=True)
+    data.setup()
+    others = {name: pixels_of(data, ImageFlags(net=name))["mean"] for name in ("imagenet", "cnn")}
+    assert others == {"imagenet": [0.485, 0.456, 0.406], "cnn": data.mean}
 
 
 @pytest.mark.parametrize("linear_path", [False, True])

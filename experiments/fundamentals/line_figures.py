@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.fundamentals.line_descent import Descent, Grid, Points, least_squares, losses_on_grid, smoothed
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

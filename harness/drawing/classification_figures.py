@@ -69,16 +69,6 @@ def _percent(rate: float) -> str:
     return f"{rate:.0%}" if rate in (0, 1) else f"{rate:.1%}"
 
 
-def shortened(name: str, length: int = 18) -> str:
-    """The name, cut to `length` characters with an ellipsis in the middle, since both ends tell names apart.
-
-    Dollars are escaped, because matplotlib would read a formula between them.
-    """
-    half = (length - 1) // 2
-    short = name if len(name) <= length else f"{name[: length - 1 - half]}…{name[-half:]}"
-    return short.replace("$", r"\$")
-
-
 def _draw_large_confusion(counts: np.ndarray, rates: np.ndarray, classes: Sequence[str], title: str) -> "Figure":
     figure, (matrix, pairs) = new_figure(1, 2, size=(10, 5.2), width_ratios=(5, 3))
     picture = matrix.imshow(_shade(rates), cmap="Blues", vmin=0, vmax=1, interpolation="nearest")

@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from datamodules.column_report import ColumnReport
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
+from harness.drawing.short_names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

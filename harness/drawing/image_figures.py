@@ -11,9 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
-from harness.drawing.short_names import legible
+from harness.drawing.short_names import legible, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

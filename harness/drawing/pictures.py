@@ -26,7 +26,7 @@ from datamodules.batches import EvalBatches
 from datamodules.image_targets import ImageNumbers
 from datamodules.table_data import TableData
 from harness.drawing.class_figures import draw_by_class, draw_by_label
-from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr, shortened
+from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_counts, draw_pr
 from harness.drawing.column_figures import draw_columns
 from harness.drawing.evidence_figures import draw_why, some_of_both
 from harness.drawing.figures import draw_predicted, publish
@@ -42,6 +42,7 @@ from harness.drawing.segmentation_figures import (
     draw_segmented,
     iou_of_images,
 )
+from harness.drawing.short_names import shortened
 from harness.drawing.weight_figures import draw_histograms
 from lit_modules import Classifier
 from lit_modules.evidence import Evidence, evidence

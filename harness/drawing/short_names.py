@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 def legible(names: Sequence[str], length: int = 18) -> list[str]:
     """Names as `tell_apart` shortens them, for texts of figures: matplotlib would read a formula between dollars."""
-    return [name.replace("$", r"\$") for name in tell_apart(names, length)]
+    return [_without_formulas(name) for name in tell_apart(names, length)]
+
+
+def shortened(name: str, length: int = 18) -> str:
+    """One name, likewise."""
+    return _without_formulas(_cut(name, length))
 
 
 def tell_apart(names: Sequence[str], length: int) -> list[str]:
@@ -25,6 +30,10 @@ def tell_apart(names: Sequence[str], length: int) -> list[str]:
             beginning = f"{alike[0][: length // 3]}…"
             short |= {name: beginning + rest for name, rest in zip(alike, rests, strict=True)}
     return [short[name] for name in names]
+
+
+def _without_formulas(name: str) -> str:
+    return name.replace("$", r"\$")
 
 
 def _cut(name: str, length: int) -> str:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor, nn
 
-from harness.drawing.classification_figures import shortened
 from harness.drawing.figures import COLOURS, new_figure
 from harness.drawing.layer_names import parameter_names
+from harness.drawing.short_names import shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

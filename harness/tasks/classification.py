@@ -24,8 +24,8 @@ from harness.training.pretrained import load_weights
 from harness.training.trainer import NO_EXTRAS, Extras
 from lit_modules import Classifier
 from lit_modules.classifier import ClassifierOptions
+from lit_modules.normalise import own_normalisation
 from lit_modules.stages import Stages
-from lit_modules.timm_nets import own_normalisation
 
 Build = Callable[[Any, Any], Stages]  # of a model, from data that are set up, and flags
 

@@ -19,9 +19,9 @@ from torch.utils.tensorboard import SummaryWriter
 from basics.files import write_csv
 from datamodules.preprocessing import derived, made_from, made_of, transform, transform_some
 from datamodules.table_data import TableData
-from harness.drawing.classification_figures import shortened
 from harness.drawing.effect_figures import Dependence, Importance, draw_dependence, draw_importance
 from harness.drawing.figures import publish
+from harness.drawing.short_names import shortened
 from harness.runs.layout import IMPORTANCE
 from harness.tasks.table_models import RowModel, to_average
 

@@ -11,8 +11,9 @@ from basics.amounts import amount
 from basics.versions import versions
 from datamodules.other_rows import OtherRows
 from harness.drawing.class_figures import draw_by_class, draw_by_label
-from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr, shortened
+from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr
 from harness.drawing.figures import draw_regression, publish
+from harness.drawing.short_names import shortened
 from harness.runs.layout import METRICS
 from harness.runs.resume import Opened
 from harness.runs.states import read_metrics

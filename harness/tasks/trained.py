@@ -24,10 +24,10 @@ from harness.runs.checkpoints import Checkpoint, check_fits
 from lit_modules import Classifier, Regressor, RowClassifier
 from lit_modules.image_regressor import ImageRegressor
 from lit_modules.image_tagger import ImageTagger
+from lit_modules.normalise import own_normalisation
 from lit_modules.row_tagger import RowTagger
 from lit_modules.segmenter import Segmenter
 from lit_modules.stages import Stages
-from lit_modules.timm_nets import own_normalisation
 
 Data = TypeVar("Data", bound=BatchModule)
 IN_OWN_FOLDERS = {ImageFolder.name, MaskFolder.name}  # data whose folder is theirs alone
@@ -154,8 +154,8 @@ def _has_changed(checkpoint: Checkpoint, model: Stages, data: ImageData) -> bool
     split = (checkpoint.content.get(type(data).__qualname__) or {}).get("split")
     if split is not None and split != data.split_fingerprint():
         return True
-    normalised_so = own_normalisation(model.hparams["net"]) is None  # else as timm's weights were trained
-    return normalised_so and not np.allclose(model.hparams["mean"], data.mean)
+    mean, own = model.hparams["mean"], own_normalisation(model.hparams["net"])
+    return not np.allclose(mean, data.mean) and not (own and np.allclose(mean, own[0]))
 
 
 def _check_labels(path: Path, model: Stages, data: ImageData) -> None:

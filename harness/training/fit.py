@@ -209,7 +209,8 @@ def _trainer(
     if flags.strategy == "fsdp":
         from harness.training.sharding import fully_sharded  # imported here because its own imports take time
 
-        flags = replace(flags, strategy=fully_sharded(ema=flags.ema, swa=flags.swa, histograms=flags.histograms))
+        whole = {name: getattr(flags, name, 0) for name in ("ema", "swa", "histograms", "l1")}
+        flags = replace(flags, strategy=fully_sharded(**whole))
     loggers = [open_logger(run, resumed, flags.curves_by)] if run else []
     return build_trainer(flags, flags.max_epochs, run, Extras(callbacks, loggers), theirs, resumed)
 

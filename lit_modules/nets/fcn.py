@@ -2,7 +2,8 @@
 
 Differences from the paper: the features are four stages of two convolutions with BatchNorm (Ioffe and Szegedy 2015), in
 place of a VGG-16 trained on ImageNet, and end at a sixteenth of the image, not a thirty-second. So one sum joins two
-sizes, where the paper has two sums. As there, scores are made at both sizes, and the last step enlarges 8 times.
+sizes, where the paper has two sums. As there, scores are made at both sizes, and the last step enlarges 8 times; here
+it learns too, where the paper keeps it bilinear.
 """
 
 from collections.abc import Sequence

@@ -14,7 +14,8 @@ from lit_modules.heads import output_layer
 __all__ = ["ImageNet"]
 
 
-# With auxiliary classifiers they would return a tuple in training. Their pretrained weights are for inputs in -1..1.
+# With auxiliary classifiers they would return a tuple in training. Their pretrained weights are for inputs in -1..1,
+# which `transform_input` makes of inputs that are normalised like those of the other networks.
 INCEPTION = {"weights": None, "aux_logits": False, "transform_input": True, "init_weights": True}
 OPTIONS = {"googlenet": INCEPTION, "inception_v3": INCEPTION}
 

@@ -1,7 +1,7 @@
 """A small net of two Inception blocks (Szegedy et al. 2014, "Going deeper with convolutions") for MNIST-like images.
 
 The blocks are GoogLeNet's, in the form of googlenet.py. The plan around them is this project's own: a block at
-14 pixels and one at 7, where GoogLeNet has two and five, and widths to suit 28 x 28 grey pixels.
+14 pixels and one at 7, where GoogLeNet has five and two, and widths to suit 28 x 28 grey pixels.
 """
 
 from collections.abc import Sequence

@@ -162,7 +162,9 @@ def resnet_cifar(
     widths: Sequence[int] = (16, 32, 64),
     norm: str = "batch",
 ) -> nn.Module:
-    """The paper's own nets for CIFAR-10, of its section 4.2; 0.27 M parameters at depth 20, and 0.85 M at 56.
+    """The paper's nets for CIFAR-10, of its section 4.2; 0.27 M parameters at depth 20, and 0.86 M at 56.
+
+    Where channels change, shortcuts are projections (option B); the paper's are without parameters there (option A).
 
     Args:
         depth: convolutions and the linear layer, without those in shortcuts: 20, 32, 44, 56 or 110 in the paper.

@@ -2,7 +2,7 @@
 
 The plan is that of Jordan 2024, "94% on CIFAR-10 in 3.29 seconds on a single GPU": a frozen first layer that
 whitens 2x2 patches, then three stages of two 3x3 convolutions with an early pooling, GELU, and a linear layer on
-the maximum over pixels. Whitening comes from Page 2018, "How to train your ResNet 8: bag of tricks".
+the maximum over pixels. Whitening comes from Page 2019, "How to train your ResNet 8: bag of tricks".
 
 Differences: the whitening is fitted to the first batch of training images that passes, so that nothing but the
 images is needed; the widths suit a CPU; the last pooling takes any size of image.
@@ -30,6 +30,7 @@ class Whitening(nn.Module):
     The weights follow from the first batch in training and then stay; the bias learns, if there is one.
     """
 
+    fits_first_batch = True  # so that it is left in training mode while only the head learns
     weight: Tensor
 
     def __init__(self, channels: int, eps: float = WHITENING_EPS, bias: bool = True) -> None:

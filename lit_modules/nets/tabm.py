@@ -115,7 +115,7 @@ class TabM(nn.Module):
         if self.linear:
             nn.init.zeros_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
-        self.curves = build_curves(embed, num_outputs) if curves and self.numbers else None
+        self.curves = build_curves(embed, num_outputs) if curves and embed.numbers else None
 
     def members(self, x: Tensor) -> Tensor:
         """The outputs of each member, (B, size, num_outputs)."""

@@ -1,7 +1,7 @@
 """VGG, as in Simonyan and Zisserman 2014, "Very deep convolutional networks", for small images.
 
 Differences from the paper: BatchNorm (Ioffe and Szegedy 2015) after each convolution; one linear layer in
-place of the two hidden ones of 4,096 units; the mean over the pixels that are left, so that any size works.
+place of three, without dropout; the mean over the pixels that are left, so that any size works.
 
 The five poolings round sizes up. Images of 32 pixels end as one pixel either way; those of 28 would, rounded down,
 go 28, 14, 7, 3, 1 and then to nothing, but go 28, 14, 7, 4, 2, 1 here.
