@@ -1,11 +1,12 @@
 """Files that are written whole or not at all."""
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from basics.errors import writing
 
@@ -44,3 +45,9 @@ def unused(path: Path, suffixes: Sequence[str] = ()) -> Path:
     """
     names = chain([path], (path.with_stem(f"{path.stem}-{number}") for number in count(2)))
     return next(name for name in names if not any(name.with_suffix(end).exists() for end in (path.suffix, *suffixes)))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes the file whole or not at all."""
+    with replacing(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n")

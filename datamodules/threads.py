@@ -1,6 +1,5 @@
 """Reading many files by threads, in order, with a bar."""
 
-import os
 import sys
 import warnings
 from collections import deque
@@ -11,6 +10,8 @@ from typing import TypeVar
 from PIL import UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
+
+from basics.cores import cores
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -29,26 +30,21 @@ def in_threads(read: Callable[[S], T], sources: Sequence[S]) -> Iterator[T | str
         except Exception as error:  # damaged files raise errors of any kind
             return str(error) or type(error).__name__
 
-    cores = _cores()
+    workers = cores()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, about large images; it refuses those of twice its limit
-        if cores == 1:
+        if workers == 1:
             yield from map(guarded, sources)  # another thread would only take time from this one
             return
         # Threads suffice: Pillow lets others run while it decodes and resizes. More than cores get in each other's way.
-        with ThreadPoolExecutor(cores) as pool:
+        with ThreadPoolExecutor(workers) as pool:
             waiting: deque[Future[T | str]] = deque()
             for source in sources:
                 waiting.append(pool.submit(guarded, source))
-                if len(waiting) > AHEAD * cores:
+                if len(waiting) > AHEAD * workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def with_bar(results: Iterable[T], total: float) -> Iterable[T]:

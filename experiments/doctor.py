@@ -35,6 +35,7 @@ def main(args: Sequence[str]) -> None:
         print(f"error: {script}: no such script, here or in {path.parent}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [str(path), *args[1:], "--doctor"]
+    sys.path.insert(0, str(path.parent))  # as if it had been started itself
     runpy.run_path(str(path), run_name="__main__")
 
 

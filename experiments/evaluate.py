@@ -4,6 +4,7 @@
     python experiments/evaluate.py runs/cifar10/<run>/checkpoints/last.ckpt --devices 2 --accelerator cpu
     python experiments/evaluate.py runs/mnist/<run> --data fashion_mnist        on another data set of such images
     python experiments/evaluate.py runs/own_images/<run> --data_dir elsewhere
+    python experiments/evaluate.py runs/table/<run> --csv elsewhere/my.csv
 
 The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
 metrics.json. Images, masks, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
@@ -18,7 +19,7 @@ from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import check_data, load_data, load_model
 from harness.training.flags import TrainerFlags
-from harness.training.preflight import check_batches
+from harness.training.preflight import check_batches, check_flags
 from harness.training.report import evaluate, print_classes, print_labels, print_table
 from harness.training.trainer import build_trainer, showing_profile
 
@@ -30,12 +31,16 @@ class EvaluationFlags(TrainerFlags):
     Args:
         data: name of another data set with such images and as many classes; null: the one it was trained on.
         data_dir: folder that holds it; null: the folder used in training.
+        csv: the table, if it is elsewhere now; `test_csv` and `labels` likewise.
         sample: use the embedded sample; null: if training did.
         precision: of the computation, such as 32-true; null: the precision used in training.
     """
 
     data: str | None = None
     data_dir: str | None = None
+    csv: str | None = None
+    test_csv: str | None = None
+    labels: str | None = None
     sample: bool | None = None
 
 
@@ -50,13 +55,15 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     """
     read = read_checkpoint(find_checkpoint(checkpoint))
     model, path = load_model(read), read.path
-    data = load_data(read, flags.data, data_dir=flags.data_dir, sample=flags.sample)
+    places = {name: getattr(flags, name) for name in ("data_dir", "csv", "test_csv", "labels")}
+    data = load_data(read, flags.data, sample=flags.sample, **places)
     data.prepare_data()
     data.setup()
-    chosen = (flags.data, flags.data_dir, flags.sample) != (None, None, None)
+    chosen = any(value is not None for value in (flags.data, flags.data_dir, flags.sample))
     check_data(read, model, data, chosen)
     precision = flags.precision or read.content.get("precision")
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
+    check_flags(trainer, monitor=None, lr_patience=0)
     check_batches(data, trainer)
     with showing_profile():
         metrics = evaluate(trainer, model, data, None, validates=len(data.val_indices) > 0).metrics

@@ -10,7 +10,7 @@ were not. `--backbone_lr` is the rate of all other layers; `--freeze_epochs` let
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,9 @@ from datamodules import ImageData, ImageFolder
 from datamodules.image_targets import ImageTargets
 from datamodules.mask_folder import MaskFolder
 from harness.command_line.cli import cli
-from harness.runs.checkpoints import find_checkpoint, read_checkpoint
+from harness.runs.checkpoints import find_checkpoint, newest_intact, read_checkpoint
+from harness.runs.directories import find_run
+from harness.runs.invocation import changed
 from harness.tasks.classification import ImageFlags, classify
 from harness.tasks.own_folder import FolderOptions, folder_options
 from harness.tasks.trained import data_by_name
@@ -53,9 +55,11 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     Args:
         checkpoint: run directory, checkpoint file, or torchvision:NAME.
     """
-    if not flags.resume and (own := {"net", "net_args", "init_from"} & {*flags.invocation.changed}):
-        raise InputError(f"--{min(own)}: the network and its weights are those of {checkpoint}")
     net, net_args = _network(checkpoint, None if flags.folds else flags.resume)
+    theirs = {"net": net, "net_args": net_args, "init_from": checkpoint}
+    for name in theirs.keys() & flags.invocation.changed.keys():
+        if getattr(flags, name) != theirs[name]:
+            raise InputError(f"--{name}: the network and its weights are those of {checkpoint}")
     others = MaskFolder, ImageTargets  # whose labels are no classes
     known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)
@@ -63,7 +67,7 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
         dataset = partial(ImageFolder, **folder_options(flags))
     elif given := [f"--{name}" for name, value in folder_options(flags).items() if value != getattr(OF_FOLDERS, name)]:
         raise InputError(f"{', '.join(given)}: for --data own_images only, not for {flags.data}")
-    classify(dataset, replace(flags, net=net, net_args=net_args, init_from=checkpoint))
+    classify(dataset, changed(flags, **theirs))
 
 
 def _network(checkpoint: str, resume: str | None) -> tuple[str, dict[str, Any] | None]:
@@ -71,7 +75,9 @@ def _network(checkpoint: str, resume: str | None) -> tuple[str, dict[str, Any] |
     if checkpoint.startswith(TORCHVISION):
         return "imagenet", {"arch": checkpoint.removeprefix(TORCHVISION)}
     resumed = resume if resume != "auto" else None
-    trained = read_checkpoint(find_checkpoint(resumed or checkpoint)).content["hyper_parameters"]
+    unfinished = find_run(resumed)[1] if resumed else None  # none of folds
+    read = newest_intact(unfinished) if unfinished else read_checkpoint(find_checkpoint(checkpoint))
+    trained = read.content["hyper_parameters"]
     net, net_args = trained.get("net"), trained.get("net_args")
     if not isinstance(net, str) or not isinstance(net_args, dict | None):
         raise InputError(f"{checkpoint}: names no network")

@@ -37,6 +37,7 @@ from lightning.pytorch import seed_everything
 
 from basics.choose import choose
 from basics.errors import InputError
+from basics.files import write_json
 from datamodules import MNIST, FashionMNIST, ImageData
 from experiments.fundamentals.linear_embeddings import fit_nca, fit_pca
 from experiments.fundamentals.retrieval_figures import (
@@ -54,7 +55,6 @@ from harness.tasks.launch import by_net, fit_and_test
 from harness.tasks.study import print_next
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
-from harness.training.report import write_json
 from lit_modules.embedder import Embedder, EmbedderOptions
 from lit_modules.retrieval import check_k, check_labels, retrieve
 

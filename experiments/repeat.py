@@ -88,6 +88,8 @@ def main(script: str, flags: RepeatFlags = DEFAULTS) -> None:
         if value < 1:
             raise InputError(f"{name} {value}: must be at least 1")
     path, first, arguments = find_script(script), flags.first_seed, flags.arguments
+    if flags.engine != "local" and flags.jobs != 1:
+        raise InputError(f"jobs {flags.jobs}: is for this machine; {flags.engine} runs as many as it has room for")
     cluster = engine_called(flags.engine, flags.engine_args or {})
     check_flags(path, arguments, {"--seed": first})
     folder = Path(flags.run_dir) / "repeat" / label(path, arguments)

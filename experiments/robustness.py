@@ -14,6 +14,7 @@ Directions and noise are drawn from a fixed seed, so the same checkpoint has the
 from typing import Any
 
 from basics.errors import InputError
+from basics.files import write_json
 from datamodules import ImageData
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
@@ -22,7 +23,6 @@ from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.layout import CONFIG, ROBUSTNESS, run_of
 from harness.tasks.robustness import accuracies, all_logits, best_temperature, calibrations
 from harness.tasks.trained import check_data, load_data, load_model
-from harness.training.report import write_json
 from lit_modules import Classifier
 
 

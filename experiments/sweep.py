@@ -212,13 +212,13 @@ def _check_names(space: dict[str, Between | OneOf], flags: dict[str, Any]) -> No
         return  # no training of one network, such as a study of optimizers, or nothing to look up
     from callbacks.lr_decay import OF_MORE  # imported here because they import torch
     from callbacks.schedules import schedule_called
-    from lit_modules.nets import nets, pixel_nets
+    from lit_modules.nets import nets_with, pixel_nets
     from lit_modules.optimizers import OPTIMIZERS
 
-    known: dict[str, Mapping[str, Any]] = {"net": nets() | pixel_nets(), "optimizer": OPTIMIZERS}
-    for name in space.keys() & known.keys():
+    for name in space.keys() & {"net", "optimizer"}:
         for choice in space[name].examples:
-            choose(name, choice, known[name], f"--vary {name}")
+            known: Mapping[str, Any] = OPTIMIZERS if name == "optimizer" else nets_with(choice) | pixel_nets()
+            choose(name, choice, known, f"--vary {name}")
     for choice in space["lr_decay"].examples if "lr_decay" in space else ():
         schedule_called(choice, OF_MORE)
 
@@ -255,10 +255,15 @@ def metric_of_trials(flags: dict[str, Any], metric: str | None) -> str:
 
 
 def join_vary(args: list[str]) -> list[str]:
-    """`--vary a b` as the one value that the flag takes."""
-    at = args.index("--vary") if "--vary" in args else len(args)
-    end = next((i for i in range(at + 1, len(args)) if args[i].startswith("--")), len(args))
-    return [*args[:at], *([f"--vary={json.dumps(args[at + 1 : end])}"] if at < len(args) else []), *args[end:]]
+    """`--vary a b`, and all further ones, as the one value that the flag takes; a script's name ends a list."""
+    varied: list[str] = []
+    others: list[str] = []
+    taking = False
+    for arg in args:
+        taking = arg == "--vary" or (taking and not arg.startswith("--") and not arg.endswith(".py"))
+        if arg != "--vary":
+            (varied if taking else others).append(arg)
+    return [*others, f"--vary={json.dumps(varied)}"] if varied else others
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """The doctor: healthy recipes are ok, and each planted fault shows up in its own line and no other."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -323,6 +325,32 @@ def test_wrong_command_lines(args, status, said, capsys, monkeypatch):
     assert stop.value.code == status
     out, err = capsys.readouterr()
     assert said in out + err
+
+
+def test_script_may_import_from_its_own_folder(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine_alone.py").write_text("ANSWER = 42\n")
+    (tmp_path / "train.py").write_text("import sys\nimport mine_alone\nprint(mine_alone.ANSWER, *sys.argv[1:])\n")
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    doctor.main([str(tmp_path / "train.py"), "--lr", "1"])
+    assert capsys.readouterr().out == "42 --lr 1 --doctor\n"
+
+
+@pytest.mark.parametrize(
+    ("epochs", "steps", "accumulate", "length"),
+    [
+        (3, -1, 1, ("3 epochs", 30)),
+        (3, 50, 1, ("3 epochs", 30)),
+        (3, 10, 2, ("10 steps", 20)),
+        (-1, 50, 1, ("50 steps", 50)),
+        (-1, -1, 1, ("a run without an end", math.inf)),
+    ],
+)
+def test_run_is_as_long_as_its_epochs_or_its_steps(epochs, steps, accumulate, length):
+    trainer = SimpleNamespace(
+        max_epochs=epochs, max_steps=steps, num_training_batches=10, accumulate_grad_batches=accumulate
+    )
+    assert examination._length(trainer) == length
 
 
 @pytest.mark.slow

@@ -95,6 +95,8 @@ def test_what_cannot_be_evaluated_is_one_line(tmp_path, capsys):
     best = run / "checkpoints" / "best.ckpt"
     assert "no checkpoint" in refusal(capsys, str(tmp_path))
     assert all(part in refusal(capsys, str(run), "--data", "cifar10") for part in (str(best), "28", "cifar10", "32"))
+    assert "limit_test_batches 0" in refusal(capsys, str(run), "--limit_test_batches", "0")
+    assert "--csv: means nothing for mnist" in refusal(capsys, str(run), "--csv", "my.csv")
     assert "limit_test_batches 0.1: of 1 batch" in refusal(capsys, str(run), "--limit_test_batches", "0.1")
     assert "did you mean cifar10?" in refusal(capsys, str(run), "--data", "cifr10")
     content = torch.load(best, weights_only=True)
@@ -127,5 +129,12 @@ def test_changed_training_data_is_noticed(tmp_path, capsys):
     quick = "--net linear --max_epochs 1 --folds 0 --pictures false".split()
     flags = ["--csv", str(tmp_path / "t.csv"), "--target", "y", *quick]
     run = train(tmp_path / "runs", table, [*flags, "--accelerator", "cpu"])
-    (tmp_path / "t.csv").write_text("\n".join([*rows[:-1], "1000,1,5"]))
+    moved = (tmp_path / "t.csv").rename(tmp_path / "moved.csv")
+    assert "t.csv: no such file" in refusal(capsys, str(run))
+    before = figures_of(run)
+    figures = cli(evaluate.main, None, [str(run), "--csv", str(moved), "--accelerator", "cpu"])
+    assert {name: figures[name] for name in before} == pytest.approx(before)
+    cli(table.main, table.RECIPES, ["--resume", str(run), "--csv", str(moved), "--max_epochs", "2"])
+    assert json.loads((run / "metrics.json").read_text())["epochs"] == 2
+    moved.write_text("\n".join([*rows[:-1], "1000,1,5"]))
     assert "table has changed since the training" in refusal(capsys, str(run))

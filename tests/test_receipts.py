@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from basics.versions import ROOT
-from experiments import compare, house_prices, metric_learning, mnist
+from experiments import compare, finetune, house_prices, metric_learning, mnist
 from harness.command_line.cli import cli
 from harness.runs.states import read_config, read_metrics
 
@@ -32,6 +32,8 @@ def run_all(folder):
     cli(house_prices.main, house_prices.RECIPES, flags)
     flags = [*TINY[1:], *places, "--loss", "triplet", "--net", "lenet5", "--baselines", "false"]
     cli(metric_learning.main, metric_learning.RECIPES, flags)
+    (mlp,) = folder.glob("mnist/*mlp*")
+    cli(finetune.main, None, [str(mlp), *TINY, *places, "--data", "fashion_mnist"])
     for path in folder.glob("*/*/metrics.json"):
         path.write_text(json.dumps(read_metrics(path.parent) | {"git_commit": COMMIT}))
 
@@ -71,8 +73,9 @@ def test_line_has_each_seed_and_the_mean_of_the_files(runs, page):
 
 
 def test_command_has_what_differs_from_the_recipe_and_no_more(page):
-    commands = re.findall(r"`python experiments/(.*?)`", page)
-    words = {command.split()[0] + " " + command.split()[2]: shlex.split(command) for command in commands}
+    commands = [shlex.split(command) for command in re.findall(r"`python experiments/(.*?)`", page)]
+    # By script and network, or for finetune.py the path of a run, which has no --net.
+    words = {f"{its[0]} {its[2] if its[1] == '--net' else ''}".strip(): its for its in commands}
     tiny = {"--sample", "--max_epochs", "--pictures", "--accelerator"}
     named = {key: {word for word in its if word.startswith("--")} - tiny for key, its in words.items()}
     assert named == {
@@ -80,6 +83,7 @@ def test_command_has_what_differs_from_the_recipe_and_no_more(page):
         "mnist.py mlp": {"--net", "--net_args.widths", "--optimizer", "--seed"},
         "house_prices.py linear": {"--net", "--folds", "--fold_seed"},
         "metric_learning.py lenet5": {"--net", "--loss", "--baselines", "--seed"},
+        "finetune.py": {"--data", "--seed"},
     }
     assert words["house_prices.py linear"][-2:] == ["--fold_seed", "4"]
 

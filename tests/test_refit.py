@@ -79,7 +79,35 @@ def test_killed_refit_goes_on_and_a_finished_one_is_left_alone(tmp_path, capsys)
         assert metrics_of(refit)["test/acc"] == before["test/acc"]
         assert metrics_of(refit)["refit_of"] == before["refit_of"]
         assert not awaits_refit(first)
-    assert finished(tmp_path) in (first, refit)
+    assert finished(tmp_path) == first
+
+
+def test_run_that_is_trained_further_is_refit_anew(tmp_path):
+    first, old = train(tmp_path, "--max_epochs", "1", "--refit")
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(first), "--max_epochs", "3"])
+    (new,) = set(tmp_path.glob("mnist/*")) - {first, old}
+    assert metrics_of(new)["epochs"] == metrics_of(first)["best_epoch"] > metrics_of(old)["epochs"] == 1
+    assert metrics_of(first)["refit"] == new.name
+    assert not awaits_refit(first)
+
+
+def test_refit_that_was_resumed_by_itself_belongs_to_its_run(tmp_path, capsys):
+    first, refit = train(tmp_path, "--max_epochs", "2", "--refit")
+    alone = {name: value for name, value in metrics_of(refit).items() if name != "refit_of"}
+    (refit / "metrics.json").write_text(json.dumps(alone))  # as it leaves them
+    linked = metrics_of(first)
+    (first / "metrics.json").write_text(json.dumps({name: value for name, value in linked.items() if name != "refit"}))
+    assert awaits_refit(first)
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(first)])
+    assert f"{refit}: the refit has finished too\n" in capsys.readouterr().out
+    assert metrics_of(first) == linked and metrics_of(refit) == {**alone, "refit_of": str(first)}
+
+
+def test_renamed_runs_stay_finished(tmp_path):
+    first, refit = train(tmp_path, "--max_epochs", "1", "--refit")
+    for run in (refit, first):
+        run = run.rename(run.with_name(f"good_{run.name[-5:]}"))
+    assert not awaits_refit(run)
 
 
 def test_both_figures_are_said(tmp_path, capsys):
@@ -121,6 +149,8 @@ def test_decay_every_few_epochs_is_that_of_torch(tmp_path):
         (["--refit", "--name", "n" * 60], "n_refit: has 66 characters"),
         (["--seeds", "2"], "--seeds 2: is for --folds"),
         (["--fold_seed", "2"], "--fold_seed 2: is for --folds"),
+        (["--jobs", "4"], "--jobs 4: is for --folds"),
+        (["--engine_args.gpus", "1"], "is for --folds"),
         (["--lr_step_epochs", "2"], "lr_step_epochs 2: is for --lr_decay step, not cosine"),
         (["--lr_step_epochs", "2", "--lr_decay", "step", "--max_steps", "5"], "lr_step_epochs 2: counts epochs"),
         (["--lr_epochs", "2", "--max_epochs", "3"], "lr_epochs 2: must be max_epochs (3) or more"),

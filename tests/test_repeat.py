@@ -15,7 +15,7 @@ import yaml
 from experiments import repeat
 from harness.command_line.cli import cli
 from harness.comparing.run_files import read_runs
-from harness.comparing.scripts import finished, label, last_line, split_command
+from harness.comparing.scripts import check_flags, find_script, finished, label, last_line, split_command
 
 ROOT = Path(__file__).parents[1]
 MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--pictures", "false"]
@@ -85,6 +85,9 @@ def test_failed_runs_stop_nothing_and_are_told_at_the_end(tmp_path, capsys):
         ([*MNIST, "--lrr", "3"], "did you mean --lr"),
         ([*MNIST, "--net", "lenet6", "--seed", "3"], "--seed"),
         ([*MNIST, "--resume=x"], "--resume"),
+        ([*MNIST, "--help"], "mnist.py --help shows the flags of mnist.py"),
+        ([*MNIST, "--fast_dev_run"], "--fast_dev_run: leaves no run"),
+        (["--engine", "slurm", "--jobs", "3", *MNIST], "jobs 3: is for this machine"),
         (["--seeds", "0", *MNIST], "seeds 0"),
         (["--sed", "3", *MNIST], "did you mean --seeds"),
         (["linear_regression.py", "--lr", "many"], "many"),
@@ -166,6 +169,18 @@ def test_labels_differ_where_arguments_do():
     labels = {label(Path("x/mnist.py"), arguments) for arguments in commands}
     assert len(labels) == len(commands)
     assert all(len(text) < 80 and text.startswith("mnist_") for text in labels)
+
+
+def test_label_follows_from_what_a_file_of_flags_says(tmp_path):
+    (file := tmp_path / "exp.yaml").write_text("lr: 1")
+    before = [label(Path("x/mnist.py"), flags) for flags in (["--config", str(file)], [f"--config={file}"])]
+    file.write_text("lr: 2")
+    after = [label(Path("x/mnist.py"), flags) for flags in (["--config", str(file)], [f"--config={file}"])]
+    assert len({*before, *after}) == 4
+
+
+def test_jobs_of_a_study_are_its_own():
+    assert check_flags(find_script("normalisation.py"), ["--jobs", "1"], {})["jobs"] == 1
 
 
 def test_last_line_is_the_last_that_says_something(tmp_path):

@@ -190,6 +190,7 @@ def nothing(root):
         (nothing, ["--net", "lenet5", "--net_args", "null"], "'lenet5': gives one class for the whole image"),
         (nothing, ["--classes", "[a,b,c]", "--binary", "--threshold", "2"], "threshold 2"),
         (nothing, ["--data_dir", "nowhere"], "nowhere/images: no files there"),
+        (nothing, ["--sample"], "--sample has images of its own"),
     ],
 )
 def test_mistake_is_one_line(tmp_path, refusal, spoil, flags, words):
@@ -205,6 +206,15 @@ def test_tools_refuse_what_is_not_for_them(tmp_path, refusal, run):
     files = [str(tmp_path / "a.png"), str(tmp_path / "more")]
     assert "would have the same name" in refusal(predict.main, str(run), *files)
     assert "--invert" in refusal(predict.main, str(run), files[0], "--invert", "yes")
+    (tmp_path / "bad").mkdir()
+    for number in range(40):  # more than are read at a time
+        save(tmp_path / "bad" / f"{number:02}.png", np.zeros((16, 16, 3)))
+    (tmp_path / "bad" / "40.png").write_bytes(b"no image")
+    call = [str(run), str(tmp_path / "bad"), "--output", str(tmp_path / "said.csv")]
+    assert "--skip_bad" in refusal(predict.main, *call)
+    assert not (tmp_path / "said").exists()
+    cli(predict.main, None, [*call, "--skip_bad"])
+    assert len(list((tmp_path / "said").iterdir())) == 40
     (tmp_path / "predictions").mkdir()
     assert "predictions: already exists" in refusal(predict.main, str(run), files[0])
     assert "holds a Segmenter" in refusal(evaluate.main, str(run), "--data", "mnist", "--sample", "true")

@@ -15,6 +15,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+from basics.files import write_json
 from experiments import sweep
 from harness.command_line.cli import cli
 from harness.comparing import sweep_report
@@ -25,7 +26,6 @@ from harness.comparing.sweep_report import LEAST, importances_of
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
 from harness.comparing.trials import Sweep, open_study, work
 from harness.runs.states import read_config
-from harness.training.report import write_json
 
 ROOT = Path(__file__).parents[1]
 MNIST = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--pictures", "false"]
@@ -121,7 +121,7 @@ def test_crashed_trials_are_recorded_and_stop_nothing(tmp_path, capsys):
     script = tmp_path / "odd.py"
     script.write_text(
         "from pathlib import Path\n\nfrom harness.command_line.cli import cli\n"
-        "from harness.training.report import write_json\n"
+        "from basics.files import write_json\n"
         "from harness.runs.directories import new_run, write_config\n"
         "from harness.runs.invocation import Invocation\n\n\n"
         'def main(invocation: Invocation, x: int = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
@@ -178,7 +178,7 @@ def slow_script(tmp_path):
     script = tmp_path / "slow.py"
     script.write_text(
         "import time\n\nfrom harness.command_line.cli import cli\n"
-        "from harness.training.report import write_json\nfrom harness.training.run_logger import RunLogger\n"
+        "from basics.files import write_json\nfrom harness.training.run_logger import RunLogger\n"
         "from harness.runs.directories import new_run, write_config\n"
         "from harness.runs.invocation import Invocation\n\n\n"
         "def main(invocation: Invocation, x: str = 'a', monitor: str = 'val/acc', max_epochs: int = 8,"
@@ -203,6 +203,64 @@ def test_runs_that_fall_behind_are_pruned(tmp_path, slow_script):
     assert last.value == pytest.approx(0.1)
     assert last.last_step < 100
     assert ",PRUNED," in (folder / "trials.csv").read_text()
+
+
+def test_trial_that_ended_badly_is_no_pruned_one(tmp_path):
+    """The last two have worse curves than the others, but one has crashed, and the other has its result."""
+    script = tmp_path / "quick.py"
+    script.write_text(
+        "from harness.command_line.cli import cli\n"
+        "from basics.files import write_json\nfrom harness.training.run_logger import RunLogger\n"
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        "def main(invocation: Invocation, x: str = 'a', monitor: str = 'val/acc', max_epochs: int = 1,"
+        " run_dir: str = 'runs') -> None:\n"
+        '    run = new_run("quick", run_dir, "x")\n    write_config(run, invocation.flags)\n'
+        '    logger = RunLogger(run, name="", version="", default_hp_metric=False)\n'
+        "    number = len(list(run.parents[2].glob('trial*')))\n"
+        "    for epoch in range(4):\n"
+        '        logger.log_metrics({"val/acc": 0.1 if number > 5 else 0.9, "epoch": epoch}, step=10 * epoch)\n'
+        "        logger.save()\n"
+        "    if number == 6:\n        raise RuntimeError('out of memory')\n"
+        '    write_json(run / "metrics.json", {"val/acc": 0.8})\n\n\ncli(main)\n'
+    )
+    folder = run_sweep(tmp_path, "--trials", "7", str(script), "--vary", "x=a,b,c,d,e,f,g")
+    *_, crashed, ended = trials_of(folder)
+    assert (crashed.state, ended.state, ended.value) == (TrialState.FAIL, TrialState.COMPLETE, 0.8)
+    assert crashed.user_attrs["failure"].endswith("RuntimeError: out of memory")
+
+
+def test_trial_that_a_cluster_ends_is_queued_again(tmp_path, monkeypatch):
+    script, waited = tmp_path / "preempted.py", []
+    script.write_text("raise SystemExit(143)\n")
+    monkeypatch.setenv("SLURM_JOB_ID", "1")
+    monkeypatch.setattr(trials_module, "await_preemption", waited.append)  # there the job ends
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    study = open_study(wanted := Sweep(script, [], {}, "val/acc", 1, tmp_path, url, 10, -1))
+    trials_module._work_once(study, wanted, (0, 1), Event(), [])
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
+    assert "failure" not in study.trials[0].user_attrs
+    assert study.trials[1].user_attrs["folder"] == "trial0000"
+    assert waited == [tmp_path / "trial0000"]
+
+
+def test_results_of_another_study_are_not_taken(tmp_path, capsys):
+    script = tmp_path / "one.py"
+    script.write_text(
+        "from harness.command_line.cli import cli\nfrom basics.files import write_json\n"
+        "from harness.runs.directories import new_run, write_config\n"
+        "from harness.runs.invocation import Invocation\n\n\n"
+        'def main(invocation: Invocation, x: float = 0, monitor: str = "val/loss", run_dir: str = "runs") -> None:\n'
+        '    run = new_run("one", run_dir, "x")\n    write_config(run, invocation.flags)\n'
+        '    write_json(run / "metrics.json", {"val/loss": x})\n\n\ncli(main)\n'
+    )
+    flags = ["--trials", "1", str(script), "--vary", "x=0.1..0.9"]
+    folder = run_sweep(tmp_path, *flags)
+    (folder / "study.db").unlink()
+    with pytest.raises(SystemExit) as stop:
+        run_sweep(tmp_path, *flags)  # draws another value for its first trial
+    assert stop.value.code == 2
+    assert f"{folder / 'trial0000'}: is of another study" in capsys.readouterr().err
 
 
 def test_trial_that_others_took_over_is_left_and_an_interrupted_one_is_queued_again(tmp_path, slow_script):
@@ -230,6 +288,20 @@ def test_vary_says_ranges_and_choices():
         "net": OneOf(["a", "b"]),
     }
     assert parse_vary(["augment=flip|crop:4,flip"])["augment"] == OneOf(["flip", "crop:4,flip"])
+
+
+def test_several_vary_are_one_list_which_the_script_ends():
+    joined = "--vary=" + json.dumps(["lr=1..2", "net=a,b", "x=3,4"])
+    args = ["--vary", "lr=1..2", "net=a,b", "mnist.py", "--vary", "x=3,4", "--trials", "2"]
+    assert sweep.join_vary(args) == ["mnist.py", "--trials", "2", joined]
+    assert sweep.join_vary(["mnist.py"]) == ["mnist.py"]
+
+
+def test_nets_of_timm_can_be_varied():
+    flags = {"net": "cnn", "monitor": "val/acc"}
+    sweep._check_names({"net": OneOf(["timm:resnet18", "cnn"])}, flags)
+    with pytest.raises(ValueError, match="no such net"):
+        sweep._check_names({"net": OneOf(["timm:resnet18", "cmnn"])}, flags)
 
 
 def test_suggestions_keep_to_the_ranges():
@@ -270,6 +342,7 @@ def test_images_without_classes_are_judged_by_a_figure_that_they_have(task, metr
         ([*MNIST, *VARY, "--metric", "test/acc"], "test/acc"),
         ([*MNIST, *VARY, "--monitor", "null"], "--metric"),
         ([*MNIST, *VARY, "--trials", "0"], "trials 0"),
+        ([*MNIST, *VARY, "--find_lr"], "--find_lr: leaves no run"),
         ([*MNIST, *VARY, "--storage", "nosql://x"], "--storage nosql://x"),
         (["mnst.py", *VARY], "did you mean mnist.py"),
         (["train.py", *VARY], "there are activations, "),  # none is near
@@ -304,7 +377,9 @@ def fake_work(monkeypatch, tmp_path):
         return 0
 
     monkeypatch.setattr(trials_module, "_run", run)
-    monkeypatch.setattr(trials_module, "finished", lambda folder: folder if list(folder.glob("*.json")) else None)
+    monkeypatch.setattr(
+        trials_module, "finished", lambda folder: folder if (folder / "metrics.json").exists() else None
+    )
 
     def work_on(vary, count, workers=4):
         url = f"sqlite:///{tmp_path / 'study.db'}"

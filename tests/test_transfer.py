@@ -11,6 +11,7 @@ from torch import nn
 from datamodules import MNIST
 from experiments import finetune, mnist
 from harness.command_line.cli import cli
+from harness.runs.states import read_config
 from harness.tasks.classification import ImageFlags, pixels_of
 from lit_modules import Classifier
 from lit_modules import nets as package
@@ -193,6 +194,19 @@ def test_finetuning_runs_as_a_whole_and_says_what_was_loaded(tmp_path, trained, 
     assert "new: classifier.4.weight, classifier.4.bias" in printed
     run = next(tmp_path.glob("fashion_mnist/*"))
     assert json.loads((run / "metrics.json").read_text())["test/acc"] > 0.85  # its sample is the digits again
+    kept = read_config(run)
+    assert (kept["net"], kept["init_from"]) == ("cnn", str(trained))
+
+
+def test_config_of_a_finetuned_run_starts_another_but_for_another_net(tmp_path, trained, refusal):
+    flags = [*FLAGS, "--data", "fashion_mnist", "--max_epochs", "1", "--limit_train_batches", "2"]
+    cli(finetune.main, args=[str(trained), *flags, "--run_dir", str(tmp_path / "one")])
+    (run,) = tmp_path.glob("one/*/*")
+    again = ["--config", str(run / "config.yaml"), "--run_dir", str(tmp_path / "two")]
+    cli(finetune.main, args=again)
+    (other,) = tmp_path.glob("two/*/*")
+    assert {**read_config(other), "run_dir": ""} == {**read_config(run), "run_dir": ""}
+    assert "--net: the network and its weights are those of" in refusal(finetune.main, *again, "--net", "mlp")
 
 
 @pytest.mark.slow

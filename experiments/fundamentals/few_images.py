@@ -11,12 +11,13 @@ import torch
 import torch.nn.functional as F
 from lightning.pytorch import seed_everything
 
+from basics.cores import cores
 from basics.errors import InputError, writing
 from datamodules import CIFAR10
 from datamodules.batches import EvalBatches, Images
 from datamodules.images import EVAL_BATCH_SIZE
 from datamodules.table_splits import Fold, Splitter
-from harness.processes.pools import cores, in_processes
+from harness.processes.pools import in_processes
 from harness.runs.invocation import BY_PYTHON, Invocation, plain
 from harness.runs.resume import Opened
 from harness.tasks.study import quiet_trainer

@@ -4,6 +4,7 @@ The checks follow Karpathy 2019, "A recipe for training neural networks". Each l
 usual. The limits are wide, so that a healthy run passes, and a line that says `look here` is worth the look.
 """
 
+import math
 import os
 import resource
 import sys
@@ -148,11 +149,20 @@ def _check_run(model: Stages, data: BatchModule, trainer: Trainer, batch: Batch)
     seconds = (time.perf_counter() - started) / len(losses)
     descends = FAMILIES.get(model.hparams["optimizer"], model.hparams["optimizer"]) == "sgd"
     yield check_rate(model.hparams["lr"], rates, losses, DIVERGED if descends else DIVERGED_ADAPTIVE)
+    whole, total = _length(trainer)
+    rest = f"{whole} in {_duration(seconds * total)}" if math.isfinite(total) else whole
+    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {rest}"
+    yield Finding("time", seconds * total <= LONG, found, f"less than {_duration(LONG)}")
+
+
+def _length(trainer: Trainer) -> tuple[str, float]:
+    """How long the run is, in words and in batches."""
     assert trainer.max_epochs is not None  # Lightning has a default
-    total = seconds * trainer.num_training_batches * trainer.max_epochs
-    epochs = amount(trainer.max_epochs, "epoch")
-    found = f"{len(batch[1]) / seconds:,.0f} {data.samples} a second, {epochs} in {_duration(total)}"
-    yield Finding("time", total <= LONG, found, f"less than {_duration(LONG)}")
+    epochs, steps = trainer.max_epochs, trainer.max_steps
+    batches = trainer.num_training_batches * epochs if epochs >= 0 else math.inf
+    if 0 < steps * trainer.accumulate_grad_batches < batches:
+        return amount(steps, "step"), steps * trainer.accumulate_grad_batches
+    return amount(epochs, "epoch") if epochs >= 0 else "a run without an end", batches
 
 
 def check_rate(lr: float, rates: np.ndarray, losses: np.ndarray, diverged: float = DIVERGED) -> Finding:

@@ -196,11 +196,12 @@ def _command(run: Run) -> str:
     """
     script = run.flags["started_by"]
     seed = "fold_seed" if run.flags.get("folds") and run.flags["fold_seed"] is None else "seed"
-    words: list[str] = []
+    words: list[str] = [run.flags["checkpoint"]] if "checkpoint" in run.flags else []
+    of_checkpoint = {"checkpoint", "net", "net_args", "init_from"} if words else set()
     for _ in range(ROUNDS):
         recipe = _recipe(run, words)
-        aside = {*PLACES, seed} - ({"data_dir"} if in_own_folder(run) else set())
-        flags = {name: value for name, value in run.flags.items() if name not in aside}
+        aside = {*PLACES, seed, *of_checkpoint} - ({"data_dir"} if in_own_folder(run) else set())
+        flags = {name: value for name, value in run.flags.items() if name.partition(".")[0] not in aside}
         wrong = {name for name, value in flags.items() if not alike(value, recipe.get(name))}
         if not wrong:
             break

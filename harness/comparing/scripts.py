@@ -23,6 +23,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
+from itertools import pairwise
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from basics.choose import nearest
 from basics.errors import InputError, MissingFileError, reading
 from harness.processes.children import STOP_SECONDS, end_with_starter, lead_group, server_context, stop
 from harness.processes.pools import take_share
-from harness.runs.states import NOTHING_LOST, State, awaits_refit, state_of
+from harness.runs.states import NOTHING_LOST, State, awaits_refit, is_refit, state_of
 
 EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 OURS = ("--run_dir", "--resume")  # set here for each script
@@ -41,6 +42,7 @@ ANYWHERE = ("--run_dir",)  # of every such tool, even after the script's name: w
 FIRST = ("--jobs", "--seeds", "--engine", "--engine_args")  # only before the script's name: its folds have them too
 PREEMPTED = (143, 255)  # statuses of a script that got SIGTERM, alone or with the server that forked it
 PREEMPTION_SECONDS = 600  # longest time between a cluster's SIGTERM and its SIGKILL
+LEAVES_NO_RUN = ("fast_dev_run", "find_lr", "doctor")  # flags
 LOOK_SECONDS = 0.1  # between two looks at a run that is about to end
 
 
@@ -87,6 +89,8 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
         InputError: the script refuses one of these flags, or the arguments contain a flag that the tool sets.
     """
     for flag in (arg.partition("=")[0] for arg in arguments):
+        if flag in ("-h", "--help"):
+            raise InputError(f"{flag}: python {script} {flag} shows the flags of {script.name}")
         if flag in (*OURS, *own):
             raise InputError(f"{flag}: is set for each run here, and cannot be among the script's flags")
     added = [f"{flag}={value}" for flag, value in own.items()]
@@ -102,10 +106,13 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
             raise InputError(said)
         flags = yaml.safe_load(out.read_text())
         for flag in filter(_of_tool, (word.partition("=")[0] for word in arguments)):
-            if not flags.get("folds"):
+            if "fold_seed" in flags and not flags["folds"]:
                 raise InputError(
                     f"{flag}: {script.name} takes it with --folds only; this tool's own stands before {script.name}"
                 )
+        for name in LEAVES_NO_RUN:
+            if flags.get(name):
+                raise InputError(f"--{name}: leaves no run; python {script} {' '.join(arguments)} shows what it says")
         return flags
 
 
@@ -115,17 +122,28 @@ def _of_tool(flag: str) -> bool:
 
 
 def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
-    """A folder name that is always the same for the same command, such as mnist_net-lenet5_1c9a5a1e."""
-    own = script.resolve().parent == EXPERIMENTS
+    """A folder name that is always the same for the same command, such as mnist_net-lenet5_1c9a5a1e.
+
+    If the command names a file of flags, what is in it counts too.
+    """
+    own, files = script.resolve().parent == EXPERIMENTS, _config_files(arguments)
     which = script.name if own else str(script.resolve())  # two people's train.py are different scripts
-    code = hashlib.sha256(json.dumps([which, list(arguments), also]).encode()).hexdigest()[:8]
+    told = json.dumps([which, list(arguments), also]).encode() + b"".join(path.read_bytes() for path in files)
+    code = hashlib.sha256(told).hexdigest()[:8]
     words = re.sub(r"\W+", "-", " ".join(arguments).replace("--", " ")).strip("-")[:40].strip("-")
     return "_".join(part for part in (script.stem, words, code) if part)
 
 
+def _config_files(arguments: Sequence[str]) -> list[Path]:
+    """The files of flags among the arguments."""
+    joined = [arg.partition("=")[2] for arg in arguments if arg.startswith("--config=")]
+    return [Path(name) for name in [*joined, *(value for flag, value in pairwise(arguments) if flag == "--config")]]
+
+
 def finished(folder: Path) -> Path | None:
-    """The directory of the finished run in `folder`, if there is one; one with a refit has finished with that."""
-    return next((run for run in _runs(folder, State.FINISHED) if not awaits_refit(run)), None)
+    """The directory of the finished run in `folder`, if there is one, which is not a refit but has finished with it."""
+    runs = [run for run in _runs(folder, State.FINISHED) if not awaits_refit(run)]
+    return min(runs, key=is_refit, default=None)
 
 
 def unfinished(folder: Path) -> Path | None:
@@ -170,12 +188,22 @@ def run_to_end(script: Path, arguments: Sequence[str], folder: Path) -> int | No
     process = start(script, arguments, folder)
     try:
         process.join()
-        if process.exitcode in PREEMPTED and "SLURM_JOB_ID" in os.environ:  # which ends this process too
-            await_claims(folder, PREEMPTION_SECONDS)  # the script may still be saving
-            time.sleep(PREEMPTION_SECONDS)
+        if process.exitcode is not None and is_preempted(process.exitcode):
+            await_preemption(folder)
         return process.exitcode
     finally:
         stop(process)
+
+
+def is_preempted(status: int) -> bool:
+    """Whether a script ended with this status because a cluster ends its job, and this process with it."""
+    return status in PREEMPTED and "SLURM_JOB_ID" in os.environ
+
+
+def await_preemption(folder: Path) -> None:
+    """Waits for the end of this process, which may start nothing else; the script may still be saving."""
+    await_claims(folder, PREEMPTION_SECONDS)
+    time.sleep(PREEMPTION_SECONDS)
 
 
 def _process(script: Path, arguments: Sequence[str], out: Path, err: Path, share: tuple[int, int]) -> BaseProcess:

@@ -10,6 +10,7 @@ killed at any moment, and nothing is lost or done twice:
   earlier one has the same configuration. So workers that ask at the same time need no lock.
 """
 
+import json
 import math
 import time
 import warnings
@@ -26,6 +27,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from basics.errors import InputError
+from basics.files import write_json
 from harness.comparing.configurations import (
     counted,
     draw_new,
@@ -38,7 +40,7 @@ from harness.comparing.configurations import (
 )
 from harness.comparing.events import read_curve
 from harness.comparing.run_files import lower_is_better, number
-from harness.comparing.scripts import await_claims, finished, last_line, start
+from harness.comparing.scripts import await_claims, await_preemption, finished, is_preempted, last_line, start
 from harness.comparing.sweep_space import Between, OneOf
 from harness.processes.children import STOP_SECONDS, stop
 from harness.runs.layout import CLAIM
@@ -46,6 +48,7 @@ from harness.runs.states import State, read_metrics, state_of
 
 DEAD_AFTER = 6  # heartbeats missed
 LOOK_SECONDS = 0.5  # between two looks at a running trial
+VALUES = "values.json"  # of a trial, in its folder
 AWAY_SECONDS = 300  # that a database server may be away
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
@@ -269,13 +272,30 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
     folder = sweep.folder / _check_counts(study, trial, sweep, stopped)
     trial.set_user_attr("folder", folder.name)
     arguments = [*sweep.arguments, *(f"--{name}={value}" for name, value in values.items())]
-    folder.mkdir(exist_ok=True)
+    _note_values(folder, values)
     while True:
         _check_ours(study, trial, stopped)
         with suppress(Timeout), FileLock(folder / CLAIM, timeout=LOOK_SECONDS):  # a worker may only have slept
             await_claims(folder)
             status = None if finished(folder) else _run(study, trial, sweep, arguments, folder, share, stopped)
+            if status is not None and is_preempted(status):
+                await_preemption(folder)
+                _queue_again(study, _frozen(study, trial))
+                raise NotCountedError("preempted")
             return _value(trial, sweep.metric, folder, status)
+
+
+def _note_values(folder: Path, values: dict[str, Any]) -> None:
+    """Makes the trial's folder.
+
+    Raises:
+        InputError: it is there, with results of other values, as if the study that they belong to had been deleted.
+    """
+    folder.mkdir(exist_ok=True)
+    if not (noted := folder / VALUES).exists():
+        write_json(noted, values)
+    elif (before := json.loads(noted.read_text())) != json.loads(json.dumps(values)):
+        raise InputError(f"{folder}: is of another study, with {before}; remove {folder.parent}, or change --run_dir")
 
 
 def _check_counts(study: optuna.Study, trial: Trial, sweep: Sweep, stopped: Event) -> str:
@@ -331,7 +351,7 @@ def _run(
         while process.is_alive():
             process.join(LOOK_SECONDS)
             _check_ours(study, trial, stopped)
-            if sweep.warmup >= 0:
+            if sweep.warmup >= 0 and process.is_alive() and not finished(folder):  # a run that has ended has a result
                 reported = _report(trial, sweep.metric, folder, reported)
                 if trial.should_prune():
                     raise optuna.TrialPruned

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, TypeVar
 
+from basics.cores import cores
 from basics.errors import InputError
 from harness.processes.children import end_with_starter, killed_on_exit
 from harness.processes.watch import SIGNALS
@@ -20,11 +21,6 @@ T = TypeVar("T")
 
 class ProcessKilledError(InputError, ChildProcessError):
     """A process was killed from outside, for example for lack of memory; fewer processes at a time may help."""
-
-
-def cores() -> int:
-    """How many of the machine's cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _native_threads() -> int:

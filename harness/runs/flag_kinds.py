@@ -13,12 +13,14 @@ WRITTEN = {
     "log_gradients", "histograms", "pictures", "pictures_every", "enable_model_summary", "num_sanity_val_steps",
     "profiler", "detect_anomaly",
 }  # fmt: skip
+# Where the data are. That they are still the same is checked by what is in them.
+PLACES_OF_DATA = {"data_dir", "csv", "test_csv", "labels"}
 # May have other values when a run is resumed: where it runs, how long, and what it writes. They include the batch size
 # because more devices take smaller parts of the same batch; `check_position` keeps the total. They do not include
 # `deterministic` and `benchmark`: with other kernels the run would not end as if it had never been interrupted.
-MAY_CHANGE = CHANGE_NOTHING | WRITTEN | {
+MAY_CHANGE = CHANGE_NOTHING | WRITTEN | PLACES_OF_DATA | {
     "accelerator", "devices", "num_nodes", "strategy", "sync_batchnorm", "batch_size", "accumulate_grad_batches",
-    "data_dir", "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite",
+    "compile", "doctor", "fast_dev_run", "find_lr", "on_nonfinite",
     "max_epochs", "min_epochs", "max_steps", "min_steps", "max_time", "early_stopping",
 }  # fmt: skip
 # Tell no configurations apart, since no figure changes with them. `curves_by` has to stay at a resume, but only for the

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import InputError
-from harness.runs.flag_kinds import CHANGE_NOTHING, MAY_CHANGE
+from harness.runs.flag_kinds import CHANGE_NOTHING, MAY_CHANGE, PLACES_OF_DATA
 from harness.runs.states import has_folds, read_config
 
 NO_FLAG = {"own_callbacks": "callbacks of the script"}  # what config.yaml has besides, in messages
@@ -15,7 +15,7 @@ LONGEST = 60  # greatest number of characters of a value in a message
 
 def check_flags_kept(run: Path, flags: Mapping[str, Any]) -> None:
     """Raises InputError if a flag differs from the run's and is not one of those that may change."""
-    may_change = CHANGE_NOTHING if has_folds(run) else MAY_CHANGE  # finished folds stay as they are
+    may_change = CHANGE_NOTHING | PLACES_OF_DATA if has_folds(run) else MAY_CHANGE  # finished folds stay as they are
     before = read_config(run)
     if before.get("started_by", script := flags.get("started_by")) != script:
         here = script or "a call from Python"

@@ -95,7 +95,7 @@ def _claim_unfinished(
     """The run that `--resume auto` continues, which this process then holds; None if a new run is to begin."""
     if not is_rank_zero():
         return None, None
-    wanted = _compared(flags)
+    wanted = compared(flags)
     for file in sorted((Path(run_dir) / name).glob(f"*/{CONFIG}"), reverse=True):  # names begin with the date
         run = file.parent
         ended = (run / METRICS).exists() and not (flags.get("refit") and awaits_refit(run))
@@ -104,14 +104,15 @@ def _claim_unfinished(
         with suppress(InputError, OSError), ExitStack() as claim:  # running elsewhere, or damaged
             claim.enter_context(claimed(run))
             goes_on = state_of(run, ours=True) is State.RESUMABLE or awaits_refit(run)
-            if goes_on and _compared(read_config(run)) == wanted:
+            if goes_on and compared(read_config(run)) == wanted:
                 claims.enter_context(claim.pop_all())
                 return find_run(str(run))
     print("no unfinished run with these flags: starting a new one", flush=True)
     return None, None
 
 
-def _compared(flags: dict[str, Any]) -> dict[str, Any]:
+def compared(flags: Mapping[str, Any]) -> dict[str, Any]:
+    """The flags that tell whether one command is the same as another."""
     return {name: value for name, value in flags.items() if name not in CHANGE_NOTHING}
 
 

@@ -76,18 +76,35 @@ def describe(run: Path, state: State) -> str:
 
 
 def refit_of(run: Path) -> Path | None:
-    """The finished second training of a run with `--refit`, which is beside it; None if there is none."""
-    for other in run.parent.glob(f"*refit*/{METRICS}"):
+    """The finished second training of a run with `--refit`: the one beside it that its metrics name, or one that names
+    it, and is of as many epochs and the same schedule, since the run may have been trained further.
+    """
+    metrics, config = read_metrics(run), read_config(run)
+    schedule = metrics.get("best_epoch"), config.get("lr_epochs") or config.get("max_epochs")
+    for other in sorted(file.parent for file in run.parent.glob(f"*/{METRICS}")):
         with suppress(InputError):
-            if Path(read_metrics(other.parent).get("refit_of", "")).name == run.name:
-                return other.parent
+            its = read_metrics(other)
+            names_it = Path(its.get("refit_of", "")).name == run.name
+            if other.name == metrics.get("refit") or (
+                names_it and (its.get("epochs"), read_config(other).get("lr_epochs")) == schedule
+            ):
+                return other
     return None
 
 
 def awaits_refit(run: Path) -> bool:
     """Whether the run has ended, and the second training that `--refit` asked for has not."""
     with suppress(InputError):
-        return (run / METRICS).is_file() and bool(read_config(run).get("refit")) and refit_of(run) is None
+        if (run / METRICS).is_file() and read_config(run).get("refit"):
+            named = read_metrics(run).get("refit")  # gone if it was renamed, but it has ended once
+            return refit_of(run) is None and (named is None or (run.parent / named).is_dir())
+    return False
+
+
+def is_refit(run: Path) -> bool:
+    """Whether it is the second training of a run with `--refit`."""
+    with suppress(InputError):
+        return "refit_of" in read_metrics(run)
     return False
 
 

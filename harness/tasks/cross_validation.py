@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from basics.amounts import amount
+from basics.cores import cores
 from basics.errors import InputError
 from datamodules.other_rows import OtherRows
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called
-from harness.processes.pools import ProcessKilledError, cores
+from harness.processes.pools import ProcessKilledError
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
 from harness.runs.flag_checks import check_ranges

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from basics.amounts import amount
+from basics.files import write_json
 from basics.versions import versions
 from datamodules.other_rows import OtherRows
 from harness.drawing.class_figures import draw_by_class, draw_by_label
@@ -21,7 +22,7 @@ from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.folds import FoldData, FoldResult, Task
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
 from harness.tasks.table_scores import as_text, one_as_text, score
-from harness.training.report import logged_run, write_json
+from harness.training.report import logged_run
 from harness.training.run_logger import worth_comparing, write_flags
 from harness.training.run_texts import write_results
 from harness.training.trackers import Logged, trackers_for

@@ -1,6 +1,8 @@
 """What predict.py makes of a segmentation network: a mask for each image file, of the file's own size."""
 
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,22 +62,34 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
     folder, rows = table.with_suffix(""), []
     shown: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     wanted = {paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), SHEET)).astype(int)}
-    for path, read, mask in found:
-        with writing(folder):
-            folder.mkdir(exist_ok=True)
-        written = folder / f"{path.stem}.png"
-        _save(mask, read.size, written, model.num_classes)
-        rows.append(
-            (printable(path), printable(written), np.bincount(mask.ravel(), minlength=model.num_classes) / mask.size)
-        )
-        shown |= {printable(path.name): (read.pixels, mask)} if path in wanted else {}
-    if not rows:
-        raise InputError(naming(bad))
+    with _whole(folder):
+        for path, read, mask in found:
+            with writing(folder):
+                folder.mkdir(exist_ok=True)
+            written = folder / f"{path.stem}.png"
+            _save(mask, read.size, written, model.num_classes)
+            counts = np.bincount(mask.ravel(), minlength=model.num_classes)
+            rows.append((printable(path), printable(written), counts / mask.size))
+            shown |= {printable(path.name): (read.pixels, mask)} if path in wanted else {}
+        if not rows:
+            raise InputError(naming(bad))
     files, masks, shares = (np.array(column) for column in zip(*rows, strict=True))
     by_class = {f"share({name})": share.round(6) for name, share in zip(model.names, shares.T, strict=True)}
     write_predictions(table, "file", files, {"mask": masks, **by_class})
     save_figures({table.stem: draw_mask_sheet(shown, model.names, len(rows))}, table.parent)
     return len(rows), bad
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[None]:
+    """Removes a new folder if not all its files can be made; else a call by --skip_bad would not write there."""
+    began = folder.exists()
+    try:
+        yield
+    except InputError:
+        if not began:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def segment_files(

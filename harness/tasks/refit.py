@@ -6,24 +6,27 @@ An interrupted refit goes on when the first run is resumed.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from basics.amounts import amount
 from basics.errors import InputError
+from basics.files import write_json
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed
 from harness.runs.layout import METRICS
 from harness.runs.names import check_name
-from harness.runs.states import read_metrics, refit_of
+from harness.runs.resume import compared
+from harness.runs.states import read_config, read_metrics, refit_of
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
-from harness.training.report import write_json
 
 if TYPE_CHECKING:
     from lit_modules.stages import Stages
 
-FOR_FOLDS = ("seeds", "fold_seed")
+FOR_FOLDS = {"seeds": "repeat.py trains with several seeds", "fold_seed": "", "jobs": "", "engine_args": ""}
 
 FlagsT = TypeVar("FlagsT", bound=FitFlags)
 
@@ -40,30 +43,47 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
     """
     if (engine := getattr(flags, "engine", "local")) != "local":
         raise InputError(f"--engine {engine}: trains folds; a single training starts on the machine that is to do it")
-    for name in FOR_FOLDS:
+    for name, instead in FOR_FOLDS.items():
         if name in flags.invocation.changed:
-            raise InputError(f"--{name} {getattr(flags, name)}: is for --folds; repeat.py trains with several seeds")
+            raise InputError(f"--{name} {getattr(flags, name)}: is for --folds" + f"; {instead}" * bool(instead))
     if flags.refit:
         _check(flags)
     chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse
     if not flags.refit or not chosen.run or not flags.reports:
         return chosen
-    if ended := refit_of(chosen.run):
+    epochs = chosen.metrics["best_epoch"]
+    if ended := refit_of(chosen.run) or _orphan(chosen.run, _on_all(flags, epochs)):
         if is_rank_zero():
+            _link(chosen.run, ended)
             print(f"{ended}: the refit has finished too", flush=True)
         return chosen._replace(run=ended, metrics=read_metrics(ended))
-    epochs = chosen.metrics["best_epoch"]
     if is_rank_zero():
         said = f"{epochs} of {amount(flags.max_epochs, 'epoch')}, as validation chose"
         print(f"\nrefit on all training samples: {said}", flush=True)
     again = train(_on_all(flags, epochs))
     if is_rank_zero() and again.run:
-        write_json(again.run / METRICS, {**again.metrics, "refit_of": str(chosen.run)})
+        _link(chosen.run, again.run)
         name = cast("Stages", again.model).metrics[1]  # the first one is the loss
         if f"test/{name}" in again.metrics:
             figures = [f"{result.metrics[f'test/{name}']:.4f}" for result in (chosen, again)]
             print(f"test/{name}: {figures[0]} with a validation split, {figures[1]} refit on all training samples")
     return again
+
+
+def _orphan(run: Path, flags: FitFlags) -> Path | None:
+    """A finished refit with these flags beside the run, which no run has: it was interrupted, and resumed by itself."""
+    for other in sorted(file.parent for file in run.parent.glob(f"*/{METRICS}")):
+        with suppress(InputError):
+            free = read_metrics(other).get("refit_of") in (None, str(run))  # another rank may just have linked them
+            if free and compared(read_config(other)) == compared(flags.invocation.flags):
+                return other
+    return None
+
+
+def _link(run: Path, refit: Path) -> None:
+    """Notes in the metrics of both which is whose."""
+    write_json(refit / METRICS, {**read_metrics(refit), "refit_of": str(run)})
+    write_json(run / METRICS, {**read_metrics(run), "refit": refit.name})
 
 
 def _check(flags: FitFlags) -> None:

@@ -5,8 +5,9 @@ from typing import Any
 
 from lightning.pytorch import seed_everything
 
+from basics.errors import InputError
 from datamodules.mask_folder import MaskFolder
-from harness.runs.invocation import values
+from harness.runs.invocation import changed, values
 from harness.tasks.launch import fit_and_test
 from harness.tasks.refit import with_refit
 from harness.training.fit import Result
@@ -48,8 +49,14 @@ class SegmentationFlags(SegmenterOptions, FitFlags):
 
 
 def segment(flags: SegmentationFlags) -> Result:
-    """Trains a network on images with masks, and tests its best epoch; with `refit`, twice."""
-    return with_refit(_train, flags)
+    """Trains a network on images with masks, and tests its best epoch; with `refit`, twice.
+
+    Raises:
+        InputError: both the sample and a folder are asked for.
+    """
+    if flags.sample and flags.data_dir:
+        raise InputError(f"--data_dir {flags.data_dir}: --sample has images of its own; leave one of them out")
+    return with_refit(_train, changed(flags, sample=not flags.data_dir))
 
 
 def _train(flags: SegmentationFlags) -> Result:
@@ -60,7 +67,7 @@ def _train(flags: SegmentationFlags) -> Result:
         flags.seed,
         flags.val_size,
         flags.augment,
-        flags.sample or flags.data_dir is None,
+        flags.sample,
         flags.image_size,
         flags.classes,
         flags.binary,

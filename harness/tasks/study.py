@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
 
+from basics.files import write_json
 from basics.tags import PICTURES
 from basics.versions import note_commit, versions
 from harness.drawing.figures import publish
@@ -23,7 +24,7 @@ from harness.runs.invocation import Invoked, kept_by, plain, values
 from harness.runs.layout import METRICS
 from harness.runs.names import changed_flags, study_label
 from harness.tasks.plain_names import in_words
-from harness.training.report import logged_run, write_json
+from harness.training.report import logged_run
 from harness.training.run_texts import write_results
 from harness.training.silence import silence_libraries
 

@@ -106,7 +106,7 @@ def load_data(checkpoint: Checkpoint, name: str | None = None, **changes: Any) -
     known = dict(inspect.signature(kind).parameters)
     open_ended = [known.pop(name) for name in [*known] if known[name].kind is Parameter.VAR_KEYWORD]
     takes_all = kind.name == trained_on and bool(open_ended)
-    if takes_all and (foreign := set(changes) - set(known) - set(options)):
+    if foreign := set(changes) - set(known) - (set(options) if takes_all else set()):
         raise InputError(f"--{min(foreign)}: means nothing for {kind.name}")
     options = {option: value for option, value in (options | changes).items() if takes_all or option in known}
     if lacking := [name for name, its in known.items() if its.default is its.empty and name not in options]:

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from basics.amounts import amount
-from basics.files import replacing
+from basics.files import write_json
 from basics.lightning_internals import epochs_begun
 from basics.trainer_parts import callbacks_of
 from basics.versions import versions
@@ -185,12 +185,6 @@ def evaluate(
         metrics["test/samples"] = int(metrics.get("test/samples", 0))
     kept = [callback for callback in callbacks_of(trainer) if isinstance(callback, TestOutputs)]
     return Evaluation(metrics, kept[0].outputs, kept[0].labels) if kept else Evaluation(metrics)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes the file whole or not at all."""
-    with replacing(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=2) + "\n")
 
 
 def put_by_metrics(run: Path) -> None:
