@@ -40,7 +40,7 @@ from experiments.fundamentals.backpropagation_figures import (
     draw_output_deltas,
 )
 from experiments.fundamentals.delta_recursion import Kind, Loss, Output, forward, predict
-from experiments.fundamentals.digit_rows import Split, read_digits
+from experiments.fundamentals.digit_rows import Split, check_batch_size, read_digits
 from experiments.fundamentals.digit_training import (
     EVERY,
     Comparison,
@@ -101,8 +101,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"widths {flags.widths}: every layer needs at least one unit")
     splits = as_float64(read_digits(flags.data_dir, flags.seed, flags.sample))
     images = len(splits["train"].labels)
-    if flags.batch_size > images:
-        raise InputError(f"batch_size {flags.batch_size}: there are only {images:,} training images")
+    check_batch_size(flags.batch_size, splits["train"].labels)
     study = Study("backpropagation", flags, try_next=TRY_NEXT)
     plan = Plan(tuple(flags.widths), flags.lr, flags.batch_size, flags.steps, flags.seed)
     print(f"{images:,} training digits, {flags.steps} steps of {flags.batch_size}, by hand beside autograd", flush=True)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from basics.errors import InputError
 from datamodules.pickled_arrays import read_pickled_splits
-from experiments.fundamentals.digit_rows import SIDE, Split, read_digits
+from experiments.fundamentals.digit_rows import SIDE, Split, check_batch_size, read_digits
 from experiments.fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
 from experiments.fundamentals.stability import draw_stability, print_extremes
 from harness.command_line.cli import cli
@@ -75,14 +75,11 @@ DEFAULTS = FromScratchFlags()
 
 def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
     """Trains softmax regression twice, by hand and by torch.nn, and compares the two at each step."""
-    for name, value in {"lr": flags.lr, "batch_size": flags.batch_size, "max_epochs": flags.max_epochs}.items():
+    for name, value in {"lr": flags.lr, "max_epochs": flags.max_epochs}.items():
         if value <= 0:
             raise InputError(f"{name} {value}: must be above 0")
     splits = _read_splits(flags)
-    if flags.batch_size > len(splits["train"].labels):
-        raise InputError(
-            f"batch_size {flags.batch_size}: there are only {len(splits['train'].labels):,} training images"
-        )
+    check_batch_size(flags.batch_size, splits["train"].labels)
     study = Study("from_scratch", flags, try_next=TRY_NEXT)
     train, val, test = (f"{len(splits[name].labels):,}" for name in ("train", "val", "test"))
     print(f"{train} training, {val} validation and {test} test images")

@@ -32,6 +32,7 @@ import torch
 
 from basics.errors import InputError
 from datamodules import MNIST
+from experiments.fundamentals.digit_rows import check_batch_size
 from experiments.fundamentals.entropies import BIT, cross_entropy, divergence, entropy, floor
 from experiments.fundamentals.information_figures import coin, die, draw_coins, draw_epsilons, draw_floors
 from experiments.fundamentals.log_of_zero import curve_of, half_slope, losses
@@ -77,8 +78,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     started = time.perf_counter()
     _check(flags.label_smoothing, flags.epsilons, flags.lr)
     train, val = _read_mnist(flags.data_dir, flags.seed, flags.sample)
-    if flags.batch_size > len(train.labels):
-        raise InputError(f"batch_size {flags.batch_size}: there are only {len(train.labels):,} training images")
+    check_batch_size(flags.batch_size, train.labels)
     torch.set_num_threads(1)  # matrices this small gain nothing from a second thread, and lose much on a busy machine
     courses = {}
     for smoothing in flags.label_smoothing:

@@ -146,6 +146,7 @@ def test_linear_layers_of_the_run_draw_one_line(run):
     ("flags", "said"),
     [
         (["--widths", "[8, 0]"], "widths [8, 0]: every layer needs at least one unit"),
+        (["--batch_size", "0"], "batch_size 0: must be at least 1"),
         (["--batch_size", "1294"], "batch_size 1294: there are only 1,293 training images"),
         (["--lr", "0"], "lr 0.0: must be above 0"),
         (["--activation", "gelu"], "--activation gelu: expected"),

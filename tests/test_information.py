@@ -123,6 +123,7 @@ def test_trainings_end_where_the_header_says(tmp_path):
         (["--label_smoothing", "[0.1, 1.5]"], "label_smoothing [0.1, 1.5]: must be from 0 to 1"),
         (["--epsilons", "[0]"], "epsilons [0.0]: must be above 0"),
         (["--lr", "0"], "lr 0: must be above 0"),
+        (["--batch_size", "0"], "batch_size 0: must be at least 1"),
         (["--batch_size", "2000"], "batch_size 2000: there are only 1,293"),
         (["--lr", "1e300", "--epochs", "1"], "lr 1e+300: the training diverges"),
     ],
