@@ -11,7 +11,10 @@ digits. Beyond logits of 88.7 the softmax as books write it is not a number; wit
 is right for any logits.
 """
 
+import math
+import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,16 +78,19 @@ DEFAULTS = FromScratchFlags()
 
 def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
     """Trains softmax regression twice, by hand and by torch.nn, and compares the two at each step."""
+    started = time.perf_counter()
     for name, value in {"lr": flags.lr, "max_epochs": flags.max_epochs}.items():
         if value <= 0:
             raise InputError(f"{name} {value}: must be above 0")
     splits = _read_splits(flags)
     check_batch_size(flags.batch_size, splits["train"].labels)
-    study = Study("from_scratch", flags, try_next=TRY_NEXT)
     train, val, test = (f"{len(splits[name].labels):,}" for name in ("train", "val", "test"))
     print(f"{train} training, {val} validation and {test} test images")
     print_extremes()
     training = train_side_by_side(splits, flags.lr, flags.batch_size, flags.max_epochs, flags.seed)
+    if not all(map(math.isfinite, chain(*training.curves.values()))):
+        raise InputError(f"lr {flags.lr:g}: the training diverges")
+    study = Study("from_scratch", flags, started, TRY_NEXT)
     test_loss, test_acc = evaluate(splits["test"].rows @ training.weight.T + training.bias, splits["test"].labels)
     metrics = {
         "test/acc": test_acc,

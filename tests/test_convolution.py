@@ -203,6 +203,7 @@ def test_image_is_the_middle_square_between_0_and_1(tmp_path):
         (["--input_shape", "[1, 0, 28]"], "input_shape [1, 0, 28]"),
         (["--input_shape", "[1, 30, 30]"], "lenet5: takes images of 28 x 28 or 32 x 32"),
         (["--net", "cnn", "--input_shape", "[1, 9, 9]"], "net cnn: cannot take input_shape [1, 9, 9]"),
+        (["--net", "tabm"], "net tabm: has no convolution and no linear layer"),
         (["--net_args.width", "3"], "net_args 'width': lenet5 has no such option"),
     ],
 )

@@ -10,6 +10,7 @@ from torch import nn
 from experiments import normalisation
 from experiments.fundamentals.feature_scaling import FRACTION, REACHED, descend, houses, standardised
 from experiments.fundamentals.norm_blocks import averaged_over
+from experiments.fundamentals.normalisation_figures import draw_running
 from experiments.fundamentals.running_statistics import accuracy, by_class, running_means, shuffled
 from harness.command_line.cli import cli
 
@@ -66,6 +67,13 @@ def test_running_mean_is_a_weighted_sum_of_the_batches(momentum):
     ages = np.arange(50)[::-1]
     assert followed[-1] == pytest.approx((momentum * (1 - momentum) ** ages * means).sum(), rel=1e-5)
     assert followed[0] == pytest.approx(momentum * means[0], rel=1e-5)
+
+
+def test_figure_draws_more_momenta_than_there_are_colours():
+    followed = {momentum: np.full(5, momentum) for momentum in np.linspace(0.1, 0.9, 9)}
+    figure = draw_running(followed, np.zeros(5))
+    drawn = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].lines if "momentum" in line.get_label()}
+    assert drawn == pytest.approx({f"momentum 0.{tenths}": tenths / 10 for tenths in range(1, 10)})
 
 
 class Above(nn.Module):
