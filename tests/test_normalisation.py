@@ -104,6 +104,18 @@ def test_shuffled_batches_have_each_image_once_but_a_single_last_one():
     assert len(set(torch.cat(batches).tolist())) == 8
 
 
+@pytest.mark.parametrize(("sizes", "shown"), [([2, 4, 8, 32, 128], 32), ([2, 40, 20, 512], 40), ([128, 2], 2)])
+def test_the_modes_are_shown_for_the_size_nearest_to_32(sizes, shown):
+    assert normalisation._shown_size(sizes) == shown
+
+
+def test_the_least_loss_of_houses_is_far_above_1_percent_of_the_first():
+    # So what descents come down to is 1 % of the loss above its minimum, not 1 % of the loss.
+    features, prices = houses(200, 0)
+    share_explained = np.corrcoef(features @ descend(features, prices).best, prices)[0, 1] ** 2
+    assert 1 - share_explained == pytest.approx(0.055, abs=0.001)
+
+
 @pytest.fixture(scope="module")
 def reduced(tmp_path_factory):
     folder = tmp_path_factory.mktemp("normalisation")
