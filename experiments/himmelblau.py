@@ -17,10 +17,11 @@ Steps until a start stays within 1e-4 of a minimum, median and maximum, with the
     rmsprop     121 and 500          4,763
     adam        189 and 490          6,546
 
-Plain descent does well, because the valleys are round. The heavy ball needs 190 steps at any rate, since each step
-brings it closer by a factor of sqrt(0.9). RMSprop's steps do not shrink with the gradient, so the other starts still
-hover around a minimum; when rates fall, as with the second command, all of them settle. sgd brings 90 % of the starts
-to their nearest minimum; momentum, which carries many past it, only 63 %, and the map of its basins is the most torn.
+Plain descent does well, because the valleys are round. The heavy ball needs about 190 steps at every
+rate at which it oscillates, since each step then brings it closer by a factor of sqrt(0.9). RMSprop's steps do not
+shrink with the gradient, so the other starts still hover around a minimum; when rates fall, as with the second command,
+all of them settle. sgd brings 90 % of the starts to their nearest minimum; momentum, which carries many past it, only
+63 %, and the map of its basins is the most torn.
 
 The gradient is also zero at four saddles and one maximum, critical_points in the figures. Newton's method on the
 gradient finds them as readily as the minima: it looks for a zero, not for a way down. On the border between two basins
