@@ -94,7 +94,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     curves = {name: curve_of(loss, z) for name, loss in losses(flags.epsilons).items()}
     print("\nlogits (z, 0): the slope is half of what it should be, less, or not a number from")
     for name, curve in curves.items():
-        print(f"{name:<24}{half_slope(curve, z):>8.1f}")
+        print(f"{name:<24}{_place(half_slope(curve, z)):>8}")
     print()
     figures = {"coins": draw_coins(), "floors": draw_floors(courses), "epsilons": draw_epsilons(z, curves)}
     return study.conclude(_metrics(courses), figures)
@@ -138,6 +138,10 @@ def _print_beliefs() -> None:
     for name, (p, q) in pairs.items():
         parts = "".join(f"{float(part) / BIT:>10.4f}" for part in (entropy(p), divergence(p, q), cross_entropy(p, q)))
         print(f"{name:<36}{parts}")
+
+
+def _place(z: float) -> str:
+    return f"{z:.1f}" if math.isfinite(z) else "nowhere"
 
 
 def _print_courses(courses: dict[float, Course]) -> None:

@@ -104,7 +104,9 @@ def test_loss_is_entropy_and_divergence_at_each_step_and_stays_above_its_floor(t
     assert 0 < metrics["largest_gap"] < 1e-12
     for smoothing in ("0", "0.1", "0.3"):
         assert metrics[f"smoothing{smoothing}/floor"] < metrics[f"smoothing{smoothing}/loss"]
-    assert capsys.readouterr().out.splitlines()[-2].startswith("to try next: ")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2].startswith("to try next: ")
+    assert [line.split()[-1] for line in printed if line.startswith("log_softmax")] == ["nowhere"]
 
 
 @pytest.mark.slow
