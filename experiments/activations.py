@@ -12,7 +12,7 @@ The first command shows that
 
 - with torch's own weights, sigmoid's gradient shrinks to a seventh at each layer, so that 2e-20 of it reaches the
   first one. No initial weights help; BatchNorm and residual connections do.
-- He's weights keep relu's gradient, Xavier's tanh's and LeCun's selu's, within a factor of ten from layer to layer.
+- He's weights keep relu's gradient, Xavier's tanh's and LeCun's selu's, within a factor of ten over all layers.
 - Residual connections alone let relu's gradient explode, because each layer adds to the outputs of the one before.
   Together with BatchNorm they do not.
 - After 100 steps, no activation has learned anything with torch's own weights (9 to 10 % on the validation split), and
@@ -52,9 +52,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": dict(init="default", norm="batch", residual=True),
 }
 
-# The 64 x 64 weights of a layer start with a norm of 5 to 11. At a rate of 0.02, a gradient whose norm is below the
-# first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
-# chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
+# The 64 x 64 weights of a layer start with a norm of 4.6, torch's own, to 11.3, He's. At the default rate of 0.02, a
+# gradient whose norm is below the first of these numbers moves them by less than 5 % in a thousand steps, even if all
+# steps agree: the layer stays as chance made it. Above the second, a single step moves them by more than 8 %, and what
+# the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
 TRY_NEXT = "--activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
 
@@ -156,7 +157,7 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     data.setup()
     study = Study("activations", flags, try_next=TRY_NEXT)
     print(f"{data.describe()}\n")
-    _say(_reason())
+    _say(_reason(flags.lr, flags.width))
     batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
     for name in names:
@@ -182,11 +183,13 @@ def _check(lr: float, counts: dict[str, int]) -> None:
             raise InputError(f"{name} {value}: must be at least 1")
 
 
-def _reason() -> str:
-    low, high = HEALTHY
+def _reason(lr: float, width: int) -> str:
+    """What the bounds of `HEALTHY` do at this rate to a layer of this width, whose weights have the norms on paper."""
+    (low, high), least, most = HEALTHY, math.sqrt(width / 3), math.sqrt(2 * width)  # torch's own weights, and He's
     return (
-        f"healthy is a gradient norm from {low:g} to {high:g}: at the rate 0.02 and weights of norm 5 to 11, one below"
-        " moves a layer by less than 4 % in a thousand steps, one above by 9 % or more in each step"
+        f"healthy is a gradient norm from {low:g} to {high:g}: at the rate {lr:g}, one of {low:g} moves torch's own"
+        f" weights of a layer (norm {least:.3g}) by {100_000 * lr * low / least:.3g} % in a thousand steps, and one of"
+        f" {high:g} moves He's (norm {most:.3g}) by {100 * lr * high / most:.3g} % in each"
     )
 
 

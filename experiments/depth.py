@@ -20,7 +20,8 @@ The study takes 45 s on two cores. With seed 0 it finds:
   do so from the start, and 50 layers are no worse than 14.
 - With BatchNorm and without shortcuts, the gradient grows by a fifth with each layer on its way to the input. The first
   of 50 layers gets a gradient of norm 250, which is 4,000 times the least. In the first 14 layers the norm is above 20,
-  where it ceases to be healthy. Shortcuts let the gradient pass by.
+  which is too high: at the rate of 0.1, such a gradient moves a layer of 64 channels by 18 % in one step, and these
+  narrow ones by more. Shortcuts let the gradient pass by.
 """
 
 from dataclasses import dataclass, field
