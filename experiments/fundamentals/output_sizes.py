@@ -48,22 +48,22 @@ class Operation(NamedTuple):
 
 ROUNDED_UP, TRANSPOSED = nn.MaxPool1d(3, 2, ceil_mode=True), nn.ConvTranspose1d(1, 1, 4, 2, 1)
 OPERATIONS = (
-    Operation("convolution of 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
+    Operation("convolution, kernel 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
     Operation("padding 1", nn.Conv1d(1, 1, 3, padding=1), output_size(CELLS, 3, padding=1), 1),
     Operation("padding 1, stride 2", nn.Conv1d(1, 1, 3, 2, 1), output_size(CELLS, 3, 2, 1), 1),
     Operation("dilation 2", nn.Conv1d(1, 1, 3, dilation=2), output_size(CELLS, 3, dilation=2)),
-    Operation("pooling of 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
-    Operation("pooling of 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
+    Operation("pooling, kernel 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
+    Operation("pooling, kernel 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
     Operation("upsampling by 2", nn.Upsample(scale_factor=2), 2 * CELLS),
-    Operation("transposed, of 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
+    Operation("transposed convolution, kernel 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
 )
 
 
 def print_sizes() -> None:
-    print(f"\n{'along one axis':<40}{'formula':>12}{'layer':>8}")
+    print(f"\n{'along one axis':<54}{'formula':>12}{'layer':>8}")
     for name, layer, size, _ in OPERATIONS:
         made = layer(torch.zeros(1, 1, CELLS)).shape[-1]
-        print(f"{name:<40}{f'{CELLS} -> {size}':>12}{made:>8}")
+        print(f"{name:<54}{f'{CELLS} -> {size}':>12}{made:>8}")
 
 
 def draw_sizes() -> "Figure":
