@@ -7,8 +7,8 @@
     python experiments/logistic_regression.py --csv my.csv --target bought --drop name,address
 
 blobs: two normal clouds, whose best boundary is known: w = (2, 1.5), b = -3.125. A sigmoid with binary cross-entropy
-and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 digits, if the
-softmax has half the learning rate: only the difference of its logits counts, and a step moves both, in opposite
+and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 decimal places,
+if the softmax has half the learning rate: only the difference of its logits counts, and a step moves both, in opposite
 directions.
 
 xor: a single layer, whose boundary is a straight line, gets about half of the points right; a network with 8 hidden
