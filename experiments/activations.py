@@ -26,16 +26,15 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import seed_everything
-from torch import Tensor, nn
+from torch import Tensor
 
 from basics.choose import choose
 from basics.errors import InputError
 from basics.terminal import columns
-from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
 from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
+from experiments.fundamentals.deep_nets import layer_norms
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
@@ -89,15 +88,6 @@ def steepest(activation: str) -> float:
     """The largest slope of the activation, or the limit that its slopes near, as softplus' do 1 far out."""
     far_out = torch.linspace(-40, 40, 4001, dtype=torch.float64)  # exp(-40) is below float64's rounding of 1
     return float(value_and_slope(activation, far_out)[1].max())
-
-
-def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float]:
-    """The gradient norm of each linear layer on a batch, from the input to the output."""
-    model.train()
-    model.zero_grad()
-    F.cross_entropy(model(images), labels).backward()
-    norms = gradient_norms(model.net)
-    return [norms[f"gradients/{name}"] for name, layer in model.net.named_modules() if isinstance(layer, nn.Linear)]
 
 
 def study_network(

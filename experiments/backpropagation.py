@@ -41,14 +41,13 @@ from experiments.fundamentals.backpropagation_figures import (
     draw_output_deltas,
 )
 from experiments.fundamentals.delta_recursion import Kind, Loss, Output, forward, predict
-from experiments.fundamentals.digit_rows import Split, check_batch_size, read_digits
+from experiments.fundamentals.digit_rows import Split, as_float64, check_batch_size, read_digits
 from experiments.fundamentals.digit_training import (
     EVERY,
     Comparison,
     Plan,
     Training,
     accuracy_of,
-    as_float64,
     one_hot,
     train,
     train_beside_autograd,

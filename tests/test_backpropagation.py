@@ -19,8 +19,8 @@ from experiments.fundamentals.delta_recursion import (
     predict,
     softmax_jacobian,
 )
-from experiments.fundamentals.digit_rows import read_digits
-from experiments.fundamentals.digit_training import Plan, as_float64, train
+from experiments.fundamentals.digit_rows import as_float64, read_digits
+from experiments.fundamentals.digit_training import Plan, train
 from experiments.fundamentals.linear_layers import product_of, singular_values
 from harness.command_line.cli import cli
 from lit_modules.nets.mlp import MLP

@@ -15,7 +15,7 @@ SIDE = 28
 class Split(NamedTuple):
     """Part of the images, as rows of pixels."""
 
-    rows: Tensor  # float32 in 0..1, (N, 784)
+    rows: Tensor  # in 0..1, float32 as they are read, (N, 784)
     labels: Tensor  # (N,)
 
 
@@ -30,6 +30,10 @@ def read_digits(data_dir: str, seed: int, sample: bool) -> dict[str, Split]:
         "val": _split(images[data.val_indices], labels[data.val_indices]),
         "test": _split(test_images, test_labels),
     }
+
+
+def as_float64(splits: dict[str, Split]) -> dict[str, Split]:
+    return {name: Split(split.rows.double(), split.labels) for name, split in splits.items()}
 
 
 def check_batch_size(batch_size: int, labels: Tensor) -> None:
