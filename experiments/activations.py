@@ -141,7 +141,8 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     names = list(dict.fromkeys(flags.activation.split(",")))
     for name in names:
         choose("activation", name, ACTIVATIONS)
-    _check(flags.lr, {"depth": flags.depth, "width": flags.width, "steps": flags.steps})
+    if flags.lr <= 0:
+        raise InputError(f"lr {flags.lr}: must be positive")
     data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
@@ -163,14 +164,6 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
         "accuracies": draw_accuracies(results, flags.steps),
     }
     return study.conclude(_metrics(results, flags.seed), figures)
-
-
-def _check(lr: float, counts: dict[str, int]) -> None:
-    if not 0 < lr < math.inf:
-        raise InputError(f"lr {lr}: must be positive")
-    for name, value in counts.items():
-        if value < 1:
-            raise InputError(f"{name} {value}: must be at least 1")
 
 
 def _reason(lr: float, width: int) -> str:

@@ -92,10 +92,8 @@ def main(flags: DepthFlags = DEFAULTS) -> dict[str, Any]:
 def _check(flags: DepthFlags) -> None:
     if not flags.depths:
         raise InputError("depths []: name at least one")
-    least = {"max_epochs": (flags.max_epochs, 1), "jobs": (flags.jobs, 0)}
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise InputError(f"{name} {value}: must be at least {lowest}")
+    if flags.max_epochs < 1:  # -1 has no end elsewhere
+        raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     if not flags.lr > 0:
         raise InputError(f"lr {flags.lr}: must be above 0")
     for depth in flags.depths:

@@ -87,7 +87,7 @@ DEFAULTS = LineFlags()
 def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     """Fits a line and compares it with the least-squares line."""
     started = time.perf_counter()
-    _check_numbers(flags.points, flags.noise, flags.lr, flags.epochs, flags.seed)
+    _check_numbers(flags.points, flags.noise, flags.lr)
     data = read_points(flags.csv, flags.x, flags.y) if flags.csv else generate(flags.points, flags.noise, flags.seed)
     best = least_squares(data)
     results: dict[str, np.ndarray] = {}  # weights by name
@@ -113,19 +113,13 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     return Study("linear_regression", flags, started, TRY_NEXT).conclude(metrics, figures)
 
 
-def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:
+def _check_numbers(points: int, noise: float, lr: float | None) -> None:
     if points < FEWEST:
         raise InputError(f"--points {points}: must be at least {FEWEST}; a line goes through any two")
-    if noise < 0:
-        raise InputError(f"--noise {noise}: must not be negative")
     if noise > NOISIEST:
         raise InputError(f"--noise {noise}: must be at most {NOISIEST:g}, for squares that are finite")
     if lr is not None and lr <= 0:
         raise InputError(f"--lr {lr}: must be above 0")
-    if epochs < 1:
-        raise InputError(f"--epochs {epochs}: must be at least 1")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must not be negative")
 
 
 def generate(count: int, noise: float, seed: int) -> Points:

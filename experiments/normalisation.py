@@ -85,7 +85,7 @@ def main(flags: NormalisationFlags = DEFAULTS) -> dict[str, Any]:
 
 def _check(flags: NormalisationFlags) -> None:
     least = {"houses": (flags.houses, 10), "batches": (flags.batches, 1), "max_epochs": (flags.max_epochs, 1)}
-    for name, (value, lowest) in (least | {"jobs": (flags.jobs, 0)}).items():
+    for name, (value, lowest) in least.items():
         if value < lowest:
             raise InputError(f"{name} {value}: must be at least {lowest}")
     if not flags.momenta or not all(0 < momentum <= 1 for momentum in flags.momenta):
