@@ -6,7 +6,7 @@
 
 An MLP with layers of 128 and 64 ReLUs learns scikit-learn's handwritten digits, from the same initial weights and in
 the same order each time; a checksum of all batches proves the order. "sgd" is plain here, without momentum, and so is
-"rmsprop".
+"rmsprop". A table has the rule of each, and the first step that it takes.
 
 With the first command, and rates as good as a sweep finds them, the nine differ in training: after 15 epochs the loss
 is 0.0001 with muon, 0.001 with momentum, nesterov and adamw, and 0.02 with rmsprop. They hardly differ on the 144
@@ -26,6 +26,7 @@ from callbacks.lr_decay import SCHEDULES
 from datamodules import MNIST
 from experiments.fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
 from experiments.fundamentals.training_curves import Curves
+from experiments.fundamentals.update_rules import print_rules
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
@@ -115,6 +116,7 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)
+    print_rules(options)
     runs = {name: _told(name, train(data, name, flags.max_epochs, flags.seed, **options[name])) for name in names}
     _print_table("optimizer", runs)
     scheduled = {
