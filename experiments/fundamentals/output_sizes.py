@@ -67,7 +67,7 @@ def print_sizes() -> None:
 
 
 def draw_sizes() -> "Figure":
-    figure, axes = new_figure(4, 2, size=(9, 9))
+    figure, axes = new_figure(4, 2, size=(10, 9))
     for place, operation in zip(axes.flat, OPERATIONS, strict=True):
         _draw_operation(place, operation)
     figure.suptitle("Which cells of the input, above, each cell of the output comes from; white ones are padding")
@@ -91,7 +91,8 @@ def _draw_operation(axes: "Axes", operation: Operation) -> None:
     for marked, colour in ((inside, COLOURS[0]), (~inside, "white")):
         row = [1] * int(marked.sum())
         axes.scatter(cells[marked], row, s=130, marker="s", zorder=4, color=colour, edgecolor=COLOURS[0])
-    axes.set(title=f"{name}: {CELLS} -> {size}", xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
+    axes.set(xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
+    axes.set_title(f"{name}: {CELLS} -> {size}", fontsize=10)
     axes.axis("off")
 
 
