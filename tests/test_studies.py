@@ -43,6 +43,13 @@ def test_command_to_try_next_is_parsed_and_changes_something(name, capsys):
     assert [are_given(script.TRY_NEXT.partition("#")[0], config) for config in configs] == [False, True]
 
 
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_notes_answer_the_question_of_each_study(name):
+    answers = (ROOT / "docs" / "notes.md").read_text().partition("## What you should find")[2]
+    flags = importlib.import_module(f"experiments.{name}").TRY_NEXT.partition("  #")[0]
+    assert f"\n| `{name}.py {flags}` | " in answers
+
+
 def test_study_prints_it_last(tmp_path, capsys):
     Study("himmelblau", StudyFlags(run_dir=str(tmp_path)), try_next="--seed 1  # why").conclude({}, {})
     said = ["to try next: why", "    python experiments/himmelblau.py --seed 1"]
