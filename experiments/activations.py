@@ -12,7 +12,7 @@ The first command shows that
 
 - with torch's own weights, sigmoid's gradient shrinks to a seventh at each layer, so that 2e-20 of it reaches the
   first one. No initial weights help; BatchNorm and residual connections do.
-- He's weights keep relu's gradient, Xavier's tanh's and LeCun's selu's, within a factor of ten from layer to layer.
+- He's weights keep relu's gradient, Xavier's tanh's and LeCun's selu's, within a factor of ten over all layers.
 - Residual connections alone let relu's gradient explode, because each layer adds to the outputs of the one before.
   Together with BatchNorm they do not.
 - After 100 steps, no activation has learned anything with torch's own weights (9 to 10 % on the validation split), and
@@ -26,16 +26,15 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from lightning.pytorch import seed_everything
-from torch import Tensor, nn
+from torch import Tensor
 
 from basics.choose import choose
 from basics.errors import InputError
 from basics.terminal import columns
-from callbacks.gradient_norms import gradient_norms
 from datamodules import MNIST
 from experiments.fundamentals.activation_figures import draw_accuracies, draw_functions, draw_norms
+from experiments.fundamentals.deep_nets import layer_norms
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
@@ -52,9 +51,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "both": dict(init="default", norm="batch", residual=True),
 }
 
-# The 64 x 64 weights of a layer start with a norm of 5 to 11. At a rate of 0.02, a gradient whose norm is below the
-# first of these numbers moves them by less than 4 % in a thousand steps, even if all steps agree: the layer stays as
-# chance made it. Above the second, a single step moves them by 9 % or more, and what the layer has learned is lost.
+# The 64 x 64 weights of a layer start with a norm of 4.6, torch's own, to 11.3, He's. At the default rate of 0.02, a
+# gradient whose norm is below the first of these numbers moves them by less than 5 % in a thousand steps, even if all
+# steps agree: the layer stays as chance made it. Above the second, a single step moves them by more than 8 %, and what
+# the layer has learned is lost.
 HEALTHY = (1e-2, 50.0)
 TRY_NEXT = "--activation relu,tanh --depth 50  # twice as deep: which remedies still hold?"
 
@@ -88,15 +88,6 @@ def steepest(activation: str) -> float:
     """The largest slope of the activation, or the limit that its slopes near, as softplus' do 1 far out."""
     far_out = torch.linspace(-40, 40, 4001, dtype=torch.float64)  # exp(-40) is below float64's rounding of 1
     return float(value_and_slope(activation, far_out)[1].max())
-
-
-def layer_norms(model: Classifier, images: Tensor, labels: Tensor) -> list[float]:
-    """The gradient norm of each linear layer on a batch, from the input to the output."""
-    model.train()
-    model.zero_grad()
-    F.cross_entropy(model(images), labels).backward()
-    norms = gradient_norms(model.net)
-    return [norms[f"gradients/{name}"] for name, layer in model.net.named_modules() if isinstance(layer, nn.Linear)]
 
 
 def study_network(
@@ -150,13 +141,14 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     names = list(dict.fromkeys(flags.activation.split(",")))
     for name in names:
         choose("activation", name, ACTIVATIONS)
-    _check(flags.lr, {"depth": flags.depth, "width": flags.width, "steps": flags.steps})
+    if flags.lr <= 0:
+        raise InputError(f"lr {flags.lr}: must be positive")
     data = MNIST(flags.data_dir, flags.batch_size, flags.seed, sample=flags.sample)
     data.prepare_data()
     data.setup()
     study = Study("activations", flags, try_next=TRY_NEXT)
     print(f"{data.describe()}\n")
-    _say(_reason())
+    _say(_reason(flags.lr, flags.width))
     batch = next(iter(data.train_dataloader()))  # the first batch of the training
     results: dict[str, dict[str, Norms]] = {name: {} for name in names}
     for name in names:
@@ -174,19 +166,13 @@ def main(flags: ActivationFlags = DEFAULTS) -> dict[str, Any]:
     return study.conclude(_metrics(results, flags.seed), figures)
 
 
-def _check(lr: float, counts: dict[str, int]) -> None:
-    if not 0 < lr < math.inf:
-        raise InputError(f"lr {lr}: must be positive")
-    for name, value in counts.items():
-        if value < 1:
-            raise InputError(f"{name} {value}: must be at least 1")
-
-
-def _reason() -> str:
-    low, high = HEALTHY
+def _reason(lr: float, width: int) -> str:
+    """What the bounds of `HEALTHY` do at this rate to a layer of this width, whose weights have the norms on paper."""
+    (low, high), least, most = HEALTHY, math.sqrt(width / 3), math.sqrt(2 * width)  # torch's own weights, and He's
     return (
-        f"healthy is a gradient norm from {low:g} to {high:g}: at the rate 0.02 and weights of norm 5 to 11, one below"
-        " moves a layer by less than 4 % in a thousand steps, one above by 9 % or more in each step"
+        f"healthy is a gradient norm from {low:g} to {high:g}: at the rate {lr:g}, one of {low:g} moves torch's own"
+        f" weights of a layer (norm {least:.3g}) by {100_000 * lr * low / least:.3g} % in a thousand steps, and one of"
+        f" {high:g} moves He's (norm {most:.3g}) by {100 * lr * high / most:.3g} % in each"
     )
 
 

@@ -1,4 +1,4 @@
-"""Autograd: the graph behind a result, and 42 small examples of what one may do with it, and what is refused.
+"""Autograd: the graph behind a result, and 43 small examples of what one may do with it, and what is refused.
 
     python experiments/autograd.py
     python experiments/autograd.py --chapters accumulation,in_place

@@ -18,7 +18,8 @@ of slopes, the Jacobian, which vanishes in the same way. The curves show, with s
   87 % with softmax. Squared error has 5 % and 16 %.
 - Part of that is the rate, for the gradient of squared error is smaller everywhere. It does best at a rate of 3, where
   it has 50 % and 58 % right after 100 steps, and as many as cross-entropy after 400.
-- A net that starts out sure of a wrong class learns nothing by squared error, at none of five rates.
+- A net that starts out sure of a wrong class does not learn by squared error at the rate that is best from the usual
+  start. With cross-entropy it does (figure curves, on the right).
 
 Linear layers without an activation between them are one linear layer. The figure linear_boundaries has the one line
 that they can draw, and linear_ranks the two directions of the plane, all that eight hidden units can keep.
@@ -40,14 +41,13 @@ from experiments.fundamentals.backpropagation_figures import (
     draw_output_deltas,
 )
 from experiments.fundamentals.delta_recursion import Kind, Loss, Output, forward, predict
-from experiments.fundamentals.digit_rows import Split, read_digits
+from experiments.fundamentals.digit_rows import Split, as_float64, check_batch_size, read_digits
 from experiments.fundamentals.digit_training import (
     EVERY,
     Comparison,
     Plan,
     Training,
     accuracy_of,
-    as_float64,
     one_hot,
     train,
     train_beside_autograd,
@@ -101,8 +101,7 @@ def main(flags: BackpropagationFlags = DEFAULTS) -> dict[str, Any]:
         raise InputError(f"widths {flags.widths}: every layer needs at least one unit")
     splits = as_float64(read_digits(flags.data_dir, flags.seed, flags.sample))
     images = len(splits["train"].labels)
-    if flags.batch_size > images:
-        raise InputError(f"batch_size {flags.batch_size}: there are only {images:,} training images")
+    check_batch_size(flags.batch_size, splits["train"].labels)
     study = Study("backpropagation", flags, try_next=TRY_NEXT)
     plan = Plan(tuple(flags.widths), flags.lr, flags.batch_size, flags.steps, flags.seed)
     print(f"{images:,} training digits, {flags.steps} steps of {flags.batch_size}, by hand beside autograd", flush=True)

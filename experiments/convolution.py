@@ -96,9 +96,12 @@ def _run_net(net: str, input_shape: list[int], num_outputs: int, net_args: dict[
     try:
         with torch.device("meta"):  # shapes without values, at no cost
             model = build_net(net, input_shape, num_outputs, **net_args)
-        return layers_of(model, input_shape), counted_by_torch(model, input_shape)
+        layers, by_torch = layers_of(model, input_shape), counted_by_torch(model, input_shape)
     except RuntimeError as error:
         raise InputError(f"net {net}: cannot take input_shape {input_shape} ({error})") from error
+    if not any(layer.multiply_adds for layer in layers):
+        raise InputError(f"net {net}: has no convolution and no linear layer whose products could be counted")
+    return layers, by_torch
 
 
 def _draw_kernels(image: Tensor, kernels: list[str]) -> "Figure":

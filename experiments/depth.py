@@ -20,7 +20,8 @@ The study takes 45 s on two cores. With seed 0 it finds:
   do so from the start, and 50 layers are no worse than 14.
 - With BatchNorm and without shortcuts, the gradient grows by a fifth with each layer on its way to the input. The first
   of 50 layers gets a gradient of norm 250, which is 4,000 times the least. In the first 14 layers the norm is above 20,
-  where it ceases to be healthy. Shortcuts let the gradient pass by.
+  which is too high: at the rate of 0.1, such a gradient moves a layer of 64 channels by 18 % in one step, and these
+  narrow ones by more. Shortcuts let the gradient pass by.
 """
 
 from dataclasses import dataclass, field
@@ -91,10 +92,8 @@ def main(flags: DepthFlags = DEFAULTS) -> dict[str, Any]:
 def _check(flags: DepthFlags) -> None:
     if not flags.depths:
         raise InputError("depths []: name at least one")
-    least = {"max_epochs": (flags.max_epochs, 1), "jobs": (flags.jobs, 0)}
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise InputError(f"{name} {value}: must be at least {lowest}")
+    if flags.max_epochs < 1:  # -1 has no end elsewhere
+        raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     if not flags.lr > 0:
         raise InputError(f"lr {flags.lr}: must be above 0")
     for depth in flags.depths:

@@ -11,7 +11,10 @@ digits. Beyond logits of 88.7 the softmax as books write it is not a number; wit
 is right for any logits.
 """
 
+import math
+import time
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -21,7 +24,7 @@ from torch import Tensor, nn
 
 from basics.errors import InputError
 from datamodules.pickled_arrays import read_pickled_splits
-from experiments.fundamentals.digit_rows import SIDE, Split, read_digits
+from experiments.fundamentals.digit_rows import SIDE, Split, check_batch_size, read_digits
 from experiments.fundamentals.softmax_regression import check_labels, cross_entropy, sgd_step
 from experiments.fundamentals.stability import draw_stability, print_extremes
 from harness.command_line.cli import cli
@@ -75,19 +78,19 @@ DEFAULTS = FromScratchFlags()
 
 def main(flags: FromScratchFlags = DEFAULTS) -> dict[str, Any]:
     """Trains softmax regression twice, by hand and by torch.nn, and compares the two at each step."""
-    for name, value in {"lr": flags.lr, "batch_size": flags.batch_size, "max_epochs": flags.max_epochs}.items():
+    started = time.perf_counter()
+    for name, value in {"lr": flags.lr, "max_epochs": flags.max_epochs}.items():
         if value <= 0:
             raise InputError(f"{name} {value}: must be above 0")
     splits = _read_splits(flags)
-    if flags.batch_size > len(splits["train"].labels):
-        raise InputError(
-            f"batch_size {flags.batch_size}: there are only {len(splits['train'].labels):,} training images"
-        )
-    study = Study("from_scratch", flags, try_next=TRY_NEXT)
+    check_batch_size(flags.batch_size, splits["train"].labels)
     train, val, test = (f"{len(splits[name].labels):,}" for name in ("train", "val", "test"))
     print(f"{train} training, {val} validation and {test} test images")
     print_extremes()
     training = train_side_by_side(splits, flags.lr, flags.batch_size, flags.max_epochs, flags.seed)
+    if not all(map(math.isfinite, chain(*training.curves.values()))):
+        raise InputError(f"lr {flags.lr:g}: the training diverges")
+    study = Study("from_scratch", flags, started, TRY_NEXT)
     test_loss, test_acc = evaluate(splits["test"].rows @ training.weight.T + training.bias, splits["test"].labels)
     metrics = {
         "test/acc": test_acc,

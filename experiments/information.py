@@ -27,15 +27,14 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 
 from basics.errors import InputError
-from datamodules import MNIST
+from experiments.fundamentals.digit_rows import as_float64, check_batch_size, read_digits
 from experiments.fundamentals.entropies import BIT, cross_entropy, divergence, entropy, floor
 from experiments.fundamentals.information_figures import coin, die, draw_coins, draw_epsilons, draw_floors
 from experiments.fundamentals.log_of_zero import curve_of, half_slope, losses
-from experiments.fundamentals.smoothed_training import CLASSES, Course, Split, Trainee
+from experiments.fundamentals.smoothed_training import CLASSES, Course, Trainee
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags
 
@@ -76,14 +75,13 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     """Draws coins and dice, trains on smoothed labels and takes the loss apart, and puts epsilons into a logarithm."""
     started = time.perf_counter()
     _check(flags.label_smoothing, flags.epsilons, flags.lr)
-    train, val = _read_mnist(flags.data_dir, flags.seed, flags.sample)
-    if flags.batch_size > len(train.labels):
-        raise InputError(f"batch_size {flags.batch_size}: there are only {len(train.labels):,} training images")
+    splits = as_float64(read_digits(flags.data_dir, flags.seed, flags.sample))
+    check_batch_size(flags.batch_size, splits["train"].labels)
     torch.set_num_threads(1)  # matrices this small gain nothing from a second thread, and lose much on a busy machine
     courses = {}
     for smoothing in flags.label_smoothing:
         trainee = Trainee(flags.width, smoothing, flags.lr, flags.seed)
-        courses[smoothing] = trainee.train(train, val, flags.batch_size, flags.epochs)
+        courses[smoothing] = trainee.train(splits["train"], splits["val"], flags.batch_size, flags.epochs)
         print(f"label smoothing {smoothing:g}: trained for {flags.epochs} epochs", flush=True)
         if not math.isfinite(courses[smoothing].parts[-1].loss):
             raise InputError(f"lr {flags.lr:g}: the training diverges")
@@ -94,7 +92,7 @@ def main(flags: InformationFlags = DEFAULTS) -> dict[str, Any]:
     curves = {name: curve_of(loss, z) for name, loss in losses(flags.epsilons).items()}
     print("\nlogits (z, 0): the slope is half of what it should be, less, or not a number from")
     for name, curve in curves.items():
-        print(f"{name:<24}{half_slope(curve, z):>8.1f}")
+        print(f"{name:<24}{_place(half_slope(curve, z)):>8}")
     print()
     figures = {"coins": draw_coins(), "floors": draw_floors(courses), "epsilons": draw_epsilons(z, curves)}
     return study.conclude(_metrics(courses), figures)
@@ -107,20 +105,6 @@ def _check(label_smoothing: list[float], epsilons: list[float], lr: float) -> No
         raise InputError(f"epsilons {epsilons}: must be above 0")
     if lr <= 0:
         raise InputError(f"lr {lr:g}: must be above 0")
-
-
-def _read_mnist(data_dir: str, seed: int, sample: bool) -> tuple[Split, Split]:
-    """The training and the validation split."""
-    data = MNIST(data_dir, seed=seed, sample=sample)
-    data.prepare_data()
-    data.setup()
-    images, labels = data.arrays[:2]
-    train, val = (_split(images[indices], labels[indices]) for indices in (data.train_indices, data.val_indices))
-    return train, val
-
-
-def _split(images: np.ndarray, labels: np.ndarray) -> Split:
-    return Split(torch.from_numpy(images).flatten(1).double() / 255, torch.from_numpy(labels).long())
 
 
 def _print_beliefs() -> None:
@@ -138,6 +122,10 @@ def _print_beliefs() -> None:
     for name, (p, q) in pairs.items():
         parts = "".join(f"{float(part) / BIT:>10.4f}" for part in (entropy(p), divergence(p, q), cross_entropy(p, q)))
         print(f"{name:<36}{parts}")
+
+
+def _place(z: float) -> str:
+    return f"{z:.1f}" if math.isfinite(z) else "nowhere"
 
 
 def _print_courses(courses: dict[float, Course]) -> None:

@@ -44,6 +44,7 @@ from harness.tasks.study import Study, StudyFlags
 
 SLOPE, INTERCEPT = 3.0, 0.8  # of the generated points
 MINI_BATCH = 16  # points, as `--batch compare` chooses
+NOISIEST = 1e30  # squares stay finite, as for the numbers of a file
 FEWEST = 3  # points; a line goes through any two
 TRY_NEXT = "--method search  # the loss of every line, as a bowl"
 
@@ -61,8 +62,9 @@ class LineFlags(StudyFlags):
         y: the column of the file to predict.
         points: how many to generate.
         noise: standard deviation of the generated y around 3 x + 0.8.
-        lr: learning rate on standardised x, for which full-batch descent diverges at 1 and above; by default 0.1, or
-            less if points far out demand it.
+        lr: learning rate on standardised x; full batches need one below 1, at which each step lands as far beyond the
+            best line as it started, and above which descent diverges. By default 0.1, or less if points far out demand
+            it.
         epochs: passes over the points.
         seed: of the generated points and the order of batches.
     """
@@ -85,7 +87,7 @@ DEFAULTS = LineFlags()
 def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     """Fits a line and compares it with the least-squares line."""
     started = time.perf_counter()
-    _check_numbers(flags.points, flags.noise, flags.lr, flags.epochs, flags.seed)
+    _check_numbers(flags.points, flags.noise, flags.lr)
     data = read_points(flags.csv, flags.x, flags.y) if flags.csv else generate(flags.points, flags.noise, flags.seed)
     best = least_squares(data)
     results: dict[str, np.ndarray] = {}  # weights by name
@@ -111,17 +113,13 @@ def main(flags: LineFlags = DEFAULTS) -> dict[str, Any]:
     return Study("linear_regression", flags, started, TRY_NEXT).conclude(metrics, figures)
 
 
-def _check_numbers(points: int, noise: float, lr: float | None, epochs: int, seed: int) -> None:
+def _check_numbers(points: int, noise: float, lr: float | None) -> None:
     if points < FEWEST:
         raise InputError(f"--points {points}: must be at least {FEWEST}; a line goes through any two")
-    if noise < 0:
-        raise InputError(f"--noise {noise}: must not be negative")
+    if noise > NOISIEST:
+        raise InputError(f"--noise {noise}: must be at most {NOISIEST:g}, for squares that are finite")
     if lr is not None and lr <= 0:
         raise InputError(f"--lr {lr}: must be above 0")
-    if epochs < 1:
-        raise InputError(f"--epochs {epochs}: must be at least 1")
-    if seed < 0:
-        raise InputError(f"--seed {seed}: must not be negative")
 
 
 def generate(count: int, noise: float, seed: int) -> Points:
@@ -169,6 +167,10 @@ def _sizes(batch: str | int, count: int) -> dict[str, int]:
 
 def _descend(method: str, data: Points, batch: int, lr: float | None, epochs: int, seed: int) -> Descent:
     rate = lr or default_rate(data, batch)
+    if batch == len(data.x) and rate >= 1:
+        raise InputError(
+            f"--lr {rate:g}: full batches need a rate below 1; at 1 the error bounces for ever, above it grows"
+        )
     if method == "module":
         descent = train_module(data, batch, rate, epochs, seed)
     else:

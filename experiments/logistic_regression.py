@@ -7,8 +7,8 @@
     python experiments/logistic_regression.py --csv my.csv --target bought --drop name,address
 
 blobs: two normal clouds, whose best boundary is known: w = (2, 1.5), b = -3.125. A sigmoid with binary cross-entropy
-and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 digits, if the
-softmax has half the learning rate: only the difference of its logits counts, and a step moves both, in opposite
+and a softmax over two outputs with cross-entropy start equal and predict the same at each step, to 14 decimal places,
+if the softmax has half the learning rate: only the difference of its logits counts, and a step moves both, in opposite
 directions.
 
 xor: a single layer, whose boundary is a straight line, gets about half of the points right; a network with 8 hidden
@@ -82,21 +82,7 @@ DEFAULTS = TwoClassFlags()
 
 def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
     """Separates two classes, and shows boundaries, curves and thresholds."""
-    _check(
-        flags.problem,
-        flags.csv,
-        flags.target,
-        {
-            "points": (flags.points, FEWEST),
-            "hidden": (flags.hidden, 1),
-            "steps": (flags.steps, 1),
-            "seed": (flags.seed, 0),
-        },
-    )
-    if flags.lr is not None and flags.lr <= 0:
-        raise InputError(f"--lr {flags.lr}: must be above 0")
-    if flags.drop and not flags.csv:
-        raise InputError(f"--drop {','.join(flags.drop)}: is only for a file; name it by --csv")
+    _check(flags)
     problem = "table" if flags.csv else flags.problem
     table = read_table(flags.csv, flags.target, flags.seed, flags.drop) if problem in ("all", "table") else None
     study = Study("logistic_regression", flags, try_next=TRY_NEXT)
@@ -116,14 +102,18 @@ def main(flags: TwoClassFlags = DEFAULTS) -> dict[str, Any]:
     return study.conclude(metrics, figures)
 
 
-def _check(problem: str, csv: str, target: str, least: dict[str, tuple[int, int]]) -> None:
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise InputError(f"--{name} {value}: must be at least {lowest}")
-    if bool(csv) != bool(target):
+def _check(flags: TwoClassFlags) -> None:
+    csv = flags.csv
+    if flags.points < FEWEST:
+        raise InputError(f"--points {flags.points}: must be at least {FEWEST}")
+    if flags.lr is not None and flags.lr <= 0:
+        raise InputError(f"--lr {flags.lr}: must be above 0")
+    if bool(csv) != bool(flags.target):
         raise InputError(f"--{'target' if csv else 'csv'}: is needed with --{'csv' if csv else 'target'}")
-    if csv and problem not in ("all", "table"):
-        raise InputError(f"--csv {csv}: --problem {problem} reads no file")
+    if csv and flags.problem not in ("all", "table"):
+        raise InputError(f"--csv {csv}: --problem {flags.problem} reads no file")
+    if flags.drop and not csv:
+        raise InputError(f"--drop {','.join(flags.drop)}: is only for a file; name it by --csv")
 
 
 def solve_blobs(problem: Problem, lr: float | None, steps: int) -> Result:

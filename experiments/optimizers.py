@@ -5,8 +5,8 @@
     python experiments/optimizers.py --sweep --seed 1              how the learning rates below were chosen
 
 An MLP with layers of 128 and 64 ReLUs learns scikit-learn's handwritten digits, from the same initial weights and in
-the same order each time; a checksum of everything that a run saw proves it. "sgd" is plain here, without momentum, and
-so is "rmsprop".
+the same order each time; a checksum of all batches proves the order. "sgd" is plain here, without momentum, and so is
+"rmsprop". A table has the rule of each, and the first step that it takes.
 
 With the first command, and rates as good as a sweep finds them, the nine differ in training: after 15 epochs the loss
 is 0.0001 with muon, 0.001 with momentum, nesterov and adamw, and 0.02 with rmsprop. They hardly differ on the 144
@@ -26,6 +26,7 @@ from callbacks.lr_decay import SCHEDULES
 from datamodules import MNIST
 from experiments.fundamentals.optimizer_figures import draw_optimizers, draw_schedules, draw_sweep
 from experiments.fundamentals.training_curves import Curves
+from experiments.fundamentals.update_rules import print_rules
 from harness.command_line.cli import cli
 from harness.tasks.study import Study, StudyFlags, quiet_trainer
 from lit_modules import Classifier
@@ -78,8 +79,10 @@ class ComparisonFlags(StudyFlags):
     """Which optimizers, and the training that they are compared by.
 
     Args:
-        optimizer: names, separated by commas, of those in lit_modules/optimizers.py.
-        lr: initial learning rate of all; null: each optimizer's own, from a table in the script.
+        optimizer: names, separated by commas, of those in lit_modules/optimizers.py. The schedules are always those of
+            momentum.
+        lr: initial learning rate of all optimizers; null: each one's own, from a table in the script. The schedules
+            start from momentum's own.
         batch_size: images per step.
         max_epochs: passes over the training split in each training.
         sweep: instead, train with many learning rates, and say which gives the lowest validation loss.
@@ -113,6 +116,7 @@ def main(flags: ComparisonFlags = DEFAULTS) -> dict[str, Any]:
     print(data.describe())
     if flags.sweep:
         return _sweep(study, data, options, flags.max_epochs, flags.seed)
+    print_rules(options)
     runs = {name: _told(name, train(data, name, flags.max_epochs, flags.seed, **options[name])) for name in names}
     _print_table("optimizer", runs)
     scheduled = {

@@ -123,13 +123,8 @@ DEFAULTS = OverfittingFlags()
 
 def main(flags: OverfittingFlags = DEFAULTS) -> dict[str, Any]:
     """Trains variants of one small network on few images, or on more and more, or chooses its weight decay."""
-    for name, (value, least) in {
-        "folds": (flags.folds, 0),
-        "max_epochs": (flags.max_epochs, 1),
-        "jobs": (flags.jobs, 0),
-    }.items():
-        if value < least:
-            raise InputError(f"{name} {value}: must be at least {least}")
+    if flags.max_epochs < 1:  # -1 has no end elsewhere
+        raise InputError(f"max_epochs {flags.max_epochs}: must be at least 1")
     settings = Settings(
         flags.images,
         flags.max_epochs,
@@ -189,7 +184,7 @@ def _print_table(results: dict[str, dict[str, float]]) -> None:
         accuracies = "".join(f"{result[column]:>8.1%}" for column in ("train/acc", "val/acc", "test/acc", "acc_gap"))
         losses = "".join(f"{result[column]:>8.3f}" for column in ("train/loss", "test/loss", "loss_gap"))
         print(f"{name:<20}{accuracies}   {losses}")
-    print("gap: from training to test, both without dropout, augmentation, softened labels\n")
+    print("gap: from training to test, both without dropout, augmentation, label smoothing\n")
 
 
 def _print_crossings(curves: dict[str, dict[str, list[float]]]) -> None:
@@ -234,7 +229,7 @@ def _draw_curves(curves: dict[str, dict[str, list[float]]], metric: str) -> "Fig
     figure.supylabel({"loss": "cross-entropy", "acc": "accuracy"}[metric], fontsize=10)
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper right", ncols=2)
     figure.suptitle(
-        "As measured in training, with dropout, augmentation, softened labels. Grey: validation of the baseline",
+        "As measured in training, with dropout, augmentation, label smoothing. Grey: validation of the baseline",
         fontsize=9,
         x=0.02,
         ha="left",

@@ -71,7 +71,7 @@ def main(flags: PerceptronFlags = DEFAULTS) -> dict[str, Any]:
     rng = np.random.default_rng(flags.seed)
     clean = separable(flags.points, flags.gap, rng)
     noisy = flipped(clean, flags.noise, rng)
-    sets = {"separable": clean, f"{flags.noise:.0%} wrong labels": noisy}
+    sets = {"separable": clean, _name_of(flags.noise): noisy}
     courses = [learn(clean, ENOUGH, rng), learn(noisy, flags.epochs, rng)]
     logistic = [logistic_weights(points) for points in sets.values()]
     unbiased = learn(clean, flags.epochs, rng, bias=False)
@@ -94,6 +94,10 @@ def main(flags: PerceptronFlags = DEFAULTS) -> dict[str, Any]:
         "bounds_and_updates": {f"{gap:g}": pairs for gap, pairs in counts.items()},
     }
     return study.conclude(metrics, figures)
+
+
+def _name_of(noise: float) -> str:
+    return f"{100 * noise:.2g} % wrong labels"
 
 
 def _check(flags: PerceptronFlags) -> None:

@@ -19,6 +19,8 @@ from experiments.fundamentals.delta_recursion import (
     predict,
     softmax_jacobian,
 )
+from experiments.fundamentals.digit_rows import as_float64, read_digits
+from experiments.fundamentals.digit_training import Plan, train
 from experiments.fundamentals.linear_layers import product_of, singular_values
 from harness.command_line.cli import cli
 from lit_modules.nets.mlp import MLP
@@ -112,6 +114,16 @@ def run(tmp_path_factory):
     return metrics, path
 
 
+@pytest.mark.parametrize("kind", backpropagation.kinds_of("sigmoid"), ids=lambda kind: kind.name)
+def test_only_cross_entropy_unlearns_a_wrong_class_that_the_net_is_sure_of(kind):
+    splits = as_float64(read_digits("data", 0, sample=True))
+    rate = {"squared error": 3.0, "cross-entropy": 1.0}[kind.loss]  # best from the usual start
+    plan = Plan((64, 32), rate, batch_size=64, steps=150, seed=0, wrong=backpropagation.WRONG)
+    accuracy = train(splits, kind, plan).accuracies[-1]
+    zeros = float((splits["val"].labels == 0).double().mean())  # right without learning anything
+    assert accuracy == zeros if kind.loss == "squared error" else accuracy > 0.6
+
+
 NETWORKS = [f"{output}/{loss}" for output in ("sigmoid", "softmax") for loss in ("squared_error", "cross_entropy")]
 
 
@@ -146,6 +158,7 @@ def test_linear_layers_of_the_run_draw_one_line(run):
     ("flags", "said"),
     [
         (["--widths", "[8, 0]"], "widths [8, 0]: every layer needs at least one unit"),
+        (["--batch_size", "0"], "batch_size 0: must be at least 1"),
         (["--batch_size", "1294"], "batch_size 1294: there are only 1,293 training images"),
         (["--lr", "0"], "lr 0.0: must be above 0"),
         (["--activation", "gelu"], "--activation gelu: expected"),

@@ -100,11 +100,18 @@ def test_taps_are_the_inputs_of_each_output():
         name: [reached[:, output].nonzero().flatten().tolist() for output in (0, 1, -1)]
         for name, reached in by_name.items()
     }
-    assert inputs["convolution of 3"] == [[0, 1, 2], [1, 2, 3], [5, 6, 7]]
+    assert inputs["convolution, kernel 3"] == [[0, 1, 2], [1, 2, 3], [5, 6, 7]]
     assert inputs["padding 1, stride 2"] == [[0, 1, 2], [2, 3, 4], [6, 7, 8]]  # of ten, with the padding
     assert inputs["dilation 2"] == [[0, 2, 4], [1, 3, 5], [3, 5, 7]]
-    assert inputs["pooling of 3, stride 2, rounded up"] == [[0, 1, 2], [2, 3, 4], [6, 7]]
+    assert inputs["pooling, kernel 3, stride 2, rounded up"] == [[0, 1, 2], [2, 3, 4], [6, 7]]
     assert inputs["upsampling by 2"] == [[0], [0], [7]]
+
+
+def test_emboss_lights_the_upper_left_edge_of_a_bright_square():
+    image = torch.zeros(1, 9, 9)
+    image[:, 3:6, 3:6] = 1
+    embossed = filtered(image, KERNELS["emboss"])[0]
+    assert embossed[3, 3] > embossed[4, 4] > embossed[5, 5]
 
 
 def test_lenets_layers_are_the_papers():
@@ -203,6 +210,7 @@ def test_image_is_the_middle_square_between_0_and_1(tmp_path):
         (["--input_shape", "[1, 0, 28]"], "input_shape [1, 0, 28]"),
         (["--input_shape", "[1, 30, 30]"], "lenet5: takes images of 28 x 28 or 32 x 32"),
         (["--net", "cnn", "--input_shape", "[1, 9, 9]"], "net cnn: cannot take input_shape [1, 9, 9]"),
+        (["--net", "tabm"], "net tabm: has no convolution and no linear layer"),
         (["--net_args.width", "3"], "net_args 'width': lenet5 has no such option"),
     ],
 )

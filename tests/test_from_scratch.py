@@ -265,7 +265,8 @@ def test_script_trains_on_a_pickle(tmp_path):
     ("flags", "said"),
     [
         (["--batch_size", "1294"], "batch_size 1294: there are only 1,293 training images"),
-        (["--batch_size", "0"], "batch_size 0: must be above 0"),
+        (["--batch_size", "0"], "batch_size 0: must be at least 1"),
+        (["--lr", "1e38", "--max_epochs", "1", "--batch_size", "1293"], "lr 1e+38: the training diverges"),
         (["--lr", "-1"], "lr -1.0: must be at least 0"),
     ],
 )

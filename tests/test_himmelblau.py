@@ -180,13 +180,24 @@ def test_rmsprop_settles_only_when_its_rate_falls(run):
     assert falling.arrived.all()
 
 
-def test_momentum_takes_about_190_steps_whatever_its_rate():
+def test_momentum_takes_about_190_steps_at_each_rate_at_which_it_oscillates():
     # Where it oscillates, the heavy ball's distance shrinks by sqrt(0.9) a step: by 1e-4 / 2 in 2 ln(5e-5) / ln 0.9.
     starts = himmelblau.make_starts(5)
     medians = [
         himmelblau.descend(starts, 400, "constant", optimizer="momentum", lr=lr).steps.median() for lr in (1e-3, 3e-3)
     ]
     assert medians == pytest.approx([188, 188], rel=0.05)
+
+
+def test_momentum_is_slower_at_a_rate_so_small_that_it_does_not_oscillate(critical):
+    # The distance shrinks by the larger root of z^2 - (1.9 - rate * curvature) z + 0.9, which is real for such rates.
+    rate, curvature = 3e-5, float(critical.curvatures[0].min())
+    root = max(np.roots([1, -(1.9 - rate * curvature), 0.9]))
+    start = critical.points[:1] + 0.1
+    path = himmelblau.descend(start, 400, "constant", optimizer="momentum", lr=rate).path[:, 0]
+    distances = (path - critical.points[0]).norm(dim=1)
+    assert float(distances[400] / distances[300]) ** 0.01 == pytest.approx(root, abs=1e-4)
+    assert np.sqrt(0.9) < 0.99 < root
 
 
 @pytest.mark.parametrize(("name", "steps", "share"), [("sgd", 60, 0.90), ("momentum", 200, 0.63)])

@@ -104,7 +104,9 @@ def test_loss_is_entropy_and_divergence_at_each_step_and_stays_above_its_floor(t
     assert 0 < metrics["largest_gap"] < 1e-12
     for smoothing in ("0", "0.1", "0.3"):
         assert metrics[f"smoothing{smoothing}/floor"] < metrics[f"smoothing{smoothing}/loss"]
-    assert capsys.readouterr().out.splitlines()[-2].startswith("to try next: ")
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-2].startswith("to try next: ")
+    assert [line.split()[-1] for line in printed if line.startswith("log_softmax")] == ["nowhere"]
 
 
 @pytest.mark.slow
@@ -123,6 +125,7 @@ def test_trainings_end_where_the_header_says(tmp_path):
         (["--label_smoothing", "[0.1, 1.5]"], "label_smoothing [0.1, 1.5]: must be from 0 to 1"),
         (["--epsilons", "[0]"], "epsilons [0.0]: must be above 0"),
         (["--lr", "0"], "lr 0: must be above 0"),
+        (["--batch_size", "0"], "batch_size 0: must be at least 1"),
         (["--batch_size", "2000"], "batch_size 2000: there are only 1,293"),
         (["--lr", "1e300", "--epochs", "1"], "lr 1e+300: the training diverges"),
     ],

@@ -88,6 +88,14 @@ def test_full_batch_goes_straight_to_least_squares_by_a_constant_factor(points):
     np.testing.assert_allclose(descent.path, (1 - left)[:, None] * least_squares(points), atol=1e-12)
 
 
+def test_at_a_rate_of_1_full_batches_bounce_for_ever_and_arrive_just_below(points):
+    best = least_squares(points)
+    bounced = descend(gradient_by_hand, points, len(points.x), 1.0, 20, 0).path
+    np.testing.assert_allclose(bounced, np.where(np.arange(21)[:, None] % 2, 2 * best, 0), atol=1e-9)
+    slowly = descend(gradient_by_hand, points, len(points.x), 0.95, 200, 0).path
+    np.testing.assert_allclose(slowly[-1], best, atol=1e-6)  # 0.9 ** 200 is below 1e-9
+
+
 def test_gradient_by_hand_is_autograds(points):
     weights, z, y = torch.tensor([0.3, -2.0], dtype=torch.float64), *map(torch.from_numpy, (points.z, points.y))
     torch.testing.assert_close(gradient_by_hand(weights, z, y), gradient_by_autograd(weights, z, y))
@@ -186,7 +194,10 @@ def test_bad_file_is_one_line(tmp_path, refusal, text, words):
         (["--lr", "0"], "--lr 0.0: must be above 0"),
         (["--csv", "points.csv", "--x", "price", "--y", "price"], "--x price: is --y too"),
         (["--lr", "inf"], "--lr inf: expected float"),
-        (["--batch", "full", "--lr", "1.1"], "--lr 1.1: descent in batches of 100 diverges; try --lr 0.1"),
+        (["--batch", "1", "--lr", "1.1"], "--lr 1.1: descent in batches of 1 diverges; try --lr 0.0"),
+        (["--batch", "full", "--lr", "1"], "--lr 1: full batches need a rate below 1"),
+        (["--lr", "1.1"], "--lr 1.1: full batches need a rate below 1"),
+        (["--noise", "1e300"], "--noise 1e+300: must be at most 1e+30"),
         (["--noise", "-1"], "--noise -1.0: must be at least 0"),
         (["--points", "2"], "--points 2: must be at least 3"),
         (["--seed", "-1"], "--seed -1: must be at least 0"),

@@ -10,6 +10,7 @@ from torch import nn
 from experiments import normalisation
 from experiments.fundamentals.feature_scaling import FRACTION, REACHED, descend, houses, standardised
 from experiments.fundamentals.norm_blocks import averaged_over
+from experiments.fundamentals.normalisation_figures import draw_running
 from experiments.fundamentals.running_statistics import accuracy, by_class, running_means, shuffled
 from harness.command_line.cli import cli
 
@@ -68,6 +69,13 @@ def test_running_mean_is_a_weighted_sum_of_the_batches(momentum):
     assert followed[0] == pytest.approx(momentum * means[0], rel=1e-5)
 
 
+def test_figure_draws_more_momenta_than_there_are_colours():
+    followed = {momentum: np.full(5, momentum) for momentum in np.linspace(0.1, 0.9, 9)}
+    figure = draw_running(followed, np.zeros(5))
+    drawn = {line.get_label(): line.get_ydata()[0] for line in figure.axes[0].lines if "momentum" in line.get_label()}
+    assert drawn == pytest.approx({f"momentum 0.{tenths}": tenths / 10 for tenths in range(1, 10)})
+
+
 class Above(nn.Module):
     """Answers 1 where BatchNorm makes a number positive, 0 elsewhere; its running mean is 0 and variance 1."""
 
@@ -94,6 +102,18 @@ def test_shuffled_batches_have_each_image_once_but_a_single_last_one():
     batches = shuffled(9, 4, seed=0)
     assert [len(batch) for batch in batches] == [4, 4]
     assert len(set(torch.cat(batches).tolist())) == 8
+
+
+@pytest.mark.parametrize(("sizes", "shown"), [([2, 4, 8, 32, 128], 32), ([2, 40, 20, 512], 40), ([128, 2], 2)])
+def test_the_modes_are_shown_for_the_size_nearest_to_32(sizes, shown):
+    assert normalisation._shown_size(sizes) == shown
+
+
+def test_the_least_loss_of_houses_is_far_above_1_percent_of_the_first():
+    # So what descents come down to is 1 % of the loss above its minimum, not 1 % of the loss.
+    features, prices = houses(200, 0)
+    share_explained = np.corrcoef(features @ descend(features, prices).best, prices)[0, 1] ** 2
+    assert 1 - share_explained == pytest.approx(0.055, abs=0.001)
 
 
 @pytest.fixture(scope="module")

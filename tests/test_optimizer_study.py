@@ -14,6 +14,7 @@ import torch
 import lit_modules.optimizers
 from datamodules import MNIST
 from experiments import optimizers
+from experiments.fundamentals.update_rules import RULES, print_rules
 from experiments.optimizers import RATES, lowest, train
 from harness.command_line.cli import cli
 from lit_modules.optimizers import build_optimizer
@@ -59,8 +60,52 @@ def test_first_step_is_the_one_computed_by_hand(name):
     assert w.item() == pytest.approx(FIRST_STEPS[name], rel=1e-12)
 
 
-def test_every_optimizer_of_the_project_has_a_rate():
-    assert set(RATES) == set(lit_modules.optimizers.OPTIMIZERS)
+def test_every_optimizer_of_the_project_has_a_rate_and_a_rule():
+    assert set(RATES) == set(RULES) == set(lit_modules.optimizers.OPTIMIZERS)
+
+
+def test_table_of_rules_has_the_first_steps_computed_by_hand_in_80_columns(capsys):
+    print_rules(RATES)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    printed = {line.split()[0]: float(line.split()[-1]) for line in lines if line.split() and line.split()[0] in RATES}
+    assert printed == pytest.approx(FIRST_STEPS, abs=1e-6)
+
+
+# The rules as they are printed, with the little that is added to what is divided by or put under a root.
+def after_three_steps(name, gradients):
+    w, lr, v, m, s, u = START, LR[name], 0.0, 0.0, 0.0, 0.0
+    for t, g in enumerate(gradients, start=1):
+        if name in ("momentum", "nesterov"):
+            v = 0.9 * v + g
+            w -= lr * (v if name == "momentum" else g + 0.9 * v)
+        elif name in ("adagrad", "rmsprop"):
+            s = s + g**2 if name == "adagrad" else 0.99 * s + 0.01 * g**2
+            w -= lr * g / (math.sqrt(s) + 1e-8)
+        elif name == "adadelta":
+            s = 0.9 * s + 0.1 * g**2
+            d = g * math.sqrt((u + 1e-6) / (s + 1e-6))
+            w -= lr * d
+            u = 0.9 * u + 0.1 * d**2
+        elif name in ("adam", "adamw", "muon"):
+            betas = (0.9, 0.95) if name == "muon" else (0.9, 0.999)
+            m, s = betas[0] * m + (1 - betas[0]) * g, betas[1] * s + (1 - betas[1]) * g**2
+            w -= lr * 0.01 * w if name == "adamw" else 0
+            w -= lr * (m / (1 - betas[0] ** t)) / (math.sqrt(s / (1 - betas[1] ** t)) + 1e-8)
+        else:
+            w -= lr * g
+    return w
+
+
+@pytest.mark.parametrize("name", RATES)
+def test_rules_are_what_the_optimizers_do_in_three_steps(name):
+    gradients = (3.0, -1.0, 0.5)
+    w = torch.tensor([START], dtype=torch.float64, requires_grad=True)
+    optimizer = build_optimizer(name, [w], **RATES[name])
+    for gradient in gradients:
+        w.grad = torch.tensor([gradient], dtype=torch.float64)
+        optimizer.step()
+    assert w.item() == pytest.approx(after_three_steps(name, gradients), rel=1e-8)
 
 
 def test_two_modules_of_one_name_stay_apart():

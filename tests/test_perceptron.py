@@ -70,6 +70,11 @@ def test_every_update_moves_the_weights_by_the_point_it_had_wrong():
         assert step @ before <= 1e-6
 
 
+@pytest.mark.parametrize(("noise", "percent"), [(0.004, "0.4"), (0.1, "10"), (0.07, "7"), (0.5, "50"), (0.0, "0")])
+def test_a_small_share_of_wrong_labels_is_not_called_none(noise, percent):
+    assert perceptron._name_of(noise) == f"{percent} % wrong labels"
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")

@@ -43,6 +43,13 @@ def test_command_to_try_next_is_parsed_and_changes_something(name, capsys):
     assert [are_given(script.TRY_NEXT.partition("#")[0], config) for config in configs] == [False, True]
 
 
+@pytest.mark.parametrize("name", sorted(STUDIES))
+def test_notes_answer_the_question_of_each_study(name):
+    answers = (ROOT / "docs" / "notes.md").read_text().partition("## What you should find")[2]
+    flags = importlib.import_module(f"experiments.{name}").TRY_NEXT.partition("  #")[0]
+    assert f"\n| `{name}.py {flags}` | " in answers
+
+
 def test_study_prints_it_last(tmp_path, capsys):
     Study("himmelblau", StudyFlags(run_dir=str(tmp_path)), try_next="--seed 1  # why").conclude({}, {})
     said = ["to try next: why", "    python experiments/himmelblau.py --seed 1"]
@@ -81,4 +88,4 @@ def test_what_has_just_been_tried_is_not_to_be_tried_next(script, said, capsys):
 def test_the_next_study_is_the_next_one_of_the_path_in_the_readme():
     section = (ROOT / "README.md").read_text().partition("## If you are learning")[2].partition("[docs/notes.md]")[0]
     named = [name for name in re.findall(r"`(\w+)(?:`|[ ])", section) if name in STUDIES]
-    assert list(dict.fromkeys(named)) == [name for name in PATH if name in named]
+    assert list(dict.fromkeys(named)) == list(PATH)

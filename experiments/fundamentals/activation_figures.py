@@ -1,15 +1,14 @@
 """The pictures of activations.py: the functions, gradient norms by layer, and accuracies."""
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from torch import Tensor
 
+from experiments.fundamentals.panels import named_panels
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 LINES = (  # colour, marker and style of each way to build the network
@@ -21,12 +20,13 @@ LINES = (  # colour, marker and style of each way to build the network
     (COLOURS[3], "", "-."),
     (COLOURS[5], "", ":"),
 )
+CELL = (2.7, 2.7)  # inches of a panel
 LOWEST, HIGHEST = 1e-20, 1e6  # drawn; float32 ends at 1e-45
 
 
 def draw_functions(x: Tensor, curves: dict[str, tuple[Tensor, Tensor, float]]) -> "Figure":
     """A panel for each activation: its values and its slopes at x, (N,), and the bound of its slopes anywhere."""
-    figure, panels = _panels(list(curves), "x", "f(x), f'(x)")
+    figure, panels = named_panels(list(curves), 4, CELL, "x", "f(x), f'(x)")
     for axes, (value, slope, bound) in zip(panels, curves.values(), strict=True):
         axes.axhline(0, color="0.8", linewidth=0.8)
         axes.axvline(0, color="0.8", linewidth=0.8)
@@ -45,7 +45,7 @@ def draw_norms(results: dict[str, dict[str, Any]], state: str, healthy: tuple[fl
         state: initial or trained.
         when: the same in words, for the title.
     """
-    figure, panels = _panels(list(results), "layer, from the input", "gradient norm")
+    figure, panels = named_panels(list(results), 4, CELL, "layer, from the input", "gradient norm")
     for axes, variants in zip(panels, results.values(), strict=True):
         axes.axhspan(*healthy, color="0.9")
         lines = []
@@ -75,21 +75,3 @@ def draw_accuracies(results: dict[str, dict[str, Any]], steps: int) -> "Figure":
     axes.set_title(f"Validation accuracy after {steps} steps")
     figure.colorbar(image, format=lambda share, _: f"{share:.0%}")
     return figure
-
-
-def _panels(names: list[str], x_label: str, y_label: str) -> tuple["Figure", "list[Axes]"]:
-    """A figure with a panel for each name, at most four in a row."""
-    columns = min(4, len(names))
-    rows = math.ceil(len(names) / columns)
-    size = (max(7.0, 2.7 * columns), 2.7 * rows + 1)
-    figure, grid = new_figure(rows, columns, size=size, squeeze=False, sharex=True, sharey=True)
-    panels = list(grid.flat)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    for axes, name in zip(panels, names, strict=False):
-        axes.set_title(name)
-    for axes in grid[-1]:
-        axes.set_xlabel(x_label)
-    for axes in grid[:, 0]:
-        axes.set_ylabel(y_label)
-    return figure, panels[: len(names)]

@@ -67,7 +67,7 @@ AGAIN = (
 
 VECTORS = (
     Example("backward begins at one number", VECTOR, "(x**2).backward()"),
-    Example("or with a vector v, and returns v J: here J = diag(2 x)",
+    Example("or with a vector v, and leaves v J in x.grad: here J = diag(2 x)",
             f"{VECTOR}; v = torch.tensor([1.0, 10.0, 100.0])", "(x**2).backward(v); x.grad", "v @ np.diag(2 * x)"),
     Example("sum().backward() is v = (1, 1, 1)",
             VECTOR, "(x**2).sum().backward(); x.grad", "np.ones(3) @ np.diag(2 * x)"),
@@ -80,6 +80,11 @@ VECTORS = (
     Example("jvp multiplies from the other side: J v, the slope along the direction v",
             "x = torch.tensor([0.0, 1.0]); v = torch.tensor([1.0, 2.0])",
             "torch.autograd.functional.jvp(torch.sin, x, v)[1]", "np.cos(x) * v"),
+    Example("v J of a convolution is a transposed convolution: each output hands v times the kernel back to its inputs",
+            "x = torch.zeros(1, 1, 3, 3, requires_grad=True); w = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]);"
+            " v = torch.tensor([[[[1.0, 0.0], [0.0, 10.0]]]])",
+            "F.conv2d(x, w).backward(v); x.grad, F.conv_transpose2d(v, w)",
+            "g = np.zeros((1, 1, 3, 3)); g[..., :2, :2] += 1 * w; g[..., 1:, 1:] += 10 * w; (g, g)"),
 )  # fmt: skip
 
 IN_PLACE = (

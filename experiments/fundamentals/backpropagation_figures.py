@@ -113,7 +113,7 @@ def draw_curves(same: list[Curve], early: dict[Kind, dict[float, float]], wrong:
     middle.set(xlabel="learning rate", xscale="log", title=f"after {quarter} steps, by rate")
     middle.set_xticks(list(by_rate), [f"{rate:g}" for rate in by_rate])
     left.set(ylabel="validation accuracy", ylim=(0, 1), title=f"at one rate, {same[0].lr:g}")
-    right.set_title("from a start that is sure of 0,\neach at its best rate")
+    right.set_title("from a start that is sure of 0, each\nat the rate best from the usual start")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     for axes in (left, middle, right):
         axes.grid(alpha=0.3)

@@ -36,7 +36,7 @@ def draw_norms(results: dict[str, dict[int, Any]], highest: float) -> "Figure":
     figure, axes = new_figure(1, len(results), size=(9, 4), sharey=True)
     lowest = 0.5 * min(min(outcome.initial) for its in results.values() for outcome in its.values())
     for place, (kind, its) in zip(axes, results.items(), strict=True):
-        place.axhspan(lowest, highest, color="0.93", label=f"healthy: 0 to {highest:g}")
+        place.axhspan(lowest, highest, color="0.93", label=f"not too high: below {highest:g}")
         for number, (depth, outcome) in enumerate(its.items()):
             layers = np.arange(1, depth + 1)
             style = _line(number) | {"markevery": max(1, depth // 6)}

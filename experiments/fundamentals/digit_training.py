@@ -52,10 +52,6 @@ class Comparison(NamedTuple):
     central: list[float]  # in some entries of each gradient
 
 
-def as_float64(splits: dict[str, Split]) -> dict[str, Split]:
-    return {name: Split(split.rows.double(), split.labels) for name, split in splits.items()}
-
-
 def one_hot(labels: Tensor) -> Tensor:
     """(N,) to (N, 10)."""
     return F.one_hot(labels, NUM_CLASSES).double()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FRACTION = 0.9  # of the rate beyond which a descent diverges, 2 / the largest curvature
-REACHED = 0.01  # share of the loss that can be lost, at which a descent counts as done
+REACHED = 0.01  # share of the loss above its minimum, at which a descent counts as done
 LONGEST = 100_000  # steps
 
 
@@ -69,11 +69,11 @@ def draw_scaling(descents: dict[str, Descent]) -> "Figure":
         axes[-1].plot(steps + 1, descent.losses, color=COLOURS[number], linestyle=("-", "--")[number % 2], label=name)
     axes[0].set_ylabel("weight of the rooms")
     axes[-1].axhline(REACHED, color="0.5", linestyle=":")
-    axes[-1].set(xscale="log", yscale="log", xlabel="step + 1", ylabel="share of the loss that is left")
+    axes[-1].set(xscale="log", yscale="log", xlabel="step + 1", ylabel="share of the loss above its minimum")
     axes[-1].set_title("Loss by step")
     axes[-1].grid(alpha=0.3)
     axes[-1].legend()
-    figure.suptitle("Gradient descent to 1 % of the loss; the star is the least-squares solution")
+    figure.suptitle("Gradient descent until 1 % of the loss above its minimum is left; star: least squares")
     return figure
 
 

@@ -1,6 +1,5 @@
 """The pictures of himmelblau.py: trajectories, basins of attraction, arrivals by step, and the surface."""
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.fundamentals.panels import named_panels
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -104,20 +104,11 @@ def draw_surface(f: Function, minima: Tensor, span: float, name: str, path: Tens
 
 def _panels(names: list[str], span: float) -> tuple["Figure", "list[Axes]"]:
     """A figure with a square panel for each name, at most three in a row."""
-    columns = min(3, len(names))
-    rows = math.ceil(len(names) / columns)
-    size = (max(8, 3.4 * columns), 3.3 * rows + 0.9) if columns > 1 else (8, 7)
-    figure, grid = new_figure(rows, columns, size=size, squeeze=False, sharex=True, sharey=True)
-    panels = list(grid.flat)
-    for axes in panels[len(names) :]:
-        axes.set_axis_off()
-    for axes, name in zip(panels, names, strict=False):
-        axes.set(title=name, xlim=(-span, span), ylim=(-span, span), aspect="equal")
-    for axes in grid[-1]:
-        axes.set_xlabel("x")
-    for axes in grid[:, 0]:
-        axes.set_ylabel("y")
-    return figure, panels[: len(names)]
+    figure, panels = named_panels(names, 3, (3.4, 3.3) if len(names) > 1 else (7.0, 6.0), "x", "y")
+    panels[0].set(xlim=(-span, span), ylim=(-span, span))  # and the others, which share these
+    for axes in panels:
+        axes.set_aspect("equal")
+    return figure, panels
 
 
 def _grid(f: Function, span: float, count: int) -> tuple[Tensor, Tensor, Tensor]:

@@ -16,7 +16,7 @@ KERNELS: dict[str, Tensor] = {
     "blur": torch.full((5, 5), 1 / 25),
     "gaussian": torch.outer(BINOMIAL, BINOMIAL),
     "sharpen": torch.tensor([[0.0, -1, 0], [-1, 5, -1], [0, -1, 0]]),  # identity minus laplacian
-    "emboss": torch.tensor([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]]),  # light from the lower right
+    "emboss": torch.tensor([[-2.0, -1, 0], [-1, 1, 1], [0, 1, 2]]),  # light from the upper left
 }
 LUMA = (0.299, 0.587, 0.114)  # shares of red, green and blue in perceived brightness: ITU-R BT.601
 

@@ -9,7 +9,7 @@ from harness.drawing.figures import COLOURS, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-TITLES = {"natural": "Pixels in their places", "permuted": "Pixels in one other order"}
+TITLES = {"natural": "Pixels in their places", "permuted": "Pixels shuffled, in the same way in every image"}
 MARKERS = "osD"
 
 

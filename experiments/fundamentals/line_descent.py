@@ -114,7 +114,7 @@ def gradient_by_differences(weights: Tensor, z: Tensor, y: Tensor) -> Tensor:
 
 
 def default_rate(points: Points, batch: int) -> float:
-    """0.1, a tenth of what makes full-batch descent diverge, or less if the Hessian of a single point demands it.
+    """0.1, a tenth of the rate from which on full batches never arrive, or less if a single point's Hessian demands it.
 
     That Hessian is 2 [[z^2, z], [z, 1]], and its largest eigenvalue 2 (1 + z^2): at rates of 1 / (1 + z^2) and above, a
     step on this point alone makes the error larger.

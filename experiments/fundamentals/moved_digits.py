@@ -1,4 +1,4 @@
-"""Digits with room around them, moved by some pixels, or with all pixels in another order."""
+"""Digits with room around them, moved by some pixels, or with their pixels shuffled."""
 
 import numpy as np
 import torch

@@ -20,7 +20,8 @@ def draw_running(followed: dict[float, np.ndarray], batch_means: np.ndarray) -> 
     axes.plot(batches, batch_means, ".", color="0.7", label=f"means of the batches of {BATCH}")
     axes.axhline(MEAN, color="black", linewidth=1, linestyle=":", label="the true mean")
     for number, (momentum, means) in enumerate(followed.items()):
-        axes.plot(batches, means, color=COLOURS[number], linestyle=("-", "--", "-.")[number % 3], linewidth=2)
+        colour, style = COLOURS[number % len(COLOURS)], ("-", "--", "-.")[number % 3]
+        axes.plot(batches, means, color=colour, linestyle=style, linewidth=2)
         axes.lines[-1].set_label(f"momentum {momentum:g}")
     axes.set(xlabel="batch", ylabel="running mean", title="A high momentum is quick and noisy, a low one slow and calm")
     axes.grid(alpha=0.3)

@@ -48,26 +48,26 @@ class Operation(NamedTuple):
 
 ROUNDED_UP, TRANSPOSED = nn.MaxPool1d(3, 2, ceil_mode=True), nn.ConvTranspose1d(1, 1, 4, 2, 1)
 OPERATIONS = (
-    Operation("convolution of 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
+    Operation("convolution, kernel 3", nn.Conv1d(1, 1, 3), output_size(CELLS, 3)),
     Operation("padding 1", nn.Conv1d(1, 1, 3, padding=1), output_size(CELLS, 3, padding=1), 1),
     Operation("padding 1, stride 2", nn.Conv1d(1, 1, 3, 2, 1), output_size(CELLS, 3, 2, 1), 1),
     Operation("dilation 2", nn.Conv1d(1, 1, 3, dilation=2), output_size(CELLS, 3, dilation=2)),
-    Operation("pooling of 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
-    Operation("pooling of 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
+    Operation("pooling, kernel 2", nn.MaxPool1d(2), output_size(CELLS, 2, 2)),
+    Operation("pooling, kernel 3, stride 2, rounded up", ROUNDED_UP, output_size(CELLS, 3, 2, ceil_mode=True)),
     Operation("upsampling by 2", nn.Upsample(scale_factor=2), 2 * CELLS),
-    Operation("transposed, of 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
+    Operation("transposed convolution, kernel 4, stride 2, padding 1", TRANSPOSED, transposed_size(CELLS, 4, 2, 1)),
 )
 
 
 def print_sizes() -> None:
-    print(f"\n{'along one axis':<40}{'formula':>12}{'layer':>8}")
+    print(f"\n{'along one axis':<54}{'formula':>12}{'layer':>8}")
     for name, layer, size, _ in OPERATIONS:
         made = layer(torch.zeros(1, 1, CELLS)).shape[-1]
-        print(f"{name:<40}{f'{CELLS} -> {size}':>12}{made:>8}")
+        print(f"{name:<54}{f'{CELLS} -> {size}':>12}{made:>8}")
 
 
 def draw_sizes() -> "Figure":
-    figure, axes = new_figure(4, 2, size=(9, 9))
+    figure, axes = new_figure(4, 2, size=(10, 9))
     for place, operation in zip(axes.flat, OPERATIONS, strict=True):
         _draw_operation(place, operation)
     figure.suptitle("Which cells of the input, above, each cell of the output comes from; white ones are padding")
@@ -91,7 +91,8 @@ def _draw_operation(axes: "Axes", operation: Operation) -> None:
     for marked, colour in ((inside, COLOURS[0]), (~inside, "white")):
         row = [1] * int(marked.sum())
         axes.scatter(cells[marked], row, s=130, marker="s", zorder=4, color=colour, edgecolor=COLOURS[0])
-    axes.set(title=f"{name}: {CELLS} -> {size}", xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
+    axes.set(xlim=(-1.4, CELLS + 0.4), ylim=(-0.3, 1.3))
+    axes.set_title(f"{name}: {CELLS} -> {size}", fontsize=10)
     axes.axis("off")
 
 

@@ -19,7 +19,7 @@ def resized(image: Tensor, factor: int) -> dict[str, Tensor]:
     largest, mean = F.max_pool2d(batch, factor), F.avg_pool2d(batch, factor)  # (1, C, H / factor, W / factor)
     answers = {
         f"max pooling, {factor} x {factor}": largest,
-        f"mean pooling, {factor} x {factor}": mean,
+        f"average pooling, {factor} x {factor}": mean,
         "the means upsampled: nearest": F.interpolate(mean, size, mode="nearest"),
         "upsampled: bilinear": F.interpolate(mean, size, mode="bilinear", align_corners=False),
     }

@@ -7,17 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from experiments.fundamentals.digit_rows import Split
 from experiments.fundamentals.entropies import divergence, entropy, smoothed
 from lit_modules.nets.mlp import MLP
 
 CLASSES = 10
-
-
-class Split(NamedTuple):
-    """Part of the images, as rows of pixels."""
-
-    rows: Tensor  # float64 in 0..1, (N, 784)
-    labels: Tensor  # (N,)
 
 
 class Parts(NamedTuple):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # Rows of logits whose label is class 0.
 EXTREMES = ([1.0, 0.0], [1000.0, 1000.0], [-1000.0, -1000.0], [1000.0, -1000.0], [-1000.0, 1000.0])
 
-REACH = 150.0  # of the figure's axis: float32 has no exp(z) beyond 88.7, and 0 for it below -103.3
+REACH = 150.0  # of the figure's axis: float32 has no exp(z) beyond 88.7, and 0 for it below -103.97
 
 
 def print_extremes() -> None:
@@ -40,7 +40,7 @@ def draw_stability() -> "Figure":
     axes[0].set(ylabel="softmax of class 0")
     axes[1].set(ylabel="cross-entropy of class 0")
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    figure.suptitle("Logits (z, 0): exp(z) is infinite in float32 beyond 88.7, and 0 below -103.3")
+    figure.suptitle("Logits (z, 0): exp(z) is infinite in float32 beyond 88.7, and 0 below -103.97")
     return figure
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from datamodules.decode import decode_files
-from datamodules.samples import sklearn_data
+from experiments.fundamentals.photographs import sample_image
 from experiments.fundamentals.worked_examples import value_of
 from harness.drawing.figures import COLOURS, new_figure
 
@@ -140,7 +140,7 @@ def _draw_term(axes: "Axes", x: float, term: Tensor, shape: torch.Size | None, c
 
 def draw_scramble() -> "Figure":
     """The channels of a photograph by permute, and what view makes of it in the same shape."""
-    images, _, _ = decode_files([sklearn_data().parent / "images" / "china.jpg"], IMAGE_SIZE)
+    images, _, _ = decode_files([sample_image()], IMAGE_SIZE)
     image = torch.from_numpy(images[0])  # (H, W, 3)
     height, width, channels = image.shape
     ways = {

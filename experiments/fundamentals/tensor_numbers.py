@@ -47,7 +47,7 @@ STATISTICS = (
     Example("argmax without an axis counts through all elements, in reading order", TABLE, "x.argmax()", "x.argmax()"),
     Example("topk: the two largest of each row, and their places",
             TABLE, "tuple(x.topk(2))", "-np.sort(-x)[:, :2], np.argsort(-x)[:, :2]"),
-    Example("The median of an even number is the lower one of the middle two; numpy's lies between them",
+    Example("Of an even number of elements, median takes the lower of the middle two; numpy's lies between",
             "x = torch.tensor([1.0, 2.0, 3.0, 10.0])", "x.median()", "np.sort(x)[(len(x) - 1) // 2]"),
     Example("Sums up to each place", TABLE, "x.cumsum(1)", "x.cumsum(1)"),
     Example("Accuracy: the mean of true and false as floats",

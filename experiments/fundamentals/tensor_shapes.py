@@ -4,7 +4,7 @@ from experiments.fundamentals.worked_examples import Example
 
 CREATION = (
     Example("Whole numbers become int64", "", "torch.tensor([[1, 2], [3, 4]])", "np.array([[1, 2], [3, 4]])"),
-    Example("One point makes them float32, where numpy would take float64", "",
+    Example("One decimal point makes all of them float32, where numpy would take float64", "",
             "torch.tensor([1, 2.5, 3])", "np.array([1, 2.5, 3])"),
     Example("A single number is a tensor without axes; item() takes it out",
             "x = torch.tensor(7)", "x.shape, x.item()", "x.shape, x.item()"),

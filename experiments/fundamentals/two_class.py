@@ -122,9 +122,16 @@ def predict(model: TwoClass, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
 
 def best_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """The threshold with the highest F1, the harmonic mean of precision and recall; rows at it count as class 1."""
+    scores, thresholds = scores_by_threshold(labels, probabilities)
+    return float(thresholds[np.argmax(scores["F1"])])
+
+
+def scores_by_threshold(labels: np.ndarray, probabilities: np.ndarray) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Precision, recall and F1 at each threshold, and the thresholds, (T,) each."""
     precision, recall, thresholds = precision_recall_curve(labels, probabilities)
     precision, recall = precision[:-1], recall[:-1]  # the last point belongs to no threshold
-    return float(thresholds[np.argmax(2 * precision * recall / np.maximum(precision + recall, 1e-12))])
+    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
+    return {"precision": precision, "recall": recall, "F1": f1}, thresholds
 
 
 def score(model: TwoClass, problem: Problem) -> dict[str, float]:

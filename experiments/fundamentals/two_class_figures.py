@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import torch
 
-from experiments.fundamentals.two_class import Problem, Rows, TwoClass, predict
+from experiments.fundamentals.two_class import Problem, Rows, TwoClass, predict, scores_by_threshold
 from harness.drawing.figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -110,12 +110,7 @@ def draw_curves(model: TwoClass, problem: Problem, threshold: float) -> "Figure"
 
 
 def _thresholds(axes: "Axes", labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> None:
-    from sklearn.metrics import precision_recall_curve
-
-    precision, recall, limits = precision_recall_curve(labels, probabilities)
-    precision, recall = precision[:-1], recall[:-1]  # the last point belongs to no threshold
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    curves = {"precision": precision, "recall": recall, "F1": f1}
+    curves, limits = scores_by_threshold(labels, probabilities)
     colours = (COLOURS[0], COLOURS[2], COLOURS[3])  # the colour between them is the threshold's
     for (name, values), colour, style in zip(curves.items(), colours, STYLES, strict=True):
         axes.plot(limits, values, label=name, color=colour, linestyle=style, linewidth=2)
