@@ -57,10 +57,10 @@ class TableFlags(CsvOptions, CrossValidationFlags):
         folds: parts of the rows that are not for testing; each is held out by one model, and the models predict
             together. 0: one model.
         batch_size: rows per device and step; 0: 32 to 256, the more the more rows there are.
-        max_epochs: passes over the training rows; -1: as many as make 1,000 to 2,000 steps, the more the more
+        max_epochs: passes over the training rows; -1: as many as make 1,000 to 3,500 steps, the more the more
             rows there are, and 20 at least.
-        net_args: options for the network, such as --net_args.dropout 0.2; of tabm, `dropout`, `bins`, `curves` and
-            `squeeze` follow from the number of rows where they are left out.
+        net_args: options for the network, such as --net_args.dropout 0.2; of tabm, `size`, `dropout`, `bins`,
+            `curves` and `squeeze` follow from the number of rows where they are left out.
         val_size: size of the validation split, which chooses the epoch: a share below 1, or a number of rows, of those
             that are not for testing, or of each fold's training rows; 0: train on all of these, to the last epoch;
             null: 0.1, or 0 with folds.
@@ -87,7 +87,7 @@ RECIPES = by_net(
         weight_decay=0.1,
         scale="robust",
         net_args={
-            **{"widths": [128, 128], "size": 16, "linear_path": True},
+            **{"widths": [128, 128], "linear_path": True},
             **{"embedding": "piecewise", "embedding_size": 8},
         },
     ),

@@ -269,12 +269,15 @@ def test_flags_for_one_training_have_no_folds_and_sizes_follow_from_the_rows(tmp
     assert "one training instead of 5 folds, because of --fast_dev_run" in capsys.readouterr().out
     tabm = table.RECIPES["tabm"]
     sizes = {rows: suited(rows, tabm) for rows in (10, 200, 4_000, 10**6)}
-    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (128, 65), (256, 20)]
+    assert [(its.batch_size, its.max_epochs) for its in sizes.values()] == [(32, 1000), (32, 167), (128, 97), (256, 20)]
     chosen = [(its.net_args["dropout"], its.net_args["bins"]) for its in sizes.values()]
     assert chosen == [(0.4, 16), (0.4, 16), (0.2, 64), (0.1, 64)]
     assert [its.net_args.get("curves", False) for its in sizes.values()] == [False, False, True, True]
     assert [its.net_args.get("squeeze", 0) for its in sizes.values()] == [0, 0, 32, 32]
-    assert suited(200, replace(tabm, net_args={"dropout": 0.3})).net_args == {"dropout": 0.3, "bins": 16}
+    assert [its.net_args["size"] for its in sizes.values()] == [16, 16, 4, 4]
+    assert suited(200, replace(tabm, net_args={"dropout": 0.3})).net_args == {"size": 16, "dropout": 0.3, "bins": 16}
+    assert suited(9_000, replace(tabm, net_args={"size": 8})).net_args["size"] == 8
+    assert suited(9_000, tabm).max_epochs * (9_000 // 256) == pytest.approx(3500, rel=0.02)  # the most steps
     given = replace(table.DEFAULTS, max_epochs=7, batch_size=9)
     assert (suited(500, given).max_epochs, suited(500, given).batch_size) == (7, 9)
 
