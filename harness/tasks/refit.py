@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 FOR_FOLDS = {"seeds": "repeat.py trains with several seeds", "fold_seed": "", "jobs": "", "engine_args": ""}
 
+ONE = (("seeds", 1), ("jobs", 1))  # of which there is nothing to refuse in a single training
+
 FlagsT = TypeVar("FlagsT", bound=FitFlags)
 
 
@@ -44,8 +46,9 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
     if (engine := getattr(flags, "engine", "local")) != "local":
         raise InputError(f"--engine {engine}: trains folds; a single training starts on the machine that is to do it")
     for name, instead in FOR_FOLDS.items():
-        if name in flags.invocation.changed:
-            raise InputError(f"--{name} {getattr(flags, name)}: is for --folds" + f"; {instead}" * bool(instead))
+        value = getattr(flags, name, None)
+        if name in flags.invocation.changed and (name, value) not in ONE:
+            raise InputError(f"--{name} {value}: is for --folds" + f"; {instead}" * bool(instead))
     if flags.refit:
         _check(flags)
     chosen = train(replace(flags, refit=False))  # which scripts that train once would refuse
