@@ -27,8 +27,7 @@ if TYPE_CHECKING:
     from lit_modules.stages import Stages
 
 FOR_FOLDS = {"seeds": "repeat.py trains with several seeds", "fold_seed": "", "jobs": "", "engine_args": ""}
-
-ONE = (("seeds", 1), ("jobs", 1))  # of which there is nothing to refuse in a single training
+ONE = (("seeds", 1), ("jobs", 1))  # which a single training has anyway
 
 FlagsT = TypeVar("FlagsT", bound=FitFlags)
 

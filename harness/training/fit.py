@@ -224,6 +224,10 @@ def _preflight(job: Job, flags: FitFlags, trainer: Trainer, resumed: Checkpoint 
     check_shapes(job.model, job.data, trainer)
     if resumed:
         check_position(resumed, job.data, trainer)
+    if flags.strategy == "fsdp":
+        from harness.training.sharding import check_sharded  # imported here because its own imports take time
+
+        check_sharded(job.model)
     mode = compile_mode(flags.compile)
     if flags.channels_last and flags.strategy != "fsdp":  # fsdp needs contiguous weights
         job.model.to(memory_format=torch.channels_last)

@@ -6,7 +6,6 @@ is one plain file, as it is without fsdp.
 """
 
 from functools import partial
-from typing import cast
 
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
@@ -30,20 +29,20 @@ def fully_sharded(**options: float) -> "FullyShardedStrategy":
     return FullyShardedStrategy()
 
 
-class FullyShardedStrategy(ModelParallelStrategy):
-    """Shards the module's `net` over all devices of all machines; everything else in it is on each device.
+def check_sharded(model: LightningModule) -> None:
+    """Raises InputError if something beside the module's `net` has weights, whose gradients nothing would sum up."""
+    if {*model.parameters()} - {*getattr(model, "net", model).parameters()}:
+        raise InputError("--strategy fsdp: shards the network alone, and this --loss has weights of its own")
 
-    Raises:
-        InputError: something else in it has weights, whose gradients nothing would sum up.
-    """
+
+class FullyShardedStrategy(ModelParallelStrategy):
+    """Shards the module's `net` over all devices of all machines; everything else in it is on each device."""
 
     def __init__(self) -> None:
         super().__init__(save_distributed_checkpoint=False, tensor_parallel_size=1)
 
     def connect(self, model: LightningModule) -> None:
         super().connect(model)
-        if {*model.parameters()} - {*cast(nn.Module, model.net).parameters()}:
-            raise InputError("--strategy fsdp: shards the network alone, and this --loss has weights of its own")
         # One of Lightning's hooks, which other strategies do not need.
         model.configure_model = partial(shard, model)  # type: ignore[method-assign]  # on purpose
 
