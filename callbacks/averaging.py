@@ -50,7 +50,7 @@ def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Ten
 
 
 def _moved(average: Tensor, current: Tensor, share: Tensor) -> Tensor:
-    """The average, moved by this share of the way to the current weights; infinite bounds, which are equal, stay."""
+    """The average, moved by this share of the way to the current weights; infinite bounds, equal in both, stay."""
     return torch.where(average == current, average, average + share * (current - average))
 
 

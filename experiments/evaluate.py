@@ -31,7 +31,9 @@ class EvaluationFlags(TrainerFlags):
     Args:
         data: name of another data set with such images and as many classes; null: the one it was trained on.
         data_dir: folder that holds it; null: the folder used in training.
-        csv: the table, if it is elsewhere now; `test_csv` and `labels` likewise.
+        csv: the table, if it is elsewhere now.
+        test_csv: its test rows, likewise.
+        labels: the CSV file with the labels of images, likewise.
         sample: use the embedded sample; null: if training did.
         precision: of the computation, such as 32-true; null: the precision used in training.
     """

@@ -10,6 +10,13 @@ from harness.command_line.cli import cli
 torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def one_thread_again():
+    """Lightning's launchers set another number, and a process forked after that may wait for their threads for ever."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture
 def refusal(tmp_path, monkeypatch, capsys):
     """Calls a script with bad input, and returns the one line that it must end with, having made no run."""

@@ -177,6 +177,7 @@ def test_label_follows_from_what_a_file_of_flags_says(tmp_path):
     file.write_text("lr: 2")
     after = [label(Path("x/mnist.py"), flags) for flags in (["--config", str(file)], [f"--config={file}"])]
     assert len({*before, *after}) == 4
+    assert label(Path("x/mnist.py"), ["--config", "{lr: 1}" + " " * 999])  # the flags themselves
 
 
 def test_jobs_of_a_study_are_its_own():

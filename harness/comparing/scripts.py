@@ -135,9 +135,10 @@ def label(script: Path, arguments: Sequence[str], also: Any = None) -> str:
 
 
 def _config_files(arguments: Sequence[str]) -> list[Path]:
-    """The files of flags among the arguments."""
+    """The files of flags among the arguments; `--config` also takes the flags themselves, as YAML."""
     joined = [arg.partition("=")[2] for arg in arguments if arg.startswith("--config=")]
-    return [Path(name) for name in [*joined, *(value for flag, value in pairwise(arguments) if flag == "--config")]]
+    named = [value for flag, value in pairwise(arguments) if flag == "--config"]
+    return [Path(name) for name in [*joined, *named] if os.path.isfile(name)]  # noqa: PTH113  Path refuses long texts
 
 
 def finished(folder: Path) -> Path | None:

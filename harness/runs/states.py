@@ -80,14 +80,14 @@ def refit_of(run: Path) -> Path | None:
     it, and is of as many epochs and the same schedule, since the run may have been trained further.
     """
     metrics, config = read_metrics(run), read_config(run)
+    if (named := metrics.get("refit")) and (run.parent / named / METRICS).is_file():
+        return run.parent / named
     schedule = metrics.get("best_epoch"), config.get("lr_epochs") or config.get("max_epochs")
     for other in sorted(file.parent for file in run.parent.glob(f"*/{METRICS}")):
         with suppress(InputError):
             its = read_metrics(other)
             names_it = Path(its.get("refit_of", "")).name == run.name
-            if other.name == metrics.get("refit") or (
-                names_it and (its.get("epochs"), read_config(other).get("lr_epochs")) == schedule
-            ):
+            if names_it and (its.get("epochs"), read_config(other).get("lr_epochs")) == schedule:
                 return other
     return None
 

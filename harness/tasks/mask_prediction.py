@@ -82,7 +82,7 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[None]:
-    """Removes a new folder if not all its files can be made; else a call by --skip_bad would not write there."""
+    """Removes a new folder if not all its files can be made; a second call, with --skip_bad, would refuse it."""
     began = folder.exists()
     try:
         yield
