@@ -58,7 +58,7 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     net, net_args = _network(checkpoint, None if flags.folds else flags.resume)
     theirs = {"net": net, "net_args": net_args, "init_from": checkpoint}
     typed = {word.removeprefix("--").partition("=")[0].partition(".")[0] for word in flags.invocation.command}
-    for name in sorted(theirs.keys() & typed):  # a run's config.yaml has them too, perhaps of another checkpoint
+    for name in sorted(theirs.keys() & typed):  # a run's config.yaml has them too
         raise InputError(f"--{name}: the network and its weights are those of {checkpoint}")
     others = MaskFolder, ImageTargets  # whose labels are no classes
     known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}

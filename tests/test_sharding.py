@@ -101,7 +101,7 @@ def test_losses_with_weights_of_their_own_are_refused(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--loss", "softmax", "--run_dir", str(tmp_path)])
     assert stop.value.code == 2
-    assert "weights beside it, such as those of this --loss" in capsys.readouterr().err
+    assert "this --loss has weights beside it" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5"), ("l1", "0.1")])

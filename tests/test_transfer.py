@@ -207,10 +207,6 @@ def test_config_of_a_finetuned_run_starts_another_but_for_another_net(tmp_path, 
     (other,) = tmp_path.glob("two/*/*")
     assert {**read_config(other), "run_dir": ""} == {**read_config(run), "run_dir": ""}
     assert "--net: the network and its weights are those of" in refusal(finetune.main, *again, "--net", "mlp")
-    best = str(trained / "checkpoints" / "best.ckpt")
-    cli(finetune.main, args=[best, *again[:2], "--run_dir", str(tmp_path / "three")])  # the config's own is overridden
-    (third,) = tmp_path.glob("three/*/*")
-    assert read_config(third)["init_from"] == best
 
 
 @pytest.mark.slow

@@ -32,9 +32,7 @@ def fully_sharded(**options: float) -> "FullyShardedStrategy":
 def check_sharded(model: LightningModule) -> None:
     """Raises InputError if something beside the module's `net` has weights, whose gradients nothing would sum up."""
     if {*model.parameters()} - {*getattr(model, "net", model).parameters()}:
-        raise InputError(
-            "--strategy fsdp: shards the network alone, and there are weights beside it, such as those of this --loss"
-        )
+        raise InputError("--strategy fsdp: shards the network alone, and this --loss has weights beside it")
 
 
 class FullyShardedStrategy(ModelParallelStrategy):
