@@ -1,8 +1,12 @@
-"""Which commit a run says it was made by."""
+"""Which commit and which hardware a run says it was made by."""
 
+import os
 import subprocess
 
+import pytest
+
 from basics import versions
+from harness.training.report import cpu
 
 
 def git(folder, *args):
@@ -25,3 +29,14 @@ def test_commit_is_that_of_the_beginning(tmp_path, monkeypatch):
         assert versions.versions()["git_commit"] == f"{first}-dirty"
     finally:
         versions.git_commit.cache_clear()
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
+def test_hardware_is_what_a_run_may_use():
+    everything = os.sched_getaffinity(0)
+    try:
+        os.sched_setaffinity(0, {min(everything)})
+        assert cpu().startswith("1 process on 1 core, ")
+        assert cpu(2).startswith("2 processes on 1 core, ")
+    finally:
+        os.sched_setaffinity(0, everything)

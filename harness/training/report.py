@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 import platform
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
 
 from basics.amounts import amount
+from basics.cores import cores
 from basics.files import write_json
 from basics.lightning_internals import epochs_begun
 from basics.trainer_parts import callbacks_of
@@ -300,8 +300,8 @@ def hardware(trainer: Trainer) -> str:
 
 
 def cpu(processes: int = 1) -> str:
-    """A description such as "1 process on 2 cores, AMD EPYC"."""
-    return f"{processes} process{'es' if processes > 1 else ''} on {os.cpu_count()} cores, {_cpu_name()}"
+    """A description such as "1 process on 2 cores, AMD EPYC", of the cores that this process may use."""
+    return f"{amount(processes, 'process', 'processes')} on {amount(cores(), 'core')}, {_cpu_name()}"
 
 
 def _cpu_name() -> str:
