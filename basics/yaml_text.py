@@ -1,8 +1,10 @@
-"""Untrusted YAML: refused before it is loaded if it is too deep, contains itself, or would expand without limit.
+"""Flags as YAML, and untrusted YAML: refused before it is loaded if it is too deep, contains itself, or would expand
+without limit.
 
 Recursion over such a text ends in some error or in a crash, depending on the versions of Python and libyaml.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -10,6 +12,12 @@ import yaml
 ALIASES = 20  # at most; ten lines that each name the one before nine times make a billion values
 DEEPEST = 50  # levels of nested lists and dicts; flags need four
 Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # five times as fast, if libyaml is installed
+Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # ten times
+
+
+def as_yaml(values: Mapping[str, Any]) -> str:
+    """Plain values, such as flags, in their order."""
+    return yaml.dump(dict(values), Dumper=Dumper, sort_keys=False)
 
 
 class HostileYAMLError(yaml.YAMLError):

@@ -5,10 +5,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from basics.errors import InputFileError, MissingFileError, reading
 from basics.files import replacing
+from basics.yaml_text import as_yaml
 from harness.processes.ranks import is_rank_zero
 from harness.runs.layout import CHECKPOINTS, CONFIG, RESUMABLE
 from harness.runs.states import has_folds
@@ -60,4 +59,4 @@ def find_run(resume: str) -> tuple[Path, Path | None]:
 def write_config(run: Path, flags: Mapping[str, Any]) -> None:
     """Writes the flags, which are plain data, to config.yaml, whole or not at all."""
     with replacing(run / CONFIG) as unfinished:
-        unfinished.write_text(yaml.safe_dump({k: v for k, v in flags.items() if k != "resume"}, sort_keys=False))
+        unfinished.write_text(as_yaml({k: v for k, v in flags.items() if k != "resume"}))

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor
 
 from basics.choose import choose
 from basics.lightning_internals import epochs_processed
@@ -44,8 +46,9 @@ class RunLogger(TensorBoardLogger):
     def experiment(self) -> "SummaryWriter":
         return super().experiment if self.begun else cast("SummaryWriter", _NoWriter())  # it accepts any call
 
+    @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
-        if self.ended:
+        if self.ended or not self.begun:
             return
         if self.by_epoch:
             if "epoch" not in metrics:
@@ -55,8 +58,18 @@ class RunLogger(TensorBoardLogger):
             step, self._of_steps = int(metrics["epoch"]) + 1, {}
         if "epoch" in metrics and step != self._numbered:  # others log at the same step
             metrics, self._numbered = {**metrics, EPOCH_CURVES[0]: metrics["epoch"]}, step
-        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+        self._write({name: value for name, value in metrics.items() if name != "epoch"}, step)
         self._lay_out({name for name in metrics if name.startswith(("train/", "val/", "step/"))})
+
+    def _write(self, metrics: Mapping[str, Any], step: int | None) -> None:
+        """Writes all numbers as one event: to hand an event to the writer's thread takes longer than to make it."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+        from torch.utils.tensorboard.summary import scalar
+
+        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
+        points = [point for name, value in numbers.items() for point in scalar(name, value).value]
+        write_summaries(self.experiment, [Summary(value=points)] if points else [], step)
+        super().log_metrics({name: value for name, value in metrics.items() if name not in numbers}, step)
 
     def _lay_out(self, curves: Collection[str]) -> None:
         """Lays out TensorBoard's custom scalars anew if there are new curves, so that no chart is empty."""

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from lightning.pytorch import __version__ as lightning_version
 
 from basics.versions import ROOT, git
+from basics.yaml_text import as_yaml
 from harness.training.run_logger import RunLogger
 
 CHANGED = 50  # how many changed files are listed by name
@@ -27,7 +27,7 @@ def write_texts(logger: RunLogger, hardware: str, flags: Mapping[str, Any], comm
     flags = {name: value for name, value in flags.items() if value is not None}
     texts = {
         "command": _block(_command_line(command)),
-        "config": _block(yaml.safe_dump(flags, sort_keys=False)),
+        "config": _block(as_yaml(flags)),
         "environment": _table(_environment(hardware)),
         "code": _table(_code()) + _changes(),
     }
