@@ -300,3 +300,23 @@ def test_no_file_raises_what_would_be_taken_for_a_bug(package):
             raised = node.exc if isinstance(node, ast.Raise) else None
             name = getattr(raised.func if isinstance(raised, ast.Call) else raised, "id", None)
             assert name not in builtin, f"{file}, line {node.lineno}: raise {name}"
+
+
+def two(checkpoint: str, lr: float = 1.0) -> tuple[str, float]:
+    return checkpoint, lr
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["--config", "{file}"], ("of the file", 5)),
+        (["--config={file}", "--lr", "2"], ("of the file", 2)),
+        (["--lr", "2", "--config={file}"], ("of the file", 2)),
+        (["typed", "--config", "{file}"], ("typed", 5)),
+        (["--lr", "2", "--config", "{file}", "typed"], ("typed", 2)),
+    ],
+)
+def test_what_is_typed_overrides_a_file_wherever_that_is_named(tmp_path, typed, meant):
+    (tmp_path / "config.yaml").write_text("checkpoint: of the file\nlr: 5\n")
+    args = [word.format(file=tmp_path / "config.yaml") for word in typed]
+    assert cli(two, args=args) == meant

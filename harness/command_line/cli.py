@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
 from inspect import Parameter, get_annotations, signature
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,7 +73,8 @@ def cli(
         recipes: for each `--net`, an object of that dataclass whose values replace the defaults of `main`.
         args: words to use instead of the process's own command line.
     """
-    args = list(sys.argv[1:] if args is None else args)
+    typed = list(sys.argv[1:] if args is None else args)
+    args = _config_first(typed)
     with ending_with_reader(), listening(), _one_line_errors():
         _check_checkout(_script_of(main))
         _check_values(args)
@@ -103,8 +105,21 @@ def cli(
         if "run_dir" in flags and not any(map(flags.get, ("resume", "fast_dev_run", "doctor"))):
             check_run_dir(flags["run_dir"])
         changed_by_user = {} if resumed else changed_flags(given, _defaults(parser) | usual)
-        invocation = Invocation(given, ("python", str(script), *args), changed_by_user)
+        invocation = Invocation(given, ("python", str(script), *typed), changed_by_user)
         return main(**_arguments(main, parser.instantiate(flags).as_dict(), invocation))
+
+
+def _config_first(args: Sequence[str]) -> list[str]:
+    """The words in the order in which they count: what is typed overrides a file, before whose name or after it."""
+    files: list[str] = []
+    others: list[str] = []
+    words = iter(args)
+    for word in words:
+        if word.partition("=")[0] == "--config":
+            files += [word] if "=" in word else [word, *islice(words, 1)]
+        else:
+            others.append(word)
+    return [*files, *others]
 
 
 def _defaults(parser: ArgumentParser) -> dict[str, Any]:
