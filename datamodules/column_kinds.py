@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from basics.amounts import amount
-from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, moments
+from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, dates_flag, moments
 from datamodules.tables import Kind, Table, numbers, similar
 from datamodules.texts import text_kind
 from datamodules.written_numbers import COMMA, MOSTLY, decimal_of, looks_numeric, number_form
@@ -70,25 +70,27 @@ def _kind_of(cells: pd.Series, counts: pd.Series, decimal: str, rare: int) -> st
 
 def idle_columns(table: Table, kinds: Mapping[str, Kind]) -> dict[str, str]:
     """The columns that say nothing of the target, and why."""
-    idle = {name: _idle(table.filled(name), name, kind, len(table.cells)) for name, kind in kinds.items()}
+    idle = {name: _idle(table, name, kind) for name, kind in kinds.items()}
     return {name: reason for name, reason in idle.items() if reason}
 
 
-def _idle(cells: pd.Series, name: str, kind: Kind, rows: int) -> str:
+def _idle(table: Table, name: str, kind: Kind) -> str:
+    cells = table.filled(name)
     if cells.empty:
         return "no value in any row"
     if cells.nunique() < len(cells) or len(cells) < FEWEST:
         return ""
     if kind == "category":
         return "a text of its own in each row"
-    if kind == "number" and len(cells) == rows and cells.str.fullmatch(r"\d{1,15}").all():
-        steps = np.diff(cells.astype(np.int64))
-        # By another name it may be time, or whatever else has been measured step by step.
-        if (steps == 1).all() and (ID_NAME.fullmatch(name) or NUMBERING.fullmatch(name)):
-            return "it numbers the rows"
-        if ID_NAME.fullmatch(name):
-            return "a number of its own in each row, and the name of an id"
-    return ""
+    if kind != "number" or len(cells) < len(table.cells) or not cells.str.fullmatch(r"\d+").all():
+        return ""
+    numbering = bool((np.diff([int(text) for text in cells]) == 1).all())  # Python's integers: an id may have 20 digits
+    # By another name it may be time, or whatever else has been measured step by step.
+    if numbering and (ID_NAME.fullmatch(name) or NUMBERING.fullmatch(name)):
+        return "it numbers the rows"
+    if ID_NAME.fullmatch(name):
+        return "a number of its own in each row, and the name of an id"
+    return "a number of its own in each row, and no name" if name in table.nameless else ""
 
 
 def notes_on(table: Table, kinds: Mapping[str, Kind]) -> list[str]:
@@ -145,7 +147,7 @@ def _on_dates(cells: pd.Series, kind: str, name: str) -> Iterator[str]:
     text, day = cells[first.index[0]], f"{first.iloc[0]:%Y-%m-%d}"
     said = f"{text!r} is read as {day} ({kind})"
     if other := confusable(cells.unique().tolist(), kind):
-        said += f", but no day above 12 tells day and month apart; --dates.{name} '{other}' is the other order"
+        said += f", but no day above 12 tells day and month apart; {dates_flag(name, other)} is the other order"
     yield said
 
 
@@ -170,18 +172,24 @@ def notes_on_rare(frame: pd.DataFrame, rare: Mapping[str, Collection[str]]) -> I
             yield f"column {name!r}: {rows} rare categories, such as {max(cells)!r}, which are taken as one"
 
 
-def notes_on_repeated(table: Table, columns: Sequence[str], train: np.ndarray, test: np.ndarray) -> list[str]:
-    """A line on test rows whose values in the `columns`, the target's included, are those of a training row."""
+def notes_on_repeated(
+    table: Table, columns: Sequence[str], train: np.ndarray, test: np.ndarray, fold: bool = False
+) -> list[str]:
+    """A line on test rows whose values in the `columns`, the target's included, are those of a training row.
+
+    Args:
+        fold: the rows are those that a fold holds out.
+    """
     keys = pd.util.hash_pandas_object(table.cells[list(columns)], index=False).to_numpy()
     again = test[np.isin(keys[test], keys[train])]
-    return notes_on_copies(table.cells.index[again].tolist(), len(test))
+    return notes_on_copies(table.cells.index[again].tolist(), len(test), fold)
 
 
-def notes_on_copies(lines: Sequence[int], count: int) -> list[str]:
+def notes_on_copies(lines: Sequence[int], count: int, fold: bool = False) -> list[str]:
     """The same for test rows that are known to be copies, of `count` in all."""
     if not lines:
         return []
-    of = f"of {count:,} test rows"
+    of = f"of {count:,} {'held-out' if fold else 'test'} rows"
     rows = amount(len(lines), f"{of} is a copy of a training row", f"{of} are copies of training rows")
     flatters = "it flatters" if len(lines) == 1 else "they flatter"
-    return [f"{rows}, the first in line {lines[0]}; {flatters} the figures of the test"]
+    return [f"{rows}, the first in line {lines[0]}; {flatters} the figures of the {'folds' if fold else 'test'}"]

@@ -35,7 +35,9 @@ class Reading:
         encoding: such as cp1252; "" to find out.
         header: the first line has the columns' names; otherwise they are c1, c2 and so on.
         missing: texts that stand for a missing value.
-        columns: names that the file should have; a first line that has them is a header, even one of numbers.
+        columns: names that the file should have; a first line that has one of them is a header, even one of numbers.
+        usual: the separator that goes without saying.
+        has_flags: messages may name --sep, --encoding and --no_header.
     """
 
     sep: str = ""
@@ -43,6 +45,8 @@ class Reading:
     header: bool = True
     missing: tuple[str, ...] = MISSING
     columns: tuple[str, ...] = ()
+    usual: str = ","
+    has_flags: bool = False
 
     def __post_init__(self) -> None:
         if self.sep and self.separator not in SEPARATORS:
@@ -79,12 +83,12 @@ def read_csv(path: Path, how: Reading = FOUND_OUT, gathers: bool = False) -> Tab
         InputError: it is no such file, rows are too short or too long, or a column's name occurs twice.
     """
     source = str(path)
-    text, encoding = read_text(path, how.encoding)
+    text, encoding = read_text(path, how)
     separator = how.separator or _separator(text)
     records = _records(source, text, separator)
     if not records:
         raise InputError(f"{path}: an empty file")
-    header, notes = _header(source, records, how)
+    header, nameless = _header(source, records, how)
     rows = records[how.header :]
     faults = [_wrong_length(header, row) for row in rows if len(row.cells) != len(header)]
     rows = [row for row in rows if len(row.cells) == len(header)]
@@ -93,21 +97,24 @@ def read_csv(path: Path, how: Reading = FOUND_OUT, gathers: bool = False) -> Tab
     if not rows:
         raise InputError(f"{path}: a header and no rows")
     cells = pd.DataFrame([row.cells for row in rows], columns=header, index=[row.line for row in rows], dtype=object)
-    notes = [*_unusual(path, encoding, separator), *notes]
-    return Table(source, cells, how.missing, separator, notes=tuple(notes), faults=tuple(faults))
+    notes = [*_unusual(path, encoding, separator, how)]
+    if nameless:
+        notes.append(f"columns without a name are called {', '.join(nameless)}")
+    return Table(source, cells, how.missing, separator, "", tuple(notes), tuple(faults), nameless=tuple(nameless))
 
 
-def _unusual(path: Path, encoding: str, separator: str) -> Iterator[str]:
+def _unusual(path: Path, encoding: str, separator: str, how: Reading) -> Iterator[str]:
     parts = [f"as {encoding}"] if encoding not in ("utf-8", "utf-8-sig", "ascii") else []
     flags = ["--encoding"] if parts else []
-    if separator != ",":
+    if separator != how.usual:
         parts.append(f"with columns separated by {SEPARATORS[separator]}")
         flags.append("--sep")
     if parts:
-        yield f"{path} is read {' and '.join(parts)}; {' and '.join(flags)} would say otherwise"
+        otherwise = f"; {' and '.join(flags)} would say otherwise" if how.has_flags else ""
+        yield f"{path} is read {' and '.join(parts)}{otherwise}"
 
 
-def read_text(path: Path, encoding: str = "") -> tuple[str, str]:
+def read_text(path: Path, how: Reading = FOUND_OUT) -> tuple[str, str]:
     """The text of a file, and its encoding, which is found by looking if it is not given.
 
     Raises:
@@ -115,18 +122,19 @@ def read_text(path: Path, encoding: str = "") -> tuple[str, str]:
     """
     with reading(path):
         content = path.read_bytes()
-    encoding = encoding or _encoding(str(path), content)
+    encoding = how.encoding or _encoding(str(path), content, how)
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
-        raise _undecodable(str(path), content, error.start, f"is not {encoding}; name another --encoding") from None
+        reason = f"is not {encoding}; {'name another --encoding' if how.has_flags else 'save it as UTF-8'}"
+        raise _undecodable(str(path), content, error.start, reason) from None
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise InputError(f"{path}, line {line}: a zero byte; not a text file, or another --encoding")
+        raise InputError(f"{path}, line {line}: a zero byte; not a text file, or in another encoding")
     return text.removeprefix("\ufeff"), encoding
 
 
-def _encoding(source: str, content: bytes) -> str:
+def _encoding(source: str, content: bytes, how: Reading) -> str:
     """UTF-8 or UTF-16 as their marks and bytes say, and otherwise Windows' western European code page."""
     if content.startswith(codecs.BOM_UTF8):
         return "utf-8-sig"
@@ -140,18 +148,21 @@ def _encoding(source: str, content: bytes) -> str:
         content.decode("utf-8")
         return "utf-8"
     except UnicodeDecodeError as error:
-        _check_western(source, content, error.start)
+        _check_western(source, content, error.start, how)
     return "cp1252"
 
 
-def _check_western(source: str, content: bytes, place: int) -> None:
+def _check_western(source: str, content: bytes, place: int, how: Reading) -> None:
     """Raises InputError for bytes that are no text in a western code page either, or that are UTF-8 for the most."""
     if re.search(rb"[\0-\x08\x0e-\x1f\x81\x8d\x8f\x90\x9d]", content):
-        raise _undecodable(source, content, place, "is not UTF-8, nor any usual text; name its --encoding")
+        reason = "is not UTF-8, nor any usual text; "
+        reason += "name its --encoding" if how.has_flags else "save it as UTF-8"
+        raise _undecodable(source, content, place, reason)
     decoded = content.decode("utf-8", errors="replace")
     wrong = decoded.count("\ufffd")
     if sum(letter > "\x7f" for letter in decoded) - wrong > wrong:
-        reason = "is not UTF-8, as the rest is; mend it, or name the --encoding, such as cp1252"
+        reason = "is not UTF-8, as the rest is; mend it"
+        reason += ", or name the --encoding, such as cp1252" if how.has_flags else ""
         raise _undecodable(source, content, place, reason)
 
 
@@ -174,6 +185,7 @@ def _separator(text: str) -> str:
 def _alike(lines: str, separator: str) -> float:
     """The share of rows with as many cells as the first, which has two or more; 0 if it has only one."""
     lengths: list[int] = []
+    lines = re.sub(r"\A\s*\n", "", lines)  # blank ones before the header
     with suppress(csv.Error):  # of a cell that is too long; the others tell enough
         lengths.extend(len(row) for row in _reader(lines, separator, strict=False))
     lengths = lengths[:-1] if len(lengths) > 2 else lengths  # the last one may have been cut
@@ -183,12 +195,13 @@ def _alike(lines: str, separator: str) -> float:
 def _reader(text: str, separator: str, strict: bool = True) -> "csv._reader":  # type: ignore[name-defined]
     if separator == " ":
         text = "\n".join(line.replace("\t", " ").strip() for line in re.split("\r\n?|\n", text))
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # no cell is too long
     lines = io.StringIO(text, newline="")
     return csv.reader(lines, delimiter=separator, strict=strict, skipinitialspace=True)
 
 
 def _records(source: str, text: str, separator: str) -> list[Record]:
-    """The rows, without blank lines at the end."""
+    """The rows, without blank lines at the beginning and at the end."""
     reader = _reader(text, separator)
     records, line = [], 1
     try:
@@ -198,30 +211,28 @@ def _records(source: str, text: str, separator: str) -> list[Record]:
     except csv.Error as error:
         begin = next(iter(text.splitlines()[line - 1 : line]), "")
         raise InputError(f"{source}, line {line}: {begin[:40]!r} has broken quotes ({error})") from None
-    while records and not any(records[-1].cells) and len(records[-1].cells) < 2:
-        records.pop()
-    return records
+    full = [place for place, record in enumerate(records) if any(record.cells) or len(record.cells) > 1]
+    return records[full[0] : full[-1] + 1] if full else []
 
 
 def _header(source: str, records: Sequence[Record], how: Reading) -> tuple[list[str], list[str]]:
-    """The columns' names, and a line on those that the file does not name."""
+    """The columns' names, and those of the columns that the file does not name."""
     (_, header), *rows = records
     if not how.header:
         return [f"c{number}" for number in range(1, len(header) + 1)], []
     if rows and all(len(row.cells) == len(header) + 1 for row in rows):
         # As R writes names of rows, or with a comma at the end of each.
         header = [*header, ""] if not any(row.cells[-1] for row in rows) else ["", *header]
-    if not (how.columns and {*how.columns} <= {*header}):
-        _check_no_data(source, header, [row.cells for row in rows])
+    if not {*how.columns} & {*header}:
+        _check_no_data(source, header, [row.cells for row in rows], how)
     named = [name or f"c{number}" for number, name in enumerate(header, 1)]
     for number, name in enumerate(named, 1):
         if name in named[: number - 1]:
             raise InputError(f"{source}, line 1: column {name!r} is there twice, as number {number} too")
-    nameless = [new for new, name in zip(named, header, strict=True) if not name]
-    return named, [f"columns without a name are called {', '.join(nameless)}"] if nameless else []
+    return named, [new for new, name in zip(named, header, strict=True) if not name]
 
 
-def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[str]], how: Reading) -> None:
     """Raises InputError if the names are a row of data: numbers, or texts that are among their columns' values."""
     numbers = [bool(NUMBER.fullmatch(name)) for name in header]
     numbered = all(numbers) and [float(name) for name in header] == list(range(len(header)))  # as pandas and numpy do
@@ -230,9 +241,10 @@ def _check_no_data(source: str, header: Sequence[str], rows: Sequence[Sequence[s
     fractions = [name for name, number in zip(header, numbers, strict=True) if number and "." in name]
     if fractions or (all(alike) and not numbered and rows):
         name = fractions[0] if fractions else header[0]
+        way = " give --no_header, and the columns are c1, c2 and so on, or" if how.has_flags else ""
         raise InputError(
             f"{source}, line 1: {name!r} as the name of column {list(header).index(name) + 1}: this is a row of data;"
-            " give --no_header, and the columns are c1, c2 and so on, or put a line with the columns' names above it"
+            f"{way} put a line with the columns' names above it"
         )
 
 

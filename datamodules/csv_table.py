@@ -143,6 +143,7 @@ class CsvTable(TableData):
             header=not chosen.no_header,
             missing=(*MISSING_HERE, *chosen.missing),
             columns=() if any(map(looks_numeric, targets)) else tuple(targets),  # which may be in a row of data too
+            has_flags=True,
         )
         self.target, self.id_column, self.multilabel = target, chosen.id_column, task == "multilabel"
         self.ordinals: dict[str, Kind] = dict(chosen.ordinals)

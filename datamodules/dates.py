@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-_ZONE = r"(?: ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}))?"
+_ZONE = r"(?: ?(?:Z|UTC|GMT|[ECMP][SD]T|[CEW]ES?T|BST|MSK|IST|JST|AE[SD]T|[+-]\d{2}(?::?\d{2})?))?"
 CLOCK = rf"(\d{{1,3}}):(\d{{2}})(?::(\d{{2}}(?:\.\d+)?))? ?([AaPp]\.?[Mm]\.?)?{_ZONE}"  # hour, minute, second, half
 DATED = re.compile(rf"(.+?)(?:(?:T| |, ?){CLOCK})?", re.ASCII)  # the day, and the parts of the time
 TIME = re.compile(CLOCK, re.ASCII)
@@ -75,13 +75,29 @@ def compact_date_kind(texts: Sequence[str]) -> str:
 
 
 def confusable(texts: Sequence[str], kind: str) -> str:
-    """The other format by which all the days could be read, day and month the other way round; "" if there is none."""
-    for pair in PAIRS[:-1]:
-        for taken, other in (pair, pair[::-1]):
-            if kind == f"date {taken}":
-                days = _split(pd.Series(texts, dtype=object))[0]
-                return other if _days(days, other).notna().all() else ""
+    """The formats by which all the days could be read too, day and month the other way round; "" if there are none."""
+    if kind in CLOCKS:
+        return ""
+    formats = kind.removeprefix("date ").split("|")
+    left = _split(pd.Series(texts, dtype=object))[0]
+    for format in formats:
+        days, other = _days(left, format), swapped(format)
+        if other and _differ(days.dropna(), _days(left[days.notna()], other)):
+            return "|".join(other if each == format else each for each in formats)
+        left = left[days.isna()]
     return ""
+
+
+def _differ(days: pd.Series, others: pd.Series) -> bool:
+    """Whether all of the others are days too, and not the same ones."""
+    return bool(others.notna().all() and (others != days).any())
+
+
+def dates_flag(column: str, formats: str) -> str:
+    """What to type for a column to have its days read so; a dot in the name of a flag would begin another level."""
+    if re.fullmatch(r"[\w-]+", column):
+        return f"--dates.{column} '{formats}'"
+    return f'--dates \'{{"{column}": "{formats}"}}\''
 
 
 def _formats_of(texts: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from datamodules.tables import Table, check_columns, missing_labels, numbers, refuse, similar
 from datamodules.tags import known_tags
-from datamodules.written_numbers import number_form, parses, plain
+from datamodules.written_numbers import number_form, parses, plain, scale_of
 
 
 def required_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
@@ -39,18 +39,20 @@ def known_targets(table: Table, fitted: dict[str, Any]) -> np.ndarray:
     if fitted["classes"]:
         return cells.map(_numbers_of(cells, fitted)).to_numpy(np.float64)
     form = _form_of(table, fitted)
-    known = {text: float(plain(text, form)) if parses(text, form) else np.nan for text in cells.unique()}
-    values = cells.map(known).to_numpy(np.float64)
-    return np.where(values > 0, values, np.nan) if fitted["log_target"] else values
+    texts = [text for text in cells.unique() if text not in table.missing and parses(text, form)]
+    values = cells.map({text: float(plain(text, form)) for text in texts}).to_numpy(np.float64)
+    usable = np.isfinite(values) & (values > 0 if fitted["log_target"] else True)
+    return np.where(usable, values, np.nan)
 
 
 def _form_of(table: Table, fitted: dict[str, Any]) -> str:
-    """The form of the target's numbers: that of training, unless they are plainly written in another."""
+    """The form of the target's numbers: that of training, unless they are plainly the same in another."""
     counts = table.filled(fitted["target"]).value_counts()
     known = fitted.get("target_form", "")
     if known and all(parses(text, known) for text in counts.index):
         return known
-    return number_form(counts, table.decimal) or number_form(counts) or "number"
+    found = number_form(counts, table.decimal) or number_form(counts) or "number"
+    return found if not known or scale_of(found) == scale_of(known) else known
 
 
 def _numbers_of(cells: pd.Series, fitted: dict[str, Any]) -> dict[str, int]:

@@ -13,7 +13,7 @@ from datamodules.column_kinds import shown_decimal
 from datamodules.csv_files import Reading, read_csv
 from datamodules.dates import date_kind, moments, swapped
 from datamodules.tables import MISSING, Kind, Table, check_columns
-from datamodules.written_numbers import COMMA, POINT, number_form, parses
+from datamodules.written_numbers import COMMA, number_form, parses, scale_of
 
 
 class NewRows(NamedTuple):
@@ -71,7 +71,8 @@ def _as_in_training(table: Table, fitted: dict[str, Any]) -> NewRows:
 def _read(path: Path, fitted: dict[str, Any]) -> Table:
     """The file's table, read by what was said of the training table if that fits, and otherwise by looking."""
     header, missing = fitted.get("header", True), tuple(fitted.get("missing", MISSING))
-    looking = Reading(header=header, missing=missing, columns=tuple(fitted["recipe"]["columns"]))
+    columns, usual = tuple(fitted["recipe"]["columns"]), fitted.get("separator", ",")
+    looking = Reading(header=header, missing=missing, columns=columns, usual=usual)
     said = replace(looking, sep=fitted.get("sep", ""), encoding=fitted.get("encoding", ""))
     if said != looking:
         with suppress(InputError):
@@ -105,9 +106,11 @@ def _kind_here(table: Table, name: str, kind: Kind) -> Kind:
     counts = cells.value_counts()
     if kind.startswith("date "):
         return _dates_here(counts.index.tolist(), kind)
-    if _scale(kind) and (_has_other_mark(counts, table, kind) or not all(parses(text, kind) for text in counts.index)):
+    if scale_of(kind) and (
+        _has_other_mark(counts, table, kind) or not all(parses(text, kind) for text in counts.index)
+    ):
         found = number_form(counts, table.decimal) or number_form(counts)
-        return found if _scale(found) == _scale(kind) else kind
+        return found if scale_of(found) == scale_of(kind) else kind
     return kind
 
 
@@ -129,11 +132,3 @@ def _has_other_mark(counts: pd.Series, table: Table, kind: str) -> bool:
     if COMMA in kind:
         return table.decimal == "."
     return table.decimal == "," and any("." in text for text in counts.index)
-
-
-def _scale(kind: str) -> str:
-    """What two ways of writing a number have in common if it is the same number; "" for what is no number."""
-    if kind in ("number", "thousands", COMMA):
-        return "number"
-    base = kind.removesuffix(f", {COMMA}").removesuffix(f", {POINT}")
-    return base if base.startswith(("percent", "currency ", "unit ")) else ""

@@ -179,7 +179,11 @@ def _fit_date(name: str, moments: pd.Series) -> dict[str, Any]:
 
 
 def with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame:
-    """The frame with a column for each part of each date, such as `sold: month`, in place of the dates."""
+    """The frame with a column for each part of each date, such as `sold: month`, in place of the dates.
+
+    Raises:
+        InputError: a column has the name of such a part.
+    """
     parts: dict[str, np.ndarray | pd.Series] = {}
     for date in dates:
         moments = frame[date["name"]]
@@ -188,6 +192,8 @@ def with_dates(frame: pd.DataFrame, dates: list[dict[str, Any]]) -> pd.DataFrame
             every[NTH_WEEKDAY] = nth_weekdays(moments)
         parts |= {f"{date['name']}: {part}": every[part] for part in date["parts"]}
     plain = frame.drop(columns=[date["name"] for date in dates])
+    for name in sorted({*parts} & {*plain.columns}):
+        raise InputError(f"column {name!r}: this is what a part of a date is called here; give it another name")
     return plain.assign(**parts)
 
 

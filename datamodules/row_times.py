@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, moments
+from datamodules.dates import CLOCKS, compact_date_kind, confusable, date_kind, dates_flag, moments
 from datamodules.tables import Table, check_columns, numbers, refuse
 from datamodules.written_numbers import looks_numeric, number_form
 
@@ -42,6 +42,8 @@ def _check_order(table: Table, column: str, kind: str) -> None:
     """Refuses dates whose days and months could also be the other way round: the split depends on it."""
     cells = table.cells[column]
     if other := confusable(cells.unique().tolist(), kind):
-        one, two = (f"{moments(cells.iloc[:1], each).iloc[0]:%Y-%m-%d}" for each in (kind, f"date {other}"))
-        reason = f"may be {one} or {two}; --dates.{column} '{other}' reads the latter"
-        refuse(table, column, pd.Series(np.arange(len(cells)) == 0, cells.index), reason)
+        days, others = moments(cells, kind), moments(cells, f"date {other}")
+        first = (days != others).to_numpy().argmax()
+        one, two = (f"{each.iloc[first]:%Y-%m-%d}" for each in (days, others))
+        reason = f"may be {one} or {two}; {dates_flag(column, other)} reads the latter"
+        refuse(table, column, pd.Series(np.arange(len(cells)) == first, cells.index), reason)

@@ -125,7 +125,7 @@ class TableData(BatchModule, ABC):
         self.columns = self._report(table, recipe, frame)
         self.notes += [*notes_on_rows(table, recipe.columns), *notes_on_rare(train, fitted["rare"])]
         known = np.concatenate([self.train_indices, self.val_indices])
-        self.notes += notes_on_repeated(table, features, known, self.test_indices)
+        self.notes += notes_on_repeated(table, features, known, self.test_indices, bool(self.fold))
         self.preprocessing = fitted | {"target": self.target, "id": self.id_column, "besides": list(self.besides)}
         self.preprocessing |= {
             "classes": self.classes,
@@ -135,6 +135,7 @@ class TableData(BatchModule, ABC):
             "header": self.reading.header,
             "sep": self.reading.sep,  # as it was given, like the next two: another file may have others
             "encoding": self.reading.encoding,
+            "separator": table.separator,
             "decimal": self.decimal,
             "target_form": self._target_form(table),
         }

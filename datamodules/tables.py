@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
+from shlex import quote
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import pandas as pd
 
 from basics.errors import InputError
 from datamodules.dates import CLOCKS, moments
-from datamodules.written_numbers import NUMBER, form_of, looks_numeric, number_form, plain
+from datamodules.written_numbers import MOSTLY, NUMBER, form_of, looks_numeric, number_form, plain
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out: it is a word in house-prices
 LARGEST = 1e30  # number; sums of squares stay finite, and so does float32
@@ -53,6 +54,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # a line on each way in which the file was not a usual one
     faults: tuple[Fault, ...] = ()  # rows too short or too long, not among the cells; to be raised with other faults
     has_flags: bool = False  # whether messages may name --missing
+    nameless: tuple[str, ...] = ()  # columns whose names are ours, as the header has none for them
 
     def filled(self, column: str) -> pd.Series:
         """The values of a column that are not missing."""
@@ -61,7 +63,8 @@ class Table(NamedTuple):
 
     def hint(self, text: str) -> str:
         """The flag that helps where a text stands for no value."""
-        return f"; if it is a missing value, --missing '{text}' says so" if self.has_flags else ""
+        joined = "=" if text.startswith("-") else " "  # else it would be taken for a flag
+        return f"; if it is a missing value, --missing{joined}'{text}' says so" if self.has_flags else ""
 
 
 class FaultyFileError(InputError):
@@ -235,7 +238,7 @@ def _way_out(table: Table, column: str, text: str) -> str:
         return ""
     hint = "" if any(letter.isdigit() for letter in text) else table.hint(text)
     often = (table.cells[column] == text).sum() > 1
-    return f"{hint}; if the column has names, --categories {column} says so" if often else hint
+    return f"{hint}; if the column has names, --categories {quote(column)} says so" if often else hint
 
 
 def complete_numbers(table: Table, column: str) -> np.ndarray:
@@ -276,9 +279,10 @@ def number_target(table: Table, column: str, positive: bool = False) -> np.ndarr
     """
     counts = table.filled(column).value_counts()
     form = number_form(counts, table.decimal)
-    if not form and len(counts):
+    words = counts[[not looks_numeric(text) and not form_of(text) for text in counts.index]]
+    if not form and words.sum() >= MOSTLY * counts.sum() > 0:
         raise InputError(
-            f"{table.source}, column {column!r}: {counts.index[0]!r}, like most of its values, is not a number; to tell"
+            f"{table.source}, column {column!r}: {words.index[0]!r}, like most of its values, is not a number; to tell"
             " classes apart, give --task classification"
         )
     faults = Faults()

@@ -166,6 +166,14 @@ def _joined(form: str, mark: str) -> str:
     return mark if form in ("number", "thousands") else f"{form}, {mark}"
 
 
+def scale_of(kind: str) -> str:
+    """What two ways of writing a number have in common if it is the same number; "" for what is no number."""
+    if kind in ("number", "thousands", COMMA):
+        return "number"
+    base = kind.removesuffix(f", {COMMA}").removesuffix(f", {POINT}")
+    return base if base.startswith(("percent", "currency ", "unit ")) else ""
+
+
 def _units(counts: pd.Series) -> "Counter[str]":
     units: Counter[str] = Counter()
     for text, count in zip(counts.index.tolist(), counts.tolist(), strict=True):
