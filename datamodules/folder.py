@@ -83,6 +83,8 @@ class ImageFolder(ImageData):
             raise InputError(f"image_size {image_size}: must be at least 16 pixels")
         self.image_shape = (32, 32, 3) if sample else (image_size, image_size, 3)
         choose("fit", fit, FITS)
+        if sample and labels:
+            raise InputError(f"labels {labels}: --sample has images of its own; leave one of them out")
         if target and not labels:
             raise InputError(f"target {target}: is a column of --labels FILE.csv, which says what is in each image")
         self.skip_bad, self.fit, self.labels, self.target = skip_bad, fit, labels, target

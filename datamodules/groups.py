@@ -14,11 +14,17 @@ import numpy as np
 
 from basics.choose import choose
 from basics.errors import InputError
+from datamodules.listing import SPLITS
+
+SPLIT_FOLDERS = {name for names in SPLITS.values() for name in names}
 
 
 def _folder(file: PurePosixPath, classes: Collection[str]) -> str:
     above = file.parts[:-1]
-    depth = next((number for number, part in enumerate(above) if part in classes), None)
+    begin = int(
+        len(above) > 1 and above[0].lower() in SPLIT_FOLDERS and above[1] in classes
+    )  # a class may be called train
+    depth = next((number for number, part in enumerate(above) if number >= begin and part in classes), None)
     if depth is None:
         return str(file.parent if above else file)
     return above[depth + 1] if len(above) > depth + 1 else str(file)

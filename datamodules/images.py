@@ -20,6 +20,7 @@ from datamodules.table_splits import Fold, Parts, Splitter
 
 AT_ONCE = 2**23  # bytes of images that are looked at together
 EVAL_BATCH_SIZE = 512  # per device; no gradients are kept, so more fits than in training
+EVAL_PIXELS = 512 * 64 * 64  # of such a batch, at most, unless training takes more
 
 
 class ImageData(BatchModule):
@@ -217,23 +218,29 @@ class ImageData(BatchModule):
             balance=self.train_labels if self.balanced_sampling else None,
         )
 
+    @property
+    def eval_batch_size(self) -> int:
+        """Images per device and step where no gradients are kept."""
+        height, width = self.image_shape[:2]
+        return max(self.batch_size, min(EVAL_BATCH_SIZE, EVAL_PIXELS // (height * width)))
+
     def val_dataloader(self) -> EvalBatches:
-        return EvalBatches(self._training_files(), self.val_indices, EVAL_BATCH_SIZE, part=self._part())
+        return EvalBatches(self._training_files(), self.val_indices, self.eval_batch_size, part=self._part())
 
     def test_dataloader(self) -> EvalBatches:
         if self.fold:
-            return EvalBatches(self._training_files(), self.test_indices, EVAL_BATCH_SIZE, part=self._part())
+            return EvalBatches(self._training_files(), self.test_indices, self.eval_batch_size, part=self._part())
         return self.test_files()
 
     def test_files(self) -> EvalBatches:
         """All of them, which with a fold are not the test split."""
         test = Images(self.arrays.test_images, self.arrays.test_labels, self._device())
-        return EvalBatches(test, np.arange(len(test.labels)), EVAL_BATCH_SIZE, part=self._part())
+        return EvalBatches(test, np.arange(len(test.labels)), self.eval_batch_size, part=self._part())
 
     def gallery_dataloader(self) -> EvalBatches:
         """All training files, validation split included, in order and not augmented: what test images retrieve."""
         files = self._training_files()
-        return EvalBatches(files, np.arange(len(files.labels)), EVAL_BATCH_SIZE, part=self._part())
+        return EvalBatches(files, np.arange(len(files.labels)), self.eval_batch_size, part=self._part())
 
     def teardown(self, stage: str) -> None:
         self._train_images = None  # frees device memory

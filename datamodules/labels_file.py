@@ -81,7 +81,8 @@ def listing_of(root: Path, found: LabelledFiles, classes: tuple[str, ...], numbe
     if not splits["train"]:
         raise InputError(f"{found.table.source}: names no image for training")
     folders = {split: "." for split, files in splits.items() if files}
-    stamp = fingerprint(root, numbers, repr(sorted((name, *each) for each in splits.items() for name in each[1])))
+    rows = sorted((name, split, number) for split, files in splits.items() for name, number in files.items())
+    stamp = fingerprint(root, numbers, repr(rows))
     return Listing(classes, splits, folders, [], [], [], stamp)
 
 

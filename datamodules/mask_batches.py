@@ -34,4 +34,6 @@ class MaskBatches(TrainBatches):
                 images, shares = both.split([images.shape[1], self.num_classes], dim=1)
             else:
                 images = augmentation(images, moment)
+        outside = 1 - shares.sum(1)  # (B, H, W)
+        shares = torch.cat([shares[:, :1] + outside[:, None], shares[:, 1:]], dim=1)
         return images, shares.argmax(1).to(labels.dtype)

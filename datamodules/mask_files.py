@@ -18,7 +18,7 @@ from PIL import Image
 from basics.errors import InputError, MissingFileError, reading
 from datamodules.csv_files import read_text
 from datamodules.listing import files_below
-from datamodules.open_image import FORMATS, open_upright
+from datamodules.open_image import FORMATS, open_upright, upright
 from datamodules.threads import in_threads, with_bar
 
 CLASSES = "classes.txt"
@@ -138,9 +138,10 @@ def read_mask(path: Path, image_size: tuple[int, int], size: int, classes: np.nd
             raise InputError(
                 f"its mask is {mask.mode}; it has to be grey, or of a palette, with a number for each class"
             )
-        if mask.size != image_size:
-            raise InputError(f"its mask has {_by(mask.size)} pixels, the image {_by(image_size)}")
-        values = np.asarray(mask.convert("L") if mask.mode == "1" else mask)
+        pixels = upright(mask.convert("L") if mask.mode == "1" else mask, mask)
+        if pixels.size != image_size:
+            raise InputError(f"its mask has {_by(pixels.size)} pixels, the image {_by(image_size)}")
+        values = np.asarray(pixels)
         unknown = np.flatnonzero((np.bincount(values.ravel(), minlength=256) > 0) & (classes == UNKNOWN))
         if len(unknown):
             highest = classes[classes < UNKNOWN].max()

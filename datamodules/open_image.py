@@ -1,6 +1,7 @@
 """One image file of any kind, as upright 8-bit RGB."""
 
 import re
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -79,9 +80,17 @@ def open_upright(path: Path, least: int) -> tuple[Image.Image, Change]:
         width, height = change.size if image.info.get("progressive") else image.size
         with ROOM.of(width * height):
             image.load()
-            turn = TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
-            small = _rgb(_reduced(image, least))
-    return small.transpose(turn) if turn is not None else small, change
+            small = upright(_rgb(_reduced(image, least)), image)
+    return small, change
+
+
+def upright(pixels: Image.Image, file: Image.Image) -> Image.Image:
+    """The pixels of a file, turned as its EXIF data say, if it has any that can be read."""
+    try:
+        turn = TURNS.get(file.getexif().get(ExifTags.Base.Orientation, 1))
+    except (SyntaxError, struct.error, ValueError, TypeError, KeyError, OSError):  # Pillow's, for damaged ones
+        return pixels
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def _open(path: Path) -> ImageFile.ImageFile:
@@ -126,7 +135,9 @@ def _kind(image: ImageFile.ImageFile) -> str | None:
 
 def _rgb(image: Image.Image) -> Image.Image:
     if image.mode[0] in "IF":
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
+        values, clear = np.asarray(image), image.info.get("transparency")  # a value, or nothing
+        shown = _eight_bits(values, wide=image.format == "PPM")
+        image = Image.fromarray(np.where(values == clear, np.uint8(255), shown) if clear is not None else shown)
     if image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image.convert("RGBA"))
@@ -134,11 +145,15 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image if image.mode == "RGB" else image.convert("RGB")  # converting would copy it
 
 
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """0..65535 as 0..255, rounded; Pillow's own conversion clips. (H, W) -> (H, W)"""
+def _eight_bits(values: np.ndarray, wide: bool = False) -> np.ndarray:
+    """0..65535 as 0..255, rounded; Pillow's own conversion clips. (H, W) -> (H, W)
+
+    Args:
+        wide: the values have 16 bits, whatever they are kept in.
+    """
     least, greatest = values.min(), values.max()
     # Of 32 bits, 0..255 are hardly 16-bit black; they are 8-bit values in a wider type.
-    narrow = values.dtype.itemsize == 4 and 0 < greatest <= 255
+    narrow = values.dtype.itemsize == 4 and 0 < greatest <= 255 and not wide
     if values.dtype.kind == "f" or least < 0 or greatest > 65_535 or narrow:
         raise InputError("32-bit values, whose black and white are unknown; save it with 8 or 16 bits")
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)

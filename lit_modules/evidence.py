@@ -122,12 +122,14 @@ def occlusion(model: Classifier, images: Tensor, classes: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     size = max(1, height // COVERED), max(1, width // COVERED)
     falls, times = images.new_zeros(len(images), height, width, dtype=torch.float32), images.new_zeros(height, width)
-    whole = _log_odds(model, images, classes)
+    whole, colour = _log_odds(model, images, classes), model.normalise.mean.to(images.dtype)  # (C, 1, 1)
+    if len(colour) > images.shape[1]:  # grey images, for a network whose training had colours
+        colour = colour.mean(0, keepdim=True)
     for top in _starts(height, size[0]):
         for left in _starts(width, size[1]):
             place = slice(top, top + size[0]), slice(left, left + size[1])
             covered = images.clone()
-            covered[..., place[0], place[1]] = model.normalise.mean.to(images.dtype)
+            covered[..., place[0], place[1]] = colour
             fall = (whole - _log_odds(model, covered, classes)).clamp(min=0)  # (B,)
             falls[:, place[0], place[1]] += fall[:, None, None]
             times[place] += 1

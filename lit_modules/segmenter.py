@@ -29,7 +29,8 @@ class SegmenterOptions(OptimizerOptions):
         binary: one output for each pixel, by a sigmoid: whether it is of any class but the first. Otherwise there is
             one for each class, by a softmax, and the largest is the class.
         threshold: with binary, the probability from which on a pixel counts as an object.
-        dice: weight of the Dice loss (Milletari et al. 2016), which counts small classes as much as large ones; 0: off.
+        dice: weight of the Dice loss, which counts small classes as much as large ones; 0: off. Unlike that of
+            Milletari et al. 2016 it has no squares in its denominator.
 
     Raises:
         InputError: a number is out of its range.

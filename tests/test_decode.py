@@ -144,3 +144,27 @@ def test_sizes_and_conversions_are_counted(tmp_path):
         "converted to 8-bit RGB: 2 grey, 1 transparent; what is transparent is put on white",
         "resized to 16 x 16: 3, from sizes between 10 x 20 and 300 x 200; of those that are not square, the middle",
     ]
+
+
+@pytest.mark.parametrize("ending", ["png", "webp", "jpg"])
+def test_damaged_exif_data_turn_nothing(tmp_path, ending):
+    picture = np.random.default_rng(0).integers(256, size=(16, 16, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / f"plain.{ending}")
+    Image.fromarray(picture).save(tmp_path / f"damaged.{ending}", exif=b"Exif\0\0garbage that is no TIFF file")
+    images, bad, _ = decode_files([tmp_path / f"plain.{ending}", tmp_path / f"damaged.{ending}"], 16)
+    assert not bad and np.array_equal(*images)
+
+
+def test_transparent_value_of_16_bits_is_white(tmp_path):
+    values = np.full((16, 16), 120 * 257, np.uint16)
+    values[:8] = 7
+    Image.fromarray(values).save(tmp_path / "a.png", transparency=7)
+    (image,) = decode_files([tmp_path / "a.png"], 16).images
+    assert (image[:8] == 255).all() and (image[8:] == 120).all()
+
+
+def test_dark_pgm_of_16_bits_is_dark(tmp_path):
+    values = np.linspace(0, 255, 256).reshape(16, 16).astype(">u2")
+    (tmp_path / "a.pgm").write_bytes(b"P5 16 16 65535\n" + values.tobytes())
+    (image,) = decode_files([tmp_path / "a.pgm"], 16).images
+    assert np.array_equal(image[..., 0], (values > 128).astype(np.uint8))  # v / 257, rounded

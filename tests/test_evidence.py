@@ -178,3 +178,14 @@ def test_trained_net_looks_at_the_planted_square(net):
     assert by_gradients.quantile(0.05) > 0.5
     assert by_gradients.mean() > 0.6
     assert by_covering.mean() > 0.5
+
+
+def test_grey_images_of_a_network_that_takes_colours_have_maps():
+    grey, coloured = (Classifier("cnn", (c, 28, 28), 10, mean=(0.5,) * 3, std=(0.2,) * 3).eval() for c in (1, 3))
+    grey.net = coloured.net
+    images, classes = torch.rand(2, 1, 28, 28), torch.tensor([0, 1])
+    torch.testing.assert_close(
+        occlusion(grey, images, classes), occlusion(coloured, images.expand(-1, 3, -1, -1), classes)
+    )
+    grey.normalise.mean = torch.tensor([0.3, 0.5, 0.7]).view(3, 1, 1)  # they are covered by the mean of these
+    assert occlusion(grey, images, classes).shape == (2, 28, 28)

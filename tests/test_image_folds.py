@@ -233,3 +233,12 @@ def test_folds_of_groups_are_those_of_scikit_learn_and_part_no_group(tmp_path):
 )
 def test_mistake_is_one_line(refusal, script, flags, named):
     assert named in refusal(script.main, "--sample", "--accelerator", "cpu", *flags, recipes=script.RECIPES)
+
+
+@pytest.mark.parametrize("tram", ["tram", "train"])
+def test_class_may_be_called_like_the_folder_of_a_split(tram):
+    files = ["train/bus/anna/1.jpg", "train/bus/bert/2.jpg", f"train/{tram}/anna/1.jpg", f"train/{tram}/carl/3.jpg"]
+    assert groups_of_files("folder", files, ("bus", tram)).tolist() == [0, 1, 0, 2]
+    assert groups_of_files("folder", [file.removeprefix("train/") for file in files], ("bus", tram)).tolist() == [
+        *(0, 1, 0, 2)
+    ]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from basics.errors import InputError, MissingFileError
 from datamodules import decode, open_image
 from datamodules.decode import decode_files
+from datamodules.folder import ImageFolder
 from datamodules.labels_file import list_labelled
 from datamodules.listing import list_images
 from datamodules.squares import FITS, Square
@@ -236,3 +238,22 @@ def test_one_list_has_all_that_was_left_out_and_why(tmp_path):
         "train/ant/all": "a link; read already",
     }
     assert list(data.skipped) == ["train/loose.png", "train/ant/bad.jpg"]
+
+
+def test_names_of_many_files_take_memory_in_proportion(tmp_path):
+    def peak(count):
+        for number in range(count):
+            (tmp_path / f"{number}.png").touch()
+        path = table(tmp_path, "file,label", *(f"{number}.png,{number % 2}" for number in range(count)))
+        tracemalloc.start()
+        list_labelled(tmp_path, path)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(1600) < 6 * peak(400)  # its fingerprint once had each name times all names
+
+
+def test_sample_is_not_labelled_by_a_table():
+    with pytest.raises(InputError, match=r"labels a\.csv: --sample has images of its own"):
+        ImageFolder("photos", sample=True, labels="a.csv")

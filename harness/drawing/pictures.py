@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -262,6 +263,10 @@ def _add_curves_and_points(
         writer.add_pr_curve(f"test/{name}", labels == number, probabilities[:, number], step)
     if _shows_images(model, trainer):
         images, its_labels = loader.take(torch.arange(min(EMBEDDED, len(labels))))
-        features = features_of(model.net, lambda: _forward(trainer, model, images))
-        if features is not None:
-            add_to_projector(writer, features, [classes[label] for label in its_labels], images.cpu(), "test", step)
+        parts = [
+            features_of(model.net, partial(_forward, trainer, model, some)) for some in images.split(loader.batch_size)
+        ]
+        features = [part for part in parts if part is not None]
+        if features:
+            names = [classes[label] for label in its_labels]
+            add_to_projector(writer, torch.cat(features), names, images.cpu(), "test", step)

@@ -21,6 +21,7 @@ from basics.errors import InputError
 HERE = "127.0.0.1"
 PAGE = Path(__file__).with_name("page.html")
 LARGEST = 100_000_000  # bytes of an image
+DIGITS = 15  # of their number, at most
 POLICY = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; img-src data:"
 
 
@@ -80,7 +81,7 @@ class _Handler(BaseHTTPRequestHandler):
         if not self._is_from_here():
             return
         length = self.headers.get("Content-Length") or "0"
-        if not length.isdecimal():
+        if not length.isdecimal() or len(length) > DIGITS:
             self.close_connection = True
             self._send_json(400, {"error": f"Content-Length {length}: is no number"})
             return
