@@ -14,6 +14,20 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+def sync_folder(folder: Path) -> None:
+    """Forces the folder's entries to disk."""
+    if os.name == "posix":
+        _sync(folder)
+
+
+def _sync(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yields a path in the same folder to write to; at the end, the file there replaces `path` in one step.
@@ -25,7 +39,9 @@ def replacing(path: Path) -> Iterator[Path]:
     with writing(path):
         try:
             yield unfinished
+            _sync(unfinished)  # else after a power cut the new name may be that of an empty file
             unfinished.replace(path)
+            sync_folder(path.parent)
         finally:
             unfinished.unlink(missing_ok=True)
 

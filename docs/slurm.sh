@@ -19,7 +19,7 @@
 #SBATCH --output=slurm-%j.out
 
 source .venv/bin/activate
-srun --kill-on-bad-exit=1 python "$@" \
+srun --kill-on-bad-exit=1 --cpus-per-task="$SLURM_CPUS_PER_TASK" python "$@" \
     --num_nodes "$SLURM_NNODES" --devices "$SLURM_NTASKS_PER_NODE" --resume auto --enable_progress_bar false
 status=$?
 if [ "$status" -eq 143 ]; then

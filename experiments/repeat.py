@@ -18,12 +18,11 @@ fails the others continue; its last line is shown at the end, and the exit statu
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from basics.amounts import amount
 from basics.errors import InputError, writing
@@ -43,7 +42,8 @@ from harness.comparing.scripts import (
     start,
 )
 from harness.processes.children import stop, stop_all
-from harness.processes.engines.engine import Engine, engine_called
+from harness.processes.engines.engine import Engine, awaited, engine_called
+from harness.processes.locks import locked
 from harness.processes.pools import ProcessKilledError
 from harness.runs.layout import CLAIM
 
@@ -95,16 +95,13 @@ def main(script: str, flags: RepeatFlags = DEFAULTS) -> None:
     folder = Path(flags.run_dir) / "repeat" / label(path, arguments)
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(folder / CLAIM, timeout=0):
-            folders = {seed: folder / f"seed{seed}" for seed in range(first, first + flags.seeds)}
-            waiting = _unfinished(folders)
-            if cluster:
-                failed = _run_by(cluster, path, arguments, {seed: folders[seed] for seed in waiting}, folder / "engine")
-            else:
-                failed = run_seeds(path, arguments, {seed: folders[seed] for seed in waiting}, flags.jobs)
-    except Timeout as error:
-        raise InputError(f"{folder}: the same command is already running there") from error
+    with locked(folder / CLAIM, f"{folder}: the same command is already running there"):
+        folders = {seed: folder / f"seed{seed}" for seed in range(first, first + flags.seeds)}
+        waiting = _unfinished(folders)
+        if cluster:
+            failed = _run_by(cluster, path, arguments, {seed: folders[seed] for seed in waiting}, folder / "engine")
+        else:
+            failed = run_seeds(path, arguments, {seed: folders[seed] for seed in waiting}, flags.jobs)
     if any(finished(its) for its in folders.values()):
         compare(read_runs([folder]), None, "table", None, folder / "compare.png")
     for seed in failed:
@@ -130,7 +127,9 @@ def _run_by(cluster: Engine, script: Path, arguments: Sequence[str], folders: di
     seeds = list(folders)
     tasks = [(script, [*arguments, "--seed", str(seed)], folders[seed].resolve()) for seed in seeds]
     try:
-        for number, _ in cluster.run(run_to_end, tasks, logs):
+        for number, status in cluster.run(run_to_end, tasks, logs):
+            if status == 0:
+                awaited(partial(_has_finished, folders[seeds[number]]))
             _say_ended(seeds[number], folders[seeds[number]])
     except ProcessKilledError as error:  # of some; the others have ended
         print(error, flush=True)
@@ -156,6 +155,10 @@ def run_seeds(script: Path, arguments: Sequence[str], folders: dict[int, Path], 
     finally:
         stop_all([process for _, process in running.values()])
     return failed
+
+
+def _has_finished(folder: Path) -> bool:
+    return finished(folder) is not None
 
 
 def _say_ended(seed: int, folder: Path) -> bool:

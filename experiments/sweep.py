@@ -18,7 +18,7 @@ A trial whose script fails counts as one of the --trials and stops nothing; --re
 """
 
 import json
-import re
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -43,6 +43,8 @@ from harness.comparing.sweep_report import report, say_best, say_ended
 from harness.comparing.sweep_space import Between, OneOf, parse_vary
 from harness.comparing.trials import Sweep, open_again, open_study, queue_failed, work, work_alone
 from harness.processes.engines.engine import Engine, engine_called
+from harness.processes.locks import locked
+from harness.processes.pools import ProcessKilledError
 from harness.runs.layout import CLAIM
 
 OWN = (
@@ -152,26 +154,61 @@ def _check_storage(flags: SweepFlags) -> None:
         raise InputError(
             f"--engine {flags.engine}: needs a --storage for all machines, such as postgresql://host/sweeps"
         )
-    if flags.storage and re.search(r"//[^/@]*:[^/@]+@", flags.storage):
+    if flags.engine == "ray" and "PGPASSWORD" in os.environ:
+        raise InputError("--engine ray: its nodes do not get PGPASSWORD; the password has to be in ~/.pgpass on each")
+    if flags.storage and _has_password(flags.storage):
         raise InputError("--storage: a password on a command line can be read by others; use PGPASSWORD or ~/.pgpass")
+
+
+def _has_password(storage: str) -> bool:
+    from sqlalchemy.engine import make_url  # here, because it takes a while
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(storage)
+    except ArgumentError as error:
+        example = "postgresql+psycopg://host/sweeps"
+        raise InputError(f"--storage {storage}: is no URL of a database, such as {example}") from error
+    return url.password is not None or "password" in url.query
 
 
 def _opened(sweep: Sweep) -> Study:
     """The study; if its database refuses, no new folder stays."""
     try:
-        return open_study(sweep)
+        study = open_study(sweep)
+        _check_folders(study, sweep)
+        return study
     except InputError:
         if [path.name for path in sweep.folder.iterdir()] in ([], [CLAIM]):
             shutil.rmtree(sweep.folder)
         raise
 
 
+def _check_folders(study: Study, sweep: Sweep) -> None:
+    """Raises InputError if no trial of the study is here: they are in another folder, or have been removed."""
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    folders = [trial.user_attrs["folder"] for trial in trials if "folder" in trial.user_attrs]
+    if folders and not any((sweep.folder / name).exists() for name in folders):
+        name, trials_there = study.study_name, amount(len(folders), "trial")
+        raise InputError(
+            f"{sweep.folder}: has none of the {trials_there} that {name} has in --storage; they are of another"
+            f" --run_dir, or were removed. optuna delete-study --study-name {name} --storage URL forgets them"
+        )
+
+
 def _work_by(cluster: Engine, sweep: Sweep, jobs: int) -> None:
     """Lets so many workers run trials on a cluster; what they say is in the sweep's folder, under engine/."""
     theirs = sweep._replace(folder=sweep.folder.resolve())
     call = partial(work_alone, theirs, [partial(say_ended, sweep.metric)])
-    for _ in cluster.run(call, [(number,) for number in range(jobs)], sweep.folder / "engine"):
-        pass  # a worker ends when all trials have
+    logs = sweep.folder / "engine"
+    logs.mkdir(exist_ok=True)
+    busy = f"{sweep.folder}: a cluster works on this sweep for another command; a larger --jobs gives it more workers"
+    try:
+        with locked(logs / CLAIM, busy):
+            for _ in cluster.run(call, [(number,) for number in range(jobs)], logs):
+                pass  # a worker ends when all trials have
+    except ProcessKilledError as error:  # of some; the others have ended
+        print(error, flush=True)
 
 
 def _work(sweep: Sweep, jobs: int) -> None:
@@ -260,7 +297,10 @@ def join_vary(args: list[str]) -> list[str]:
     others: list[str] = []
     taking = False
     for arg in args:
-        taking = arg == "--vary" or (taking and not arg.startswith("--") and not arg.endswith(".py"))
+        if arg.startswith("--vary=") and not arg.startswith("--vary=["):
+            taking, arg = True, arg.removeprefix("--vary=")
+        else:
+            taking = arg == "--vary" or (taking and not arg.startswith("--") and not arg.endswith(".py"))
         if arg != "--vary":
             (varied if taking else others).append(arg)
     return [*others, f"--vary={json.dumps(varied)}"] if varied else others

@@ -1,5 +1,6 @@
 """Checkpoint files: they are written whole or not at all, and any change to them is found."""
 
+import errno
 import hashlib
 import random
 import shutil
@@ -10,6 +11,7 @@ import zipfile
 import pytest
 import torch
 
+from basics.errors import InputFileError
 from harness.runs import checkpoint_files
 from harness.runs.checkpoint_files import DurableCheckpointIO, remove_unfinished, verify
 from harness.runs.checkpoints import newest_intact, read_checkpoint, set_aside
@@ -160,3 +162,18 @@ def test_leftovers_of_dead_writers_go_and_those_of_living_ones_stay(tmp_path):
         writer.communicate(b"\n")
     remove_unfinished(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("number", "saves"), [(errno.ENOSYS, True), (errno.EOPNOTSUPP, True), (errno.EACCES, False)])
+def test_file_systems_without_locks_have_checkpoints_too(tmp_path, monkeypatch, number, saves):
+    def refuses(file, flags):
+        raise OSError(number, "no locks here")
+
+    monkeypatch.setattr(checkpoint_files.fcntl, "flock", refuses)
+    if saves:
+        assert torch.equal(
+            read_checkpoint(save(tmp_path / "last.ckpt")).content["state_dict"]["w"], CONTENT["state_dict"]["w"]
+        )
+    else:
+        with pytest.raises(InputFileError, match="cannot be written"):
+            save(tmp_path / "last.ckpt")

@@ -1,14 +1,18 @@
 """Engines on a machine without clusters: which there are, their options, and what a script without folds says."""
 
+import subprocess
 import sys
+from itertools import chain
+from itertools import repeat as repeated
 
 import pytest
 
 from basics.errors import InputError
 from experiments import mnist, repeat, sweep, table
 from harness.comparing.scripts import split_command
-from harness.processes.engines import engine
+from harness.processes.engines import engine, slurm
 from harness.processes.engines.engine import Job, Local, engine_called, result_of
+from harness.processes.locks import locked
 
 FOLDS = ["--sample", "--net", "linear", "--folds", "2", "--accelerator", "cpu"]
 
@@ -74,6 +78,61 @@ def test_single_training_and_local_databases_are_refused(refusal):
     line = swept("--storage", "postgresql://me:secret@host/sweeps")
     assert "use PGPASSWORD or ~/.pgpass" in line
     assert "secret" not in line
+    for hidden in ("postgresql+psycopg://me:sec/ret@db/sweeps", "postgresql+psycopg://db/sweeps?user=me&password=x"):
+        assert "use PGPASSWORD or ~/.pgpass" in swept("--storage", hidden)
+    assert "is no URL of a database" in swept("--storage", "somewhere")
+
+
+def test_ray_gets_no_password_from_the_environment(refusal, monkeypatch):
+    monkeypatch.setenv("PGPASSWORD", "secret")
+    words = ["--engine", "ray", "--storage", "postgresql+psycopg://db/sweeps", "mnist.py", "--vary", "lr=0.1,0.2"]
+    line = refusal(sweep.main, *sweep.join_vary(split_command(words, sweep.OWN)))
+    assert line == "error: --engine ray: its nodes do not get PGPASSWORD; the password has to be in ~/.pgpass on each"
+
+
+def test_account_may_be_a_number(monkeypatch):
+    monkeypatch.setattr(slurm.Engine, "check", lambda self: None)
+    made = engine_called("slurm", {"account": 12345, "cpus": 4})
+    assert (made.account, made.cpus) == ("12345", 4)
+
+
+def test_jobs_are_cancelled_before_anything_that_may_take_long(tmp_path, monkeypatch):
+    asked = []
+    answers = {"squeue": "17_0 R\n", "scancel": ""}
+
+    def answer(*command):
+        asked.append(command[0])
+        if asked.count("scancel") == 2:
+            answers["squeue"] = ""
+        return subprocess.CompletedProcess(command, 0, answers[command[0]], "")
+
+    monkeypatch.setattr(slurm, "_slurm", answer)
+    monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.01)
+    (tmp_path / slurm.IDS).write_text("17\n")
+    slurm._end(tmp_path)
+    assert asked == ["scancel", "squeue"] * 2 and not (tmp_path / slurm.IDS).exists()
+
+
+def test_lock_that_another_holds_or_that_cannot_be_written_is_one_line(tmp_path):
+    held = locked(tmp_path / "lock", "it is held")
+    with held, pytest.raises(InputError, match=r"^it is held$"), locked(tmp_path / "lock", "it is held"):
+        pass
+    with locked(tmp_path / "lock", "it is held"):
+        pass
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot be written"), locked(tmp_path / "file" / "lock", "it is held"):
+        pass
+
+
+def test_run_that_is_seen_late_has_not_failed(tmp_path, monkeypatch):
+    late = chain([None, None], repeated(tmp_path))
+    monkeypatch.setattr(repeat, "finished", lambda folder: next(late))
+
+    class Cluster:
+        def run(self, call, tasks, folder):
+            yield 0, 0
+
+    assert repeat._run_by(Cluster(), tmp_path / "a.py", [], {0: tmp_path / "seed0"}, tmp_path) == []
 
 
 def test_engine_of_a_tool_stands_before_the_script(refusal):

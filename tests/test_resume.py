@@ -152,7 +152,7 @@ def whole_runs(tmp_path_factory):
     [
         (PLATEAU, [at_step(5), between_best_and_last(1)]),
         (PLATEAU, [in_validation(2), at_step(STEPS + 2)]),  # the first one is Lightning's sanity check
-        (PLATEAU, [at_call(checkpoint_files, "_comment", 3), at_call(checkpoint_files, "_sync_folder", 4)]),
+        (PLATEAU, [at_call(checkpoint_files, "_comment", 3), at_call(checkpoint_files, "sync_folder", 4)]),
         (ACCUMULATE, [at_step(4)]),
         (HALVES, [at_step(6)]),
         (RARELY, [at_step(STEPS + 1)]),

@@ -47,6 +47,18 @@ def trials_of(folder):
     return optuna.load_study(study_name=folder.name, storage=storage).trials
 
 
+def test_study_of_another_folder_is_not_taken_for_this_one(tmp_path, refusal):
+    shared = ["--storage", f"sqlite:///{tmp_path / 'all.db'}", "--trials", "1", *MNIST, "--vary", "lr=0.1,0.2"]
+    shared += ["--max_epochs", "1", "--limit_train_batches", "1"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    folder = run_sweep(first, *shared)
+    assert run_sweep(first, *shared) == folder  # all have ended
+    words = sweep.join_vary(split_command(["--run_dir", str(second), *shared], sweep.OWN))
+    line = refusal(sweep.main, *words)
+    assert "has none of the 1 trial that" in line and f"optuna delete-study --study-name {folder.name}" in line
+    assert not list(second.glob("sweep/*"))
+
+
 @pytest.fixture
 def start_worker(tmp_path):
     """Starts `sweep.py` with these flags in a process, which ends with the test at the latest."""
@@ -185,6 +197,8 @@ def test_vary_says_ranges_and_choices():
 def test_several_vary_are_one_list_which_the_script_ends():
     joined = "--vary=" + json.dumps(["lr=1..2", "net=a,b", "x=3,4"])
     args = ["--vary", "lr=1..2", "net=a,b", "mnist.py", "--vary", "x=3,4", "--trials", "2"]
+    assert sweep.join_vary(args) == ["mnist.py", "--trials", "2", joined]
+    args = ["--vary=lr=1..2", "net=a,b", "mnist.py", "--vary=x=3,4", "--trials", "2"]
     assert sweep.join_vary(args) == ["mnist.py", "--trials", "2", joined]
     assert sweep.join_vary(["mnist.py"]) == ["mnist.py"]
 

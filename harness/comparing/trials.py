@@ -43,6 +43,7 @@ from harness.comparing.run_files import lower_is_better, number
 from harness.comparing.scripts import await_claims, await_preemption, finished, is_preempted, last_line, start
 from harness.comparing.sweep_space import Between, OneOf
 from harness.processes.children import STOP_SECONDS, stop
+from harness.processes.locks import locked
 from harness.runs.layout import CLAIM
 from harness.runs.states import State, read_metrics, state_of
 
@@ -50,6 +51,7 @@ DEAD_AFTER = 6  # heartbeats missed
 LOOK_SECONDS = 0.5  # between two looks at a running trial
 VALUES = "values.json"  # of a trial, in its folder
 AWAY_SECONDS = 300  # that a database server may be away
+BEATS_AFTER = 2  # heartbeats, in which every live worker has beaten again after the server was away
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -88,7 +90,7 @@ def open_study(sweep: Sweep) -> optuna.Study:
         InputError: the database cannot be used.
     """
     is_file = sweep.storage.startswith("sqlite")
-    with FileLock(sweep.folder / CLAIM):  # two workers must not create the tables at the same time
+    with locked(sweep.folder / CLAIM, "", seconds=-1):  # two workers must not create the tables at the same time
         try:
             storage = optuna.storages.RDBStorage(
                 sweep.storage,
@@ -134,6 +136,15 @@ def _patient(engine: Any) -> None:
         return made
 
 
+class _Outage:
+    """When this process last found the server away, in seconds of the monotonic clock."""
+
+    ended = -math.inf
+
+
+_outage = _Outage()
+
+
 def _connection(dialect: Any, args: Any, options: Any, deadline: float) -> Any:
     """A new connection; None if there is none yet.
 
@@ -143,6 +154,7 @@ def _connection(dialect: Any, args: Any, options: Any, deadline: float) -> Any:
     try:
         return dialect.connect(*args, **options)
     except dialect.loaded_dbapi.OperationalError as error:
+        _outage.ended = time.monotonic()  # at the earliest
         if time.monotonic() > deadline:
             said = str(error).splitlines()[0]
             raise InputError(f"--storage: the database has been away for {AWAY_SECONDS} s: {said}") from error
@@ -200,6 +212,9 @@ def _look_and_work(
     study: optuna.Study, sweep: Sweep, share: tuple[int, int], stopped: Event, told: Sequence[Told]
 ) -> bool:
     """Runs a trial if one is left; returns whether all have ended."""
+    if time.monotonic() < _outage.ended + BEATS_AFTER * sweep.heartbeat:  # trials that train still look dead
+        stopped.wait(LOOK_SECONDS)
+        return False
     optuna.storages.fail_stale_trials(study)
     _fail_unborn(study, sweep)
     trials = counted(study.get_trials(deepcopy=False), sweep.space)

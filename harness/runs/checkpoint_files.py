@@ -18,6 +18,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from basics.errors import InputError, InputFileError, reading, writing
+from basics.files import sync_folder
 from harness.runs.layout import PREVIOUS
 
 try:
@@ -30,6 +31,7 @@ COMMENT = len(MARK) + 2 * hashlib.sha256().digest_size
 END, END_SIZE = b"PK\5\6", 22  # start of a zip archive's last part, and its size without the comment
 EMPTY = b"\0\0"  # the length of an empty comment, the last two of these bytes
 UNFINISHED = ".unfinished"
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of file systems without them, as Lustre may be mounted
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -60,7 +62,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 _write(checkpoint, file, path)
             _keep_previous(path)
             unfinished.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -168,16 +170,6 @@ def _keep_previous(path: Path) -> None:
     second.replace(previous)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Forces the folder's entries to disk."""
-    if os.name == "posix":
-        number = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(number)
-        finally:
-            os.close(number)
-
-
 def remove_unfinished(folder: Path) -> None:
     """Removes what killed processes left unfinished; a process that is still writing holds a lock on its file."""
     for path in folder.glob(f".*.ckpt.*{UNFINISHED}"):
@@ -199,4 +191,8 @@ def _lock(file: BinaryIO) -> None:
         InputFileError: another process has locked it.
     """
     if fcntl:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise

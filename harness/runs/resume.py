@@ -13,12 +13,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
-from basics.errors import InputError, writing
+from basics.errors import InputError
 from basics.versions import note_commit
+from harness.processes.locks import locked
 from harness.processes.ranks import is_rank_zero
 from harness.runs.checkpoints import Checkpoint
 from harness.runs.directories import find_run, new_run
@@ -130,18 +130,13 @@ def claimed(run: Path) -> Iterator[None]:
     if not is_rank_zero():
         yield
         return
-    lock = FileLock(run / CLAIM)
-    with writing(run / CLAIM):
+    # One who only looks, see `is_claimed`, has it for a moment.
+    with locked(run / CLAIM, f"{run}: another process is training this run", seconds=0.5):
         try:
-            lock.acquire(timeout=0.5, poll_interval=0.02)  # one who only looks, see `is_claimed`, has it for a moment
-        except Timeout as error:
-            raise InputError(f"{run}: another process is training this run") from error
-    try:
-        yield
-    finally:
-        if os.name == "posix":  # while held: a process that opened it meanwhile finds it gone, and tries again
-            (run / CLAIM).unlink(missing_ok=True)
-        lock.release()
+            yield
+        finally:
+            if os.name == "posix":  # while held: a process that opened it meanwhile finds it gone, and tries again
+                (run / CLAIM).unlink(missing_ok=True)
 
 
 def _remove_if_new(run: Path) -> None:

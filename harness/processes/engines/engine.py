@@ -77,7 +77,11 @@ def engine_called(name: str, options: Mapping[str, Any]) -> Engine | None:
             raise InputError(f"--engine_args.{next(iter(options))}: is for --engine {' and '.join(CLUSTERS)}")
         return None
     made = import_module(module).Engine
-    _check_options(name, options, {field.name: type(field.default) for field in fields(made)})
+    kinds = {field.name: type(field.default) for field in fields(made)}
+    # An account may be a number.
+    named = {option: str(value) for option, value in options.items() if kinds.get(option) is str and type(value) is int}
+    options = {**options, **named}
+    _check_options(name, options, kinds)
     engine: Engine = made(**options)
     engine.check()
     return engine
@@ -107,10 +111,15 @@ def package(name: str, engine: str) -> Any:
 
 def appears(path: Path) -> bool:
     """Whether the path exists; on storage that machines share, what another has just written is seen late."""
+    return awaited(path.exists)
+
+
+def awaited(is_there: Callable[[], bool]) -> bool:
+    """Whether something is there that another machine has just written, or comes to be seen in a while."""
     deadline = time.monotonic() + VISIBLE_SECONDS
-    while not path.exists() and time.monotonic() < deadline:
+    while not (there := is_there()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    return path.exists()
+    return there
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from harness.processes.pools import ProcessKilledError
 
 T = TypeVar("T")
 CONNECT_SECONDS = 20  # that a cluster gets to answer
+LONGEST = 300  # characters of what Ray says
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,9 @@ class Engine:
             if host and port.isdecimal():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
             ray.init(self.address, logging_level=logging.CRITICAL, log_to_driver=False)
-        except (OSError, ValueError, RuntimeError) as error:
+        except RuntimeError as error:  # such as another version of Python
+            raise InputError(f"--engine ray: {self.address}: {' '.join(str(error).split())[:LONGEST]}") from error
+        except (OSError, ValueError) as error:
             raise InputError(
                 f"--engine ray: no cluster answers at {self.address}; ray start --head begins one"
             ) from error

@@ -83,7 +83,10 @@ class Engine:
         submitit = package("submitit", "slurm")
         executor = submitit.SlurmExecutor(folder, max_num_timeout=RESTARTS)
         executor.update_parameters(
-            **self._parameters(), job_name=folder.parent.name, array_parallelism=self.at_a_time or len(tasks)
+            **self._parameters(),
+            job_name=folder.parent.name,
+            array_parallelism=self.at_a_time or len(tasks),
+            srun_args=[f"--cpus-per-task={max(1, self.cpus)}"],  # SLURM 22.05 to 23.02 do not hand sbatch's to srun
         )
         given = list(tasks.values())
         try:
@@ -145,10 +148,10 @@ def _end(folder: Path) -> None:
     ids = folder / IDS
     ours = ids.read_text().split() if ids.exists() else []
     while ours:
+        _slurm("scancel", "--me", *ours)  # before anything that may take long: an interrupted process has seconds
         queued = _queued()
         if queued is not None and not any(job.partition("_")[0] in ours for job in queued):
             break
-        _slurm("scancel", "--me", *ours)
         time.sleep(LOOK_SECONDS / 4)
     ids.unlink(missing_ok=True)
 
