@@ -3,11 +3,12 @@
     python experiments/fashion_mnist.py --net cnn
     python experiments/fashion_mnist.py --sample      on digits that scikit-learn ships; no download
 
-On two cores of an AMD EPYC (AVX512-BF16), torch 2.14.1 (docs/results.md has more, docs/gpu.md what a card measured):
+On an AMD EPYC (AVX512-BF16); docs/results.md has more, docs/gpu.md what a card measured:
 
-    --net speednet      94.73 %  (94.76, 94.74, 94.68; seeds 0-2)   16 epochs   738 s
+    --net speednet      94.73 %  (94.76, 94.74, 94.68; seeds 0-2)   16 epochs   738 s on two cores, torch 2.14.1
+    --net lenet5        91.20 %  (90.81, 91.39, 91.40; seeds 0-2)   30 epochs   276 s on one core, torch 2.15
 
-Images grew in the first half of these runs; today they do in the first three quarters.
+Images grew in the first half of speednet's runs; today they do in the first three quarters.
 """
 
 from dataclasses import replace
