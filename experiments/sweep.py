@@ -168,7 +168,7 @@ def _has_password(storage: str) -> bool:
         url = make_url(storage)
     except ArgumentError as error:
         example = "postgresql+psycopg://host/sweeps"
-        raise InputError(f"--storage {storage}: is no URL of a database, such as {example}") from error
+        raise InputError(f"--storage: is no URL of a database, such as {example}") from error  # it may have a password
     return url.password is not None or "password" in url.query
 
 
@@ -185,7 +185,12 @@ def _opened(sweep: Sweep) -> Study:
 
 
 def _check_folders(study: Study, sweep: Sweep) -> None:
-    """Raises InputError if no trial of the study is here: they are in another folder, or have been removed."""
+    """Raises InputError if no trial of the study is here: they are in another folder, or have been removed.
+
+    A sweep's own database is in its folder, so that its trials can only have been removed, which is allowed.
+    """
+    if str(sweep.folder.resolve()) in sweep.storage:
+        return
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     folders = [trial.user_attrs["folder"] for trial in trials if "folder" in trial.user_attrs]
     if folders and not any((sweep.folder / name).exists() for name in folders):
