@@ -6,7 +6,7 @@
     python experiments/house_prices.py --sample             on a generated table; no download
 
 Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15 (docs/results.md has
-two further seeds of it, benchmarks/house_prices.md what was tried):
+two further seeds of each, benchmarks/house_prices.md what was tried):
 
     --net linear   0.1462    6 s
     --net mlp      0.1240   18 s

@@ -8,10 +8,10 @@ Test accuracy of LeNet-5 on two busy cores of an AMD EPYC, torch 2.14.1 (docs/re
 
     --net lenet5     99.53 %  (99.52, 99.57, 99.51; seeds 0-2)   30 epochs   358 to 387 s
 
-Mean of seeds 0-2, and seconds of the fastest run, on two cores of an AMD EPYC (AVX2), torch 2.15:
+Mean of seeds 0-2, and seconds of the fastest run, on one core, the last on two, torch 2.15:
 
-    --net softmax    92.52 %  (92.57, 92.50, 92.48)   20 epochs   15 s
-    --net mlp        99.05 %  (99.02, 99.06, 99.06)   30 epochs  133 s
+    --net softmax    92.52 %  (92.57, 92.50, 92.48)   20 epochs   12 s
+    --net mlp        99.01 %  (98.92, 99.01, 99.09)   30 epochs  125 s
     --net cnn        99.58 %  (99.58, 99.55, 99.60)   20 epochs  490 s
 
 In bfloat16 on such cores with AVX512-BF16:
