@@ -28,10 +28,12 @@ def main(checkpoint: str, port: int = 8000, threshold: float | None = None) -> N
     from harness.serving.server import HERE, open_server  # imported here, so that --help need not wait for torch
     from harness.serving.subjects import answers_of
 
-    with open_server(answers_of(checkpoint, threshold), port) as server:
+    with (
+        open_server(answers_of(checkpoint, threshold), port) as server,
+        suppress(SystemExit),
+    ):  # of Ctrl-C, which ends it
         print(f"http://{HERE}:{server.server_port}   Ctrl-C ends it", flush=True)
-        with suppress(SystemExit):  # of Ctrl-C, here the way to end
-            server.serve_forever()
+        server.serve_forever()
 
 
 if __name__ == "__main__":
