@@ -82,7 +82,7 @@ def _idle(table: Table, name: str, kind: Kind) -> str:
         return ""
     if kind == "category":
         return "a text of its own in each row"
-    if kind != "number" or len(cells) < len(table.cells) or not cells.str.fullmatch(r"\d+").all():
+    if kind != "number" or len(cells) < len(table.cells) or not cells.str.fullmatch(r"\d{1,30}").all():
         return ""
     numbering = bool((np.diff([int(text) for text in cells]) == 1).all())  # Python's integers: an id may have 20 digits
     # By another name it may be time, or whatever else has been measured step by step.

@@ -21,9 +21,8 @@ SPLIT_FOLDERS = {name for names in SPLITS.values() for name in names}
 
 def _folder(file: PurePosixPath, classes: Collection[str]) -> str:
     above = file.parts[:-1]
-    begin = int(
-        len(above) > 1 and above[0].lower() in SPLIT_FOLDERS and above[1] in classes
-    )  # a class may be called train
+    # A class may be called train, as the folder of the split is.
+    begin = int(len(above) > 1 and above[0].lower() in SPLIT_FOLDERS and above[1] in classes)
     depth = next((number for number, part in enumerate(above) if number >= begin and part in classes), None)
     if depth is None:
         return str(file.parent if above else file)
