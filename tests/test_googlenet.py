@@ -6,6 +6,7 @@ from net_checks import SHAPES, assert_same_outputs, assert_trains, blank, count,
 from torch import nn
 from torchvision.models.googlenet import BasicConv2d, GoogLeNet, Inception
 
+from basics.errors import InputError
 from lit_modules.nets import build_net
 
 
@@ -33,6 +34,15 @@ def test_size_is_the_sum_over_the_papers_table():
     small_stem = 25 * 32 + 2 * 32 + 9 * 32 * 64 + 2 * 64
     small_blocks = block(64, 32, 48, 64, 8, 16, 16) + block(128, 64, 64, 96, 16, 48, 48)
     assert count("inception_mnist", 1, 28, 28) == small_stem + small_blocks + 256 * 10 + 10
+    wide_stem = 25 * 48 + 2 * 48 + 9 * 48 * 96 + 2 * 96
+    wide_blocks = block(96, 48, 72, 96, 12, 24, 24) + block(192, 96, 96, 144, 24, 72, 72)
+    assert count("inception_mnist", 1, 28, 28, maps=48) == wide_stem + wide_blocks + 384 * 10 + 10
+
+
+@pytest.mark.parametrize("maps", [0, -4, 6])
+def test_maps_that_cannot_be_divided_are_one_line(maps):
+    with pytest.raises(InputError, match=rf"^net_args.maps {maps}: must be a multiple of 4$"):
+        build_net("inception_mnist", (1, 28, 28), 10, maps=maps)
 
 
 def small_torchvision_googlenet():
