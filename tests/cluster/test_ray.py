@@ -1,4 +1,4 @@
-"""Folds on a Ray cluster of two nodes, which are processes here: the local engine's figures, whatever is killed."""
+"""Folds, seeds and trials on a Ray cluster of two nodes: the local engine's figures, whatever is killed."""
 
 import subprocess
 import sys
@@ -7,6 +7,8 @@ from threading import Thread
 
 import pytest
 from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for, writer_of
+from postgres_server import PASSWORD
+from sweep_runs import TRIALS, sweep_in, trials_in
 
 from experiments import repeat, table
 from harness.command_line.cli import cli
@@ -18,8 +20,15 @@ from ray.cluster_utils import Cluster  # noqa: E402  once it is known to be ther
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def pgpass(tmp_path_factory):
+    """In place of each node's ~/.pgpass: where a password is looked for, a file that is not there yet."""
+    return tmp_path_factory.mktemp("home") / "pgpass"
+
+
+@pytest.fixture(scope="module")
+def cluster(pgpass):
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PGPASSFILE", str(pgpass))
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_worker_niceness", "0")  # 15 by default, with which they wait for all else on this machine
         patch.setenv("RAY_raylet_start_wait_time_s", "300")  # 30 by default
@@ -89,6 +98,33 @@ def test_a_seed_is_that_of_a_local_process(by_ray, tmp_path):
     figures = [name for name in here if name.startswith(("test/", "val/"))]
     assert figures
     assert [here[name] for name in figures] == [there[name] for name in figures]
+
+
+def test_a_sweep_does_each_trial_once_though_a_process_and_a_node_are_killed(
+    cluster, second, by_ray, postgres, pgpass, tmp_path, monkeypatch
+):
+    here, there = tmp_path / "here", tmp_path / "there"
+    _, expected = sweep_in(here)
+    pgpass.write_text(f"*:*:*:*:{PASSWORD}\n")
+    pgpass.chmod(0o600)
+    monkeypatch.delenv("PGPASSWORD")
+    done = []
+
+    def kill():
+        trial = writer_of(wait_for(lambda: next(there.glob("sweep/*/trial*/log.txt"), None)))
+        next(each for each in trial.parents() if each.name().startswith("ray::")).kill()
+        done.append("process")
+        wait_for(lambda: len(list(there.glob("sweep/*/trial*/mnist/*/metrics.json"))) >= 3)
+        cluster.remove_node(second, allow_graceful=False)
+        done.append("node")
+
+    killer = Thread(target=kill)
+    killer.start()
+    folder, lines = sweep_in(there, "--jobs", "2", "--storage", postgres.url, "--heartbeat", "5", *by_ray)
+    killer.join()
+    assert done == ["process", "node"]
+    assert lines == expected
+    assert len(trials_in(folder)) == TRIALS == len(lines)
 
 
 def test_what_no_node_has_is_one_line(by_ray, refusal):

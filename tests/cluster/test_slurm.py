@@ -1,6 +1,5 @@
 """Folds and seeds as a job array of a real SLURM: the local engine's figures, whatever is killed meanwhile."""
 
-import csv
 import json
 import subprocess
 import sys
@@ -8,9 +7,10 @@ from threading import Thread
 
 import pytest
 from fold_runs import FLAGS, FOLDS, ROOT, cross_validate, go_on, wait_for, writer_of
+from sweep_runs import TRIALS, sweep_in, trials_in
 
 from benchmarks import engines
-from experiments import compare, repeat, sweep, table
+from experiments import repeat, sweep, table
 from harness.command_line.cli import cli
 from harness.comparing.scripts import finished, split_command
 from harness.processes.engines.slurm import Engine
@@ -18,8 +18,6 @@ from harness.processes.engines.slurm import Engine
 BY_SLURM = ["--engine", "slurm", "--engine_args.memory", "1"]
 SEEDS = 2
 SCRIPT = ["mnist.py", "--sample", "--net", "softmax", "--accelerator", "cpu", "--max_epochs", "60"]
-GRID = ["--vary", "lr=0.01,0.02,0.05,0.1", "batch_size=32,64,128"]
-TRIALS = 12  # its cells
 IDLE_IMPORT = 2.0  # seconds that the import of torch takes where nothing else runs
 
 
@@ -138,17 +136,6 @@ def test_seeds_whose_command_is_killed_go_on(slurm, seeds_here, tmp_path):
     assert not queue_of(slurm)
 
 
-def sweep_in(folder, *flags):
-    """A sweep's folder, and the lines of compare.py on it but for times, sorted, for equals may change places."""
-    words = ["--run_dir", str(folder), "--prune", "false", *flags, *SCRIPT[:-1], "2", "--pictures", "false", *GRID]
-    cli(sweep.main, None, sweep.join_vary(split_command(words, sweep.OWN)))
-    (its,) = (folder / "sweep").iterdir()
-    compare.main([str(its)], format="csv", output=str(folder / "table.csv"))
-    with (folder / "table.csv").open(newline="") as file:
-        lines = [{name: line[name] for name in line if "seconds" not in name} for line in csv.DictReader(file)]
-    return its, sorted(lines, key=str)
-
-
 def test_a_sweep_by_four_jobs_does_each_trial_once_though_a_node_is_lost(slurm, postgres, tmp_path):
     here, there = tmp_path / "here", tmp_path / "there"
     _, expected = sweep_in(here)
@@ -168,7 +155,7 @@ def test_a_sweep_by_four_jobs_does_each_trial_once_though_a_node_is_lost(slurm, 
         slurm.wait_until_idle()
     assert lines == expected
     assert len(lines) == TRIALS
-    assert len([its for its in folder.glob("trial*/mnist/*") if its.is_dir()]) == TRIALS
+    assert len(trials_in(folder)) == TRIALS
     assert not queue_of(slurm)
 
 
