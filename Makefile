@@ -25,7 +25,7 @@ test-grid: .venv/ready  ## compare captured and eager training of every network 
 test-cuda: .venv/ready  ## run the tests that need a GPU; no other tests do
 	$(BIN)/python -m pytest tests/accelerator -m cuda
 
-test-cluster: .venv/ready  ## run the tests that start SLURM, Ray and PostgreSQL where these are installed; no other tests do
+test-cluster: .venv/ready  ## run the tests that start SLURM, Ray, PostgreSQL and GlusterFS where these are installed; no other tests do
 	$(BIN)/python -m pytest tests/cluster -m cluster -rs
 
 test-versions: .venv/ready  ## run the tests on the oldest and newest versions of all packages; writes docs/versions.md
