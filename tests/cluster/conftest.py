@@ -1,4 +1,4 @@
-"""What needs a cluster, a database server or shared storage: started here, and skipped with a reason where it is not installed."""
+"""What needs a cluster, a database or shared storage: started here, and skipped with a reason where it is missing."""
 
 import shutil
 import tempfile
