@@ -12,7 +12,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
 from basics.files import write_csv
-from basics.lightning_internals import epochs_processed
+from basics.lightning_internals import epochs_processed, lean_steps
 from basics.trainer_parts import datamodule_of
 from callbacks import EarlyStop, FirstStep, Interruption
 from datamodules.batch_module import BatchModule
@@ -137,7 +137,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
     with watching(trainer, interruption, flags.stall_timeout), hearing_of_ranks(job.model):
-        with showing_profile():
+        with showing_profile(), lean_steps(trainer, job.model):
             trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
         metrics = finish(trainer, job.model, job.data, run, kept)
