@@ -64,10 +64,9 @@ class RunLogger(TensorBoardLogger):
     def _write(self, metrics: Mapping[str, Any], step: int | None) -> None:
         """Writes all numbers as one event: to hand an event to the writer's thread takes longer than to make it."""
         from tensorboard.compat.proto.summary_pb2 import Summary
-        from torch.utils.tensorboard.summary import scalar
 
         numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
-        points = [point for name, value in numbers.items() for point in scalar(name, value).value]
+        points = [Summary.Value(tag=name, simple_value=float(value)) for name, value in numbers.items()]
         write_summaries(self.experiment, [Summary(value=points)] if points else [], step)
         super().log_metrics({name: value for name, value in metrics.items() if name not in numbers}, step)
 
