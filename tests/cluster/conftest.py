@@ -28,7 +28,7 @@ def slurm(tmp_path_factory):
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # sweeps of other modules have the same name
 def postgres():
     """A server with a password, which this process knows."""
     if reason := postgres_server.why_not():

@@ -144,13 +144,13 @@ def test_a_sweep_by_four_jobs_does_each_trial_once_though_a_node_is_lost(slurm, 
         wait_for(lambda: len(list(there.glob("sweep/*/trial*/mnist/*/metrics.json"))) >= 3)
         slurm.lose_node("node1")
 
-    loser = Thread(target=lose)
+    loser = Thread(target=lose, daemon=True)  # waits for trials, of which there are none if the command fails
     loser.start()
     try:
         flags = ["--jobs", "4", "--storage", postgres.url, "--heartbeat", "5", *BY_SLURM]
         folder, lines = sweep_in(there, *flags)
-    finally:
         loser.join()
+    finally:
         slurm.start_node("node1")
         slurm.wait_until_idle()
     assert lines == expected
