@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule
-from lightning.pytorch.strategies import Strategy
 
 from basics.trainer_parts import callbacks_of
 
@@ -98,8 +97,7 @@ def lean_steps(trainer: "Trainer", model: LightningModule) -> Iterator[None]:
     It calls the hooks of each callback though most of them are empty, but not what cannot be called, such as None. And
     it reads the signature of `training_step` each time, unless that says it.
     """
-    owners: list[tuple[Any, type]] = [(model, LightningModule), (trainer.strategy, Strategy)]
-    owners += [(each, Callback) for each in callbacks_of(trainer)]
+    owners: list[tuple[Any, type]] = [(model, LightningModule), *((each, Callback) for each in callbacks_of(trainer))]
     hooks = STEP_HOOKS if trainer.gradient_clip_val else (*STEP_HOOKS, "configure_gradient_clipping")
     empty = [(owner, hook) for owner, base in owners for hook in hooks if _is_empty(owner, hook, base)]
     step = type(model).training_step
@@ -119,7 +117,7 @@ def lean_steps(trainer: "Trainer", model: LightningModule) -> Iterator[None]:
 
 def _is_empty(owner: Any, hook: str, base: type) -> bool:
     """Whether a hook is the one of Lightning's base class."""
-    nothing = getattr(base, hook, None)
+    nothing = getattr(base, hook, None)  # a callback clips no gradients
     return nothing is not None and hook not in vars(owner) and getattr(type(owner), hook) is nothing
 
 
