@@ -28,6 +28,7 @@ STEP_HOOKS = (
     "on_before_optimizer_step",
     "on_train_batch_end",
 )
+OF_CALLBACKS = ("callbacks", "lightning")  # the packages
 # The counters of a validation during its first batch.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
@@ -94,31 +95,30 @@ def epochs_processed(checkpoint: dict[str, Any]) -> int:
 def lean_steps(trainer: "Trainer", model: LightningModule) -> Iterator[None]:
     """Spares each step what Lightning does in vain, a fifth of its Python calls.
 
-    It calls the hooks of each callback though most of them are empty, but not what cannot be called, such as None. And
-    it reads the signature of `training_step` each time, unless that says it.
+    It calls the hooks of each callback though most of them are empty, but not what cannot be called, such as None; so
+    they are that, in callbacks of this project and of Lightning: others may count on theirs. And it reads the signature
+    of `training_step` each time, unless that says it.
     """
-    owners: list[tuple[Any, type]] = [(model, LightningModule), *((each, Callback) for each in callbacks_of(trainer))]
-    hooks = STEP_HOOKS if trainer.gradient_clip_val else (*STEP_HOOKS, "configure_gradient_clipping")
-    empty = [(owner, hook) for owner, base in owners for hook in hooks if _is_empty(owner, hook, base)]
+    callbacks = [each for each in callbacks_of(trainer) if type(each).__module__.split(".")[0] in OF_CALLBACKS]
+    empty = [(each, hook) for each in callbacks for hook in STEP_HOOKS if _is_empty(each, hook)]
     step = type(model).training_step
     reads = inspect.isfunction(step) and not hasattr(step, "__signature__")
-    for owner, hook in empty:
-        setattr(owner, hook, None)
+    for callback, hook in empty:
+        setattr(callback, hook, None)
     if reads:
         step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]  # of any function
     try:
         yield
     finally:
-        for owner, hook in empty:
-            vars(owner).pop(hook, None)
+        for callback, hook in empty:
+            vars(callback).pop(hook, None)
         if reads:
             del step.__signature__  # type: ignore[attr-defined]
 
 
-def _is_empty(owner: Any, hook: str, base: type) -> bool:
-    """Whether a hook is the one of Lightning's base class."""
-    nothing = getattr(base, hook, None)  # a callback clips no gradients
-    return nothing is not None and hook not in vars(owner) and getattr(type(owner), hook) is nothing
+def _is_empty(callback: Callback, hook: str) -> bool:
+    """Whether a hook is that of Lightning's base class, which does nothing."""
+    return hook not in vars(callback) and getattr(type(callback), hook) is getattr(Callback, hook)
 
 
 def handle_no_signals(trainer: "Trainer") -> None:

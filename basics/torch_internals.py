@@ -37,10 +37,9 @@ def take_unscaled_gradients(optimizer: "Optimizer") -> None:
 
 
 def has_hooks(module: nn.Module) -> bool:
-    """Whether the module has hooks; torch has functions to add hooks, but none to ask for them."""
-    return bool(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
-    )
+    """Whether the module or its parameters have hooks; torch has functions to add hooks, but none to ask for them."""
+    own = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    return any(own) or any(each._backward_hooks for each in module.parameters(recurse=False))
 
 
 def compile_modes() -> Any:

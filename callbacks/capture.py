@@ -35,8 +35,7 @@ class Capture(Callback):
             return
         assert graphs is not None  # which would have been an obstacle
         module = cast(Capturable, pl_module)  # it has `learn`, as `_obstacle` has seen
-        accumulates = trainer.accumulate_grad_batches > 1
-        module.captured = CapturedStep(module, graphs, accumulates, say=lambda line: _say(trainer, line))
+        module.captured = CapturedStep(module, graphs, say=lambda line: _say(trainer, line))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         # Layers may be frozen or unfrozen between epochs.

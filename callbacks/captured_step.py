@@ -109,7 +109,6 @@ class Recording(NamedTuple):
     sums: dict[str, Tensor]
     slope: Tensor  # the gradient of the loss, which is not 1 if something has scaled it
     gradients: list[Tensor | None]  # of the parameters that learn, in order
-    shared: bool  # whether a parameter's gradient may be this memory until the next step
 
 
 class CapturedStep:
@@ -122,14 +121,11 @@ class CapturedStep:
     Args:
         module: whose step it is.
         graphs: makes graphs.
-        accumulates: whether gradients of several calls are added up.
         say: is given the line that says why a step stays eager.
     """
 
-    def __init__(
-        self, module: Learner, graphs: Graphs, accumulates: bool = False, say: Callable[[str], None] = print
-    ) -> None:
-        self.module, self.graphs, self.accumulates, self.say = module, graphs, accumulates, say
+    def __init__(self, module: Learner, graphs: Graphs, say: Callable[[str], None] = print) -> None:
+        self.module, self.graphs, self.say = module, graphs, say
         self.recordings: dict[Any, Recording] = {}
         self.eager = False  # for good
         self._warm_ups: dict[Any, list[list[Any]]] = {}  # the operators of the eager steps, by the inputs' shapes
@@ -168,10 +164,17 @@ class CapturedStep:
             except RuntimeError as error:
                 self._stay_eager(str(error).strip().splitlines()[0])
                 return self.module.learn(*inputs)
+        self._keep_gradients()
         recording = self.recordings[shapes]
         for static, given in zip(recording.inputs, inputs, strict=True):
             static.copy_(given)
         return _Replay.apply(recording, *self._parameters), recording.sums
+
+    def _keep_gradients(self) -> None:
+        """Copies gradients that are still wanted, as accumulated ones, out of memory that the next replay writes."""
+        for parameter in self._parameters:
+            if parameter.grad is not None:
+                parameter.grad = parameter.grad.clone()
 
     def _is_warm(self, shapes: Any) -> bool:
         return len(self._warm_ups.get(shapes, [])) == WARM_UP
@@ -212,9 +215,7 @@ class CapturedStep:
             # Not loss.backward(), which would do more than what is recorded: accumulation, and its hooks.
             gradients = torch.autograd.grad(loss, self._parameters, slope, allow_unused=True)
         sums = {name: value.detach() for name, value in sums.items()}
-        return Recording(
-            forward, backward, static, loss.detach(), sums, slope, list(gradients), shared=not self.accumulates
-        )
+        return Recording(forward, backward, static, loss.detach(), sums, slope, list(gradients))
 
 
 class _Replay(torch.autograd.Function):
@@ -232,10 +233,8 @@ class _Replay(torch.autograd.Function):
         recording = ctx.recording
         recording.slope.copy_(slope)
         recording.backward.replay()
-        # A parameter without a gradient takes this very memory as its gradient. One that accumulates must not, since
-        # the next step overwrites it.
-        hand_on = Tensor.detach if recording.shared else Tensor.clone
-        return None, *(None if each is None else hand_on(each) for each in recording.gradients)
+        # A parameter without a gradient takes this very memory as its gradient.
+        return None, *(None if each is None else each.detach() for each in recording.gradients)
 
 
 def _switch_to(stream: torch.cuda.Stream) -> None:

@@ -117,6 +117,11 @@ def test_whatever_follows_the_step_is_the_same(optimizer, accumulate, way, tmp_p
     check_same(tmp_path, steps, net="mlp", **flags | {"model": {**flags.get("model", {}), "optimizer": optimizer}})
 
 
+def test_accumulation_that_begins_later_is_the_same(tmp_path, steps):
+    scheduler = "lightning.pytorch.callbacks.GradientAccumulationScheduler({1: 3})"
+    check_same(tmp_path, steps, net="mlp", callbacks=scheduler)
+
+
 @pytest.mark.grid
 @pytest.mark.parametrize(("optimizer", "accumulate", "way"), CASES)
 @pytest.mark.parametrize("net", NETS)

@@ -76,7 +76,7 @@ def same(one, other):
 
 @pytest.mark.parametrize("per_step", [1, 3])
 def test_steps_are_the_same_as_eager_ones(per_step):
-    step, graphs, said = captured(module := net(nn.Dropout(0.5)), accumulates=per_step > 1)
+    step, graphs, said = captured(module := net(nn.Dropout(0.5)))
     assert same(run(module, batches(12), step, per_step), run(net(nn.Dropout(0.5)), batches(12), per_step=per_step))
     assert graphs.replays == 12 - WARM_UP and not said
 
@@ -145,6 +145,26 @@ def test_a_net_with_a_hook_stays_eager():
     assert len(calls) == 7 and graphs.replays == 0
 
 
+def test_a_net_with_a_hook_on_a_parameter_stays_eager():
+    step, graphs, said = captured(module := net(nn.Tanh()))
+    module.net[2].weight.register_hook(lambda gradient: gradient * 0.5)
+    run(module, batches(7), step)
+    assert said == ["capture: the step runs eagerly, for Linear has a hook, which a graph would not call"]
+    assert graphs.replays == 0
+
+
+def test_gradients_that_are_set_to_zero_in_place_are_the_same():
+    def zeroing(module, step=None):
+        for batch in batches(9):
+            module.zero_grad(set_to_none=False)
+            (step or module.learn)(*batch)[0].backward()
+        return [parameter.grad for parameter in module.parameters()]
+
+    step, graphs, _ = captured(module := net(nn.Tanh()))
+    assert all(map(torch.equal, zeroing(module, step), zeroing(net(nn.Tanh()))))
+    assert graphs.replays == 9 - WARM_UP
+
+
 # What follows shows that the stand-in is strict: each fault that a card would not report ends in NaN here.
 
 
@@ -158,9 +178,12 @@ def test_an_input_that_is_not_copied_in_is_seen():
 
 
 def test_gradients_that_are_added_up_in_the_graphs_memory_are_seen():
-    step, _, _ = captured(module := net(nn.Tanh()), accumulates=False)
+    step, _, _ = captured(module := net(nn.Tanh()))
+    run(module, batches(WARM_UP + 1), step)
+    (recording,) = step.recordings.values()
+    recording.forward.replay()
     with pytest.raises(StrictError, match="a gradient that is kept would be overwritten"):
-        run(module, batches(12), step, per_step=3)
+        recording.backward.replay()
 
 
 def test_a_loss_that_is_read_too_late_is_another_steps():

@@ -27,11 +27,19 @@ class Noted(PassThroughProfiler):
 
 
 class Quiet(Callback):
-    """Has no hook of a step."""
+    """Has no hook of a step, and is one of this project, as far as its module says."""
+
+    __module__ = "callbacks.quiet"
+
+
+class Others(Callback):
+    """The same of somebody else."""
 
 
 class Watching(Callback):
     """One hook of its class, and one of its own."""
+
+    __module__ = "callbacks.watching"
 
     def __init__(self):
         self.calls = Counter()
@@ -86,12 +94,13 @@ def hooks_of(actions, owner):
 
 def test_empty_hooks_are_not_called_and_all_others_are():
     watching = Watching()
-    model, actions = fit(True, Quiet(), watching)
+    model, actions = fit(True, Quiet(), watching, Others())
     assert watching.calls == {"on_after_backward": BATCHES, "on_train_batch_end": BATCHES}
     assert (model.begun, model.numbers) == (BATCHES, [*range(BATCHES)])
     assert not set(hooks_of(actions, "Quiet")) & set(STEP_HOOKS)
     assert set(hooks_of(actions, "Watching")) & set(STEP_HOOKS) == set(watching.calls)
-    usual, their = Watching(), fit(False, Quiet(), Watching())[1]
+    assert set(hooks_of(actions, "Others")) >= set(STEP_HOOKS)
+    usual, their = Watching(), fit(False, Quiet())[1]
     assert set(hooks_of(their, "Quiet")) >= set(STEP_HOOKS)
     fit(False, usual)
     assert usual.calls == watching.calls
@@ -99,16 +108,22 @@ def test_empty_hooks_are_not_called_and_all_others_are():
 
 def test_hooks_are_back_after_the_training():
     quiet, watching = Quiet(), Watching()
-    model, _ = fit(True, quiet, watching)
+    fit(True, quiet, watching)
     assert not set(vars(quiet)) & set(STEP_HOOKS)
     assert callable(watching.on_after_backward)
-    assert "on_train_batch_end" not in vars(model)
     assert not hasattr(Line.training_step, "__signature__")
 
 
-@pytest.mark.parametrize("clip", [None, 0.5])
-def test_gradients_are_clipped_if_that_is_asked_for(clip):
-    norms = [fit(lean, gradient_clip_val=clip)[0].norms for lean in (True, False)]
+class Clips(Callback):
+    """Begins to clip when the training has begun."""
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        trainer.gradient_clip_val = 0.5
+
+
+@pytest.mark.parametrize("extra", [[], [Clips()]])
+def test_gradients_are_clipped_if_that_is_asked_for(extra):
+    norms = [fit(lean, *extra)[0].norms for lean in (True, False)]
     assert len(norms[0]) == BATCHES - 1
     assert norms[0] == norms[1]
-    assert (norms[0][0] <= 0.51) == (clip is not None)
+    assert (norms[0][0] <= 0.51) == bool(extra)
