@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from basics.errors import InputError
 from harness.command_line.cli import cli
 from harness.processes.engines.engine import Engine, Local, engine_called
 
@@ -53,7 +54,15 @@ def main(
         jobs: calls at a time.
         rounds: number of times.
         folder: for a folder of the engine's files, which is removed; all machines have to see it.
+
+    Raises:
+        InputError: there is nothing to measure, or no such engine or folder.
     """
+    for name, value in {"jobs": jobs, "rounds": rounds}.items():
+        if value < 1:
+            raise InputError(f"{name} {value}: must be at least 1")
+    if not Path(folder).is_dir():
+        raise InputError(f"folder {folder}: no such folder")
     its = engine_called(engine, engine_args or {}) or Local(jobs, 0)
     imports, waits, returns = [], [], []
     for _ in range(rounds):

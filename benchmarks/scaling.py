@@ -19,6 +19,7 @@ behind the backward pass, and is then faster than this.
 import math
 from typing import NamedTuple
 
+from basics.errors import InputError
 from harness.command_line.cli import cli
 from lit_modules.nets import build_net
 
@@ -101,7 +102,16 @@ def main(
         between: GB a second that a GPU sends to other machines; 50: a port of 400 Gbit/s for each GPU.
         latency: microseconds until a message is there.
         node_gpus: GPUs of a machine.
+
+    Raises:
+        InputError: one of them cannot be.
     """
+    above_zero = {"batch_size": batch_size, "ms": ms, "within": within, "between": between, "node_gpus": node_gpus}
+    for name, value in above_zero.items():
+        if value <= 0:
+            raise InputError(f"{name} {value:g}: must be above 0")
+    if latency < 0:
+        raise InputError(f"latency {latency:g}: must not be negative")
     cases = [Case("own", parameters, batch_size, ms)] if parameters else measured()
     links = Links(within * 1e9, between * 1e9, latency / 1e6, node_gpus)
     counts = [f"{gpus:,}" for gpus in GPUS]

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 from photos import photos
 
+from benchmarks import engines
 from benchmarks.report_table import Check, Results
 
 ROOT = Path(__file__).parents[1]
@@ -151,6 +152,11 @@ def test_pictures_prints_their_share():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("flags", [["--rounds", "0"], ["--jobs", "0"], ["--folder", "/nowhere"]])
+def test_engines_says_what_it_cannot_measure(flags, refusal):
+    assert refusal(engines.main, *flags).startswith(f"error: {flags[0][2:]} {flags[1]}: ")
+
+
 def test_engines_times_the_calls_of_all_jobs():
     printed = benchmark("engines", "--jobs", "2", "--rounds", "1")
     line = r"local: a call begins after \d+\.\d s; its result is here \d+\.\d s later\n"

@@ -31,6 +31,14 @@ def test_batches_that_cannot_be_divided_are_one_line(three_machines, refusal):
     )
 
 
+def test_another_number_of_processes_than_the_flags_say_is_one_line(monkeypatch, refusal):
+    said = {"RANK": 0, "LOCAL_RANK": 0, "GROUP_RANK": 0, "LOCAL_WORLD_SIZE": 2, "WORLD_SIZE": 4, "GROUP_WORLD_SIZE": 2}
+    for name, value in {**said, "TORCHELASTIC_RUN_ID": "run", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}.items():
+        monkeypatch.setenv(name, str(value))
+    line = refusal(mnist.main, *CONVEX, "--devices", "2", recipes=mnist.RECIPES)
+    assert line == ("error: devices 2, num_nodes 1: torchrun has started 4 processes; both flags have to say how many")
+
+
 def agent(port, folder):
     """One of torchrun's agents, as on a machine of its own; the one that gets the port keeps the list of all."""
     patient = "keep_alive_max_attempt=12"  # a busy machine does not look like one that is lost

@@ -4,15 +4,18 @@ import subprocess
 import sys
 from itertools import chain
 from itertools import repeat as repeated
+from types import SimpleNamespace
 
 import pytest
 
 from basics.errors import InputError
 from experiments import mnist, repeat, sweep, table
+from harness.command_line.cli import cli
 from harness.comparing.scripts import split_command
-from harness.processes.engines import engine, slurm
+from harness.processes.engines import engine, on_ray, slurm
 from harness.processes.engines.engine import Job, Local, engine_called, result_of
 from harness.processes.locks import locked
+from harness.processes.pools import ProcessKilledError
 
 FOLDS = ["--sample", "--net", "linear", "--folds", "2", "--accelerator", "cpu"]
 
@@ -102,15 +105,97 @@ def test_jobs_are_cancelled_before_anything_that_may_take_long(tmp_path, monkeyp
 
     def answer(*command):
         asked.append(command[0])
+        assert "--name=mine-1" in command
         if asked.count("scancel") == 2:
             answers["squeue"] = ""
         return subprocess.CompletedProcess(command, 0, answers[command[0]], "")
 
     monkeypatch.setattr(slurm, "_slurm", answer)
     monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.01)
-    (tmp_path / slurm.IDS).write_text("17\n")
+    (tmp_path / slurm.NAMES).write_text("mine-1\n")
     slurm._end(tmp_path)
-    assert asked == ["scancel", "squeue"] * 2 and not (tmp_path / slurm.IDS).exists()
+    assert asked == ["scancel", "squeue"] * 2 and not (tmp_path / slurm.NAMES).exists()
+
+
+class Queue:
+    """In place of SLURM's commands and of submitit: an array that has been submitted, and does not end."""
+
+    def __init__(self, monkeypatch):
+        self.asked, self.away = [], 0  # as often as `sbatch` and `squeue` do not answer
+        monkeypatch.setattr(slurm, "_slurm", self.answer)
+        monkeypatch.setattr(slurm, "package", lambda name, engine: self)
+        monkeypatch.setattr(slurm, "LOOK_SECONDS", 0.01)
+        self.core = self.utils = self
+        self.FailedJobError = ConnectionError
+
+    def answer(self, *command):
+        self.asked.append(command)
+        is_away = self.away > 0
+        self.away -= is_away
+        return subprocess.CompletedProcess(command, int(is_away), "17_0\n", "")
+
+    def SlurmExecutor(self, folder, **options):  # noqa: N802  submitit's name
+        self.folder = folder
+        return self
+
+    def update_parameters(self, job_name, **others):
+        self.name = job_name
+
+    def map_array(self, how, calls, tasks):
+        assert (self.folder / slurm.NAMES).read_text() == f"{self.name}\n"  # known before there is a job
+        if self.away:
+            raise ConnectionError("sbatch: error: Unable to contact slurm controller")
+        return [SimpleNamespace(job_id="17_0") for _ in tasks]
+
+
+def test_an_interrupted_command_cancels_its_jobs_and_does_not_wait_for_them(tmp_path, monkeypatch):
+    queue = Queue(monkeypatch)
+
+    def interrupt(seconds):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(slurm.time, "sleep", interrupt)
+    with pytest.raises(SystemExit):
+        list(slurm.Engine().run(print, [(1,)], tmp_path / "run of 2, net=a" / "engine"))
+    assert queue.name.startswith("run-of-2-net-a-")
+    assert queue.asked[-1] == ("scancel", "--me", f"--name={queue.name}")
+    names = tmp_path / "run of 2, net=a" / "engine" / slurm.NAMES
+    assert names.read_text().split() == [queue.name]  # the next command waits until they have ended
+
+
+def test_an_array_is_submitted_when_the_controller_is_back(tmp_path, monkeypatch):
+    queue = Queue(monkeypatch)
+    queue.away = 3
+    assert len(slurm.Engine()._submit(print, {0: (1,)}, tmp_path)) == 1
+    assert [command[0] for command in queue.asked] == ["squeue"] * 3
+
+
+def test_a_task_of_ray_that_is_started_too_often_ends(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # as a job does; the folder of the tests comes back after it
+    how = Job(cpus=1, folder=tmp_path, shared=tmp_path)
+    said = [on_ray.do_counted(how, abs, (-3,), tmp_path / "starts0.txt") for _ in range(engine.TRIES + 1)]
+    assert said[: engine.TRIES] == [3] * engine.TRIES
+    assert isinstance(said[-1], ProcessKilledError)
+    assert "was lost 3 times" in str(said[-1])
+
+
+def test_folds_whose_jobs_may_still_run_are_not_trained_here(tmp_path, refusal):
+    own = ["--run_dir", str(tmp_path), "--max_epochs", "1"]
+    cli(table.main, table.RECIPES, [*FOLDS, *own])
+    (run,) = (tmp_path / "table").iterdir()
+    (run / "engine").mkdir(exist_ok=True)
+    (run / "engine" / slurm.NAMES).write_text("mine-1\n")
+    (run / "metrics.json").unlink()
+    before = sorted(run.rglob("*"))
+    line = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
+    assert line.startswith(f"error: {run}: its jobs may still run; add --engine slurm, or cancel them and remove ")
+    assert sorted(run.rglob("*")) == before
+
+
+def test_jobs_are_those_of_this_machine(refusal, monkeypatch):
+    monkeypatch.setattr(slurm.Engine, "check", lambda self: None)
+    line = refusal(table.main, *FOLDS, "--engine", "slurm", "--jobs", "4", recipes=table.RECIPES)
+    assert line == "error: jobs 4: is for this machine; slurm runs as many as it has room for"
 
 
 def test_lock_that_another_holds_or_that_cannot_be_written_is_one_line(tmp_path):

@@ -50,3 +50,8 @@ def test_own_network_has_a_row(capsys):
     head, _, own = capsys.readouterr().out.splitlines()
     assert own.startswith("| own, 256 | 25,557,032 | 102.2 | 95.00 |")
     assert all(f"speed per GPU, {gpus:,}" in head for gpus in GPUS)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("within", 0.0), ("between", -1.0), ("node_gpus", 0), ("latency", -1.0)])
+def test_links_that_cannot_be_are_one_line(flag, value, refusal):
+    assert f"error: {flag} {value:g}: must" in refusal(main, f"--{flag}", str(value))

@@ -23,6 +23,7 @@ from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
 from harness.drawing.pictures import reported
 from harness.processes.engines.engine import Engine, Local, engine_called
+from harness.processes.engines.slurm import NAMES
 from harness.processes.pools import ProcessKilledError
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.directories import write_config
@@ -140,6 +141,8 @@ def _train_all(opened: Opened, train: Callable[..., FoldResult], engine: Engine,
     """The tasks' results, in their order; removes a run that is refused before it has trained."""
     run = opened.folder
     assert run is not None and opened.flags is not None  # it is not a dry run
+    if isinstance(engine, Local) and (queued := run / "engine" / NAMES).exists():
+        raise InputError(f"{run}: its jobs may still run; add --engine slurm, or cancel them and remove {queued}")
     begins = not (run / CONFIG).exists()
     write_config(run, opened.flags)
     try:
@@ -163,5 +166,7 @@ def _check_flags(flags: FoldFlags) -> None:
         raise InputError("--refit: is for a single training; add --folds 0")
     check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed
     check_trackers(flags.log_to)
+    if flags.engine != "local" and flags.jobs:
+        raise InputError(f"jobs {flags.jobs}: is for this machine; {flags.engine} runs as many as it has room for")
     if flags.devices not in ("auto", 1, "1"):
         raise InputError("devices: each fold trains on one; --jobs trains several at a time, --folds 0 on any")

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -14,6 +15,7 @@ from lightning.pytorch.plugins import HalfPrecision
 from lightning.pytorch.profilers import PassThroughProfiler, Profiler
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError
 from basics.lightning_internals import copies_this_process, set_precision
@@ -156,6 +158,12 @@ def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
         raise InputError(
             "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is one of several in a run, but it is"
             " the only one; unset it, or start the run by its launcher"
+        )
+    asked, started = trainer.num_devices * trainer.num_nodes, int(os.environ.get("WORLD_SIZE", 0))
+    if "TORCHELASTIC_RUN_ID" in os.environ and asked != started:
+        raise InputError(
+            f"devices {trainer.num_devices}, num_nodes {trainer.num_nodes}: torchrun has started"
+            f" {amount(started, 'process', 'processes')}; both flags have to say how many"
         )
     if flags.sync_batchnorm and trainer.world_size > 1 and trainer.strategy.root_device.type == "cpu":
         raise InputError("sync_batchnorm: torch supports it on GPUs only; on a CPU, leave it out")

@@ -1,5 +1,6 @@
 """Folds, seeds and trials on a Ray cluster of two nodes: the local engine's figures, whatever is killed."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,16 @@ def test_a_command_that_is_killed_goes_on(by_ray, local, tmp_path):
     written = kept.stat().st_mtime_ns
     assert go_on(tmp_path, *by_ray) == local
     assert kept.stat().st_mtime_ns == written
+
+
+def test_a_command_that_is_interrupted_says_so(by_ray, tmp_path):
+    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *by_ray]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: next(tmp_path.glob("table/*/fold*/log.txt"), None))
+    process.terminate()
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted" in said
 
 
 def test_a_seed_is_that_of_a_local_process(by_ray, tmp_path):

@@ -1,6 +1,7 @@
 """Folds and seeds as a job array of a real SLURM: the local engine's figures, whatever is killed meanwhile."""
 
 import json
+import signal
 import subprocess
 import sys
 from threading import Thread
@@ -81,6 +82,18 @@ def test_folds_whose_command_is_killed_go_on_and_leave_no_job(slurm, local, tmp_
     assert go_on(tmp_path, *BY_SLURM) == local
     assert kept.stat().st_mtime_ns == written
     assert not queue_of(slurm)
+
+
+def test_an_interrupted_command_leaves_no_job_and_goes_on(slurm, local, tmp_path):
+    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *BY_SLURM]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: next(tmp_path.glob("table/*/fold*/predictions.npz"), None))
+    process.terminate()
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted" in said
+    wait_for(lambda: not queue_of(slurm))
+    assert go_on(tmp_path, *BY_SLURM) == local
 
 
 def seeds_of(folder):

@@ -2,8 +2,11 @@
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +18,7 @@ from harness.processes.pools import ProcessKilledError
 T = TypeVar("T")
 CONNECT_SECONDS = 20  # that a cluster gets to answer
 LONGEST = 300  # characters of what Ray says
+OFTEN_LOST = f"a process, or its node, was lost {TRIES} times, perhaps for lack of memory; see Ray's logs"
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Engine:
         ray = package("ray", "ray")
         if not ray.is_initialized():
             self._connect(ray)
+        if self.gpus > 1 and self.gpus % 1:
+            raise InputError(f"--engine_args.gpus {self.gpus:g}: must be a share of one, or a whole number")
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(has.get("CPU", 0) >= self.cpus and has.get("GPU", 0) >= self.gpus for has in nodes):
             ray.shutdown()
@@ -46,7 +52,8 @@ class Engine:
         try:
             if host and port.isdecimal():  # Ray itself would try for minutes
                 socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-            ray.init(self.address, logging_level=logging.CRITICAL, log_to_driver=False)
+            with _keeping_handler():
+                ray.init(self.address, logging_level=logging.CRITICAL, log_to_driver=False)
         except RuntimeError as error:  # such as another version of Python
             raise InputError(f"--engine ray: {self.address}: {' '.join(str(error).split())[:LONGEST]}") from error
         except (OSError, ValueError) as error:
@@ -57,9 +64,12 @@ class Engine:
     def run(self, call: Callable[..., T], tasks: Sequence[tuple], folder: Path) -> Iterator[tuple[int, T]]:
         ray = package("ray", "ray")
         folder.mkdir(parents=True, exist_ok=True)
-        job = ray.remote(_do).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
+        job = ray.remote(do_counted).options(num_cpus=self.cpus, num_gpus=self.gpus, max_retries=TRIES - 1)
         how = Job(self.cpus, Path.cwd(), folder.resolve())
-        waiting = {job.remote(how, call, task): number for number, task in enumerate(tasks)}
+        starts = [folder.resolve() / f"starts{number}.txt" for number in range(len(tasks))]
+        for file in starts:
+            file.unlink(missing_ok=True)  # of an earlier command
+        waiting = {job.remote(how, call, task, starts[number]): number for number, task in enumerate(tasks)}
         lost: Exception | None = None
         try:
             while waiting:
@@ -67,17 +77,40 @@ class Engine:
                 number = waiting.pop(ended)
                 try:
                     result = ray.get(ended)
-                except (ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError) as error:
+                except (
+                    ray.exceptions.WorkerCrashedError,
+                    ray.exceptions.NodeDiedError,
+                    ray.exceptions.OutOfMemoryError,
+                ) as error:
                     lost = error  # the others may well go on
                     continue
                 yield number, result_of(result)
             if lost:
-                raise ProcessKilledError(f"a process, or its node, was lost {TRIES} times; see Ray's logs") from lost
+                raise ProcessKilledError(OFTEN_LOST) from lost
         finally:
             for each in waiting:
                 ray.cancel(each, force=True)
 
 
-def _do(job: Job, call: Callable[..., T], task: tuple) -> T | InputError:
-    """The task, as a function: Ray makes no tasks of objects."""
+def do_counted(job: Job, call: Callable[..., T], task: tuple, starts: Path) -> T | InputError:
+    """The task, as a function: Ray makes no tasks of objects.
+
+    Args:
+        starts: a file that has a byte for each time that the task was started. Ray itself counts no loss that is for
+            lack of memory, and would start such a task for ever.
+    """
+    if starts.parent.is_dir():  # else the job says that this node does not see it
+        with starts.open("a") as file:
+            file.write("x")
+        if starts.stat().st_size > TRIES:
+            return ProcessKilledError(OFTEN_LOST)
     return job(call, task)
+
+
+@contextmanager
+def _keeping_handler() -> Iterator[None]:
+    """Keeps the handler of SIGTERM, which Ray replaces by one that aborts the process."""
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    if handler and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, handler)

@@ -5,6 +5,8 @@ SLURM queues a job again when its node is lost, or when it is preempted where Pr
 `squeue` instead of submitit's `sacct`, which needs an accounting database that not every cluster has.
 """
 
+import re
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -21,7 +23,8 @@ T = TypeVar("T")
 LOOK_SECONDS = 2.0  # between two looks at the queue, which all users of a cluster share
 COMMAND_SECONDS = 60  # that a command of SLURM may take
 RESTARTS = 100  # after the time limit
-IDS = "jobs.txt"  # those that are in the queue, for the next controller if this one is killed
+LONGEST_NAME = 40  # characters of a job's name, and nine that no other has
+NAMES = "jobs.txt"  # names of arrays in the queue, for the next controller if this one is killed
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,31 @@ class Engine:
                 for number, result in _as_they_end(jobs):
                     del waiting[number]
                     yield number, result
-        finally:
+        except (SystemExit, KeyboardInterrupt):
+            _cancel(_names_in(folder))  # an interrupted process has seconds; the next one waits until they have ended
+            raise
+        except BaseException:
             _end(folder)
+            raise
+        _end(folder)
         if waiting:
             raise ProcessKilledError(f"{amount(len(waiting), 'job')} left no result in {TRIES} attempts; see {folder}")
 
     def _submit(self, call: Callable[..., T], tasks: dict[int, tuple], folder: Path) -> dict[int, Any]:
         submitit = package("submitit", "slurm")
+        name = f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', folder.parent.name)[:LONGEST_NAME]}-{secrets.token_hex(4)}"
+        with (folder / NAMES).open("a") as file:  # before there are such jobs: a command may be killed at any moment
+            file.write(f"{name}\n")
         executor = submitit.SlurmExecutor(folder, max_num_timeout=RESTARTS)
         executor.update_parameters(
             **self._parameters(),
-            job_name=folder.parent.name,
+            job_name=name,
             array_parallelism=self.at_a_time or len(tasks),
             srun_args=[f"--cpus-per-task={max(1, self.cpus)}"],  # SLURM 22.05 to 23.02 do not hand sbatch's to srun
         )
-        given = list(tasks.values())
-        try:
-            jobs = executor.map_array(Again(self.cpus, Path.cwd(), folder.resolve()), [call] * len(given), given)
-        except submitit.core.utils.FailedJobError as error:
-            raise InputError(f"--engine slurm: {_reason(str(error))}") from error
-        with (folder / IDS).open("a") as file:
-            file.write(f"{jobs[0].job_id.partition('_')[0]}\n")
+        how = Again(self.cpus, Path.cwd(), folder.resolve())
+        while not (jobs := _accepted(executor, how, call, list(tasks.values()))):
+            time.sleep(LOOK_SECONDS)  # SLURM's controller is away
         return dict(zip(tasks, jobs, strict=True))
 
 
@@ -103,6 +110,16 @@ class Again(Job):
 
     def checkpoint(self, *given: Any) -> Any:
         return package("submitit", "slurm").helpers.DelayedSubmission(self, *given)
+
+
+def _accepted(executor: Any, how: Again, call: Callable[..., Any], tasks: list[tuple]) -> list[Any]:
+    """The jobs of an array, one for each task; none while SLURM does not answer."""
+    try:
+        return list(executor.map_array(how, [call] * len(tasks), tasks))
+    except package("submitit", "slurm").core.utils.FailedJobError as error:
+        if _queued() is None:
+            return []
+        raise InputError(f"--engine slurm: {_reason(str(error))}") from error
 
 
 def _as_they_end(jobs: dict[int, Any]) -> Iterator[tuple[int, Any]]:
@@ -137,23 +154,33 @@ def _check_seen(job: Any) -> None:
         )
 
 
-def _queued() -> set[str] | None:
-    """Our jobs that wait, run or end, such as 17_2; None while SLURM does not answer."""
-    said = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i")
+def _queued(*names: str) -> set[str] | None:
+    """Our jobs, or those with one of the names, that wait, run or end, as 17_2; None while SLURM does not answer."""
+    of_names = [f"--name={','.join(names)}"] if names else []
+    said = _slurm("squeue", "--me", "--noheader", "--array", "--format=%i", *of_names)
     return None if said.returncode else set(said.stdout.split())
+
+
+def _names_in(folder: Path) -> list[str]:
+    """The names of the arrays that were submitted from `folder`, and may be in the queue."""
+    names = folder / NAMES
+    return names.read_text().split() if names.exists() else []
+
+
+def _cancel(names: Sequence[str]) -> None:
+    for name in names:
+        _slurm("scancel", "--me", f"--name={name}")
 
 
 def _end(folder: Path) -> None:
     """Takes the jobs that were submitted from `folder` out of the queue, and waits until they have ended."""
-    ids = folder / IDS
-    ours = ids.read_text().split() if ids.exists() else []
-    while ours:
-        _slurm("scancel", "--me", *ours)  # before anything that may take long: an interrupted process has seconds
-        queued = _queued()
-        if queued is not None and not any(job.partition("_")[0] in ours for job in queued):
+    names = _names_in(folder)
+    while names:
+        _cancel(names)
+        if _queued(*names) == set():
             break
         time.sleep(LOOK_SECONDS / 4)
-    ids.unlink(missing_ok=True)
+    (folder / NAMES).unlink(missing_ok=True)
 
 
 def _slurm(*command: str) -> subprocess.CompletedProcess[str]:
