@@ -11,8 +11,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def git(*args: str) -> str | None:
     """The output of git for the project's code; None if there is no git, or the code is not a checkout."""
+    # `git status` would also write what it has found to the index, and leave a lock there if the run is killed.
+    command = ["git", "--no-optional-locks", "-C", str(ROOT), *args]
     try:
-        done = subprocess.run(["git", "-C", str(ROOT), *args], capture_output=True, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
     return done.stdout.rstrip()

@@ -31,6 +31,19 @@ def test_commit_is_that_of_the_beginning(tmp_path, monkeypatch):
         versions.git_commit.cache_clear()
 
 
+def test_asking_git_writes_nothing(tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q")
+    (tmp_path / "code.py").write_text("1\n")
+    git(tmp_path, "add", ".")
+    os.utime(tmp_path / "code.py", (0, 0))  # git would note that the content is the same all the same
+    before = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    assert versions.git("status", "--porcelain") == "A  code.py"
+    assert (tmp_path / ".git" / "index").read_bytes() == before
+    git(tmp_path, "status", "--porcelain")
+    assert (tmp_path / ".git" / "index").read_bytes() != before
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system binds no process to a core")
 def test_hardware_is_what_a_run_may_use():
     everything = os.sched_getaffinity(0)

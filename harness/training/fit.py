@@ -241,6 +241,7 @@ def _begin(
     """Writes what a run's directory holds from the start. By now nothing can refuse the run any more."""
     if not trainer.is_global_zero:
         return
+    started = time.perf_counter()
     assert run is not None  # a dry run does not have this callback
     logger = run_logger_of(trainer)
     if damaged:
@@ -252,14 +253,9 @@ def _begin(
         write_csv(run / COLUMNS, as_frame(data.columns))
     logger.begun = True
     write_texts(logger, hardware(trainer), kept, invocation.command)
-    _open_trackers(trainer, kept)
-    write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
-
-
-def _open_trackers(trainer: Trainer, kept: Mapping[str, Any]) -> None:
-    started = time.perf_counter()
     for tracker in trackers_of(trainer):
         tracker.begin(kept)
+    write_flags(run, worth_comparing(kept))  # in a resumed run they replace the earlier ones
     throughput_of(trainer).leave_out(time.perf_counter() - started)
 
 
