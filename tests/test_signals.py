@@ -216,5 +216,7 @@ def test_cross_validation_leaves_no_worker(tmp_path, number, target):
     process = start("house_prices", *flags, "--run_dir", str(tmp_path))
     ended = interrupt(process, "run directory", number, target, 5.0)
     assert ended.status == (-9 if number == signal.SIGKILL else 128 + number), ended.output
+    (run,) = tmp_path.glob("house_prices/*")
+    assert (f"interrupted; continue with --resume {run}" in ended.output) == (number != signal.SIGKILL)
     assert ended.survivors == []
     assert ended.seconds < 15

@@ -6,6 +6,7 @@ rows, or of the last epoch if there is none.
 """
 
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -148,6 +149,10 @@ def _train_all(opened: Opened, train: Callable[..., FoldResult], engine: Engine,
     try:
         results = dict(engine.run(train, tasks, run / "engine"))
         return [results[number] for number in range(len(tasks))]
+    except SystemExit as ended:
+        if ended.code in (130, 143):  # by a signal
+            print(f"\ninterrupted; continue with --resume {run}", file=sys.stderr, flush=True)
+        raise
     except InputError as error:
         killed = isinstance(error, ProcessKilledError)  # the run's logs, which the message names, may say why
         if begins and not killed and not has_results(run):
