@@ -242,11 +242,18 @@ def last_line(log: Path) -> str:
 @contextmanager
 def interruptible() -> Iterator[None]:
     """On Ctrl-C and SIGTERM, lets `finally` end what was started, prints a line, and exits with the usual status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    heard = []
+
+    def end(*_: Any) -> None:
+        heard.append(143)
+        sys.exit(143)
+
+    signal.signal(signal.SIGTERM, end)
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as ended:
-        code = ended.code if isinstance(ended, SystemExit) else 130
+        # Ray changes the status of an exit while it waits.
+        code = heard[0] if heard else ended.code if isinstance(ended, SystemExit) else 130
         if code in (130, 143):
             print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(code)

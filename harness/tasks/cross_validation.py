@@ -149,9 +149,8 @@ def _train_all(opened: Opened, train: Callable[..., FoldResult], engine: Engine,
     try:
         results = dict(engine.run(train, tasks, run / "engine"))
         return [results[number] for number in range(len(tasks))]
-    except SystemExit as ended:
-        if ended.code in (130, 143):  # by a signal
-            print(f"\ninterrupted; continue with --resume {run}", file=sys.stderr, flush=True)
+    except (SystemExit, KeyboardInterrupt):  # by a signal; its number is lost while Ray waits
+        print(f"\ninterrupted; continue with --resume {run}", file=sys.stderr, flush=True)
         raise
     except InputError as error:
         killed = isinstance(error, ProcessKilledError)  # the run's logs, which the message names, may say why
