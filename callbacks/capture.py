@@ -38,9 +38,10 @@ class Capture(Callback):
         module.captured = CapturedStep(module, graphs, say=lambda line: _say(trainer, line))
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        # Layers may be frozen or unfrozen between epochs.
-        if batch_idx == 0 and (step := _captured(pl_module)):
-            step.look_at_module()
+        if step := _captured(pl_module):
+            step.accumulates = trainer.accumulate_grad_batches > 1  # a callback may have changed it
+            if batch_idx == 0:  # layers may be frozen or unfrozen between epochs
+                step.look_at_module()
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end(pl_module)

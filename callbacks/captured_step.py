@@ -108,7 +108,8 @@ class Recording(NamedTuple):
     loss: Tensor
     sums: dict[str, Tensor]
     slope: Tensor  # the gradient of the loss, which is not 1 if something has scaled it
-    gradients: list[Tensor | None]  # of the parameters that learn, in order
+    parameters: list[Tensor]  # those that learn
+    gradients: list[Tensor | None]  # theirs, in the same order
 
 
 class CapturedStep:
@@ -126,6 +127,7 @@ class CapturedStep:
 
     def __init__(self, module: Learner, graphs: Graphs, say: Callable[[str], None] = print) -> None:
         self.module, self.graphs, self.say = module, graphs, say
+        self.accumulates = False  # whether gradients of several calls are added up now
         self.recordings: dict[Any, Recording] = {}
         self.eager = False  # for good
         self._warm_ups: dict[Any, list[list[Any]]] = {}  # the operators of the eager steps, by the inputs' shapes
@@ -164,14 +166,15 @@ class CapturedStep:
             except RuntimeError as error:
                 self._stay_eager(str(error).strip().splitlines()[0])
                 return self.module.learn(*inputs)
-        self._keep_gradients()
+        if self.accumulates:
+            self._take_out_gradients()
         recording = self.recordings[shapes]
         for static, given in zip(recording.inputs, inputs, strict=True):
             static.copy_(given)
         return _Replay.apply(recording, *self._parameters), recording.sums
 
-    def _keep_gradients(self) -> None:
-        """Copies gradients that are still wanted, as accumulated ones, out of memory that the next replay writes."""
+    def _take_out_gradients(self) -> None:
+        """Copies gradients out of memory that the next replay writes."""
         for parameter in self._parameters:
             if parameter.grad is not None:
                 parameter.grad = parameter.grad.clone()
@@ -215,7 +218,7 @@ class CapturedStep:
             # Not loss.backward(), which would do more than what is recorded: accumulation, and its hooks.
             gradients = torch.autograd.grad(loss, self._parameters, slope, allow_unused=True)
         sums = {name: value.detach() for name, value in sums.items()}
-        return Recording(forward, backward, static, loss.detach(), sums, slope, list(gradients))
+        return Recording(forward, backward, static, loss.detach(), sums, slope, list(self._parameters), list(gradients))
 
 
 class _Replay(torch.autograd.Function):
@@ -232,8 +235,12 @@ class _Replay(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> tuple[Tensor | None, ...]:
         recording = ctx.recording
         recording.slope.copy_(slope)
+        # A parameter without a gradient takes the graph's memory as its gradient; one that was set to zero, in place of
+        # None, still has it.
+        for parameter, own in zip(recording.parameters, recording.gradients, strict=True):
+            if parameter.grad is not None and own is not None and parameter.grad.data_ptr() == own.data_ptr():
+                parameter.grad = parameter.grad.clone()
         recording.backward.replay()
-        # A parameter without a gradient takes this very memory as its gradient.
         return None, *(None if each is None else each.detach() for each in recording.gradients)
 
 

@@ -77,8 +77,14 @@ def same(one, other):
 @pytest.mark.parametrize("per_step", [1, 3])
 def test_steps_are_the_same_as_eager_ones(per_step):
     step, graphs, said = captured(module := net(nn.Dropout(0.5)))
+    step.accumulates = per_step > 1
     assert same(run(module, batches(12), step, per_step), run(net(nn.Dropout(0.5)), batches(12), per_step=per_step))
     assert graphs.replays == 12 - WARM_UP and not said
+    (recording,) = step.recordings.values()
+    kept = [
+        own.data_ptr() == its.grad.data_ptr() for own, its in zip(recording.gradients, module.parameters(), strict=True)
+    ]
+    assert kept == [per_step == 1] * 4  # a gradient is only copied if others are added to it
 
 
 def test_each_shape_has_its_own_graphs():
@@ -156,8 +162,9 @@ def test_a_net_with_a_hook_on_a_parameter_stays_eager():
 def test_gradients_that_are_set_to_zero_in_place_are_the_same():
     def zeroing(module, step=None):
         for batch in batches(9):
-            module.zero_grad(set_to_none=False)
-            (step or module.learn)(*batch)[0].backward()
+            loss, _ = (step or module.learn)(*batch)
+            module.zero_grad(set_to_none=False)  # after the forward pass, as Lightning does it
+            loss.backward()
         return [parameter.grad for parameter in module.parameters()]
 
     step, graphs, _ = captured(module := net(nn.Tanh()))
