@@ -9,14 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule
-
-from basics.trainer_parts import callbacks_of
-
 if TYPE_CHECKING:
     import subprocess
 
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.plugins import Precision
     from lightning.pytorch.strategies import ModelParallelStrategy
 
@@ -92,13 +88,15 @@ def epochs_processed(checkpoint: dict[str, Any]) -> int:
 
 
 @contextmanager
-def lean_steps(trainer: "Trainer", model: LightningModule) -> Iterator[None]:
+def lean_steps(trainer: "Trainer", model: "LightningModule") -> Iterator[None]:
     """Spares each step what Lightning does in vain, a fifth of its Python calls.
 
     It calls the hooks of each callback though most of them are empty, but not what cannot be called, such as None; so
     they are that, in callbacks of this project and of Lightning: others may count on theirs. And it reads the signature
     of `training_step` each time, unless that says it.
     """
+    from basics.trainer_parts import callbacks_of  # imported here because compare.py does without Lightning
+
     callbacks = [each for each in callbacks_of(trainer) if type(each).__module__.split(".")[0] in OF_CALLBACKS]
     empty = [(each, hook) for each in callbacks for hook in STEP_HOOKS if _is_empty(each, hook)]
     step = type(model).training_step
@@ -116,8 +114,10 @@ def lean_steps(trainer: "Trainer", model: LightningModule) -> Iterator[None]:
             del step.__signature__  # type: ignore[attr-defined]
 
 
-def _is_empty(callback: Callback, hook: str) -> bool:
+def _is_empty(callback: "Callback", hook: str) -> bool:
     """Whether a hook is that of Lightning's base class, which does nothing."""
+    from lightning.pytorch import Callback
+
     return hook not in vars(callback) and getattr(type(callback), hook) is getattr(Callback, hook)
 
 
