@@ -16,7 +16,8 @@ class Throughput(Callback):
     Totals continue across a resume.
 
     Attributes:
-        run_seconds: time from the start of training to its end, with validation and checkpoints.
+        run_seconds: time from the start of training to its end, with validation and checkpoints, but without what
+            `leave_out` was told of.
     """
 
     def __init__(self) -> None:

@@ -159,8 +159,8 @@ def _check_processes(trainer: Trainer, flags: TrainerFlags) -> None:
             "RANK, LOCAL_RANK, NODE_RANK or SLURM_PROCID says that this process is one of several in a run, but it is"
             " the only one; unset it, or start the run by its launcher"
         )
-    asked, started = trainer.num_devices * trainer.num_nodes, int(os.environ.get("WORLD_SIZE", 0))
-    if "TORCHELASTIC_RUN_ID" in os.environ and asked != started:
+    asked = trainer.num_devices * trainer.num_nodes
+    if "TORCHELASTIC_RUN_ID" in os.environ and asked != (started := int(os.environ["WORLD_SIZE"])):
         raise InputError(
             f"devices {trainer.num_devices}, num_nodes {trainer.num_nodes}: torchrun has started"
             f" {amount(started, 'process', 'processes')}; both flags have to say how many"

@@ -1,6 +1,9 @@
 """Runs in folds of a small table, by whichever engine, and what must not depend on the engine."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -29,6 +32,17 @@ def go_on(folder, *flags):
     cli(table.main, table.RECIPES, [*FLAGS, "--run_dir", str(folder), *flags, "--resume", "auto"])
     (run,) = (folder / "table").iterdir()
     return figures_of(run)
+
+
+def interrupt_folds(folder, when, *flags):
+    """Sends SIGTERM to a command when a file of its run is there; it ends as it should, and says how it goes on."""
+    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(folder), *flags]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: next(folder.glob(f"table/*/{when}"), None))
+    process.terminate()
+    _, said = process.communicate(timeout=300)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "interrupted; continue with --resume" in said
 
 
 def figures_of(run):

@@ -1,13 +1,12 @@
 """Folds, seeds and trials on a Ray cluster of two nodes: the local engine's figures, whatever is killed."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
 from threading import Thread
 
 import pytest
-from fold_runs import FLAGS, ROOT, cross_validate, go_on, wait_for, writer_of
+from fold_runs import FLAGS, ROOT, cross_validate, go_on, interrupt_folds, wait_for, writer_of
 from postgres_server import PASSWORD
 from sweep_runs import TRIALS, sweep_in, trials_in
 
@@ -92,13 +91,7 @@ def test_a_command_that_is_killed_goes_on(by_ray, local, tmp_path):
 
 
 def test_a_command_that_is_interrupted_says_so(by_ray, tmp_path):
-    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *by_ray]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: next(tmp_path.glob("table/*/fold*/log.txt"), None))
-    process.terminate()
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted" in said
+    interrupt_folds(tmp_path, "fold*/log.txt", *by_ray)
 
 
 def test_a_seed_is_that_of_a_local_process(by_ray, tmp_path):

@@ -1,13 +1,12 @@
 """Folds and seeds as a job array of a real SLURM: the local engine's figures, whatever is killed meanwhile."""
 
 import json
-import signal
 import subprocess
 import sys
 from threading import Thread
 
 import pytest
-from fold_runs import FLAGS, FOLDS, ROOT, cross_validate, go_on, wait_for, writer_of
+from fold_runs import FLAGS, FOLDS, ROOT, cross_validate, go_on, interrupt_folds, wait_for, writer_of
 from sweep_runs import TRIALS, sweep_in, trials_in
 
 from benchmarks import engines
@@ -85,13 +84,7 @@ def test_folds_whose_command_is_killed_go_on_and_leave_no_job(slurm, local, tmp_
 
 
 def test_an_interrupted_command_leaves_no_job_and_goes_on(slurm, local, tmp_path):
-    command = [sys.executable, "experiments/table.py", *FLAGS, "--run_dir", str(tmp_path), *BY_SLURM]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: next(tmp_path.glob("table/*/fold*/predictions.npz"), None))
-    process.terminate()
-    _, said = process.communicate(timeout=300)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "interrupted" in said
+    interrupt_folds(tmp_path, "fold*/predictions.npz", *BY_SLURM)
     wait_for(lambda: not queue_of(slurm))
     assert go_on(tmp_path, *BY_SLURM) == local
 
