@@ -49,7 +49,9 @@ def compile_modes() -> Any:
     return list_mode_options()
 
 
-def write_summaries(writer: "SummaryWriter", summaries: Iterable[Any], step: int | None = None) -> None:
-    """Writes protocol buffers as they are; `add_hparams` would make a separate run for them."""
+def write_summaries(
+    writer: "SummaryWriter", summaries: Iterable[Any], step: int | None = None, time: float | None = None
+) -> None:
+    """Writes protocol buffers as they are, as of a time in seconds; `add_hparams` would make a separate run for them."""
     for summary in summaries:
-        writer._get_file_writer().add_summary(summary, step)
+        writer._get_file_writer().add_summary(summary, step, time)

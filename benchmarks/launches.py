@@ -32,7 +32,6 @@ from jsonargparse import auto_cli
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import lit_modules.stages
 from callbacks import FiniteGuard
 from callbacks.operators import waits
 from datamodules import CIFAR10, MNIST
@@ -171,12 +170,8 @@ def bare(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
 
 def ours(data: Any, net_name: str, optimizer_name: str) -> list[Operator]:
     """The operators of a step in a run, set up as on a GPU but without augmentation."""
-
-    def fused(*args: Any, **kwargs: Any) -> torch.optim.Optimizer:
-        return build_optimizer(*args, **{**kwargs, "fused": True})
-
     shape, options = (data.input_shape, data.num_classes), {"optimizer": optimizer_name, **RATES}
-    with patch.object(lit_modules.stages, "build_optimizer", fused), patch.object(FiniteGuard, "_is_free", _is_not):
+    with patch.object(FiniteGuard, "_is_free", _is_not):
         model = Classifier(net_name, *shape, data.mean, data.std, **options)
         with recording(model.net) as recorder, tempfile.TemporaryDirectory() as runs, _quiet():
             quick = FitFlags(max_epochs=1, accelerator="cpu", devices=1, pictures=False, enable_progress_bar=False)

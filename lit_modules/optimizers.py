@@ -78,8 +78,8 @@ def build_optimizer(
         nesterov: for sgd with momentum.
         weight_decay: the factor of the L2 penalty's gradient; adamw and muon apply it apart from the gradient.
         hidden: for muon, the matrices between hidden layers.
-        fused: for sgd, momentum, nesterov, adam and adamw: one kernel takes the whole step, on GPUs. The others need
-            only a few kernels there anyway, each for all parameters.
+        fused: for sgd, momentum, nesterov, adam and adamw: one kernel takes the whole step. On GPUs the others need
+            only a few kernels anyway, each for all parameters.
 
     Raises:
         InputError: there is no such optimizer, or a number is out of its range.

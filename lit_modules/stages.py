@@ -116,8 +116,9 @@ class Stages(LightningModule, ABC):
         name = self.hparams["optimizer"]
         options = {option: self.hparams[option] for option in ("lr", "momentum", "nesterov", "weight_decay")}
         hidden = hidden_matrices(self.net) if name == "muon" else []
-        # Fused steps are for GPUs; sharded weights, as with --strategy fsdp, have none with sgd.
-        fused = self.device.type == "cuda" and not any(hasattr(p, "full_tensor") for p in self.net.parameters())
+        # Sharded weights, as with --strategy fsdp, have no fused step with sgd.
+        sharded = any(hasattr(p, "full_tensor") for p in self.net.parameters())
+        fused = self.device.type in ("cpu", "cuda") and not sharded
         return build_optimizer(name, self._param_groups(), **options, hidden=hidden, fused=fused)
 
     def summarise(self, means: dict[str, float]) -> dict[str, float]:

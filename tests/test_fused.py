@@ -122,8 +122,8 @@ def test_scaled_gradients_are_unscaled_before_they_are_clipped_and_a_fused_step_
     torch.testing.assert_close(parameters_to_vector(fused), parameters_to_vector(plain), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("device", "fused"), [("cuda", True), ("cpu", False)])
-def test_modules_ask_for_the_fused_form_on_a_gpu(monkeypatch, device, fused):
+@pytest.mark.parametrize(("device", "fused"), [("cuda", True), ("cpu", True), ("meta", False)])
+def test_modules_ask_for_the_fused_form_where_there_is_one(monkeypatch, device, fused):
     model = Classifier("softmax", (1, 28, 28), 10)
     monkeypatch.setattr(Classifier, "device", torch.device(device))
     assert bool(model.configure_optimizers().param_groups[0]["fused"]) == fused

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 FLAGS = "events.out.tfevents.0.hparams"  # TensorBoard reads a run's files in the order of names
+HELD = 10  # seconds at most until a point is given to the writer, which writes every two minutes
 SPEED = ("train/samples_per_second", "train/seconds")
 
 
@@ -37,6 +38,10 @@ class RunLogger(TensorBoardLogger):
     first_point = 0  # on the x-axis: where a resumed run goes on
     begun = True  # False: the run may still be refused, so nothing is written to its directory
     ended = False  # True: training and its curves have ended, and what an evaluation logs is not part of them
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._points: list[tuple[Mapping[str, float], int | None, float]] = []  # numbers, step and time, to be written
 
     @property
     def log_dir(self) -> str:
@@ -62,13 +67,22 @@ class RunLogger(TensorBoardLogger):
         self._lay_out({name for name in metrics if name.startswith(("train/", "val/", "step/"))})
 
     def _write(self, metrics: Mapping[str, Any], step: int | None) -> None:
-        """Writes all numbers as one event: to hand an event to the writer's thread takes longer than to make it."""
+        numbers = {name: float(value) for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
+        if numbers:
+            self._points.append((numbers, step, time.time()))
+        if len(numbers) < len(metrics):
+            super().log_metrics({name: value for name, value in metrics.items() if name not in numbers}, step)
+        if self._points and time.time() > self._points[0][2] + HELD:
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Gives the points to the writer's thread; doing so for each at once would hold up the steps."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
-        numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float | Tensor)}
-        points = [Summary.Value(tag=name, simple_value=float(value)) for name, value in numbers.items()]
-        write_summaries(self.experiment, [Summary(value=points)] if points else [], step)
-        super().log_metrics({name: value for name, value in metrics.items() if name not in numbers}, step)
+        points, self._points = self._points, []
+        for numbers, step, logged in points:
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+            write_summaries(self.experiment, [Summary(value=values)], step, logged)
 
     def _lay_out(self, curves: Collection[str]) -> None:
         """Lays out TensorBoard's custom scalars anew if there are new curves, so that no chart is empty."""
@@ -82,6 +96,7 @@ class RunLogger(TensorBoardLogger):
 
     def save(self) -> None:
         """Flushes the curves to disk each epoch; writes no hparams.yaml, because config.yaml has the flags."""
+        self._hand_over()
         self.experiment.flush()  # else readers lag by two minutes, and a kill loses as much
 
     def finalize(self, status: str) -> None:
@@ -92,6 +107,7 @@ class RunLogger(TensorBoardLogger):
         self.save()
 
     def close(self) -> None:
+        self._hand_over()
         super().finalize("success")
 
 
