@@ -4,27 +4,15 @@ Lightning makes no promises about its loops, connectors and launchers, or how a 
 names them, as `tests/test_internals.py` checks, so this is the file to go through for each new version.
 """
 
-import inspect
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import subprocess
 
-    from lightning.pytorch import Callback, LightningModule, Trainer
+    from lightning.pytorch import Trainer
     from lightning.pytorch.plugins import Precision
     from lightning.pytorch.strategies import ModelParallelStrategy
 
-STEP_HOOKS = (
-    "on_train_batch_start",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-    "on_train_batch_end",
-)
-OF_CALLBACKS = ("callbacks", "lightning")  # the packages
 # The counters of a validation during its first batch.
 IN_FIRST_BATCH = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
 
@@ -85,40 +73,6 @@ def forget_begun_validation(trainer: "Trainer") -> None:
 def epochs_processed(checkpoint: dict[str, Any]) -> int:
     """How many epochs had ended at the checkpoint; its own `epoch` is that of the last batch."""
     return checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
-
-
-@contextmanager
-def lean_steps(trainer: "Trainer", model: "LightningModule") -> Iterator[None]:
-    """Spares each step what Lightning does in vain, a fifth of its Python calls.
-
-    It calls the hooks of each callback though most of them are empty, but not what cannot be called, such as None; so
-    they are that, in callbacks of this project and of Lightning: others may count on theirs. And it reads the signature
-    of `training_step` each time, unless that says it.
-    """
-    from basics.trainer_parts import callbacks_of  # imported here because compare.py does without Lightning
-
-    callbacks = [each for each in callbacks_of(trainer) if type(each).__module__.split(".")[0] in OF_CALLBACKS]
-    empty = [(each, hook) for each in callbacks for hook in STEP_HOOKS if _is_empty(each, hook)]
-    step = type(model).training_step
-    reads = inspect.isfunction(step) and not hasattr(step, "__signature__")
-    for callback, hook in empty:
-        setattr(callback, hook, None)
-    if reads:
-        step.__signature__ = inspect.signature(step)  # type: ignore[attr-defined]  # of any function
-    try:
-        yield
-    finally:
-        for callback, hook in empty:
-            vars(callback).pop(hook, None)
-        if reads:
-            del step.__signature__  # type: ignore[attr-defined]
-
-
-def _is_empty(callback: "Callback", hook: str) -> bool:
-    """Whether a hook is that of Lightning's base class, which does nothing."""
-    from lightning.pytorch import Callback
-
-    return hook not in vars(callback) and getattr(type(callback), hook) is getattr(Callback, hook)
 
 
 def handle_no_signals(trainer: "Trainer") -> None:

@@ -8,7 +8,8 @@ from typing import Any, TypedDict
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
+from lightning.pytorch import LightningDataModule, LightningModule
+from lightning.pytorch.core.hooks import DataHooks
 
 from basics.errors import InputError
 from basics.trainer_parts import overfits_batches
@@ -115,6 +116,15 @@ class BatchModule(LightningDataModule):
 
     def _part(self) -> Part:
         return Part(self.trainer.global_rank, self.trainer.world_size) if self.trainer else WHOLE
+
+
+def made_in_place(data: LightningDataModule, module: LightningModule) -> bool:
+    """Whether batches come from their loaders as the steps get them: on the device, and changed by no hook."""
+    hooks = ("on_before_batch_transfer", "on_after_batch_transfer")
+    changed = any(
+        getattr(type(each), hook) is not getattr(DataHooks, hook) for each in (data, module) for hook in hooks
+    )
+    return type(data).transfer_batch_to_device is BatchModule.transfer_batch_to_device and not changed
 
 
 def check_size(name: str, size: float, samples: str) -> None:

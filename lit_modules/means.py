@@ -68,10 +68,9 @@ class Means:
         self.count, self._carried, self.sums, self._last = state["count"], dict(state["sums"]), {}, (0, {})
 
 
-@torch.no_grad()
 def total(mean: Tensor, batch: Tensor) -> Tensor:
     """The sum over a batch, without a gradient, of a quantity with this mean."""
-    return mean * len(batch)
+    return mean.detach() * len(batch)
 
 
 def widest(device: torch.device) -> torch.dtype:

@@ -1,4 +1,4 @@
-"""Internals of Lightning, torch, jsonargparse and argparse are used in one file for each, with reasons."""
+"""Internals of Lightning, torch, jsonargparse and argparse are used in a file or two for each, with reasons."""
 
 import ast
 import functools
@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("basics", "callbacks", "datamodules", "experiments", "harness", "lit_modules")
 THE_FILES = (
+    "basics/lean_trainer.py",
     "basics/lightning_internals.py",
     "basics/torch_internals.py",
     "harness/command_line/parser_internals.py",
@@ -70,7 +71,8 @@ def test_classes_that_inherit_from_a_library_use_no_attribute_that_it_keeps_to_i
         bases = [base for base in its.__mro__ if base.__module__.split(".")[0] in LIBRARIES]
         inheriting += bool(bases)
         theirs = {name for base in bases for name in private_names(base)}
-        assert private_names(its) & theirs == set(), its
+        allowed = f"{its.__module__.replace('.', '/')}.py" in THE_FILES
+        assert allowed or private_names(its) & theirs == set(), its
     assert inheriting > 30
 
 

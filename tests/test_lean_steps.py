@@ -1,15 +1,21 @@
 """What Lightning does in vain in each step: it is left out during a training, and nothing else is."""
 
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.trainer import call
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from basics.lightning_internals import STEP_HOOKS, lean_steps
+from basics.lean_trainer import STEP_HOOKS, LeanTrainer, lean_steps
+from datamodules import MNIST
+from harness.tasks.launch import fit_and_test
+from harness.training.flags import FitFlags
+from lit_modules import Classifier
 
 BATCHES = 3
 
@@ -71,10 +77,10 @@ class Line(LightningModule):
         return torch.optim.SGD(self.parameters(), lr=0.0)
 
 
-def fit(lean, *callbacks, **flags):
+def fit(lean, *callbacks, of=Line, **flags):
     """A module after an epoch, and how often each hook was called."""
     torch.manual_seed(0)
-    model, noted = Line(), Noted()
+    model, noted = of(), Noted()
     data = DataLoader(TensorDataset(torch.ones(BATCHES, 1)))
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = Trainer(
@@ -106,12 +112,88 @@ def test_empty_hooks_are_not_called_and_all_others_are():
     assert usual.calls == watching.calls
 
 
-def test_hooks_are_back_after_the_training():
+def test_everything_is_as_before_after_the_training():
     quiet, watching = Quiet(), Watching()
-    fit(True, quiet, watching)
+    model, _ = fit(True, quiet, watching)
     assert not set(vars(quiet)) & set(STEP_HOOKS)
     assert callable(watching.on_after_backward)
-    assert not hasattr(Line.training_step, "__signature__")
+    loop = model.trainer.fit_loop.epoch_loop
+    assert "_build_kwargs" not in vars(loop) and "output_result_cls" not in vars(loop.automatic_optimization)
+    assert "debug" not in vars(call.log)
+
+
+class Unnumbered(Line):
+    def training_step(self, batch):
+        return super().training_step(batch, None)
+
+
+def test_step_that_takes_no_number_gets_none():
+    assert fit(True, of=Unnumbered)[0].numbers == [None] * BATCHES
+
+
+@pytest.mark.parametrize("accumulated", [1, 3])
+def test_losses_are_divided_by_the_number_of_accumulated_batches(accumulated):
+    """The gradient of 100 (w + b)^2 is 200 (w + b) for both, in each batch; their mean is that too."""
+    model, _ = fit(True, accumulate_grad_batches=accumulated)
+    slope = 200 * (model.layer.weight + model.layer.bias).item()
+    assert model.layer.weight.grad.item() == pytest.approx(slope, rel=1e-6)
+
+
+class Digits(MNIST):
+    """Changes each batch on its way, as somebody's data may."""
+
+    def on_after_batch_transfer(self, batch, dataloader_idx):
+        return batch[0] + 1, batch[1]
+
+
+@pytest.mark.parametrize(("kind", "added"), [(MNIST, 0), (Digits, 1)])
+def test_batches_come_as_their_loader_makes_them_unless_a_hook_changes_them(tmp_path, kind, added):
+    seen = []
+    data = kind(sample=True, batch_size=8)
+    data.setup()
+    model = Classifier("softmax", data.input_shape, 10)
+    model.draw = lambda batch: seen.append(batch[0].amin().item()) or batch
+    flags = FitFlags(max_epochs=1, limit_train_batches=2, accelerator="cpu", devices=1, pictures=False)
+    fit_and_test("digits", model, data, replace(flags, run_dir=str(tmp_path), enable_progress_bar=False))
+    assert seen == [added] * 2
+    assert "_on_before_batch_transfer" not in vars(model)
+
+
+class Asks(Callback):
+    """Compares the quick answers with Lightning's own, in each stage."""
+
+    def __init__(self):
+        self.stages = Counter()
+
+    def compare(self, trainer, *_):
+        for name in ("strategy", "lightning_module", "num_training_batches", "training", "_results"):
+            assert getattr(LeanTrainer, name) is not getattr(Trainer, name)
+            assert getattr(trainer, name) is getattr(Trainer, name).fget(trainer) or name == "num_training_batches"
+        assert trainer.num_training_batches == Trainer.num_training_batches.fget(trainer)
+        self.stages[trainer.state.stage.value] += 1
+
+    on_train_batch_start = on_train_batch_end = on_validation_batch_end = on_test_batch_end = compare
+
+
+def test_quick_answers_are_lightnings(tmp_path):
+    asks, data = Asks(), MNIST(sample=True, batch_size=8)
+    trainer = LeanTrainer(
+        max_epochs=1,
+        limit_train_batches=2,
+        limit_val_batches=1,
+        limit_test_batches=1,
+        accelerator="cpu",
+        devices=1,
+        logger=False,
+        callbacks=[asks],
+        default_root_dir=tmp_path,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    model = Classifier("softmax", (1, 28, 28), 10)
+    trainer.fit(model, data)
+    trainer.test(model, data)
+    assert asks.stages == {"train": 4, "validate": 1, "sanity_check": 1, "test": 1}
 
 
 class Clips(Callback):

@@ -12,10 +12,11 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 
 from basics.errors import InputError
 from basics.files import write_csv
-from basics.lightning_internals import epochs_processed, lean_steps
+from basics.lean_trainer import lean_steps
+from basics.lightning_internals import epochs_processed
 from basics.trainer_parts import datamodule_of
 from callbacks import EarlyStop, FirstStep, Interruption
-from datamodules.batch_module import BatchModule
+from datamodules.batch_module import BatchModule, made_in_place
 from datamodules.column_report import as_frame
 from datamodules.table_data import TableData
 from harness.processes.exits import watching
@@ -137,7 +138,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)
     with watching(trainer, interruption, flags.stall_timeout), hearing_of_ranks(job.model):
-        with showing_profile(), lean_steps(trainer, job.model):
+        with showing_profile(), lean_steps(trainer, job.model, made_in_place(job.data, job.model)):
             trainer.fit(job.model, job.data, ckpt_path=checkpoint, weights_only=True)
         interruption.end_training()
         metrics = finish(trainer, job.model, job.data, run, kept)

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from basics.amounts import amount
 from basics.choose import choose
 from basics.errors import InputError
+from basics.lean_trainer import LeanTrainer
 from basics.lightning_internals import copies_this_process, set_precision
 from callbacks import FirstStep, LRDecay
 from harness.processes.ranks import is_rank_zero
@@ -99,7 +100,7 @@ def build_trainer(
     chosen["profiler"] = _profiler(flags.profiler) if flags.profiler else _NoProfiler()
     chosen["plugins"] = [*_as_list(flags.plugins), DurableCheckpointIO(resumed)]
     try:
-        trainer = Trainer(
+        trainer = LeanTrainer(
             max_epochs=max_epochs,
             callbacks=_in_order(ours.callbacks, theirs.callbacks),
             logger=[*ours.loggers, *theirs.loggers],  # the first one is `trainer.logger`
