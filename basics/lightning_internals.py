@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import subprocess
 
+    import torch
     from lightning.pytorch import Trainer
+    from lightning.pytorch.callbacks import WeightAveraging
     from lightning.pytorch.plugins import Precision
     from lightning.pytorch.strategies import ModelParallelStrategy
 
@@ -36,6 +38,18 @@ def progress(trainer: "Trainer") -> tuple[int, ...]:
     """Numbers that change with each batch of training, validation and test; hooks would cost time in each batch."""
     loops = (trainer.fit_loop.epoch_loop.val_loop, trainer.validate_loop, trainer.test_loop)
     return batch_in_run(trainer), *(loop.batch_progress.total.ready for loop in loops)
+
+
+def average_on(callback: "WeightAveraging", device: "torch.device") -> None:
+    """Sets the device of the averaged weights; only the constructor takes one, when no device is known."""
+    callback._device = device
+
+
+def average_of(callback: "WeightAveraging") -> "list[torch.Tensor]":
+    """The averaged parameters and buffers."""
+    assert callback._average_model is not None  # it is made when the training is set up
+    averaged = callback._average_model.module
+    return [tensor.detach() for tensor in (*averaged.parameters(), *averaged.buffers())]
 
 
 def set_max_epochs(trainer: "Trainer", epochs: int | None) -> None:

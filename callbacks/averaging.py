@@ -15,6 +15,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from basics.errors import InputError
+from basics.lightning_internals import average_of, average_on
 
 
 def weight_averaging(ema: float, swa: float) -> list[WeightAveraging]:
@@ -51,19 +52,32 @@ def _exponential(ema: float, average: Tensor, current: Tensor, steps_before: Ten
 
 def _moved(average: Tensor, current: Tensor, share: Tensor) -> Tensor:
     """The average, moved by this share of the way to the current weights; infinite bounds, equal in both, stay."""
-    return torch.where(average == current, average, average + share * (current - average))
+    return torch.where((average == current) | (share >= 1), current, average + share * (current - average))
 
 
 class InTraining(WeightAveraging):
     """Lightning's, while a training runs; the weights in its checkpoints, which are tested, are averaged already."""
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Lightning copies the module before it is on its device and, for --precision 64-true, of its type. With
+        # bf16-true the average stays in float32: in bfloat16 it would never move by small shares.
+        average_on(self, trainer.strategy.root_device)
+        if trainer.precision == "64-true":
+            pl_module.double()
+        super().setup(trainer, pl_module, stage)
+
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
+            self._exact = [tensor.clone() for tensor in average_of(self)]
             super().on_validation_epoch_start(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_end(trainer, pl_module)
+            # To be validated, it was in the module, whose type may be narrower.
+            for tensor, exact in zip(average_of(self), self._exact, strict=True):
+                tensor.copy_(exact)
+            del self._exact
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == TrainerFn.FITTING:

@@ -20,7 +20,8 @@ class EarlyStop(EarlyStopping):
     def __init__(self, monitor: str, patience: int, mode: str | None = None) -> None:
         if patience < 0:
             raise InputError(f"early_stopping {patience}: must be 0, for off, or more")
-        super().__init__(monitor, mode=monitor_mode(monitor, mode), patience=patience)
+        # What is not finite is no improvement; FiniteGuard says so, unless such steps are to be skipped.
+        super().__init__(monitor, mode=monitor_mode(monitor, mode), patience=patience, check_finite=False)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         trainer.should_stop = trainer.should_stop or self.wait_count >= self.patience

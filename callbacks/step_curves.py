@@ -45,7 +45,7 @@ class StepCurves(Callback):
         step, interval = trainer.global_step, self._interval
         if interval and step % interval == 0 and step != self._logged:
             self._logged = step
-            rate = trainer.optimizers[0].param_groups[-1]["lr"]  # if there are several groups, the head's
+            rate = trainer.optimizers[0].param_groups[-1]["lr"]  # if there are several groups, the last one's
             loss = loss_of(outputs, trainer)
             metrics = {"step/lr": rate} | ({} if loss is None else {"step/loss": loss})
             for logger in trainer.loggers:

@@ -66,6 +66,9 @@ class ClassifierOptions(ViewOptions, OptimizerOptions):
         for name in ("l1", "mixup", "cutmix", "freeze_epochs"):
             if getattr(self, name) < 0:
                 raise InputError(f"{name} {getattr(self, name)}: must not be negative")
+        for name in ("mixup", "cutmix"):
+            if 0 < getattr(self, name) < mix.LEAST:
+                raise InputError(f"{name} {getattr(self, name)}: must be 0, for off, or at least {mix.LEAST}")
 
     @property
     def losses(self) -> Mapping[str, Any]:
@@ -190,6 +193,11 @@ class Classifier(ClassStages):
         for parameter in self._backbone():
             # DistributedDataParallel waits for all gradients, so they are computed there, and dropped below.
             parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)
+
+    def on_train_end(self) -> None:
+        if self.hparams["freeze_epochs"]:  # the run may have been shorter
+            self.frozen = False
+            self.net.requires_grad_()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.frozen:

@@ -6,7 +6,8 @@ least.
 
 A network may say itself how deep its parameters lie: `depths()` returns a number for each name. Of others, a layer is
 whatever has a matrix of weights among the children of the network, in their order, or among those of its containers
-(`nn.Sequential`, `nn.ModuleList`); a norm belongs to the layer before it.
+(`nn.Sequential`, `nn.ModuleList`); a norm belongs to the layer before it. A network that only wraps another has the
+layers of that one.
 """
 
 from collections.abc import Iterator
@@ -54,8 +55,9 @@ def depths_of(net: nn.Module) -> dict[str, int]:
 
 def _layers(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
     """The children that are no containers, and those of the containers, with their names."""
-    for name, child in module.named_children():
-        if isinstance(child, CONTAINERS):
+    children = dict(module.named_children())
+    for name, child in children.items():
+        if isinstance(child, CONTAINERS) or (len(children) == 1 and not prefix):
             yield from _layers(child, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", child

@@ -29,13 +29,13 @@ class Means:
         self._last = count, sums
 
     def forget(self) -> None:
-        """Takes back what was added last."""
-        self._last = 0, {}
+        """Takes back what was added last, but not that there are such sums: all ranks must have the same ones."""
+        self._last = 0, {name: torch.zeros_like(value) for name, value in self._last[1].items()}
 
     def settle(self) -> None:
         """Makes what was added last part of the sums: it can no longer be forgotten, and its tensors may change."""
         count, sums = self._last
-        self.forget()
+        self._last = 0, {}
         self.count += count
         if sums and sums.keys() == self.sums.keys():
             torch._foreach_add_([self.sums[name] for name in sums], list(sums.values()))
@@ -47,12 +47,15 @@ class Means:
     def compute(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> tuple[dict[str, float], int]:
         """Returns the means by name and the number of samples over all ranks, and starts again from 0.
 
+        Of no samples there are no means.
+
         Args:
             sum_over_ranks: adds a tensor up over the ranks of a distributed run.
         """
         state = self.state_dict(sum_over_ranks)
         self.load_state_dict({"count": 0, "sums": {}})
-        return {name: value / state["count"] for name, value in state["sums"].items()}, state["count"]
+        count = state["count"]
+        return {name: value / count for name, value in state["sums"].items()} if count else {}, count
 
     def state_dict(self, sum_over_ranks: Callable[[Tensor], Tensor] = lambda total: total) -> dict[str, Any]:
         """The sums and the count over all ranks, as plain numbers; a single rank should load them."""

@@ -6,6 +6,8 @@ Both return the mixed images, and the share that each image keeps of its own lab
 import torch
 from torch import Tensor
 
+LEAST = 0.01  # of alpha: for less, the numbers that Beta is drawn from are too small for float32
+
 
 def partners(batch: Tensor) -> Tensor:
     """Entry i's partner, of anything with one entry per image."""

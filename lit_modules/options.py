@@ -37,7 +37,7 @@ def check_options(flag: str, name: str, maker: Callable[..., Any], options: Mapp
             raise InputError(f"{flag}.dropout {value}: must be from 0 to below 1")
 
 
-def usual_options(maker: Callable[..., Any]) -> dict[str, Any]:
+def default_options(maker: Callable[..., Any]) -> dict[str, Any]:
     """The options of a network or loss, each with its default."""
     return {name: _plain(each.default) for name, each in _options(maker).items()}
 

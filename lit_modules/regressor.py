@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from basics.choose import choose
 from basics.errors import InputError
 from lit_modules.means import precise
 from lit_modules.metrics.of_classes import refuse_for
@@ -35,6 +36,7 @@ class RegressorOptions(RowOptions):
     Args:
         loss: of a regression, mse, or huber, which is half the square up to `delta` and linear beyond.
         delta: of huber, standard deviations of the target from which on the loss is linear.
+        metrics: none: rmse, mae and r2 are always measured.
 
     Raises:
         InputError: there is no such loss, `delta` is not above 0, or a metric is for classes.
@@ -44,8 +46,7 @@ class RegressorOptions(RowOptions):
     delta: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.loss not in LOSSES:
-            raise InputError(f"loss {self.loss!r}: no such loss; there are {', '.join(LOSSES)}")
+        choose("loss", self.loss, dict.fromkeys(LOSSES))
         if self.delta <= 0:
             raise InputError(f"delta {self.delta}: must be above 0")
         refuse_for(self.metrics, "numbers have rmse, mae and r2")

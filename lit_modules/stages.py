@@ -187,7 +187,9 @@ class Stages(LightningModule, ABC):
         return usual / left if batch_in_epoch(self.trainer) >= batches - left else 1.0
 
     def on_train_epoch_end(self) -> None:
-        means, _ = self.means["train"].compute(self._sum_over_ranks)
+        means, count = self.means["train"].compute(self._sum_over_ranks)
+        if not count:  # all steps of the epoch were skipped
+            return
         metrics = {f"train/{name}": value for name, value in self.summarise(means).items()}
         self.log_dict(metrics, logger=False)
         for logger in self.loggers:  # now: Lightning does it after the epoch's checkpoint, and a kill may come first

@@ -7,6 +7,7 @@ import pytest
 import torch
 from lightning.pytorch import Callback, Trainer
 
+from basics.lightning_internals import average_of
 from callbacks import LastCheckpoint, LRDecay, weight_averaging
 from datamodules import MNIST
 from experiments import mnist, table
@@ -50,7 +51,7 @@ class SaveFirst(Callback):
             trainer.save_checkpoint(self.folder / "first.ckpt")
 
 
-def train(folder, ema=0.0, swa=0.0, resume=None, extra=()):
+def train(folder, ema=0.0, swa=0.0, resume=None, extra=(), **flags):
     data = MNIST(sample=True, batch_size=128)
     data.setup()
     torch.manual_seed(0)
@@ -58,7 +59,7 @@ def train(folder, ema=0.0, swa=0.0, resume=None, extra=()):
     weights, validated = Weights(), ValidatedWeights()
     callbacks = [weights, *weight_averaging(ema, swa), validated, LRDecay(), *extra]
     callbacks.append(LastCheckpoint(folder))
-    Trainer(**QUIET, callbacks=callbacks).fit(model, data, ckpt_path=resume, weights_only=True)
+    Trainer(**QUIET | flags, callbacks=callbacks).fit(model, data, ckpt_path=resume, weights_only=True)
     saved = torch.load(folder / "last.ckpt", weights_only=True)
     return model, weights.after, validated.seen, saved
 
@@ -118,6 +119,32 @@ def test_best_epoch_is_one_of_averaged_weights(tmp_path):
     assert metrics["val/loss"] == pytest.approx(
         float(saved["best"]["callbacks"]["EpochCheckpoint(best)"]["current_score"])
     )
+
+
+def test_weights_in_training_are_those_of_a_run_without_an_average_in_any_type(tmp_path):
+    """They are in the module again after each validation, which is of the average."""
+    for precision in ("32-true", "64-true", "bf16-true"):
+        states = [train(tmp_path, ema, precision=precision)[3] for ema in (0.0, 0.9)]
+        weights, its = states[0]["state_dict"]["net.linear.weight"], states[1]["current_model_state"]
+        assert torch.equal(its["net.linear.weight"], weights)
+        if precision == "64-true":
+            assert not torch.equal(weights, weights.float().double())  # so that float32 would have shown
+
+
+def test_validations_leave_the_average_of_narrow_weights_as_it_is(tmp_path):
+    flags = {"ema": 0.999, "precision": "bf16-true"}
+    often, never = train(tmp_path, **flags)[3], train(tmp_path, **flags, limit_val_batches=0)[3]
+    average = often["state_dict"]["net.linear.weight"]
+    assert average.dtype == torch.float32
+    assert torch.equal(average, never["state_dict"]["net.linear.weight"])
+
+
+def test_average_is_on_the_device_of_the_training(monkeypatch):
+    (callback,) = weight_averaging(0.9, 0)
+    trainer = Trainer(**QUIET)
+    monkeypatch.setattr(type(trainer.strategy), "root_device", torch.device("meta"))
+    callback.setup(trainer, Classifier("softmax", (1, 4, 4), 2), "fit")  # before the strategy moves the module
+    assert {tensor.device.type for tensor in average_of(callback)} == {"meta"}
 
 
 def test_run_that_ends_before_its_average_starts_says_so(tmp_path, capsys):

@@ -9,6 +9,7 @@ from torch import nn
 from experiments import mnist
 from harness.command_line.cli import cli
 from harness.training.compiling import compile_mode
+from lit_modules import Regressor
 
 QUICK = ["--sample", "--net", "mlp", "--net_args.widths", "[16]", "--accelerator", "cpu", "--pictures", "false"]
 SHORT = ["--max_epochs", "1", "--limit_train_batches", "2", "--limit_val_batches", "1"]
@@ -75,3 +76,13 @@ def test_compiled_run_keeps_the_plain_names(tmp_path):
 def test_runs_of_before_have_true_or_false(tmp_path, modes):
     cli(mnist.main, mnist.RECIPES, [*QUICK, *SHORT, "--compile", "--run_dir", str(tmp_path)])
     assert yaml.safe_load((only_run(tmp_path) / "config.yaml").read_text())["compile"] is True
+
+
+@pytest.mark.parametrize("net", ["mlp", "tabm"])
+def test_network_of_a_table_is_compiled_in_training(net):
+    """An ensemble too, whose members are trained one by one."""
+    graphs = []
+    model = Regressor(net, (4,))
+    model.net.compile(backend=lambda graph, inputs: graphs.append(graph) or graph.forward)
+    model.training_step((torch.zeros(5, 4), torch.zeros(5)), 0)
+    assert graphs

@@ -88,7 +88,7 @@ def test_members_of_an_ensemble_predict_their_mean_probability():
     model = RowTagger("tabm", (4,), ["a", "b", "c"], net_args={"size": 3, "widths": [8]}).eval()
     rows = torch.randn(5, 4)
     with torch.no_grad():
-        members = model.net.members(rows)  # (5, 3 members, 3 labels)
+        members = model.net(rows, each=True)  # (5, 3 members, 3 labels)
         assert members.std(1).min() > 0
         assert torch.allclose(model.predicted(model(rows)), members.sigmoid().mean(1), atol=1e-6)
 

@@ -11,7 +11,7 @@ from harness.command_line.cli import cli
 from harness.comparing.scripts import split_command
 from lit_modules.losses import LOSSES
 from lit_modules.nets import nets
-from lit_modules.options import usual_options, with_lists
+from lit_modules.options import default_options, with_lists
 
 
 def read(main, *args):
@@ -96,9 +96,9 @@ def test_options_become_lists_where_lists_are_expected(net, typed, expected):
 
 def test_options_of_every_network_and_loss_have_defaults_that_are_plain_data():
     for maker in (*nets().values(), *LOSSES.values()):
-        assert yaml.safe_load(yaml.safe_dump(usual_options(maker))) == usual_options(maker)
-    assert usual_options(nets()["resnet18"]) == {"norm": "batch"}
-    assert usual_options(nets()["lenet5"]) == {}
+        assert yaml.safe_load(yaml.safe_dump(default_options(maker))) == default_options(maker)
+    assert default_options(nets()["resnet18"]) == {"norm": "batch"}
+    assert default_options(nets()["lenet5"]) == {}
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from torch import nn
 
 from lit_modules import Classifier
 from lit_modules.lr_depths import depths_of, groups_by_depth
+from lit_modules.nets.unet import UNet
 
 
 def test_rates_fall_by_the_same_factor_from_the_head_on():
@@ -27,6 +28,24 @@ def test_blocks_of_a_resnet_and_of_a_transformer_are_layers():
     depths = depths_of(blank("vit", 3, 32, 32))
     assert depths["patches.weight"] == 0
     assert {depth for name, depth in depths.items() if name.startswith("blocks.11.")} == {12} == {depths["norm.bias"]}
+
+
+def test_layers_of_a_network_in_another_are_the_others():
+    own, wrapped = depths_of(blank("resnet18", 3, 32, 32)), depths_of(blank("imagenet", 3, 32, 32, arch="resnet18"))
+    assert len(set(wrapped.values())) == len(set(own.values())) == 10
+    assert wrapped["model.conv1.weight"] == wrapped["model.bn1.weight"] == 0
+    assert {depth for name, depth in wrapped.items() if name.startswith("model.layer4.1.")} == {8}
+    assert wrapped["model.fc.weight"] == 9
+
+
+def test_layers_of_a_u_net_lie_as_deep_as_its_data_flow():
+    depths = depths_of(UNet((3, 32, 32), 10))
+    for place in range(4):
+        assert {depth for name, depth in depths.items() if name.startswith(f"down.{place}.")} == {place}
+    for place in range(3):
+        its = (f"up.{place}.", f"merge.{place}.")
+        assert {depth for name, depth in depths.items() if name.startswith(its)} == {4 + place}
+    assert depths["head.weight"] == 7
 
 
 def test_layers_behind_the_head_in_the_file_do_not_shift_the_rates():

@@ -12,7 +12,7 @@ from experiments import mnist
 from harness.command_line.cli import cli
 from harness.tasks.launch import fit_and_test
 from harness.training.flags import FitFlags
-from harness.training.lr_finder import range_test, steepest
+from harness.training.lr_finder import MEMORY, range_test, single_losses, steepest, steps_recorded
 from lit_modules import Classifier
 
 FLAGS = ["--sample", "--accelerator", "cpu"]
@@ -47,6 +47,45 @@ def test_test_goes_on_when_the_epochs_of_a_short_run_are_over(tmp_path):
     rates, _ = range_test(trainer, model, data, steps=20)
     assert len(rates) > 6
     assert trainer.max_epochs == 2
+
+
+@pytest.mark.parametrize(("batches", "accumulated"), [(12, 2), (11, 2), (3, 2), (5, 5), (7, 1)])
+def test_losses_are_those_of_the_recorded_steps(batches, accumulated):
+    """The tuner records whole steps only, but counts those of fewer batches too."""
+    losses, mean, averaged, step = [], 0.0, [], 0
+    for batch in range(batches * 9):
+        place = batch % batches + 1
+        step += place % accumulated == 0 or place == batches
+        if place % accumulated == 0:
+            losses.append(1 + batch % 5)
+            mean = MEMORY * mean + (1 - MEMORY) * losses[-1]
+            averaged.append(mean / (1 - MEMORY ** (step + 1)))
+    recorded = steps_recorded(len(averaged), batches, accumulated)
+    np.testing.assert_allclose(single_losses(np.array(averaged), recorded), losses)
+
+
+def test_steps_that_no_epoch_has_the_batches_for_are_one_line(tmp_path, refusal):
+    flags = [
+        "--net",
+        "softmax",
+        "--find_lr",
+        "--batch_size",
+        "128",
+        "--accumulate_grad_batches",
+        "16",
+        "--run_dir",
+        str(tmp_path),
+    ]
+    line = refusal(mnist.main, *FLAGS, *flags)
+    assert "find_lr, accumulate_grad_batches 16: an epoch has only 11 batches" in line
+
+
+def test_rates_that_were_not_tried_are_named(tmp_path, capsys):
+    data = MNIST(sample=True)
+    data.setup()
+    model = Classifier("mlp", data.input_shape, data.num_classes, backbone_lr=0.002)
+    fit_and_test("test", model, data, FitFlags(find_lr=True, run_dir=str(tmp_path), accelerator="cpu"))
+    assert "tried for all of the network at once, without backbone_lr 0.002" in capsys.readouterr().out
 
 
 def test_figure_is_saved_and_nothing_is_trained(tmp_path, capsys):

@@ -24,6 +24,16 @@ def test_batch_of_none_changes_nothing():
     assert means.compute() == ({"loss": 3.0}, 2)
 
 
+def test_what_is_forgotten_leaves_its_name_so_that_all_ranks_send_the_same():
+    means, sent = Means(), []
+    add_batches(means, [float("nan")])
+    means.forget()
+    assert means.compute(lambda total: sent.append(total.tolist()) or total) == ({}, 0)
+    assert sent == [[0.0, 0.0, 0.0]]
+    add_batches(means, [4.0])
+    assert means.compute() == ({"loss": 4.0, "above_one": 1.0}, 1)
+
+
 def test_ranks_are_added_up_before_dividing():
     ranks, sent = (Means(), Means()), []
     add_batches(ranks[0], [1.0, 2.0, 3.0])

@@ -84,6 +84,7 @@ def test_both_take_turns_at_random():
 
 
 @pytest.mark.parametrize("option", ["mixup", "cutmix"])
-def test_negative_alpha_is_refused(option):
-    with pytest.raises(ValueError, match=f"{option} -1"):
-        Classifier("softmax", (1, 2, 2), 2, **{option: -1.0})
+@pytest.mark.parametrize("alpha", [-1.0, 0.0001])
+def test_alpha_that_beta_cannot_have_is_refused(option, alpha):
+    with pytest.raises(ValueError, match=f"{option} {alpha}: must"):
+        Classifier("softmax", (1, 2, 2), 2, **{option: alpha})

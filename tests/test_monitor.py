@@ -121,3 +121,11 @@ def test_logged_metric_trains():
     trainer = trainer_with("val/acc")
     trainer.fit(Classifier("softmax", (1, 28, 28), 10), MNIST(sample=True))
     assert trainer.global_step == 2
+
+
+def test_rounds_that_are_not_finite_count_as_without_improvement():
+    """As when steps are skipped; otherwise FiniteGuard has ended the run."""
+    stop = EarlyStop("val/loss", 2)
+    outcomes = [stop._evaluate_stopping_criteria(torch.tensor(value))[0] for value in (1.0, float("nan"), 0.5)]
+    assert outcomes == [False, False, False]
+    assert [stop._evaluate_stopping_criteria(torch.tensor(float("nan")))[0] for _ in range(2)] == [False, True]

@@ -1,6 +1,7 @@
 """What is checked before the first step, from the command line."""
 
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 import torch
 import yaml
 
+from basics.errors import InputError
+from datamodules import MNIST
 from experiments import mnist
 from harness.command_line.cli import cli
-from harness.training.preflight import check_reloads
+from harness.runs.checkpoints import Checkpoint
+from harness.training.preflight import check_position, check_reloads
 from lit_modules import Classifier
 from lit_modules.nets import build_net
 
@@ -97,11 +101,12 @@ def test_number_that_just_fires_is_taken(tmp_path, flags):
     assert (run(tmp_path, *flags) / "metrics.json").exists()
 
 
-def test_disk_without_room_is_named(tmp_path, capsys, monkeypatch):
+@pytest.mark.parametrize(("flags", "states"), [([], 3), (["--ema", "0.9"], 4)])
+def test_disk_without_room_is_named(tmp_path, capsys, monkeypatch, flags, states):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5000))
-    line = refused(tmp_path, capsys)
+    line = refused(tmp_path, capsys, *flags)
     assert "5,000 bytes are free" in line
-    assert f"{3 * 3 * 4 * 7850:,}" in line  # checkpoints, states of a weight, bytes, weights
+    assert f"{3 * states * 4 * 7850:,}" in line  # checkpoints, states of a weight, bytes, weights
     assert not list(tmp_path.rglob("*.yaml"))
 
 
@@ -117,6 +122,19 @@ def test_resume_with_other_steps_is_refused_and_changes_nothing(tmp_path, capsys
     before = (folder / "config.yaml").read_text()
     assert advice in refused(tmp_path, capsys, "--resume", str(folder), "--max_epochs", "3", *flags)
     assert (folder / "config.yaml").read_text() == before
+
+
+@pytest.mark.parametrize(
+    ("devices", "advice"),
+    [(2, "continue with --batch_size 64 --accumulate_grad_batches 1"), (3, "3 devices cannot share these equally")],
+)
+def test_advice_for_other_devices_is_not_refused_in_turn(devices, advice):
+    data = MNIST(sample=True, batch_size=128)
+    data.setup()
+    state = {"batch": 128, "step": 128, "within_epoch": True, "split": data.split_fingerprint()}
+    trainer = SimpleNamespace(world_size=devices, accumulate_grad_batches=1)
+    with pytest.raises(InputError, match=advice):
+        check_position(Checkpoint(Path("last.ckpt"), {"MNIST": state}), data, trainer)
 
 
 def test_resume_at_an_epochs_end_may_accumulate_what_was_one_batch(tmp_path):

@@ -76,7 +76,7 @@ def test_losses_against_their_definitions():
 
 def test_members_are_trained_one_by_one():
     model, scaled = regressor(), (TARGETS.log() - 12) / 0.4
-    each = model.net.members(ROWS).squeeze(2)  # (11, 4)
+    each = model.net(ROWS, each=True).squeeze(2)  # (11, 4)
     loss = model.training_step((ROWS, TARGETS), 0)
     assert loss.item() == pytest.approx(((each - scaled[:, None]) ** 2).mean().item(), rel=1e-5)
     assert loss.item() > ((each.mean(1) - scaled) ** 2).mean().item()  # what training the mean would give
@@ -126,7 +126,7 @@ def test_predictions_of_a_low_precision_network_are_of_its_weights():
 
 def test_training_accuracy_is_that_of_the_mean_probability():
     model = RowClassifier("tabm", (4,), 2, net_args=SMALL_TABM)
-    model.net.members = lambda rows: torch.tensor([[[9.0, 0.0], [0.0, 4.0], [0.0, 4.0]]]).expand(5, 3, 2)
+    model.net.forward = lambda rows, each: torch.tensor([[[9.0, 0.0], [0.0, 4.0], [0.0, 4.0]]]).expand(5, 3, 2)
     model.training_step((ROWS[:5], torch.tensor([1, 1, 1, 0, 0])), 0)  # two of three members say 1, the mean logit 0
     assert model.means["train"].compute()[0]["acc"] == pytest.approx(3 / 5)
 
@@ -136,7 +136,7 @@ def test_probabilities_of_members_are_averaged():
     model = RowClassifier("tabm", (4,), 3, net_args={**SMALL_TABM, "dropout": 0.0}, lr=0.0)
     labels = torch.arange(11) % 3
     scores = scores_of(model, labels)
-    probabilities = model.net.members(ROWS).softmax(2).mean(1).detach()
+    probabilities = model.net(ROWS, each=True).softmax(2).mean(1).detach()
     torch.testing.assert_close(model.eval()(ROWS).exp().detach(), probabilities)
     right = (probabilities.argmax(1) == labels).float().mean().item()
     assert float(scores["test/loss"]) == pytest.approx(log_loss(labels, probabilities), rel=1e-5)

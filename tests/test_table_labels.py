@@ -208,7 +208,7 @@ def test_focal_loss_of_rows_is_that_of_the_members_in_training_and_of_their_mean
     model = RowClassifier("tabm", (4,), 3, net_args={"size": 2, "widths": [8], "dropout": 0.0}, loss="focal")
     rows, labels = torch.randn(7, 4), torch.arange(7) % 3
     with torch.no_grad():
-        shares = softmax(model.net.members(rows).double(), 2).numpy()  # (7, 2, 3)
+        shares = softmax(model.net(rows, each=True).double(), 2).numpy()  # (7, 2, 3)
         loss, _ = model.learn(rows, labels)
         model.eval()._evaluate("val", (rows, labels))
     members = [focal(shares[:, member], labels.numpy()).mean() for member in range(2)]

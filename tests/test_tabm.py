@@ -34,17 +34,17 @@ def test_each_member_is_an_mlp_of_its_own():
             weight = layer.scale_out[member].diag() @ layer.weight @ layer.scale_in[member].diag()
             h = F.relu(F.linear(h, weight, layer.bias[member]))
         expected = h @ net.heads[member] + net.head_bias[member]
-        torch.testing.assert_close(net.members(x)[:, member], expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(net(x), net.members(x).mean(1))
+        torch.testing.assert_close(net(x, each=True)[:, member], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(net(x), net(x, each=True).mean(1))
 
 
 @torch.no_grad()
 def test_members_start_differently_and_share_the_linear_path():
     net, x = tabm(linear_path=True), torch.randn(3, 7)
-    before = net.members(x)
+    before = net(x, each=True)
     assert before.std(dim=1).min() > 1e-3
     torch.nn.init.normal_(net.linear.weight)
-    added = (net.members(x) - before).permute(1, 0, 2)  # (members, B, outputs)
+    added = (net(x, each=True) - before).permute(1, 0, 2)  # (members, B, outputs)
     torch.testing.assert_close(added, (x @ net.linear.weight.T).expand_as(added), rtol=1e-4, atol=1e-5)
 
 

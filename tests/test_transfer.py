@@ -173,6 +173,13 @@ def test_frozen_epochs_change_the_head_only():
     assert changed[2] == set(before)  # BatchNorm's statistics with the rest
 
 
+def test_run_that_ends_before_its_frozen_epochs_leaves_a_network_that_can_learn():
+    data = MNIST(sample=True, batch_size=256)
+    model = Classifier("lenet5", data.input_shape, 10, freeze_epochs=2)
+    Trainer(**QUIET, max_epochs=1, limit_train_batches=1, enable_checkpointing=False).fit(model, data)
+    assert all(parameter.requires_grad for parameter in model.net.parameters())
+
+
 def test_backbone_has_its_own_learning_rate():
     model = Classifier("mlp", (1, 28, 28), 10, lr=0.5, momentum=0.0, backbone_lr=0.125)
     before = [p.detach().clone() for p in model.net.parameters()]
@@ -232,6 +239,12 @@ def test_torchvision_weights_are_taken_over(tmp_path, monkeypatch, capsys):
     flags = [*FLAGS, "--fast_dev_run", "1", "--batch_size", "2"]
     cli(finetune.main, args=["torchvision:resnet18", *flags, "--net_args.size", "32"])
     assert "new: model.fc.weight, model.fc.bias" in capsys.readouterr().out
+
+
+def test_torchvisions_transformers_take_the_size_that_is_asked_for():
+    net = blank("imagenet", 3, 32, 32, arch="vit_b_32", size=96)
+    assert net(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, 10)
+    assert net.model.encoder.pos_embedding.shape[1] == 3 * 3 + 1  # patches of 32 pixels, and the class token
 
 
 @pytest.mark.parametrize("size", [64, 100])

@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from basics.choose import choose
 from harness.command_line.parser_internals import defaults_of, set_help
-from lit_modules.options import usual_options, with_lists
+from lit_modules.options import default_options, with_lists
 
 NAMED_BY = {"net_args": "net", "loss_args": "loss"}  # flags with options, and the flags that name what they belong to
 
@@ -39,7 +39,7 @@ def describe_parts(parser: ArgumentParser, flags: Namespace, recipes: Collection
             continue
         name = flags[named_by]
         makers = _makers(named_by, name)
-        usual = usual_options(choose(named_by, name, makers))
+        usual = default_options(choose(named_by, name, makers))
         flags_of_it = ", ".join(f"--{options}.{option} {_typed(value)}" for option, value in usual.items())
         texts = {options: f"{name} takes {flags_of_it}." if usual else f"{name} takes none."}
         if named_by == "net":

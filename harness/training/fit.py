@@ -133,7 +133,7 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
         if run:
             check_reloads(job.model)
             check_states(theirs.callbacks)
-            check_room(run, job.model)
+            check_room(run, job.model, bool(flags.ema or flags.swa))
     if flags.find_lr and run:
         return Result(run, job.model, find_lr(trainer, job.model, job.data, run))
     checkpoint = same_on_all_ranks(resumed.path if resumed else None, flags.resume, trainer)

@@ -6,6 +6,7 @@ we suggest the point where it falls fastest per order of magnitude.
 """
 
 import io
+import math
 from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.tuner import Tuner
 
+from basics.errors import InputError
 from basics.lightning_internals import set_max_epochs
 from harness.drawing.figures import COLOURS, new_figure, save_figures
 
@@ -30,7 +32,16 @@ def find_lr(trainer: Trainer, model: LightningModule, data: LightningDataModule,
         path = run / "figures" / "find_lr.png"
         _draw(rates, losses, suggestion, path)
         print(f"suggested learning rate: {suggestion:.2g}\n{path}\nnothing was trained; start again with --lr")
+        if parts := _rates_of_parts(model):
+            print(f"note: it was tried for all of the network at once, without {parts}")
     return {"lr": suggestion}
+
+
+def _rates_of_parts(model: LightningModule) -> str:
+    """The flags, with their values, that give parts of the network learning rates of their own."""
+    usual = {"backbone_lr": None, "lr_parts": "", "layer_decay": 1.0}
+    asked = {name: model.hparams.get(name, value) for name, value in usual.items()}
+    return ", ".join(f"{name} {value}" for name, value in asked.items() if value != usual[name])
 
 
 def range_test(
@@ -45,15 +56,34 @@ def range_test(
         )
     set_max_epochs(trainer, epochs)
     assert finder is not None  # it is None only in a dry run
-    return np.array(finder.results["lr"]), smooth(single_losses(np.array(finder.results["loss"])), WIDTH * steps)
+    rates, averaged = np.array(finder.results["lr"]), np.array(finder.results["loss"])
+    batches, accumulated = trainer.num_training_batches, trainer.accumulate_grad_batches
+    if accumulated > batches:
+        raise InputError(f"find_lr, accumulate_grad_batches {accumulated}: an epoch has only {batches} batches")
+    recorded = steps_recorded(len(averaged), batches, accumulated)
+    return rates, smooth(single_losses(averaged, recorded), WIDTH * steps)
 
 
-def single_losses(averaged: np.ndarray) -> np.ndarray:
+def steps_recorded(count: int, batches: float, accumulated: int) -> np.ndarray:
+    """The numbers, from 1, of the first `count` steps that the tuner records: those of `accumulated` batches.
+
+    The last step of an epoch may have fewer.
+
+    Args:
+        batches: of an epoch; infinite, if it has no end.
+    """
+    if math.isinf(batches):
+        return np.arange(1, count + 1)
+    epoch, place = np.divmod(np.arange(count), int(batches) // accumulated)
+    return epoch * math.ceil(batches / accumulated) + place + 1
+
+
+def single_losses(averaged: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """The loss of each step, recovered from the tuner's running means.
 
     These lag by dozens of steps, and at first depend on so few batches that chance can look like a falling loss.
     """
-    means = averaged * (1 - MEMORY ** np.arange(2, len(averaged) + 2))  # undo the tuner's bias correction
+    means = averaged * (1 - MEMORY ** (steps + 1))  # undo the tuner's bias correction
     return (means - MEMORY * np.append(0.0, means[:-1])) / (1 - MEMORY)
 
 

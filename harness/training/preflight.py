@@ -22,7 +22,7 @@ from datamodules.batches import EvalBatches, TrainBatches
 from harness.runs.checkpoints import Checkpoint
 from lit_modules.stages import Stages
 
-STATES = 3  # numbers that a checkpoint holds for each weight: the weight, and Adam's two moments
+STATES = 3  # numbers that a checkpoint holds for each weight: the weight, and Adam's two moments; with an average, 4
 FILES = 3  # checkpoints that need room: the best, the last, and the one being written
 
 
@@ -141,9 +141,12 @@ def check_position(checkpoint: Checkpoint, data: LightningDataModule, trainer: T
     if batch * accumulated == saved["step"] and (batch == saved["batch"] or not saved["within_epoch"]):
         return
     size, steps = saved["batch"] // devices, saved["step"] // saved["batch"]
+    advice = f"continue with --batch_size {size} --accumulate_grad_batches {steps}"
+    if saved["batch"] % devices:
+        advice = f"{devices} devices cannot share these equally"
     raise InputError(
         f"batch_size {data.batch_size} x {devices} devices, accumulate_grad_batches {accumulated}: {path} counts"
-        f" batches of {saved['batch']}; continue with --batch_size {size} --accumulate_grad_batches {steps}"
+        f" batches of {saved['batch']}; {advice}"
     )
 
 
@@ -206,10 +209,14 @@ def _file_of(value: Any) -> io.BytesIO:
     return file
 
 
-def check_room(folder: Path, model: LightningModule) -> None:
-    """Raises InputFileError if the disk has no room for a run's checkpoints beside those that are there already."""
+def check_room(folder: Path, model: LightningModule, averaged: bool = False) -> None:
+    """Raises InputFileError if the disk has no room for a run's checkpoints beside those that are there already.
+
+    Args:
+        averaged: whether checkpoints have an average of the weights too.
+    """
     there = sum(path.stat().st_size for path in folder.glob("checkpoints/*.ckpt"))
-    size = STATES * sum(tensor.nbytes for tensor in model.state_dict().values())
+    size = (STATES + averaged) * sum(tensor.nbytes for tensor in model.state_dict().values())
     free = shutil.disk_usage(folder).free
     if free + there < FILES * size:
         raise InputFileError(f"{folder}: {free:,} bytes are free; {FILES} checkpoints take about {FILES * size:,}")

@@ -11,7 +11,7 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
+from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from basics.errors import InputError
 from basics.lightning_internals import shard_over_all
@@ -60,8 +60,6 @@ def shard(model: LightningModule) -> None:
         for layer in net.children():
             _shard_layer(layer, mesh)
         fully_shard(net, mesh=mesh)
-        if hasattr(net, "members"):  # an ensemble has it, and training calls it instead of `forward`
-            register_fsdp_forward_method(net, "members")
 
 
 def _shard_layer(layer: nn.Module, mesh: DeviceMesh) -> None:

@@ -11,7 +11,7 @@ A network for segmentation says `per_pixel = True`, and returns a module to (B, 
 A network names the layer that makes its outputs as `head` (see `heads.py`), unless that is its last layer with so many
 outputs.
 
-An ensemble also has `members`, which gives each member's outputs, (B, members, num_outputs).
+An ensemble says `ensemble = True`; called with `each=True`, it gives each member's outputs, (B, members, num_outputs).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -92,5 +92,4 @@ def _build(
 
 def member_outputs(net: nn.Module, x: Tensor) -> Tensor:
     """The outputs of each member of an ensemble, (B, members, num_outputs); others are their own only member."""
-    members = getattr(net, "members", None)
-    return members(x) if members else net(x).unsqueeze(1)
+    return net(x, each=True) if getattr(net, "ensemble", False) else net(x).unsqueeze(1)

@@ -36,7 +36,8 @@ class ImageNet(nn.Module):
         from torchvision import models  # here, because its import takes seconds that other networks do not need
 
         names = {name: name for name in models.list_models(module=models)}
-        self.model = models.get_model(choose("arch", arch, names), num_classes=num_outputs, **OPTIONS.get(arch, {}))
+        options = {"image_size": size} if arch.startswith("vit_") else OPTIONS.get(arch, {})
+        self.model = models.get_model(choose("arch", arch, names), num_classes=num_outputs, **options)
         self.head = f"model.{output_layer(self.model, num_outputs)}"
         self.size = size
 

@@ -67,6 +67,7 @@ class TabM(nn.Module):
     """
 
     options_type = EmbeddingOptions
+    ensemble = True
     head = ("heads", "head_bias", "linear", "curves")
     head_input = "hidden"  # the layer that makes what the heads get
 
@@ -117,8 +118,8 @@ class TabM(nn.Module):
             nn.init.zeros_(self.linear.bias)
         self.curves = build_curves(embed, num_outputs) if curves and embed.numbers else None
 
-    def members(self, x: Tensor) -> Tensor:
-        """The outputs of each member, (B, size, num_outputs)."""
+    def forward(self, x: Tensor, each: bool = False) -> Tensor:
+        """The mean output of the members, (B, num_outputs), or that of each, (B, size, num_outputs)."""
         x = x.flatten(1)  # (B, F)
         numbers, rest = x[:, : self.numbers], x[:, self.numbers :]
         rest = self.squeeze(rest) if self.squeeze else rest
@@ -127,10 +128,9 @@ class TabM(nn.Module):
         outputs = torch.einsum("bki,kio->bko", h, self.heads) + self.head_bias  # (B, size, num_outputs)
         if self.linear:
             outputs = outputs + self.linear(x).unsqueeze(1)
-        return outputs + self.curves(numbers).sum(1, keepdim=True) if self.curves else outputs
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.members(x).mean(1)  # (B, num_outputs)
+        if self.curves:
+            outputs = outputs + self.curves(numbers).sum(1, keepdim=True)
+        return outputs if each else outputs.mean(1)
 
 
 class EnsembleLinear(nn.Module):

@@ -55,6 +55,12 @@ class UNet(nn.Module):
         self.apply(he_normal)
         nn.init.normal_(self.head.weight, std=widths[0] ** -0.5)  # logits of variance 1, whatever num_outputs is
 
+    def depths(self) -> dict[str, int]:
+        """How many sizes of maps come before that of each parameter, by name; the head's come last."""
+        steps = [*self.down, *(nn.ModuleList(pair) for pair in zip(self.up, self.merge, strict=True)), self.head]
+        place = {parameter: depth for depth, step in enumerate(steps) for parameter in step.parameters()}
+        return {name: place[parameter] for name, parameter in self.named_parameters()}
+
     def forward(self, x: Tensor) -> Tensor:
         bridges = []
         for level in self.down[:-1]:

@@ -17,7 +17,7 @@ from basics.errors import InputError
 
 __all__ = ["ViT"]
 
-PERIOD = 10_000  # of the slowest wave, in patches, as in Vaswani et al. 2017
+PERIOD = 10_000  # of the slowest wave, in patches, over 2 pi, as in Vaswani et al. 2017
 
 
 class Attention(nn.Module):
