@@ -9,7 +9,8 @@ ap             average precision: that of the samples down to each one of a clas
                these samples, and then over the classes
 log_loss       minus the logarithm of the true class's probability; the mean over the samples
 
-All are of the classes that occur, and as scikit-learn has them, which takes probabilities below 2e-16 for 2e-16. Probabilities are (N, C), and labels (N,).
+All are of the classes that occur, and as scikit-learn has them, which takes probabilities below 2e-16 for 2e-16.
+Probabilities are (N, C), and labels (N,).
 """
 
 from collections.abc import Sequence
