@@ -21,6 +21,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.processes.pipes import ending_with_reader
+
 USAGE = "usage: python experiments/doctor.py SCRIPT.py [flags of the script]"
 
 
@@ -40,4 +42,5 @@ def main(args: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    with ending_with_reader():
+        main(sys.argv[1:])

@@ -139,6 +139,15 @@ def test_reader_that_has_enough_ends_a_script_quietly(tmp_path, flags, line, sta
     assert done.stderr.endswith(f"{said}\n") if said else not done.stderr
 
 
+def test_reader_that_has_enough_ends_the_doctor_quietly():
+    output, inlet = os.pipe()
+    os.close(output)
+    command = [sys.executable, str(ROOT / "experiments" / "doctor.py"), "--help"]
+    done = subprocess.run(command, stdout=inlet, stderr=subprocess.PIPE, text=True, env=import_from_here())
+    os.close(inlet)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
 def import_from_here():
     return os.environ | {"PYTHONPATH": str(ROOT)}
 
