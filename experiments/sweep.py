@@ -2,7 +2,7 @@
 
     python experiments/sweep.py cifar10.py --net speednet --vary lr=1e-3..1e-1:log batch_size=128,256,512 --trials 30
     python experiments/sweep.py --jobs 2 mnist.py --sample --net lenet5 --vary lr=0.001..1:log --trials 20
-    python experiments/sweep.py --storage postgresql://host/sweeps cifar10.py ...       on any number of machines
+    python experiments/sweep.py --storage postgresql+psycopg://host/sweeps cifar10.py ...   on any number of machines
 
 Flags that are not those of this tool are passed on to the script. `--vary` (sweep_space.py) says which values a flag
 may have. If all of them are finite choices, the sweep is a grid: each cell once, in random order, up to --trials of
@@ -152,7 +152,7 @@ def _check_storage(flags: SweepFlags) -> None:
     local = not flags.storage or flags.storage.startswith("sqlite")
     if flags.engine != "local" and local:
         raise InputError(
-            f"--engine {flags.engine}: needs a --storage for all machines, such as postgresql://host/sweeps"
+            f"--engine {flags.engine}: needs a --storage for all machines, such as postgresql+psycopg://host/sweeps"
         )
     if flags.engine == "ray" and "PGPASSWORD" in os.environ:
         raise InputError("--engine ray: its nodes do not get PGPASSWORD; the password has to be in ~/.pgpass on each")
