@@ -6,12 +6,13 @@
 On an AMD EPYC (AVX512-BF16); docs/results.md has more, docs/gpu.md what a card measured:
 
     --net speednet      94.73 %  (94.76, 94.74, 94.68; seeds 0-2)   16 epochs   738 s on two cores, torch 2.14.1
-    --net cnn           92.58 %  (92.59, 92.58; seeds 0-1)          20 epochs   684 s on one core, torch 2.15
+    --net cnn           92.60 %  (92.59, 92.58, 92.64; seeds 0-2)   20 epochs   684 s on one core, torch 2.15
     --net lenet5        91.20 %  (90.81, 91.39, 91.40; seeds 0-2)   30 epochs   276 s
     --net mlp           89.52 %  (89.44, 89.66, 89.46; seeds 0-2)   30 epochs   114 s
     --net softmax       83.72 %  (83.84, 83.74, 83.57; seeds 0-2)   20 epochs    11 s
 
-Images grew in the first half of speednet's runs; today they do in the first three quarters.
+Images grew in the first half of speednet's runs. Since then `grow` lasts for three quarters of a run, so speednet's
+figures are not repeated exactly.
 """
 
 from dataclasses import replace
