@@ -5,12 +5,12 @@
     python experiments/house_prices.py --folds 0            one training with a validation split
     python experiments/house_prices.py --sample             on a generated table; no download
 
-Log-RMSE over all 1,460 rows, seed 0, on two cores of an AMD EPYC, torch 2.15 (docs/results.md has
+Log-RMSE over all 1,460 rows, on folds of seed 0, on an AMD EPYC, torch 2.15 (docs/results.md has
 two further seeds of each, benchmarks/house_prices.md what was tried):
 
-    --net linear   0.1462    6 s
-    --net mlp      0.1240   18 s
-    --net tabm     0.1150   49 s
+    --net linear   0.1462   30 s on one core
+    --net mlp      0.1240   45 s on one core
+    --net tabm     0.1150   49 s on two cores
 """
 
 from collections.abc import Callable
