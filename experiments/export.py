@@ -21,9 +21,9 @@ Names of classes or labels, net and input are in its metadata: `session.get_mode
 metadata.json in the .pt2.
 
 Before it gets its name, the file is loaded again and compared with the checkpoint on real images, in batches of several
-sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. If logits,
-embeddings or numbers differ by more than 1e-4 of the largest of them, or probabilities differ as much from those of the
-file's logits, the export is refused and no file is left. So it is if a mask is not what the file's logits say.
+sizes. The images are from the run's test set if its data are at hand, otherwise from the embedded sample. The export is
+refused, and no file is left, if the file's logits, embeddings or numbers differ from the checkpoint's by more than 1e-4
+of the largest of them, or if its probabilities or masks are not those that follow from its own logits.
 
 A small checkpoint has the weights in float16 and nothing that only training needs; all tools here take it. Its logits
 may differ by 1e-2 of the largest.
