@@ -1,4 +1,4 @@
-"""Imports point one way: the table says which room may import which, and no module imports itself indirectly."""
+"""Imports point one way: the table says which package may import which, and no module imports itself indirectly."""
 
 import ast
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ MAY_IMPORT = {
     },
     "harness.serving": {"basics", *PARTS, "harness.drawing", "harness.runs", "harness.tasks"},
 }
-PACKAGES = {room.partition(".")[0] for room in MAY_IMPORT}
+PACKAGES = {package.partition(".")[0] for package in MAY_IMPORT}
 SCRIPTS = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
 
 
@@ -48,23 +48,23 @@ def imported(file: Path, known: set[str]) -> Iterator[str]:
                 yield inner if inner in known else node.module
 
 
-def room_of(module: str) -> str:
+def package_of(module: str) -> str:
     return ".".join(module.split(".")[:2]) if module.startswith("harness.") else module.partition(".")[0]
 
 
-@pytest.mark.parametrize("room", MAY_IMPORT)
-def test_room_imports_those_of_the_table_only(room):
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_package_imports_those_of_the_table_only(package):
     known = modules()
-    files = {name: file for name, file in known.items() if name == room or name.startswith(f"{room}.")}
+    files = {name: file for name, file in known.items() if name == package or name.startswith(f"{package}.")}
     assert files
     for name, file in files.items():
         for other in imported(file, set(known)):
             if other.partition(".")[0] in PACKAGES | {"experiments"}:
-                assert room_of(other) in MAY_IMPORT[room] | {room}, f"{name} imports {other}"
+                assert package_of(other) in MAY_IMPORT[package] | {package}, f"{name} imports {other}"
 
 
-def test_every_room_is_in_the_table():
-    found = {room_of(name) for name in modules()} - {"harness"}
+def test_every_package_is_in_the_table():
+    found = {package_of(name) for name in modules()} - {"harness"}
     assert found == set(MAY_IMPORT)
 
 

@@ -43,14 +43,16 @@ def test_targets_of_make_are_those_that_documents_name():
     assert targets - named <= {"lint", "format", "clean"}  # for `make help` alone
 
 
-def test_architecture_names_the_modules_of_each_room():
-    rows = re.findall(r"^\| `([a-z_/]+)/` \| (.*) \|$", TEXTS["docs/architecture.md"], re.MULTILINE)
+def test_architecture_names_the_modules_of_each_package():
+    _, *parts = re.split(r"^### `([a-z_/]+)/`$", TEXTS["docs/architecture.md"], flags=re.MULTILINE)
+    sections = dict(zip(parts[::2], parts[1::2], strict=True))
     packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("harness/*/__init__.py")}
-    assert packages | {"basics", "callbacks", "datamodules", "experiments", "lit_modules"} <= {room for room, _ in rows}
-    for room, modules in rows:
+    assert packages | {"basics", "callbacks", "datamodules", "experiments", "lit_modules"} <= set(sections)
+    for package, section in sections.items():
+        modules = " ".join(re.findall(r"^- (`.*?`):", section, re.MULTILINE))
         named = set(re.findall(r"`([a-z_0-9]+)`", modules))
-        there = {path.stem for path in (ROOT / room).glob("*.py")} - {"__init__"}
-        assert named <= there, f"{room}: {named - there}"
-        if not room.startswith("experiments"):  # scripts are in the README, parts of the studies in their scripts
+        there = {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"}
+        assert named <= there, f"{package}: {named - there}"
+        if not package.startswith("experiments"):  # scripts are in the README, parts of the studies in their scripts
             unnamed = {name for name in there - named if not name.endswith("_figures")}
-            assert not unnamed, f"{room}: {unnamed}"
+            assert not unnamed, f"{package}: {unnamed}"
