@@ -130,5 +130,5 @@ def test_accumulation_that_begins_later_is_the_same(tmp_path, steps):
 @pytest.mark.parametrize(("optimizer", "accumulate", "way"), CASES)
 @pytest.mark.parametrize("net", NETS)
 def test_every_net_in_every_way_is_the_same(net, optimizer, accumulate, way, tmp_path, steps):
-    flags = dict(WAYS[way], accumulate_grad_batches=accumulate)
+    flags = dict(WAYS[way], accumulate_grad_batches=accumulate, limit_train_batches=3)  # of which two are one step
     check_same(tmp_path, steps, net=net, **flags | {"model": {**flags.get("model", {}), "optimizer": optimizer}})
