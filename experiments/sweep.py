@@ -45,6 +45,7 @@ from harness.comparing.trials import Sweep, open_again, open_study, queue_failed
 from harness.processes.engines.engine import Engine, engine_called
 from harness.processes.locks import locked
 from harness.processes.pools import ProcessKilledError
+from harness.runs.flag_kinds import needs_one_training
 from harness.runs.layout import CLAIM
 
 OWN = (
@@ -141,10 +142,14 @@ def _prepare(script: str, flags: SweepFlags) -> Sweep:
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     storage = flags.storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-    # Learning rates may rise in the first epochs.
-    warmup = int(its.get("max_epochs") or 0) // 4 if flags.prune else -1
+    warmup = _warmup(its) if flags.prune else -1
     wanted = int(min(flags.trials, size(space)))
     return Sweep(path, flags.arguments, space, metric, wanted, folder, storage, flags.heartbeat, warmup, mode)
+
+
+def _warmup(flags: dict[str, Any]) -> int:
+    """A quarter of the epochs, in which learning rates may rise; none if -1 leaves their number to the script."""
+    return max(0, int(flags.get("max_epochs") or 0)) // 4
 
 
 def _check_storage(flags: SweepFlags) -> None:
@@ -288,7 +293,8 @@ def metric_of_trials(flags: dict[str, Any], metric: str | None) -> str:
     task = flags.get("task", "classification" if "augment" in flags else "")  # images; else house prices
     of_folds = OF_FOLDS.get(task, "cv/log_rmse")
     monitored = OF_IMAGES.get(task) if flags.get("monitor") == "val/acc" else None
-    chosen = metric or (of_folds if flags.get("folds") else monitored or flags.get("monitor"))
+    in_folds = flags.get("folds") and not needs_one_training(flags)
+    chosen = metric or (of_folds if in_folds else monitored or flags.get("monitor"))
     if not chosen:
         raise InputError("metric: the script monitors none; name one of its validation figures by --metric")
     if str(chosen).startswith("test/"):

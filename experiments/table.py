@@ -24,6 +24,7 @@ from datamodules.table_splits import Fold
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
 from harness.runs.flag_checks import check_delta
+from harness.runs.flag_kinds import USUAL_FOLDS, needs_one_training
 from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
 from harness.tasks.folds import CrossValidationFlags, of_tables
@@ -71,7 +72,7 @@ class TableFlags(CsvOptions, CrossValidationFlags):
     task: str = "regression"
     loss: str = AUTO
     val_size: float | None = None
-    folds: int = 5
+    folds: int = USUAL_FOLDS
     batch_size: int = 0
     max_epochs: int = -1
     lr_decay: str = "onecycle"
@@ -116,7 +117,7 @@ def _check(flags: TableFlags) -> None:
         if value and flags.sample:
             raise InputError(f"--{name} {value}: --sample has its own table and target; leave one of them out")
 
-    if flags.folds not in (0, DEFAULTS.folds) and flags.time:
+    if flags.folds not in (0, USUAL_FOLDS) and flags.time:
         raise InputError(f"--time {flags.time}: folds would train on rows later than those held out; add --folds 0")
 
 
@@ -132,16 +133,11 @@ def _with_loss(flags: TableFlags) -> TableFlags:
 
 def _once_if_need_be(flags: TableFlags) -> TableFlags:
     """The flags, with a single training if some of them are for that, and nobody has asked for folds."""
-    asked = {
-        **{f"--{name}": getattr(flags, name) for name in ("refit", "find_lr", "doctor", "fast_dev_run")},
-        f"--time {flags.time}": flags.time,
-        f"--devices {flags.devices}": flags.devices not in ("auto", 1, "1"),
-    }
-    reasons = [name for name, given in asked.items() if given]
-    if not reasons or flags.folds != DEFAULTS.folds:
+    reason = needs_one_training(values(flags))
+    if not reason:
         return flags
     if is_rank_zero():
-        print(f"one training instead of {flags.folds} folds, because of {reasons[0]}")
+        print(f"one training instead of {flags.folds} folds, because of {reason}")
     return changed(flags, folds=0)
 
 

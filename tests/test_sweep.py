@@ -230,6 +230,29 @@ def test_images_without_classes_are_judged_by_a_figure_that_they_have(task, metr
 
 
 @pytest.mark.parametrize(
+    ("args", "metric"),
+    [
+        ([], "cv/rmse"),
+        (["--time", "age"], "val/loss"),
+        (["--refit"], "val/loss"),
+        (["--devices", "2"], "val/loss"),
+        (["--devices", "2", "--folds", "4"], "cv/rmse"),  # which the trial will refuse
+    ],
+)
+def test_table_that_is_trained_once_is_judged_by_its_validation(args, metric):
+    found = check_flags(find_script("table.py"), ["--sample", *args], {})
+    assert sweep.metric_of_trials(found, None) == metric
+
+
+def test_trials_of_a_length_that_the_script_chooses_are_pruned_from_the_first_epoch(tmp_path):
+    its = sweep._prepare("table.py", sweep.SweepFlags(vary=["lr=0.1,1"], run_dir=str(tmp_path), arguments=["--sample"]))
+    assert its.warmup == 0
+    with_epochs = ["--sample", "--max_epochs", "21"]
+    its = sweep._prepare("table.py", sweep.SweepFlags(vary=["lr=0.1,1"], run_dir=str(tmp_path), arguments=with_epochs))
+    assert its.warmup == 5
+
+
+@pytest.mark.parametrize(
     ("args", "named"),
     [
         ([*MNIST], "--vary"),

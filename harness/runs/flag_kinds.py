@@ -3,6 +3,9 @@
 A flag in none of the sets is part of a configuration: other values make other weights or figures.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 # How a run is launched and watched. `data_dir` is not one of them: own_images.py reads its images from there.
 CHANGE_NOTHING = {
     "resume", "run_dir", "jobs", "engine", "engine_args", "stall_timeout", "enable_progress_bar", "capture",
@@ -33,3 +36,15 @@ NO_COLUMNS = ASIDE | {
     "data_dir", "plugins", "model_registry", "callbacks", "own_callbacks", "logger", "find_lr", "fast_dev_run",
     "inference_mode", "enable_checkpointing", "enable_autolog_hparams",
 }  # fmt: skip
+
+USUAL_FOLDS = 5  # of a table, if nobody says otherwise
+
+
+def needs_one_training(flags: Mapping[str, Any]) -> str:
+    """The flag of table.py because of which it trains once, in place of folds that nobody asked for; "" if none is."""
+    asked = {
+        **{f"--{name}": flags.get(name) for name in ("refit", "find_lr", "doctor", "fast_dev_run")},
+        f"--time {flags.get('time')}": flags.get("time"),
+        f"--devices {flags.get('devices')}": flags.get("devices", "auto") not in ("auto", 1, "1"),
+    }
+    return next((name for name, given in asked.items() if given), "") if flags.get("folds") == USUAL_FOLDS else ""

@@ -17,6 +17,7 @@ from basics.files import replacing
 from datamodules.other_rows import OtherRows
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
+from harness.runs.flag_kinds import USUAL_FOLDS
 from harness.runs.invocation import BY_PYTHON
 from harness.runs.layout import PREDICTIONS
 from harness.tasks.fold_flags import FoldFlags
@@ -108,7 +109,7 @@ class CrossValidationFlags(TabularFlags, FoldFlags):
         folds: parts of the training file, each held out once; 0 trains once, with a validation and a test split.
     """
 
-    folds: int = 5
+    folds: int = USUAL_FOLDS
 
 
 def of_tables(table: Callable[..., TableData]) -> Kind:
