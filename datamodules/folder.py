@@ -200,6 +200,14 @@ class ImageFolder(ImageData):
         splits = readable_splits(self.data_dir, self.listing, self.skipped)
         return [*splits["train"], *splits["val"]]
 
+    @property
+    def test_names(self) -> list[str]:
+        return [] if self.sample else [*readable_splits(self.data_dir, self.listing, self.skipped)["test"]]
+
+    @property
+    def class_folders(self) -> tuple[str, ...]:
+        return () if self.labels else self.classes  # else folders that happen to be called like a class
+
     def _split(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         num_val = self.given_val
         if num_val and self.val_size:  # validation images from a folder of their own come after the training images

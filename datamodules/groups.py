@@ -41,6 +41,7 @@ def groups_of_files(kind: str, files: Sequence[str], classes: Collection[str]) -
 
     Args:
         files: their names, from the folder of all images.
+        classes: the names of folders that say the class.
 
     Raises:
         InputError: there is no such kind, the files have no names, or all are of one group.

@@ -122,6 +122,16 @@ class ImageData(BatchModule):
         return []
 
     @property
+    def test_names(self) -> list[str]:
+        """Those of the test files, in the order of the arrays; empty if they have none."""
+        return []
+
+    @property
+    def class_folders(self) -> tuple[str, ...]:
+        """The names of folders in a file's name that say its class."""
+        return self.classes
+
+    @property
     def given_val(self) -> int:
         """How many of the training files, the last ones, are a validation split of their own."""
         return 0
@@ -134,11 +144,13 @@ class ImageData(BatchModule):
 
     def parts(self, labels: np.ndarray, fold: Fold | None) -> Parts:
         """Which of the training files with these labels the fold holds out, and which validate and train."""
-        groups = groups_of_files(self.group, self.file_names, self.classes) if self.group else None
+        groups = self._groups() if self.group else None
         held_out, rest = np.arange(0), np.arange(len(labels))
         if not fold and (groups is None or (self.given_val and self.val_size)):
             if groups is not None:
-                self._check_apart(groups)
+                train, val = np.split(groups, [-self.given_val])
+                way_out = "--val_size 0 trains on all, and --folds K deals whole groups"
+                self._check_apart(train, val, "validation", way_out)
             return Parts(held_out, *self._split(labels))
         splitter = Splitter(len(labels), self._strata(labels), groups)
         try:
@@ -152,15 +164,23 @@ class ImageData(BatchModule):
         except TooFewError as error:
             raise InputError(f"{self.data_dir}, {self.name}: {error}") from error
 
-    def _check_apart(self, groups: np.ndarray) -> None:
-        """Raises InputError if a group is among the training images and among the given validation images."""
-        shared = np.isin(groups, groups[-self.given_val :])
-        if shared[: -self.given_val].any():
-            which = self.file_names[np.flatnonzero(shared)[0]]
-            raise InputError(
-                f"--group {self.group}: {which} has its group among the validation images too; --val_size 0 trains on"
-                " all, and --folds K deals whole groups"
-            )
+    def _groups(self) -> np.ndarray:
+        """The number of each training file's group, (N,).
+
+        Raises:
+            InputError: the test files have one of these groups too.
+        """
+        files = self.file_names
+        groups = groups_of_files(self.group, [*files, *self.test_names], self.class_folders)
+        train, test = np.split(groups, [len(files)])
+        self._check_apart(train, test, "test", "leave its images in one of the two")
+        return train
+
+    def _check_apart(self, groups: np.ndarray, others: np.ndarray, split: str, way_out: str) -> None:
+        """Raises InputError if a group of the first training files is among those of the images of a split."""
+        for place in np.flatnonzero(np.isin(groups, others))[:1]:
+            said = f"{self.file_names[place]} has its group among the {split} images too"
+            raise InputError(f"--group {self.group}: {said}; {way_out}")
 
     def _strata(self, labels: np.ndarray) -> np.ndarray | None:
         """Numbers of classes that get their share in every fold, (N,), if there are any."""

@@ -135,7 +135,8 @@ def test_class_of_one_group_cannot_be_cross_validated(tmp_path, refusal):
     for number in range(4):
         save(tmp_path / "train" / "ant" / f"only_{number}.png", (number, 0, 0))
         save(tmp_path / "train" / "bee" / f"{'ab'[number % 2]}_{number}.png", (0, number, 0))
-    shutil.copytree(tmp_path / "train", tmp_path / "test")
+    for name in ("ant", "bee"):
+        save(tmp_path / "test" / name / "test_1.png")
     flags = [*SMALL, "--data_dir", str(tmp_path), "--group", "prefix", "--folds", "2", "--val_size", "0"]
     assert "class 'ant', of 4 images, has none to train on" in refusal(
         own_images.main, *flags, recipes=own_images.RECIPES
@@ -154,6 +155,33 @@ def test_group_in_training_and_in_given_validation_images_is_refused(tmp_path):
         path.unlink()
     data = ready(tmp_path, group="prefix")
     assert {data.file_names[row].split("/")[-1][:4] for row in data.val_indices} == {"dora"}
+
+
+@pytest.mark.parametrize("options", [{}, {"val_size": 0}, {"fold": (0, 2)}])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_group_in_test_images_too_is_refused(tmp_path, split, options):
+    people = {"train": ["anna", "bob", "carl"], "val": ["dora"], "test": ["emil"]}
+    people["test"] += people[split][-1:]
+    for folder, names in people.items():
+        for who in names:
+            save(tmp_path / folder / "ant" / who / f"{folder}.png")
+            save(tmp_path / folder / "bee" / who / f"{folder}.png")
+    said = rf"--group folder: {split}/ant/{people[split][-1]}/{split}.png has its group among the test images too"
+    with pytest.raises(InputError, match=said):
+        ready(tmp_path, group="folder", **options)
+
+
+def test_folders_called_like_a_class_of_a_table_are_groups(tmp_path):
+    rows = []
+    for split, people in {"train": "abc", "val": "de", "test": "f"}.items():
+        for place, name in enumerate(f"{who}/{number}.png" for who in people for number in range(2)):
+            save(tmp_path / name, (place, 0, 0))
+            rows.append((name, "ab"[place % 2], split))
+    path = table(tmp_path / "table.csv", rows, ("file", "label", "split"))
+    for number in range(5):
+        data = ready(tmp_path, labels=str(path), group="folder", fold=(number, 5), val_size=0)
+        held = {data.file_names[row][0] for row in data.test_indices}
+        assert len(held) == 1 and held.isdisjoint(data.file_names[row][0] for row in data.train_indices)
 
 
 @pytest.mark.parametrize("task", ["regression", "multilabel", "classification"])
