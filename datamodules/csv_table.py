@@ -17,12 +17,11 @@ from datamodules.preprocessing import Recipe, RecipeOptions
 from datamodules.sample_tables import diabetes, wine
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold, SplitOptions
-from datamodules.tables import MISSING, Kind, Table, check_columns, missing_labels, refuse
+from datamodules.tables import MISSING, Kind, Table, check_columns, check_similar, missing_labels, refuse
 from datamodules.written_numbers import looks_numeric
 
 TASKS = ("regression", "classification", "multilabel")
 FEW, ROWS_EACH = 10, 10  # whole numbers in a target that may be classes: so many at most, and each so often on average
-SIMILAR = ("trim", "refuse", "merge", "keep")
 MISSING_HERE = (*MISSING, "?", "-", "--", "None", "n/a", "#N/A", "<NA>", "NaT")  # --missing names further ones
 
 
@@ -88,8 +87,7 @@ class CsvOptions(SplitOptions):
         for column, format in self.dates.items():
             if not is_format(format):
                 raise InputError(f"dates {column!r}: {format!r} is no format of dates; one is %d.%m.%Y")
-        if self.similar_labels not in SIMILAR:
-            raise InputError(f"similar_labels {self.similar_labels!r}: must be one of {', '.join(SIMILAR)}")
+        check_similar(self.similar_labels)
 
 
 class CsvTable(TableData):

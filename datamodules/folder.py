@@ -30,6 +30,7 @@ from datamodules.labels_file import list_labelled
 from datamodules.listing import ALL, Listing, first_of, list_images, naming, readable_splits
 from datamodules.splits import TooFewError, hold_out, lacking
 from datamodules.squares import FITS, Square
+from datamodules.tables import check_similar
 
 LAYOUT = 3  # raise it when files are decoded or split differently, so that older arrays are not read
 ARRAYS = re.compile(r"\d+px(-pad|-stretch)?-\d+-[0-9a-f]{16}")  # names of their folders
@@ -55,6 +56,7 @@ class ImageFolder(ImageData):
         fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
         labels: a CSV file with the class of each image (see `labels_file.py`); "": folders are the classes.
         target: the column of `labels` that has them; "": found by its name.
+        similar_labels: what becomes of labels that differ in case, outer dots or blanks only (see `tables.py`).
 
     Raises:
         InputError: an argument is out of range.
@@ -76,6 +78,7 @@ class ImageFolder(ImageData):
         fit: str = "crop",
         labels: str = "",
         target: str = "",
+        similar_labels: str = "trim",
         **options: Any,
     ) -> None:
         super().__init__(data_dir, batch_size, seed, val_size, augment, sample, **options)
@@ -87,12 +90,16 @@ class ImageFolder(ImageData):
             raise InputError(f"labels {labels}: --sample has images of its own; leave one of them out")
         if target and not labels:
             raise InputError(f"target {target}: is a column of --labels FILE.csv, which says what is in each image")
+        check_similar(similar_labels)
+        if similar_labels != "trim" and not labels:
+            raise InputError(f"similar_labels {similar_labels}: is for --labels FILE.csv, not for folders")
         self.skip_bad, self.fit, self.labels, self.target = skip_bad, fit, labels, target
+        self.similar_labels = similar_labels
 
     @cached_property
     def listing(self) -> Listing:
         if self.labels:
-            return list_labelled(self.data_dir, self.labels, self.target)
+            return list_labelled(self.data_dir, self.labels, self.target, self.similar_labels)
         return list_images(self.data_dir)
 
     @property
@@ -223,6 +230,7 @@ class ImageFolder(ImageData):
         lines = [super().describe()]
         if self.sample:
             return lines[0]
+        lines += [f"label {other!r} is taken as {usual!r}" for other, usual in self.listing.merged.items()]
         if not self.listing.splits["test"]:
             lines.append(self._says_test())
         lines += [] if self.listing.splits["val"] else self._says_more_val(self.group)

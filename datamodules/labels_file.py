@@ -10,14 +10,16 @@ val or test; validation and valid are other words for val. Without it a tenth of
 them has the labels, `--target` says. Labels that are no classes are read by `image_targets.py`.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
+from types import MappingProxyType
 from typing import NamedTuple
 
 from basics.errors import InputError, MissingFileError
 from datamodules.csv_files import read_csv
 from datamodules.listing import SPLITS, Listing, fingerprint, first_of
-from datamodules.tables import Table, check_columns
+from datamodules.tables import Table, check_columns, missing_labels, refuse, usual_labels
 
 FILE_COLUMNS = ("file", "filename", "file_name", "path", "image", "image_path", "image_id", "img", "id")
 LABEL_COLUMNS = ("label", "class", "target", "category", "species", "breed")
@@ -40,25 +42,26 @@ class LabelledFiles(NamedTuple):
         return self.table.cells.index.tolist()
 
 
-def list_labelled(root: Path, table: str, target: str = "") -> Listing:
+def list_labelled(root: Path, table: str, target: str = "", similar_labels: str = "trim") -> Listing:
     """Lists the files that a table names, with their classes; none of the images is opened.
 
     Args:
         root: the folder that their names are relative to.
         table: the CSV file; if it is not there, it is looked for in `root`.
         target: the column of the labels; "": the one that is called label, or by another usual name.
+        similar_labels: what becomes of labels that differ in case, outer dots or blanks only; see `usual_labels`.
 
     Raises:
         MissingFileError: the table, or an image that it names, is not there.
-        InputError: it has no columns of files and labels, a label is missing, a file has two labels, there are fewer
-            than two classes, or one that is not for training.
+        InputError: it has no columns of files and labels, a label is missing or similar to another, a file has two
+            labels, there are fewer than two classes, or one that is not for training.
     """
     found = read_labels(root, table)
     path, column = found.table.source, label_column(found, target)
-    labels = [text.strip() for text in found.table.cells[column]]
-    for line, label in zip(found.lines, labels, strict=True):
-        if not label:
-            raise InputError(f"{path}, line {line}: {column} is blank")
+    cells = found.table.cells[column]
+    refuse(found.table, column, cells.isin(missing_labels(found.table)), "is missing; each image needs a label")
+    merged = usual_labels(found.table, column, similar_labels)
+    labels = [merged.get(text, text) for text in cells]
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise InputError(f"{path}: need two or more classes, found {', '.join(classes) or 'none'}")
@@ -67,14 +70,24 @@ def list_labelled(root: Path, table: str, target: str = "") -> Listing:
         if seen.setdefault(name, label) != label:
             raise InputError(f"{path}: {name} is both {seen[name]!r} and {label!r}; --labels has one class for each")
     number = {name: label for label, name in enumerate(classes)}
-    listing = listing_of(root, found, classes, {name: number[label] for name, label in seen.items()})
+    listing = listing_of(root, found, classes, {name: number[label] for name, label in seen.items()}, merged)
     if missing := set(number.values()) - set(listing.splits["train"].values()):
         raise InputError(f"{path}: class {classes[min(missing)]!r} has no image for training")
     return listing
 
 
-def listing_of(root: Path, found: LabelledFiles, classes: tuple[str, ...], numbers: Mapping[str, int]) -> Listing:
-    """The files by split, each with the number of its class."""
+def listing_of(
+    root: Path,
+    found: LabelledFiles,
+    classes: tuple[str, ...],
+    numbers: Mapping[str, int],
+    merged: Mapping[str, str] = MappingProxyType({}),
+) -> Listing:
+    """The files by split, each with the number of its class.
+
+    Args:
+        merged: labels that were taken for another one.
+    """
     splits: dict[str, dict[str, int]] = {split: {} for split in SPLITS}
     for name, split in zip(found.names, found.splits, strict=True):
         splits[split][name] = numbers[name]
@@ -83,7 +96,7 @@ def listing_of(root: Path, found: LabelledFiles, classes: tuple[str, ...], numbe
     folders = {split: "." for split, files in splits.items() if files}
     rows = sorted((name, split, number) for split, files in splits.items() for name, number in files.items())
     stamp = fingerprint(root, numbers, repr(rows))
-    return Listing(classes, splits, folders, [], [], [], stamp)
+    return Listing(classes, splits, folders, [], [], [], stamp, merged)
 
 
 def read_labels(root: Path, table: str) -> LabelledFiles:
@@ -170,8 +183,17 @@ def _found(root: Path, table: Path, files: Sequence[str]) -> list[str]:
     names, missing = [], []
     for file in files:
         endings = [ending for ending in ENDINGS if _is_file(root / f"{file}{ending}")]
-        names.append(file + (endings or [""])[0])
+        names.append(_one_spelling(root, file + (endings or [""])[0]))
         missing += [] if endings else [file]
     if missing:
         raise MissingFileError(f"{table}: names files that are not in {root}: {len(missing):,}, {first_of(missing)}")
     return names
+
+
+def _one_spelling(root: Path, file: str) -> str:
+    """The name relative to `root` that is the same for a.png, ./a.png, b/../a.png and the whole path."""
+    path = PurePath(file)
+    if not path.is_absolute() and ".." not in path.parts:
+        return path.as_posix()
+    place = (root / path).parent.resolve() / path.name  # only folders, so that a link is an image by itself
+    return PurePath(os.path.relpath(place, root.resolve())).as_posix()

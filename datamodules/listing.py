@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from basics.errors import InputError, InputFileError, MissingFileError, reading
@@ -45,6 +46,7 @@ class Listing(NamedTuple):
     unread: list[str]  # folders beside the splits
     passed: list[str]  # links to folders that are read anyway
     fingerprint: str  # of names, sizes and modification times, and of labels that are not in the names
+    merged: Mapping[str, str] = MappingProxyType({})  # labels of a table that were taken for another one
 
     @property
     def files(self) -> dict[str, int]:

@@ -22,6 +22,7 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL")  # "None" is left out:
 LARGEST = 1e30  # number; sums of squares stay finite, and so does float32
 MAYBE_LABELS = ("None", "-", "--")  # of the texts for missing values, those that may also name a class
 LISTED = 8  # faults of a file, or columns, that an error names
+SIMILAR = ("trim", "refuse", "merge", "keep")  # what becomes of labels that are nearly the same
 WORDS = ("category", "text", "code")  # the kinds of columns that stay text
 
 # What a column holds: "number", or another form of numbers (see `written_numbers`); "category"; "text" or "code" (see
@@ -324,6 +325,12 @@ def class_target(table: Table, column: str, similar_labels: str = "trim") -> tup
 def missing_labels(table: Table) -> list[str]:
     """The texts for missing values that cannot be the name of a class, as `-` and None can."""
     return [text for text in table.missing if text not in MAYBE_LABELS]
+
+
+def check_similar(similar_labels: str) -> None:
+    """Raises InputError if this is no way to treat similar labels; see `usual_labels`."""
+    if similar_labels not in SIMILAR:
+        raise InputError(f"similar_labels {similar_labels!r}: must be one of {', '.join(SIMILAR)}")
 
 
 def usual_labels(table: Table, column: str, similar_labels: str) -> dict[str, str]:

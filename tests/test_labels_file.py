@@ -84,11 +84,15 @@ def test_columns_are_known_in_capital_letters_too(scattered):
     ("rows", "said"),
     [
         (["file,label", "0/0.png,a", "none.png,b"], "names files that are not in .*: 1, none.png"),
-        (["file,label", "0/0.png,a", "1/1.png,"], "line 3: label is blank"),
+        (["file,label", "0/0.png,a", "1/1.png,"], "line 3, column 'label': '' is missing; each image needs a label"),
+        (["file,label", "0/0.png,a", "1/1.png,NA", "2/2.png,nan"], "2 faults: line 3, column 'label': 'NA' is missing"),
+        (["file,label", "0/0.png,cat", "1/1.png,dog", "2/2.png,Cat"], "line 4, .* 'Cat' differs from 'cat' in case"),
+        (["file,label", "0/0.png,a", "./0/0.png,b"], "0/0.png is both 'a' and 'b'"),
         (["file,label", "0/0.png,a", "1/1.png,a"], "need two or more classes, found a"),
         (["file,label", "0/0.png,a", "0/0.png,b"], "0/0.png is both 'a' and 'b'"),
         (["file,label,split", "0/0.png,a,train", "1/1.png,b,test"], "class 'b' has no image for training"),
         (["file,label,split", "0/0.png,a,train", "0/0.png,a,test"], "0/0.png is in two splits, train and test"),
+        (["file,label,split", "0/0.png,a,train", "1/../0/0,a,test"], "0/0.png is in two splits, train and test"),
         (["file,label,split", "0/0.png,a,train", "1/1.png,b,later"], "line 3: split 'later': must be train, val or"),
         (["file,size,weight", "0/0.png,1,2", "1/1.png,2,3"], "needs the columns file and label"),
     ],
@@ -96,6 +100,23 @@ def test_columns_are_known_in_capital_letters_too(scattered):
 def test_fault_of_a_table_is_named(scattered, rows, said):
     with pytest.raises(InputError, match=f"labels.csv.*{said}"):
         list_labelled(scattered, table(scattered, *rows))
+
+
+def test_image_named_by_its_whole_path_is_the_one_in_the_folder(scattered):
+    listing = list_labelled(scattered, table(scattered, "file,label", f"{scattered}/0/0.png,a", "0//0.png,a", "1/1,b"))
+    assert listing.files == {"0/0.png": 0, "1/1.png": 1}
+
+
+def test_similar_labels_of_images_are_one_class_or_several_as_asked(scattered):
+    labels = ["cat", "cat.", "Cat", "cat", "dog", "dog"] * 2
+    path = table(scattered, "file,label", *(f"{n % 3}/{n}.png,{label}" for n, label in enumerate(labels)))
+    assert list_labelled(scattered, path, similar_labels="keep").classes == ("Cat", "cat", "cat.", "dog")
+    data = ready(scattered, labels=path, similar_labels="merge")
+    counts = Counter([*data.arrays.train_labels.tolist(), *data.arrays.test_labels.tolist()])
+    assert data.classes == ("cat", "dog") and counts == {0: 8, 1: 4}
+    assert "label 'Cat' is taken as 'cat'" in data.describe()
+    with pytest.raises(InputError, match="similar_labels merge: is for --labels"):
+        ImageFolder(str(scattered), similar_labels="merge")
 
 
 def test_missing_table_is_named(scattered, refusal):

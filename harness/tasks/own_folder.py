@@ -31,7 +31,8 @@ OF_CLASSES = (
     *("l1", "mixup", "cutmix", "backbone_lr", "freeze_epochs"),
     *("class_weights", "balanced_sampling"),
 )
-IN_RECIPES = ("label_smoothing", "test_flip", "test_shift")  # of those too, which count only where they are given
+# Of those too, which count only where they are given.
+IN_RECIPES = ("label_smoothing", "test_flip", "test_shift", "similar_labels")
 NEUTRAL = ImageFlags()
 
 
@@ -43,6 +44,8 @@ class FolderOptions:
         labels: CSV file with the columns file and label, and perhaps split, in place of folders of classes
             (see datamodules/labels_file.py); "": none.
         target: the column of that file with the labels; "": the one that is called label, or by another usual name.
+        similar_labels: of classes in that file, what becomes of labels that differ in case, outer dots or blanks only:
+            trim merges those of the same case and refuses others; refuse, merge or keep does so with all.
         image_size: side of the images in pixels, to which they are resized.
         fit: what of an image that is not square: crop, its middle; pad, all of it between bars; stretch, all of it.
         skip_bad: skip files that cannot be read as images, instead of ending with an error.
@@ -50,6 +53,7 @@ class FolderOptions:
 
     labels: str = ""
     target: str = ""
+    similar_labels: str = "trim"
     image_size: int = 64
     fit: str = "crop"
     skip_bad: bool = False
