@@ -352,6 +352,7 @@ def test_scripts_and_data_have_tables_of_their_own_which_fit_a_terminal(runs, tr
     folder = runs.parent
     for number, (data, accuracy) in enumerate((("mnist", 0.99), ("cifar10", 0.8), ("cifar10", 0.9))):
         flags = {"sample": False, "folder": None, "seed": number} | ({} if number == 1 else LONG) | {"lr": number / 7}
+        flags["started_by"] = f"{data}.py"
         make_run(folder / data / f"full{number}", trained[0], flags, {"val/acc": accuracy})
     (folder / "cifar10" / "full2" / "config.yaml").write_text(
         yaml.safe_dump(yaml.safe_load((folder / "cifar10" / "full2" / "config.yaml").read_text()) | {"only_here": 1})
@@ -417,6 +418,10 @@ def test_losses_of_different_kinds_order_nothing():
         ("segmentation", {"data_dir": "plots"}, {"data_dir": "roads"}),
         ("segmentation", {"data_dir": "plots"}, {"data_dir": None}),
         ("table", {"csv": "a.csv", "target": "x"}, {"csv": "a.csv", "target": "y"}),
+        ("table", {"csv": "a.csv", "task": "regression"}, {"csv": "a.csv", "task": "classification"}),
+        ("table", {"sample": True, "task": "regression"}, {"sample": True, "task": "classification"}),
+        ("own_images", {"labels": "ages.csv"}, {"labels": "heights.csv"}),
+        ("own_images", {"labels": "a.csv", "task": "regression"}, {"labels": "a.csv", "task": "multilabel"}),
         ("cifar10", {}, {"data": "cifar10", "checkpoint": "runs/cifar100/run"}),  # of finetune.py
         ("house_prices", {"folds": 0}, {"folds": 5}),
         ("mnist", {"lr": 0.1}, None),
@@ -426,6 +431,20 @@ def test_unlike_runs_share_no_table(script, first, second):
     other = run_with(script, **second) if second is not None else Run(Path("y"), script, {}, {"val/acc": 0.9}, "")
     tables, _ = make_tables([run_with(script, **first), other], None)
     assert len(tables) == 2
+
+
+def test_older_run_without_a_task_is_of_the_usual_one():
+    table = table_of(run_with("table", csv="a.csv"), run_with("table", csv="a.csv", task="regression", lr=0.1))
+    assert table.kind.title == "table, csv a.csv"
+
+
+def test_runs_moved_to_one_folder_are_of_the_scripts_that_made_them(runs, trained, capsys):
+    moved = runs.parent / "best"
+    for script in ("mnist.py", "fashion_mnist.py", "my_own.py"):
+        make_run(moved / script, trained[0], {"started_by": script}, {"val/acc": 0.9})
+    groups, out = run_compare(capsys, moved)
+    assert [group.runs[0].script for group in groups] == ["best", "fashion_mnist", "mnist"]
+    assert "again" not in out
 
 
 def test_a_run_of_unknown_flags_is_alone_and_in_no_order():

@@ -16,6 +16,7 @@ from harness.runs.flag_kinds import ASIDE
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
 IN_PLACE_OF_LOSS = ("val/rmse", "val/map", "val/acc")  # where losses are of different kinds
 CLEARER = ("test/acc", "test/rmse")  # than a test loss, also where the loss chose the epochs
+USUAL_TASKS = {"own_images": "classification", "table": "regression"}  # which need not be said
 NOTHING = "''"  # an empty text, which is a flag's way to say that there is none
 DIGITS = 4  # of a number in a table or a label
 MOST_METRICS = 3  # columns of a table that has no validation figure
@@ -50,7 +51,7 @@ class Group(NamedTuple):
 class Kind(NamedTuple):
     """What runs must have in common to be compared."""
 
-    script: str  # the name of its runs' folder
+    script: str
     data: str  # such as "embedded sample"; empty if the script's name says it
     known: bool  # whether its flags are known; a run started from Python may have kept none
 
@@ -89,10 +90,12 @@ def kind_of(run: Run) -> Kind:
     flags = run.flags
     script = "finetune" if {"checkpoint", "data"} <= flags.keys() else run.script
     parts = [str(flags["data"])] if flags.get("data") not in (None, script) else []
+    if flags.get("task") not in (None, USUAL_TASKS.get(script)):
+        parts.append(f"task {flags['task']}")
     if flags.get("sample"):
         parts.append("embedded sample")
     else:
-        names = ("csv", "target", "data_dir" if in_own_folder(run) else "")
+        names = ("csv", "labels", "target", "data_dir" if in_own_folder(run) else "")
         parts += [f"{name} {flags[name]}" for name in names if flags.get(name)]
     parts += ["cross-validated"] * bool(flags.get("folds"))
     return Kind(script, ", ".join(parts), bool(flags))

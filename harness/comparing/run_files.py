@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from basics.errors import InputError, MissingFileError, reading
 from basics.metric_names import mode_of as mode_of_name
+from harness.comparing.scripts import EXPERIMENTS
 from harness.runs.layout import CONFIG, METRICS
 from harness.runs.states import describe, is_rate_test, read_config, read_metrics, state_of
 
@@ -17,7 +18,7 @@ class Run(NamedTuple):
     """A run directory."""
 
     path: Path
-    script: str
+    script: str  # its name, without .py
     flags: dict[str, Any]  # by dotted names if nested, such as net_args.dropout
     metrics: dict[str, Any]
     problem: str  # why it cannot be compared; empty if it has finished
@@ -59,7 +60,16 @@ def _read(path: Path) -> Run:
         flags = flatten(read_config(path))
     with suppress(InputError):
         metrics = read_metrics(path)
-    return Run(path, path.resolve().parent.name, flags, metrics, describe(path, state))
+    return Run(path, _script_of(path, flags), flags, metrics, describe(path, state))
+
+
+def _script_of(path: Path, flags: Mapping[str, Any]) -> str:
+    """The script that made a run, or, if it is none of this project, the folder's name, which is that of its data.
+
+    The folder does not decide, because runs may have been moved to another one.
+    """
+    started_by = str(flags.get("started_by") or "")
+    return Path(started_by).stem if (EXPERIMENTS / started_by).is_file() else path.resolve().parent.name
 
 
 def flatten(flags: dict[str, Any], prefix: str = "") -> dict[str, Any]:
