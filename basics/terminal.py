@@ -18,3 +18,13 @@ def short_number(value: float) -> str:
         return f"{value:.4g}"
     decimals = 4 - max(0, math.floor(math.log10(size))) if size else 4
     return f"{value:,.{max(0, decimals)}f}"
+
+
+def rough_number(value: float) -> str:
+    """Four digits, or all of the whole part if that has more: 0.0857, 61.73, 214,340."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def figure_text(name: str, value: float) -> str:
+    """A metric's value: accuracies in percent, others as short numbers."""
+    return f"{value:.2%}" if name in ("acc", "balanced_acc") else short_number(value)

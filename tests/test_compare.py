@@ -334,6 +334,7 @@ def test_figures_are_rounded_by_their_size():
     assert format_mean("test/acc", 0.98765, 0.001) == "98.77 ± 0.10 %"
     assert format_mean("test/loss", 0.123456) == "0.1235"
     assert format_mean("cv/rmse", 23456.7) == "23,457"
+    assert format_mean("val/rmse", 3.2e-8, 1e-9) == "3.2e-08 ± 1e-09"
 
 
 def test_reading_runs_needs_no_torch():

@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 from sklearn.model_selection import KFold
 
+from basics.digits import rounded, rounded_each
 from datamodules import ImageData, ImageFolder, image_targets
 from datamodules.image_targets import ImageNumbers
 from datamodules.scenes import scenes
@@ -154,6 +155,23 @@ def test_predictions_are_those_of_the_network(people, trained, tmp_path, capsys)
     out = capsys.readouterr().out
     assert "age from " in out
     assert f"{len(rows)} predictions by softmax" in out
+
+
+@pytest.mark.parametrize(
+    ("value", "kept"),
+    [
+        (0.9953, 0.9953),
+        (1234.5678912, 1234.567891),
+        (1.7e9, 1.7e9),
+        (1e-7 / 3, 3.333333e-8),
+        (0, 0),
+        (-2 / 3, -0.6666667),
+    ],
+)
+def test_small_numbers_keep_seven_digits_and_large_ones_six_decimals(value, kept):
+    assert rounded(value) == kept
+    assert rounded(np.float32(0.9953)) == 0.9953  # which is 0.99529999 as float64
+    assert rounded_each(np.array([[value, 1 / 3]])).tolist() == [[kept, 0.3333333]]
 
 
 def test_folds_are_those_of_scikit_learn_and_their_mean_predicts(people, tmp_path):

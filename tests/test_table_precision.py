@@ -80,3 +80,27 @@ def test_deviation_of_equal_targets_is_not_their_rounding(tmp_path):
     data.setup()
     data.targets = np.full(len(data.targets), 0.1)  # numpy's deviation of it is 1e-17
     assert data.target_mean_std() == (pytest.approx(0.1), 1.0)
+
+
+TINY = 1e-7  # such as a current in amperes
+
+
+@pytest.mark.parametrize("folds", ["0", "2"])
+def test_small_targets_keep_their_digits(tmp_path, capsys, folds):
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=60)
+    frame = pd.DataFrame({"x": x, "y": TINY * (3 + x + 0.1 * rng.normal(size=60))})
+    frame.to_csv(tmp_path / "small.csv", index=False)
+    flags = ["--csv", str(tmp_path / "small.csv"), "--target", "y", "--net", "linear", "--lr", "0.1"]
+    cli(table.main, table.RECIPES, [*flags, *QUICK, "--folds", folds, "--jobs", "1", "--run_dir", str(tmp_path)])
+    (run,) = (tmp_path / "table").iterdir()
+    metrics, out = json.loads((run / "metrics.json").read_text()), capsys.readouterr().out
+    assert "0.0000" not in out.partition("last epoch" if folds == "0" else "over 54 rows")[2].replace("r2", "")
+    cli(predict_table.main, None, [str(run), str(tmp_path / "small.csv"), "--output", str(tmp_path / "said.csv")])
+    said = pd.read_csv(tmp_path / "said.csv")["y"]
+    rows = CsvTable(str(tmp_path / "small.csv"), "y")
+    rows.setup()
+    test = rows.test_indices
+    wanted = root_mean_squared_error(frame["y"][test], said[test])
+    assert metrics["test/rmse"] == pytest.approx(wanted, rel=1e-5)
+    assert 0 < wanted < 3 * TINY

@@ -204,5 +204,6 @@ def format_mean(metric: str, mean: float | None, std: float | None = None) -> st
     digits = 2 if percent else 4 if abs(mean) < 100 else 1 if abs(mean) < 10_000 else 0
     if metric == "seconds":
         digits = 1 if mean < 100 else 0
-    text = f"{scale * mean:,.{digits}f}" + (f" ± {scale * std:,.{digits}f}" if std is not None else "")
+    form = f",.{digits}f" if percent or abs(mean) >= 5e-5 or not mean else ".4g"  # 0.0000 would say nothing
+    text = f"{scale * mean:{form}}" + (f" ± {scale * std:{form}}" if std is not None else "")
     return f"{text} %" if percent else text

@@ -9,6 +9,7 @@ import numpy as np
 
 from basics.errors import writing
 from basics.tags import PICTURES
+from basics.terminal import rough_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,8 +87,7 @@ def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool
     ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     axes.plot(ends, ends, color=COLOURS[2], linewidth=1, label=f"predicted = true {name}")
     rmse, of_logs = _rms(predicted - true), f", of logarithms {_rms(errors):.4f}" if log else ""
-    number = f"{rmse:,.0f}" if rmse >= 1000 else f"{rmse:.4g}"
-    axes.set_title(f"RMSE {number}{of_logs}; {rows}", fontsize=10)
+    axes.set_title(f"RMSE {rough_number(rmse)}{of_logs}; {rows}", fontsize=10)
     axes.legend()
     return figure
 

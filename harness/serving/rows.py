@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import InputError
+from basics.terminal import rough_number
 from datamodules.new_rows import one_row
 from datamodules.tables import Kind
 from datamodules.written_numbers import COMMA, SWAPPED, parses
@@ -38,8 +39,7 @@ class RowAnswers:
             shares = zip(classes, values[0].tolist(), strict=True)
             return {**told, "shares": sorted(shares, key=lambda each: -each[1])}
         ((_, numbers),) = predicted_columns(said.fitted["target"], values, said.fitted)
-        number = float(numbers[0])
-        return {**told, "number": f"{number:,.0f}" if abs(number) >= 1000 else f"{number:.4g}"}
+        return {**told, "number": rough_number(float(numbers[0]))}
 
 
 def _cells(body: bytes) -> dict[str, str]:

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from torch.utils.tensorboard import SummaryWriter
 
+from basics.digits import rounded
 from basics.files import write_csv
 from datamodules.preprocessing import derived, made_from, made_of, transform, transform_some
 from datamodules.table_data import TableData
@@ -187,7 +188,8 @@ def explain_columns(
     found = permutation_importance(rows, true, [rng.permutation(len(true)) for _ in range(REPEATS)])
     found.sort(key=lambda each: -each.mean)
     shown = [dependence for each in found[:DRAWN] if (dependence := partial_dependence(rows, each.column))]
-    write_csv(run / IMPORTANCE, pd.DataFrame(found, columns=["column", "importance", "standard_deviation"]).round(6))
+    digits = [(each.column, rounded(each.mean), rounded(each.std)) for each in found]
+    write_csv(run / IMPORTANCE, pd.DataFrame(digits, columns=["column", "importance", "standard_deviation"]))
     what = f"{len(true):,}{f' of {all_rows:,}' * (len(true) < all_rows)}"
     what += " rows, none seen by its model" if places is not None else " test rows"
     name = _error_name(rows.fitted)

@@ -9,6 +9,7 @@ import torch
 
 from basics.amounts import amount
 from basics.files import write_json
+from basics.terminal import figure_text
 from basics.versions import versions
 from datamodules.other_rows import OtherRows
 from harness.drawing.class_figures import draw_by_class, draw_by_label
@@ -21,7 +22,7 @@ from harness.runs.states import read_metrics
 from harness.tasks.fold_flags import FoldFlags
 from harness.tasks.folds import FoldData, FoldResult, Task
 from harness.tasks.prediction_files import distinct, predicted_columns, write_predictions
-from harness.tasks.table_scores import as_text, one_as_text, score
+from harness.tasks.table_scores import as_text, score
 from harness.training.report import logged_run
 from harness.training.run_logger import worth_comparing, write_flags
 from harness.training.run_texts import write_results
@@ -161,7 +162,7 @@ def print_scores(metrics: dict[str, Any], data: FoldData, run: Path) -> None:
     chief, *others = [name for name, value in figures.items() if not isinstance(value, list)]
     print(f"\n{as_text(figures, [chief])} over {metrics['cv/samples']:,} {data.samples}, none seen by its model")
     for by in ("fold", "seed")[: 1 + (metrics["seeds"] > 1)]:
-        print(f"by {by}  " + "  ".join(one_as_text(chief, value) for value in figures[f"{by}_{chief}"]))
+        print(f"by {by}  " + "  ".join(figure_text(chief, value) for value in figures[f"{by}_{chief}"]))
     print(as_text(figures, others))
     if "test/samples" in metrics:
         tested = {name: metrics[f"test/{name}"] for name in (chief, *others)}

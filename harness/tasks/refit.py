@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from basics.amounts import amount
 from basics.errors import InputError
 from basics.files import write_json
+from basics.terminal import short_number
 from harness.processes.ranks import is_rank_zero
 from harness.runs.invocation import changed
 from harness.runs.layout import METRICS
@@ -67,7 +68,7 @@ def with_refit(train: Callable[[FlagsT], Result], flags: FlagsT) -> Result:
         _link(chosen.run, again.run)
         name = cast("Stages", again.model).metrics[1]  # the first one is the loss
         if f"test/{name}" in again.metrics:
-            figures = [f"{result.metrics[f'test/{name}']:.4f}" for result in (chosen, again)]
+            figures = [short_number(result.metrics[f"test/{name}"]) for result in (chosen, again)]
             print(f"test/{name}: {figures[0]} with a validation split, {figures[1]} refit on all training samples")
     return again
 

@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from basics.digits import rounded_each
+from basics.terminal import rough_number
 from harness.drawing.figures import save_figures
 from harness.drawing.prediction_sheet import LABEL, Shown, draw_captions
 from harness.drawing.short_names import tell_apart
@@ -41,12 +43,8 @@ def _told_labels(names: list[str], values: np.ndarray) -> Told:
 
 def _told_numbers(name: str, values: np.ndarray) -> Told:
     low, high, mean = values.min(), values.max(), values.mean()
-    summary = f"{name} from {_short(low)} to {_short(high)}, mean {_short(mean)}"
-    return Told({name: values.round(6)}, [_short(value) for value in values], summary)
-
-
-def _short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    summary = f"{name} from {rough_number(low)} to {rough_number(high)}, mean {rough_number(mean)}"
+    return Told({name: rounded_each(values)}, [rough_number(value) for value in values], summary)
 
 
 def write_told(table: Path, sheet: Path, files: list[str], predictions: Predictions, told: Told) -> None:

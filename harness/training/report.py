@@ -16,8 +16,10 @@ from torch import Tensor
 
 from basics.amounts import amount
 from basics.cores import cores
+from basics.digits import rounded
 from basics.files import write_json
 from basics.lightning_internals import epochs_begun
+from basics.terminal import figure_text, short_number
 from basics.trainer_parts import callbacks_of
 from basics.versions import versions
 from callbacks import BestCheckpoint, LastCheckpoint, TestOutputs, Throughput, metrics_of
@@ -122,7 +124,7 @@ def _print_report(metrics: dict[str, Any], model: LightningModule, chosen: bool,
     if names := metrics_of(model):
         print_table(metrics, names, title)
     elif figures:
-        print(f"\n{title}", *(f"{name} {value:.4f}" for name, value in figures.items()), sep="  ")
+        print(f"\n{title}", *(f"{name} {short_number(value)}" for name, value in figures.items()), sep="  ")
     print_classes(metrics, metrics.get("by_class", {}))
     print_labels(metrics.get("by_label", {}))
     samples = f"{amount(metrics['test/samples'], 'test sample')}; " if "test/samples" in metrics else ""
@@ -180,7 +182,7 @@ def evaluate(
     if has_stage("test", model, data):
         for tested in trainer.test(model, data, ckpt_path=checkpoint, weights_only=True, verbose=False):
             metrics |= tested
-    metrics = {name: round(value, 6) for name, value in metrics.items()}
+    metrics = {name: rounded(value) for name, value in metrics.items()}
     if "test/samples" in metrics or not getattr(data, "has_tests", True):
         metrics["test/samples"] = int(metrics.get("test/samples", 0))
     kept = [callback for callback in callbacks_of(trainer) if isinstance(callback, TestOutputs)]
@@ -252,7 +254,7 @@ def print_table(metrics: dict[str, Any], names: Sequence[str], title: str = "bes
     widths = {name: max(10, len(name) + 2) for name in names}
     print(f"\n{title:<10}" + "".join(f"{name:>{width}}" for name, width in widths.items()))
     for stage in ("val", "test"):
-        cells = {name: _cell(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
+        cells = {name: figure_text(name, metrics[f"{stage}/{name}"]) for name in names if f"{stage}/{name}" in metrics}
         if cells:
             print(f"{stage:<10}" + "".join(f"{cells.get(name, ''):>{width}}" for name, width in widths.items()))
 
@@ -279,12 +281,6 @@ def print_labels(by_label: Mapping[str, Mapping[str, float]]) -> None:
         ends = min(found, key=found.__getitem__), max(found, key=found.__getitem__)
         low, high = (f"{found[name]:.4f} ({name})" for name in ends)
         print(f"average precision of {amount(len(found), 'label')} from {low} to {high}")
-
-
-def _cell(name: str, value: float) -> str:
-    if name in ("acc", "balanced_acc"):
-        return f"{value:.2%}"
-    return f"{value:.4f}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def num_parameters(model: LightningModule) -> int:
