@@ -31,7 +31,7 @@ The runs on MNIST by speednet take the last epoch, and `--loss_args.weight 0.5`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -57,11 +57,14 @@ from harness.tasks.launch import by_net, fit_and_test
 from harness.tasks.study import print_next
 from harness.training.fit import Result
 from harness.training.flags import FitFlags
+from harness.training.report import evaluate
+from harness.training.trainer import build_trainer
 from lit_modules.embedder import Embedder, EmbedderOptions
 from lit_modules.retrieval import check_k, check_labels, retrieve
 
 DATA = {data.name: data for data in (MNIST, FashionMNIST)}
 BASELINES = {"PCA": fit_pca, "linear NCA": fit_nca}
+PICTURES = ("embedding", "recall", "neighbours")
 TRY_NEXT = "--embedding_size 2  # the plane itself: how do ten classes share it?"
 
 
@@ -136,9 +139,22 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
     pixels = images.input_shape, images.num_classes, images.mean, images.std
     model = Embedder(flags.net, *pixels, flags.net_args, **values(flags, EmbedderOptions))
     result = fit_and_test("metric_learning", model, images, flags)
+    if flags.reports and not model.embeddings and _lacks_report(result, flags):  # it was killed after its test
+        evaluate(build_trainer(replace(flags, enable_progress_bar=False)), model, images, None, validates=False)
     if flags.reports and is_rank_zero() and model.embeddings:  # none of a finished run, which is not tested again
         return _report(result, model, images, flags)
     return result.metrics
+
+
+def _lacks_report(result: Result, flags: MetricFlags) -> bool:
+    assert result.run is not None  # a dry run has no report
+    baselines = [f"{_in_metrics(name)}/map" for name in BASELINES] if flags.baselines else []
+    pictures = [result.run / "figures" / f"{name}.png" for name in PICTURES]
+    return not all(name in result.metrics for name in baselines) or not all(path.exists() for path in pictures)
+
+
+def _in_metrics(baseline: str) -> str:
+    return baseline.lower().replace(" ", "_")
 
 
 def _check(images: ImageData, recall_at: Sequence[int]) -> None:
@@ -167,14 +183,15 @@ def _report(result: Result, model: Embedder, images: ImageData, flags: MetricFla
         its_gallery, maps[name] = fit(images, model.hparams["embedding_size"], seed)
         sums = retrieve(maps[name], queries.labels, its_gallery, gallery.labels).sums(recall_at)
         scores[name] = {metric: round(value / len(queries.labels), 6) for metric, value in sums.items()}
-        metrics |= {f"{name.lower().replace(' ', '_')}/{metric}": value for metric, value in scores[name].items()}
+        metrics |= {f"{_in_metrics(name)}/{metric}": value for metric, value in scores[name].items()}
     _print_scores(scores)
     recalls = {name: {k: score[f"recall_at_{k}"] for k in recall_at} for name, score in scores.items()}
-    figures = {
-        "embedding": draw_maps(maps, queries.labels, images.classes),
-        "recall": draw_recall(recalls),
-        "neighbours": draw_neighbours(queries, gallery, images.classes, seed),
-    }
+    drawn = (
+        draw_maps(maps, queries.labels, images.classes),
+        draw_recall(recalls),
+        draw_neighbours(queries, gallery, images.classes, seed),
+    )
+    figures = dict(zip(PICTURES, drawn, strict=True))
     assert run is not None  # a dry run has no report
     write_projector(run, queries, images.classes, figures)
     write_json(run / METRICS, metrics)

@@ -35,6 +35,22 @@ def test_run_leaves_scores_pictures_and_a_projector(tmp_path):
     assert model.hparams.loss == "center"
 
 
+def test_report_that_was_cut_off_is_made_when_the_run_is_resumed(tmp_path, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(metric_learning, "draw_recall", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, "--max_epochs", "2", "--embedding_size", "8")
+    monkeypatch.undo()
+    before, folder = read_metrics(tmp_path)
+    run(tmp_path, "--max_epochs", "2", "--embedding_size", "8", "--resume", str(folder))
+    metrics, _ = read_metrics(tmp_path)
+    assert {path.name for path in folder.glob("figures/*")} == PICTURES
+    assert "pca/map" in metrics and {name: metrics[name] for name in before} == before
+    assert metrics["linear_nca/map"] > 0.5
+
+
 def test_linear_maps_score_as_the_header_says():
     data = MNIST(sample=True)
     data.setup()

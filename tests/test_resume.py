@@ -14,12 +14,28 @@ from callbacks import FiniteGuard, LastCheckpoint, StepCurves
 from experiments import mnist
 from harness.command_line.cli import cli
 from harness.runs import checkpoint_files
-from harness.training import fit
+from harness.training import fit, report
 
 NET = ["--net", "mlp", "--net_args.widths", "[16]", "--net_args.dropout", "0.2", "--augment", "crop:2"]
 QUICK = ["--sample", "--accelerator", "cpu", "--batch_size", "128", "--max_epochs", "2", "--log_every_n_steps", "1"]
 QUICK += ["--pictures", "false"]
 STEPS = 11  # batches of an epoch: 1,293 images in batches of 128
+
+
+def test_pictures_that_a_kill_has_left_out_are_drawn_when_the_run_is_resumed(tmp_path, monkeypatch):
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    flags = ["--sample", "--net", "softmax", "--max_epochs", "1", "--accelerator", "cpu", "--run_dir", str(tmp_path)]
+    monkeypatch.setattr(report, "draw_final", killed)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        cli(mnist.main, mnist.RECIPES, flags)
+    monkeypatch.undo()
+    (run,) = tmp_path.glob("mnist/*")
+    assert not (run / "metrics.json").exists()
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(run)])
+    assert {"learning_curves.png", "confusion.png"} <= {path.name for path in (run / "figures").iterdir()}
+    assert json.loads((run / "metrics.json").read_text())["test_evaluations"] == 1
 
 
 def train(run_dir, *flags):

@@ -24,6 +24,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from datamodules.csv_table import CsvTable
 from experiments import evaluate, predict_table, table
 from harness.command_line.cli import cli
+from harness.tasks import cross_validation, fold_report
 from harness.tasks.table_sizes import suited
 
 QUICK = [
@@ -224,6 +225,25 @@ def test_changed_table_is_not_mixed_with_folds_that_have_ended(tmp_path, refusal
     changed.to_csv(tmp_path / "homes.csv", index=False)
     said = refusal(table.main, "--resume", str(run), recipes=table.RECIPES)
     assert "fold0/predictions.npz: the rows have changed since, and are others" in said
+
+
+@pytest.mark.parametrize("interrupted", ["publish", "explain_columns"])
+def test_what_a_kill_has_left_out_is_made_when_the_run_is_resumed(tmp_path, monkeypatch, interrupted):
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    where = fold_report if interrupted == "publish" else cross_validation
+    monkeypatch.setattr(where, interrupted, killed)
+    flags = ["--folds", "2", "--pictures", "true", "--val_size", "0"]
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        train(tmp_path, of("price"), "price", *flags)
+    monkeypatch.undo()
+    (run,) = (tmp_path / "table").iterdir()
+    assert not (run / "metrics.json").exists()
+    cli(table.main, table.RECIPES, ["--resume", str(run)])
+    assert json.loads((run / "metrics.json").read_text())["cv/samples"] == len(homes())
+    assert {"predicted.png", "importance.png"} <= {path.name for path in (run / "figures").iterdir()}
+    assert (run / "importance.csv").exists()
 
 
 def test_finished_folds_are_left_as_they_are(tmp_path, capsys):

@@ -19,6 +19,7 @@ import torch
 from basics.amounts import amount
 from basics.cores import cores
 from basics.errors import InputError
+from basics.files import write_json
 from datamodules.other_rows import OtherRows
 from datamodules.table_data import TableData
 from datamodules.table_splits import Fold
@@ -90,6 +91,7 @@ def cross_validate(kind: Kind, flags: FoldFlags) -> dict[str, Any]:
         finish(opened, data, results, metrics, flags)
         if flags.pictures and isinstance(data, TableData):
             _explain(run, data, tasks, None if others and others.targets is not None else results)
+        write_json(run / METRICS, metrics)  # at last, as a run that has it lacks nothing
         print_scores(metrics, data, run)
         return metrics
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from basics.amounts import amount
-from basics.files import write_json
 from basics.terminal import figure_text
 from basics.versions import versions
 from datamodules.other_rows import OtherRows
@@ -16,7 +15,6 @@ from harness.drawing.class_figures import draw_by_class, draw_by_label
 from harness.drawing.classification_figures import draw_calibration, draw_confusion, draw_pr
 from harness.drawing.figures import draw_regression, publish
 from harness.drawing.short_names import shortened
-from harness.runs.layout import METRICS
 from harness.runs.resume import Opened
 from harness.runs.states import read_metrics
 from harness.tasks.fold_flags import FoldFlags
@@ -102,14 +100,13 @@ def finish(
     metrics: dict[str, Any],
     flags: FoldFlags,
 ) -> None:
-    """Writes predictions, figures and metrics to the run's directory."""
+    """Writes predictions and figures to the run's directory, and to its TensorBoard and trackers the metrics too."""
     run, kept = opened.folder, opened.flags
     assert run is not None and kept is not None  # it is not a dry run
     values = pooled(len(data.targets), results)
     columns = [*_true_columns(data), *predicted_columns("predicted", values, data.preprocessing)]
     named = distinct([(id_column := data.id_column or "line", data.ids), *columns])
     write_predictions(run / "out_of_fold.csv", id_column, named.pop(id_column), named)
-    write_json(run / METRICS, metrics)
     with logged_run(run, kept, flags.invocation.command) as logger:
         chief = next(iter(metrics))
         for folds, figure in enumerate(_so_far(data, values, results[: flags.folds], chief.removeprefix("cv/")), 1):

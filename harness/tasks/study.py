@@ -104,11 +104,11 @@ class Study:
         seconds = round(time.perf_counter() - self.started, 2)
         found = metrics
         metrics = found | {"seconds": seconds, **versions()}
-        write_json(self.run / METRICS, metrics)
         folder = self.run / "figures"
         with logged_run(self.run, self.kept, self.command) as logger:
             write_results(logger, self.name, _readable(found))
             publish(figures, folder, logger.experiment, group=f"{PICTURES}_of_{self.name}")
+        write_json(self.run / METRICS, metrics)  # at last, as a run that has it lacks nothing
         for name, value in numbers.items():
             print(f"{in_words(name)}: {_shown(value)}")
         print(*(folder / f"{name}.png" for name in figures), sep="\n")

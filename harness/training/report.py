@@ -144,11 +144,10 @@ def _write_report(
     kept: Mapping[str, Any],
     metrics: dict[str, Any],
 ) -> None:
-    """Writes metrics.json and TensorBoard's last entries, and draws pictures if the test's outputs were kept."""
+    """Writes TensorBoard's last entries and metrics.json, and draws pictures if the test's outputs were kept."""
     logger = run_logger_of(trainer)
     run = Path(logger.log_dir)
     assert best.path is not None  # every run that is not dry has one
-    write_json(run / METRICS, metrics)
     for tracker in trackers_of(trainer):
         tracker.report(kept, metrics)
     logger.ended, by_epoch = False, logger.by_epoch
@@ -158,6 +157,7 @@ def _write_report(
         place = _place(best.path, by_epoch) if best.chosen else None
         draw_final(trainer, model, evaluation.outputs, evaluation.labels, place)
     logger.close()
+    write_json(run / METRICS, metrics)  # at last, as a run that has it lacks nothing
 
 
 def _place(best: str | None, by_epoch: bool) -> int | None:
