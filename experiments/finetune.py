@@ -22,9 +22,10 @@ from datamodules.mask_folder import MaskFolder
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, newest_intact, read_checkpoint
 from harness.runs.directories import find_run
+from harness.runs.flag_checks import check_sample
 from harness.runs.invocation import changed
 from harness.tasks.classification import ImageFlags, classify
-from harness.tasks.own_folder import FolderOptions, folder_options
+from harness.tasks.own_folder import OF_FILES, FolderOptions, folder_options
 from harness.tasks.trained import data_by_name
 from harness.training.pretrained import TORCHVISION
 
@@ -64,6 +65,8 @@ def main(checkpoint: str, flags: FineTuneFlags = DEFAULTS) -> None:
     known = {name: kind for name, kind in data_by_name(ImageData).items() if not issubclass(kind, others)}
     dataset: Callable[..., ImageData] = choose("data", flags.data, known)
     if dataset is ImageFolder:
+        if flags.sample:
+            check_sample(flags, OF_FILES, "images")
         dataset = partial(ImageFolder, **folder_options(flags))
     elif given := [f"--{name}" for name, value in folder_options(flags).items() if value != getattr(OF_FOLDERS, name)]:
         raise InputError(f"{', '.join(given)}: for --data own_images only, not for {flags.data}")

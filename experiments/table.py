@@ -23,7 +23,7 @@ from datamodules.csv_table import CsvOptions, CsvTable
 from datamodules.table_splits import Fold
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
-from harness.runs.flag_checks import check_delta
+from harness.runs.flag_checks import check_delta, check_sample
 from harness.runs.flag_kinds import USUAL_FOLDS, needs_one_training
 from harness.runs.invocation import changed, values
 from harness.tasks.cross_validation import cross_validate
@@ -116,7 +116,8 @@ def _check(flags: TableFlags) -> None:
             raise InputError(f"--{name}: is required, unless --sample is given")
         if value and flags.sample:
             raise InputError(f"--{name} {value}: --sample has its own table and target; leave one of them out")
-
+    if flags.sample:
+        check_sample(flags, ("sep", "encoding", "no_header", "decimal"), "a table")
     if flags.folds not in (0, USUAL_FOLDS) and flags.time:
         raise InputError(f"--time {flags.time}: folds would train on rows later than those held out; add --folds 0")
 

@@ -192,7 +192,13 @@ def test_folder_of_other_classes_is_refused_for_its_figures(tmp_path, refusal):
         assert "says ant where own_images has bee" in refusal(main, str(trained), "--data_dir", str(others))
 
 
-def test_sample_needs_no_folder(tmp_path):
-    flags = ["--sample", "--data_dir", str(tmp_path / "none"), "--limit_train_batches", "2", "--augment", ""]
-    assert run(tmp_path, *flags)["test/samples"] == 500
-    assert not (tmp_path / "none").exists()
+def test_sample_needs_no_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path / "runs", "--sample", "--limit_train_batches", "2", "--augment", "")["test/samples"] == 500
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize("flags", [["--data_dir", "x"], ["--image_size", "96"], ["--fit", "pad"], ["--skip_bad"]])
+def test_flags_of_a_folder_are_not_for_the_sample(refusal, flags):
+    said = refusal(own_images.main, "--sample", *flags, recipes=own_images.RECIPES)
+    assert said.startswith(f"error: {flags[0]} ") and "--sample has images of its own" in said

@@ -16,15 +16,17 @@ from test_masks import plots, save
 from datamodules.mask_files import Pair, read_pairs
 from experiments import evaluate, export, finetune, mnist, predict, segmentation
 from harness.command_line.cli import cli
+from harness.tasks import mask_prediction
 from lit_modules.segmenter import Segmenter
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--accelerator", "cpu", "--enable_progress_bar", "false", "--max_epochs", "2", "--lr", "0.02"]
-UNET = ["--net", "unet", "--net_args.widths", "[4,8]", "--image_size", "16", "--batch_size", "4", "--val_size", "3"]
+UNET = ["--net", "unet", "--net_args.widths", "[4,8]", "--batch_size", "4", "--val_size", "3"]
 
 
 def train(folder, *flags):
-    cli(segmentation.main, segmentation.RECIPES, [*QUICK, *UNET, *flags, "--run_dir", str(folder)])
+    size = [] if "--sample" in flags else ["--image_size", "16"]
+    cli(segmentation.main, segmentation.RECIPES, [*QUICK, *UNET, *size, *flags, "--run_dir", str(folder)])
     (run,) = folder.glob("segmentation/*")
     return run
 
@@ -198,6 +200,27 @@ def test_mistake_is_one_line(tmp_path, refusal, spoil, flags, words):
     spoil(root)
     line = refusal(segmentation.main, "--data_dir", str(root), *QUICK, *UNET, *flags, recipes=segmentation.RECIPES)
     assert words.format(root=root) in line, line
+
+
+@pytest.mark.parametrize("flags", [["--image_size", "32"], ["--classes", "[a,b]"]])
+def test_flags_of_a_folder_are_not_for_the_sample(tmp_path, refusal, flags):
+    said = refusal(segmentation.main, *QUICK, "--run_dir", str(tmp_path), *flags, recipes=segmentation.RECIPES)
+    assert f"{flags[0]} " in said and "--sample has images of its own" in said
+
+
+def test_masks_that_ctrl_c_leaves_unfinished_are_in_nobodys_way(tmp_path, folder, run, monkeypatch):
+    def interrupted(*args):
+        raise KeyboardInterrupt
+
+    call = [str(run), str(folder / "images"), "--output", str(tmp_path / "masks.csv")]
+    for place in ("_save", "write_predictions"):
+        monkeypatch.setattr(mask_prediction, place, interrupted)
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            cli(predict.main, None, call)
+        assert not [*tmp_path.iterdir()]
+        monkeypatch.undo()
+    cli(predict.main, None, call)
+    assert (tmp_path / "masks.csv").exists() and (tmp_path / "masks").is_dir()
 
 
 def test_tools_refuse_what_is_not_for_them(tmp_path, refusal, run):

@@ -351,5 +351,10 @@ def test_mistake_is_one_line(tmp_path, refusal, flags, named):
     assert all(part in line for part in named), line
 
 
+@pytest.mark.parametrize("flags", [["--sep", "tab"], ["--encoding", "cp1252"], ["--no_header"], ["--decimal", "comma"]])
+def test_flags_of_a_file_are_not_for_the_sample(refusal, flags):
+    assert f"{flags[0]} " in refusal(table.main, "--sample", *flags, recipes=table.RECIPES)
+
+
 def test_sample_has_no_test_rows_of_its_own(refusal):
     assert "--test_csv" in refusal(table.main, "--sample", "--test_csv", "homes.csv", recipes=table.RECIPES)

@@ -63,6 +63,14 @@ def check_delta(flags: Any) -> None:
         raise InputError(f"--delta {flags.delta:g}: is of --loss huber, not {flags.loss}")
 
 
+def check_sample(flags: Any, names: Iterable[str], what: str) -> None:
+    """Raises InputError if somebody gave one of these flags to the embedded sample, which has `what` of its own."""
+    for name in names:
+        if name in flags.invocation.changed:
+            value = flags.invocation.changed[name]
+            raise InputError(f"--{name} {value}: --sample has {what} of its own; leave one of them out")
+
+
 def check_ranges(flags: Mapping[str, Any]) -> None:
     """Raises InputError if a number among the flags is infinite, not a number, or out of its range."""
     for name, value in flags.items():

@@ -73,20 +73,20 @@ def predict_masks(model: Segmenter, paths: Sequence[Path], table: Path, skip_bad
             shown |= {printable(path.name): (read.pixels, mask)} if path in wanted else {}
         if not rows:
             raise InputError(naming(bad))
-    files, masks, shares = (np.array(column) for column in zip(*rows, strict=True))
-    by_class = {f"share({name})": share.round(6) for name, share in zip(model.names, shares.T, strict=True)}
-    write_predictions(table, "file", files, {"mask": masks, **by_class})
+        files, masks, shares = (np.array(column) for column in zip(*rows, strict=True))
+        by_class = {f"share({name})": share.round(6) for name, share in zip(model.names, shares.T, strict=True)}
+        write_predictions(table, "file", files, {"mask": masks, **by_class})
     save_figures({table.stem: draw_mask_sheet(shown, model.names, len(rows))}, table.parent)
     return len(rows), bad
 
 
 @contextmanager
 def _whole(folder: Path) -> Iterator[None]:
-    """Removes a new folder if not all its files can be made; a second call, with --skip_bad, would refuse it."""
+    """Removes a new folder if not all its files are made; a second call, with --skip_bad, would refuse it."""
     began = folder.exists()
     try:
         yield
-    except InputError:
+    except BaseException:  # Ctrl-C too
         if not began:
             shutil.rmtree(folder, ignore_errors=True)
         raise

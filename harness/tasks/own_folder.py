@@ -9,7 +9,7 @@ from basics.choose import choose
 from basics.errors import InputError
 from datamodules import ImageFolder
 from datamodules.image_targets import ImageNumbers, ImageTags
-from harness.runs.flag_checks import check_delta
+from harness.runs.flag_checks import check_delta, check_sample
 from harness.runs.invocation import changed, values
 from harness.tasks.classification import ImageFlags, classify, pixels_of, train_on_images
 from lit_modules import class_losses, label_stages, number_stages
@@ -33,6 +33,7 @@ OF_CLASSES = (
 )
 # Of those too, which count only where they are given.
 IN_RECIPES = ("label_smoothing", "test_flip", "test_shift", "similar_labels")
+OF_FILES = ("data_dir", "image_size", "fit", "skip_bad")  # flags that mean nothing for the sample
 NEUTRAL = ImageFlags()
 
 
@@ -93,6 +94,8 @@ class OwnImageFlags(ImageFlags, FolderOptions):
 
 def learn(flags: OwnImageFlags) -> dict[str, Any]:
     """Trains a network for the flags' task, tests its best epoch, and returns the metrics."""
+    if flags.sample:
+        check_sample(flags, OF_FILES, "images")
     if flags.loss == AUTO:
         flags = changed(flags, loss=TASKS[flags.task][0])
     check_delta(flags)

@@ -7,6 +7,7 @@ from lightning.pytorch import seed_everything
 
 from basics.errors import InputError
 from datamodules.mask_folder import MaskFolder
+from harness.runs.flag_checks import check_sample
 from harness.runs.invocation import changed, values
 from harness.tasks.launch import fit_and_test
 from harness.tasks.refit import with_refit
@@ -52,10 +53,12 @@ def segment(flags: SegmentationFlags) -> Result:
     """Trains a network on images with masks, and tests its best epoch; with `refit`, twice.
 
     Raises:
-        InputError: both the sample and a folder are asked for.
+        InputError: both the sample and a folder are asked for, or a flag that is for a folder's files.
     """
     if flags.sample and flags.data_dir:
         raise InputError(f"--data_dir {flags.data_dir}: --sample has images of its own; leave one of them out")
+    if not flags.data_dir:
+        check_sample(flags, ("image_size", "classes"), "images")
     return with_refit(_train, changed(flags, sample=not flags.data_dir))
 
 
