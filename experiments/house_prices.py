@@ -31,6 +31,7 @@ from harness.tasks.refit import with_refit
 from harness.tasks.table_models import predict
 from harness.tasks.tabular import train_table
 from harness.training.fit import Result
+from harness.training.flags import deciding_by_validation
 from lit_modules import Regressor
 
 
@@ -89,6 +90,8 @@ def main(flags: HousePriceFlags = DEFAULTS) -> dict[str, Any]:
     if flags.folds:
         if flags.refit:
             raise InputError("--refit: folds choose no epoch; --folds 0 does, by a validation split")
+        if decides := deciding_by_validation(flags):
+            raise InputError(f"{decides}: decides by a validation split, and folds have none; --folds 0 has one")
         return cross_validate(of_tables(_table(flags)), replace(flags, val_size=0.0, monitor=None))
     return with_refit(_train, flags).metrics
 

@@ -49,6 +49,7 @@ from harness.tasks.folds import FoldData, FoldResult, Kind, Task, read_result, t
 from harness.tasks.table_models import RowModel
 from harness.tasks.trained import load_model
 from harness.training.fit import warming_up_in_time
+from harness.training.flags import deciding_by_validation
 from harness.training.trackers import check_trackers
 
 
@@ -168,6 +169,9 @@ def _check_flags(flags: FoldFlags) -> None:
     for name in ("fast_dev_run", "find_lr", "doctor"):
         if getattr(flags, name):
             raise InputError(f"{name}: is for a single training; add --folds 0")
+    if not flags.val_size and (decides := deciding_by_validation(flags)):
+        split = "decides by a validation split; folds have none, and --val_size 0.1 gives them one"
+        raise InputError(f"{decides}: {split}")
     if flags.refit:
         raise InputError("--refit: is for a single training; add --folds 0")
     check_ranges({"seed": flags.seed + flags.seeds - 1})  # the last seed

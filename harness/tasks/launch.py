@@ -25,7 +25,7 @@ from harness.runs.invocation import changed, kept_by, type_name
 from harness.runs.names import run_label
 from harness.runs.resume import opened_run
 from harness.training.fit import Job, Result, fit_in, warming_up_in_time
-from harness.training.flags import FitFlags
+from harness.training.flags import FitFlags, deciding_by_validation
 from harness.training.trainer import Extras, keep_freed_memory
 from lit_modules.stages import Stages
 
@@ -73,10 +73,8 @@ def _without_validation(flags: FitFlags) -> FitFlags:
     Raises:
         InputError: something is to be decided by validation.
     """
-    if flags.early_stopping:
-        raise InputError(f"--val_size 0: --early_stopping {flags.early_stopping} decides by a validation split")
-    if flags.lr_decay == "plateau":
-        raise InputError("--val_size 0: --lr_decay plateau decides by a validation split")
+    if decides := deciding_by_validation(flags):
+        raise InputError(f"--val_size 0: {decides} decides by a validation split")
     return changed(flags, monitor=None)
 
 

@@ -39,7 +39,7 @@ from harness.runs.states import read_metrics
 from harness.training.assembly import Watched, assemble
 from harness.training.compiling import compile_mode
 from harness.training.elastic import for_present_machines
-from harness.training.flags import FitFlags
+from harness.training.flags import FitFlags, deciding_by_validation
 from harness.training.lr_finder import find_lr
 from harness.training.own_parts import own_parts
 from harness.training.preflight import (
@@ -160,9 +160,8 @@ def _check(flags: FitFlags, resumes: bool) -> None:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:
         raise InputError("find_lr, fast_dev_run: the curve needs more batches than a dry run has; leave one out")
-    if flags.monitor is None and (flags.early_stopping or flags.lr_decay == "plateau"):
-        asked = f"early_stopping {flags.early_stopping}, lr_decay {flags.lr_decay}"
-        raise InputError(f"{asked}: needs a metric to decide by, but --monitor is null")
+    if flags.monitor is None and (decides := deciding_by_validation(flags)):
+        raise InputError(f"{decides}: needs a metric to decide by, but --monitor is null")
 
 
 def _read_resumed(opened: Opened, job: Job) -> Checkpoint | None:

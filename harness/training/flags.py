@@ -192,3 +192,10 @@ class FitFlags(TrainerFlags, Invoked):
     def reports(self) -> bool:
         """Whether it leaves a trained model in a directory, and so has something to report."""
         return self.writes and not self.find_lr
+
+
+def deciding_by_validation(flags: FitFlags) -> str:
+    """The flag that needs a validation split, such as --early_stopping 5; "" if none does."""
+    if flags.early_stopping:
+        return f"--early_stopping {flags.early_stopping}"
+    return "--lr_decay plateau" if flags.lr_decay == "plateau" else ""
