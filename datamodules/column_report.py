@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from datamodules.dates import CLOCKS, as_clock
 from datamodules.tables import WORDS, Kind, Table
 
 BARS = 20  # of a histogram
@@ -22,7 +23,7 @@ class ColumnReport:
         missing: share of rows without a value.
         distinct: different values.
         example: the most frequent value.
-        low, high: of numbers and dates, the least and the largest, as text.
+        low, high: of numbers, dates and times, the least and the largest, as text.
         counts: rows in each bar of a histogram, or with each of the most frequent values.
         labels: these values; none for a histogram, whose bars go from `low` to `high`.
     """
@@ -67,14 +68,16 @@ def _report(
             numbers = values.to_numpy(np.float64 if values.dtype.kind == "f" else np.int64).astype(np.float64)
             span = np.ptp(numbers)
             bars = np.histogram((numbers - numbers.min()) / (span or 1), BARS, (0, 1))[0].tolist()  # however narrow
-            low, high = (_written(value) for value in (values.min(), values.max()))
+            low, high = (_written(value, kind) for value in (values.min(), values.max()))
             return ColumnReport(*about, example, low, high, bars)
     top = counts.head(COMMONEST)
     return ColumnReport(*about, example, counts=top.tolist(), labels=top.index.tolist())
 
 
-def _written(value: float | pd.Timestamp) -> str:
-    return f"{value:%Y-%m-%d}" if isinstance(value, pd.Timestamp) else f"{value:.15g}"
+def _written(value: float | pd.Timestamp, kind: str) -> str:
+    if isinstance(value, pd.Timestamp):
+        return f"{value:%Y-%m-%d}"
+    return as_clock(value) if kind in CLOCKS else f"{value:.15g}"
 
 
 def as_frame(columns: list[ColumnReport]) -> pd.DataFrame:

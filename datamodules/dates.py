@@ -168,6 +168,12 @@ def moments(cells: pd.Series, kind: str) -> pd.Series:
     return read + pd.to_timedelta(seconds.fillna(0).round(), unit="s").astype("timedelta64[s]")
 
 
+def as_clock(hours: float) -> str:
+    """Hours as they stand in a column of times or durations, such as 8:05 or 47:15:30, to the second."""
+    minutes, second = divmod(round(3600 * hours), 60)
+    return f"{minutes // 60}:{minutes % 60:02}" + (f":{second:02}" if second else "")
+
+
 def _seconds(parts: pd.DataFrame, most_hours: float = 24) -> pd.Series:
     """Seconds since midnight of hours, minutes, seconds and half of the day, as text; NaN if there are none."""
     hour, minute, second = (parts.iloc[:, place].astype(np.float64) for place in range(3))

@@ -56,7 +56,7 @@ def _as_in_training(table: Table, fitted: dict[str, Any]) -> NewRows:
     kinds = fitted["recipe"]["columns"]
     besides = [name for name in fitted["besides"] if name in table.cells]
     extra = [name for name in table.cells.columns if name not in (*kinds, *besides)]
-    check_columns(table._replace(cells=table.cells.drop(columns=besides)), list(kinds), None)
+    check_columns(table, list(kinds), None, besides)
     notes = [*table.notes]
     if extra:
         columns = f"column{'s' * (len(extra) > 1)} {', '.join(map(repr, extra))}"

@@ -127,19 +127,23 @@ def refuse(table: Table, column: str, wrong: pd.Series, reason: str | Mapping[st
         raise FaultyFileError(table.source, [Fault(line, column, text, reasons[text]) for line, text in values])
 
 
-def check_columns(table: Table, needed: Collection[str], allowed: Collection[str] | None = ()) -> None:
+def check_columns(
+    table: Table, needed: Collection[str], allowed: Collection[str] | None = (), apart: Collection[str] = ()
+) -> None:
     """Raises InputError if a `needed` column is missing, or if one is neither needed nor `allowed`.
 
     Args:
         allowed: columns that mean something else; None for any others.
+        apart: columns that no `needed` one can be mistaken for.
     """
     there = list(table.cells.columns)
-    others = [name for name in there if name not in needed]
+    others = [name for name in there if name not in (*needed, *apart)]
+    meant = [name for name in there if name not in apart]
     unknown = [] if allowed is None else [name for name in others if name not in allowed]
     for name in needed:
         if name not in there:
             near = _nearest(name, others if allowed is None else unknown)
-            hint = f"is it column {there.index(near) + 1}, {near!r}?" if near else f"there are {_some(there)}"
+            hint = f"is it column {there.index(near) + 1}, {near!r}?" if near else f"there are {_some(meant)}"
             raise InputError(f"{table.source}, line 1: column {name!r} is missing; {hint}")
     if unknown:
         number = there.index(unknown[0]) + 1

@@ -15,6 +15,7 @@ from datamodules.preprocessing import derived, feature_names, made_of, transform
 from datamodules.table_splits import Fold
 from experiments import predict_table, table
 from harness.command_line.cli import cli
+from harness.drawing.effect_figures import Dependence, draw_dependence
 from harness.tasks import column_effects
 from harness.tasks.column_effects import (
     Together,
@@ -232,6 +233,20 @@ def test_dependence_is_the_mean_of_predictions_for_rows_with_that_value(tmp_path
             said = model(rows).detach().double()
             expected = said.exp().mean(0) if target == "town" else said.mean()[None]
             np.testing.assert_allclose(means, expected, rtol=1e-5)
+
+
+def test_axis_of_times_says_that_they_are_hours():
+    found = [Dependence("at", np.array([8.5, 9.0]), [], np.zeros((2, 1)), unit) for unit in ("", "hours")]
+    assert [axes.get_xlabel() for axes in draw_dependence(found, "y", []).axes[:2]] == ["at", "at (hours)"]
+
+
+def test_dependence_on_times_is_by_hours(tmp_path):
+    frame = homes().assign(sold=[f"{8 + row % 10}:{row % 60:02}" for row in range(len(homes()))])
+    frame.to_csv(tmp_path / "homes.csv", index=False)
+    data = CsvTable(str(tmp_path / "homes.csv"), "price")
+    data.setup()
+    found = partial_dependence(Together([linear(data)], data.tested()[0]), "sold")
+    assert found.unit == "hours" and 8 <= found.points.min() <= found.points.max() < 18
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pytest
 from table_files import COUNT, DAYS, PLAIN, data_of, frame_of, written
 
 from datamodules.known_targets import known_targets, required_targets
@@ -64,6 +65,14 @@ def test_new_rows_of_a_file_without_header(tmp_path):
         typed = prepared_for(path, data)[1]
         np.testing.assert_array_equal(typed["c2"], PLAIN["size"])
         assert typed["c3"].tolist() == PLAIN["town"].tolist()
+
+
+def test_column_that_may_be_meant_is_numbered_as_in_the_file(tmp_path):
+    frame = PLAIN[["price", "town", "size"]]
+    data = data_of(written(tmp_path, frame), "price", drop=["town"])
+    new = written(tmp_path, frame.rename(columns={"size": "sise"}), "new.csv")
+    with pytest.raises(ValueError, match=r"column 'size' is missing; is it column 3, 'sise'\?"):
+        read_rows(new, data.preprocessing)
 
 
 def test_new_rows_of_a_file_without_header_and_without_its_labels(tmp_path):

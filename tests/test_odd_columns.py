@@ -7,10 +7,13 @@ import pandas as pd
 import pytest
 from table_files import COUNT, DAYS, RNG, data_of, frame_of, written
 
+from datamodules.column_report import as_frame
 from datamodules.dates import date_kind, moments
-from datamodules.new_rows import read_rows
+from datamodules.new_rows import one_row, read_rows
 from datamodules.preprocessing import columns_of
 from datamodules.table_splits import Fold
+from harness.drawing.column_figures import draw_columns
+from harness.serving.rows import fields_of
 
 TARGET = RNG.normal(size=COUNT).round(3)
 
@@ -97,10 +100,17 @@ def test_formats_are_found_beside_a_word():
 
 def test_times_beyond_a_day_are_durations(tmp_path):
     minutes, seconds = RNG.integers(10, 60, COUNT), RNG.integers(0, 60, COUNT)
-    texts = [f"{minute}:{second:02}" for minute, second in zip(minutes, seconds, strict=True)]
+    texts = [f"{minute}:{second:02}" for minute, second in zip(minutes, seconds, strict=True)]  # taken for hours
     data = data_of(written(tmp_path, pd.DataFrame({"x": texts, "y": TARGET})), "y")
     assert kind_of(data) == "duration"
     np.testing.assert_allclose(frame_of(data)["x"], minutes + seconds / 60)
+    ordered = sorted(texts)  # all have four digits
+    report = as_frame(data.columns).set_index("column")
+    assert report.loc["x", ["low", "high"]].tolist() == [ordered[0], ordered[-1]]
+    assert draw_columns(data.columns).axes[0].get_xticklabels()[0].get_text() == ordered[0]
+    (field,) = fields_of(data.preprocessing, {})
+    assert one_row({"x": field["value"]}, data.preprocessing).kinds == {"x": "duration"}
+    assert moments(pd.Series([field["value"]]), "duration").notna().all()
     read, _ = read_as(data, tmp_path, "x\n8:30\n132:15\n")
     assert read["x"].tolist() == [8.5, 132.25]
     assert date_kind(["8:15", "23:59", "24:00"] * 20 + ["25:10"]) == "time"  # one mistake

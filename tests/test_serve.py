@@ -250,6 +250,7 @@ def test_fields_have_kinds_choices_and_usual_values(row_run):
     [
         (0.5, "number", "0.5"), (40.0, "percent", "40%"), (1200.5, "currency €, decimal comma", "€1200,50"),
         (40.0, "unit kg", "40 kg"), (1.5, "decimal comma", "1,5"), (1010.0, "thousands", "1010"), (1e-7, "unit kg", ""),
+        (8 + 5 / 60, "time", "8:05"), (132 + 15 / 60 + 9 / 3600, "duration", "132:15:09"),
     ],
 )  # fmt: skip
 def test_numbers_are_written_as_the_others_of_their_column(value, kind, text):

@@ -34,6 +34,7 @@ class Dependence(NamedTuple):
     points: np.ndarray  # the values, numbers or moments, (P,), or the numbers of `labels`
     labels: list[str]  # names of categories or levels; none for numbers and moments
     means: np.ndarray  # (P, outputs)
+    unit: str = ""  # of the points
 
 
 def draw_importance(found: Sequence[Importance], error: str, whole: float, rows: str) -> "Figure":
@@ -71,7 +72,7 @@ def draw_dependence(found: Sequence[Dependence], output: str, names: Sequence[st
     for axes, each, column in zip(grid.flat, found, columns, strict=False):
         for place, line in enumerate(lines):
             _draw(axes, each, each.means[:, line], place)
-        axes.set_xlabel(column, fontsize=9)
+        axes.set_xlabel(f"{column} ({each.unit})" if each.unit else column, fontsize=9)
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
     for axes in grid.flat[len(found) :]:

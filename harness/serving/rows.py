@@ -9,6 +9,7 @@ from typing import Any
 
 from basics.errors import InputError
 from basics.terminal import rough_number
+from datamodules.dates import CLOCKS, as_clock
 from datamodules.new_rows import one_row
 from datamodules.tables import Kind
 from datamodules.written_numbers import COMMA, SWAPPED, parses
@@ -88,7 +89,9 @@ def _with_missing(options: Sequence[str]) -> list[str]:
 
 
 def written(value: float, kind: Kind) -> str:
-    """A number as the column's others are written (see `written_numbers`); "" if that is no such number."""
+    """A number, or hours, as the column's others are written (see `written_numbers`); "" if that is no such number."""
+    if kind in CLOCKS:
+        return as_clock(value)
     base, comma, _ = str(kind).partition(COMMA)
     form = base.removesuffix(", ")
     text = f"{value:.2f}".removesuffix(".00") if form.startswith("currency ") else f"{value:.10g}"

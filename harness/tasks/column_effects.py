@@ -18,6 +18,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from basics.digits import rounded
 from basics.files import write_csv
+from datamodules.dates import CLOCKS
 from datamodules.preprocessing import derived, made_from, made_of, transform, transform_some
 from datamodules.table_data import TableData
 from harness.drawing.effect_figures import Dependence, Importance, draw_dependence, draw_importance
@@ -158,7 +159,8 @@ def partial_dependence(rows: Together, column: str) -> Dependence | None:
     labels = [str(point) or "missing" for point in points] if points.dtype == object else []
     if not isinstance(kind, str):
         labels = [kind[int(point)] for point in points]
-    return Dependence(column, points, labels, said.reshape(*said.shape[:2], -1).mean(1))
+    unit = "hours" if kind in CLOCKS else ""
+    return Dependence(column, points, labels, said.reshape(*said.shape[:2], -1).mean(1), unit)
 
 
 def _points(values: pd.Series) -> np.ndarray:
