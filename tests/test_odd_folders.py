@@ -24,7 +24,8 @@ SMALL = [*QUICK, "--image_size", "16"]
 
 
 def train(folder, *flags, script=own_images):
-    cli(script.main, script.RECIPES, [*(SMALL if script is own_images else QUICK), "--run_dir", str(folder), *flags])
+    usual = SMALL if script is own_images and "--sample" not in flags else QUICK
+    cli(script.main, script.RECIPES, [*usual, "--run_dir", str(folder), *flags])
     (run,) = folder.glob("*/*")
     return run
 
