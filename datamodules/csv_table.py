@@ -159,7 +159,12 @@ class CsvTable(TableData):
         return targets
 
     def _check_roles(self) -> None:
-        """Refuses a column with two roles, such as target and feature."""
+        """Refuses a column with two roles, such as target and feature, and a list of targets without one or with one
+        twice.
+        """
+        columns = self.target_columns
+        if not columns or len({*columns}) < len(columns):
+            raise InputError(f"target {self.target!r}: must name columns, each once")
         roles = {
             "target": tuple(self.target_columns), "id_column": (self.id_column,) if self.id_column else (),
             "drop": self.drop, "categories": self.categories, "ordinals": tuple(self.ordinals),

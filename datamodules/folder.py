@@ -191,7 +191,10 @@ class ImageFolder(ImageData):
     def _read(self) -> ImageArrays:
         arrays = super()._read()
         if self.group and not self.listing.splits["test"]:
-            raise InputError(f"--group {self.group}: a test set taken from train/ would part groups; make a test/")
+            way_out = self._way_to_have("test")
+            raise InputError(
+                f"--group {self.group}: a test set taken from training images would part groups; {way_out}"
+            )
         self._refuse_bad(self.skipped)  # the arrays may be from an earlier run with --skip_bad
         return arrays
 
@@ -223,7 +226,14 @@ class ImageFolder(ImageData):
         try:
             return hold_out(labels, self._num_val(len(labels)), np.random.default_rng(self.seed))
         except TooFewError as error:
-            raise InputError(f"val_size {self.val_size:g}: {error}; add images, or make a val/") from error
+            way_out = f"add images, or {self._way_to_have('val')}"
+            raise InputError(f"val_size {self.val_size:g}: {error}; {way_out}") from error
+
+    def _way_to_have(self, split: str) -> str:
+        """What to do for a split to have images of its own."""
+        if self.labels:
+            return f"name its images in a column split of {self.labels}"
+        return f"make a {split}/" if self.listing.folders["train"] != ALL else f"make a train/ and a {split}/"
 
     def describe(self) -> str:
         """What `ImageData` says, and how the splits came about."""

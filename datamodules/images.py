@@ -205,9 +205,11 @@ class ImageData(BatchModule):
         """A line on the rarest and the commonest class of the training split."""
         counts = np.bincount(self.train_labels, minlength=self.num_classes)
         rare, common = np.argmin(counts), np.argmax(counts)
+        if counts[rare] == counts[common]:
+            return f"{self.num_classes} classes of {amount(int(counts[rare]), 'training image')} each"
         return (
             f"{self.num_classes} classes of {counts[rare]:,} ({self.classes[rare]})"
-            f" to {counts[common]:,} ({self.classes[common]}) training {'image' if counts[common] == 1 else 'images'}"
+            f" to {counts[common]:,} ({self.classes[common]}) training images"
         )
 
     @property

@@ -134,11 +134,13 @@ def readable_splits(root: Path, listing: Listing, bad: Container[str]) -> dict[s
     train = splits["train"]
     if unseen := set(range(len(listing.classes))) - set(train.values()):
         name = listing.classes[min(unseen)]
-        raise InputError(f"{root / listing.folders['train'] / name}: no readable image in this class")
+        folder = root / listing.folders["train"] / name  # a table's classes have none
+        where = folder if folder.is_dir() else f"{root}, class {name!r}"
+        raise InputError(f"{where}: no readable image in this class")
     if not splits["test"]:
         splits["test"] = {file: train.pop(file) for file in sorted(choose_test(train))}
         if not splits["test"]:
-            raise InputError(f"{root}: no test/, and no class has two images to train on, one to hold out")
+            raise InputError(f"{root}: no test images, and no class has two images to train on, one to hold out")
     return splits
 
 

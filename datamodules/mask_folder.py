@@ -119,10 +119,8 @@ class MaskFolder(ImageData):
             name: f"{share:.1%} ({name})" for name, share in zip(self.classes, pixels / pixels.sum(), strict=True)
         }
         rare, common = (self.classes[place(pixels)] for place in (np.argmin, np.argmax))
-        lines = [
-            self._sizes(),
-            f"{self.num_classes} classes, of {shares[rare]} to {shares[common]} of the training pixels",
-        ]
+        spread = f"of {shares[rare]} to {shares[common]}" if rare != common else f"each {pixels[0] / pixels.sum():.1%}"
+        lines = [self._sizes(), f"{self.num_classes} classes, {spread} of the training pixels"]
         if not self.sample:
             lines.append(f"a tenth of the images in {self.data_dir} is the test set, the same for every seed")
             if unused := self.pairs.unused:

@@ -147,7 +147,7 @@ class TableData(BatchModule, ABC):
 
     def _set_apart(self, table: Table, frame: pd.DataFrame, features: list[str]) -> tuple[Table, pd.DataFrame]:
         """The rows for the folds; `other_rows` has the rows for testing, which are in none of them."""
-        with self._enough(f"test_size {self._test_size:g}", table.source):
+        with self._enough(f"test_size {self._test_size:g} ", table.source):
             test, rest = self._splitter_of(table).test(self._test_size)
         self.notes += notes_on_repeated(table, features, rest, test)
         self._apart = Apart(self._ids(table)[test], frame.iloc[test], self.targets[test])
@@ -261,9 +261,9 @@ class TableData(BatchModule, ABC):
         if count < least:
             what = f"{fold.folds} folds" if fold else "a training, a validation and a test split"
             raise InputError(f"{source}: {amount(count, 'row is', 'rows are')} too few for {what}; it needs {least}")
-        with self._enough("the fold" if fold else f"test_size {self._test_size:g}", source):
+        with self._enough("" if fold else f"test_size {self._test_size:g} ", source):  # a fold names itself
             test, rest = self._splitter.fold(fold) if fold else self._splitter.test(self._test_size)
-        with self._enough(f"val_size {self.val_size:g}", source):
+        with self._enough(f"val_size {self.val_size:g} ", source):
             rng = np.random.default_rng(self.seed)
             val, train = self._splitter.hold_out(rest, self._num_val(len(rest)), rng)
         self._check_classes(train, source)
@@ -278,7 +278,7 @@ class TableData(BatchModule, ABC):
         try:
             yield
         except TooFewError as error:
-            raise InputError(f"{source}, column {self._splits_by!r}: {what} {error}") from error
+            raise InputError(f"{source}, column {self._splits_by!r}: {what}{error}") from error
 
     @property
     def _splits_by(self) -> str:

@@ -84,7 +84,7 @@ class Splitter:
         if self.groups is not None and (count := len(np.unique(self.groups))) < fold.folds:
             raise TooFewError(f"{fold.folds} folds need as many groups; there are {count}")
         if self.labels is not None and (most := np.bincount(self.labels).max()) < fold.folds:
-            raise TooFewError(f"{fold.folds} folds need a class with as many rows; the largest has {most}")
+            raise TooFewError(f"{fold.folds} folds need a class of as many; the largest has {most}")
         splitters = {
             (False, False): KFold,
             (True, False): StratifiedKFold,

@@ -109,10 +109,9 @@ def rates(values: np.ndarray, names: Sequence[str]) -> str:
     rare, common = int(counts.argmin()), int(counts.argmax())
     without = int((values.sum(1) == 0).sum())
     none = f"; {amount(without, 'sample')} without any" if without else ""
-    return (
-        f"{len(names)} labels in {counts[rare]:,} ({names[rare]}) to {counts[common]:,} ({names[common]}) training"
-        f" samples, {values.sum(1).mean():.2f} in each on average{none}"
-    )
+    spread = f"{counts[rare]:,} ({names[rare]}) to {counts[common]:,} ({names[common]})"
+    often = spread if rare != common else f"{counts[rare]:,}"
+    return f"{len(names)} labels in {often} training samples, {values.sum(1).mean():.2f} in each on average{none}"
 
 
 def _first(names: Sequence[str]) -> str:

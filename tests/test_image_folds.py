@@ -15,10 +15,12 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from datamodules import MNIST, ImageFolder, samples
 from datamodules.groups import groups_of_files
+from datamodules.image_targets import ImageNumbers
 from datamodules.table_splits import Fold
 from experiments import mnist, own_images, predict
 from harness.command_line.cli import cli
-from harness.tasks import classification, image_evidence
+from harness.tasks import classification, fold_report, image_evidence
+from harness.tasks.image_folds import ImageFolds
 from lit_modules import Classifier
 from lit_modules.evidence import evidence
 
@@ -194,6 +196,16 @@ def test_groups_by_prefix_and_by_folder():
     assert groups_of_files("prefix", ["_x1.jpg", "_y2.jpg", "x1_2.jpg"], "ab").tolist() == [0, 1, 0]
 
 
+def test_figures_of_folds_of_images_speak_of_images():
+    data = ImageNumbers(sample=True, fold=Fold(0, 2))
+    data.setup()
+    folds = ImageFolds(data)
+    figures = fold_report._draw(folds, folds.targets + np.random.default_rng(0).normal(size=len(folds.targets)))
+    said = f"{len(folds.targets):,} images, none seen by its model"
+    assert figures["residuals"].axes[0].get_title() == said
+    assert figures["predicted"].axes[0].get_title().endswith(said)
+
+
 def test_folders_within_the_folder_of_a_group_are_of_the_group():
     files = ["train/ant/anna/day1/1.jpg", "train/ant/anna/day2/2.jpg", "train/bee/bob/day1/3.jpg"]
     assert groups_of_files("folder", files, ("ant", "bee")).tolist() == [0, 0, 1]
@@ -225,7 +237,7 @@ def test_folds_of_groups_are_those_of_scikit_learn_and_part_no_group(tmp_path):
     ("script", "flags", "named"),
     [
         (mnist, ["--folds", "1"], "folds 1: must be at least 2"),
-        (mnist, ["--folds", "999"], "999 folds need a class with as many rows"),
+        (mnist, ["--folds", "999"], "999 folds need a class of as many; the largest has"),
         (mnist, ["--folds", "2", "--refit"], "--refit"),
         (mnist, ["--group", "prefix"], "--group prefix: these images have no files of their own"),
         (own_images, ["--group", "prefx"], "did you mean prefix"),

@@ -125,6 +125,16 @@ def test_description_agrees_with_a_hand_count(tmp_path):
     ]
 
 
+def test_classes_of_one_size_are_told_once(tmp_path):
+    write(tmp_path, train_labels=np.arange(86, dtype=np.uint8) % 10)
+    data = ready(MNIST, tmp_path, val_size=0)
+    assert data.describe().splitlines()[1] == "10 classes of 8 (6) to 9 (0) training images"
+    write(tmp_path / "even", train_labels=np.arange(86, dtype=np.uint8) % 2)
+    data = ready(MNIST, tmp_path / "even", val_size=0)
+    data.classes = ("even", "odd")  # 43 each
+    assert data.describe().splitlines()[1] == "2 classes of 43 training images each"
+
+
 def test_description_of_the_sample_says_so():
     # 1,797 digits, of which 360 to test, of which a tenth, 143.7, to validate
     sizes = "1,293 training, 144 validation and 360 test images of 28 x 28 x 1, from the embedded sample"

@@ -119,6 +119,18 @@ def test_similar_labels_of_images_are_one_class_or_several_as_asked(scattered):
         ImageFolder(str(scattered), similar_labels="merge")
 
 
+def test_way_out_is_one_that_a_table_of_labels_has(scattered):
+    labels = table(scattered, "file,label", *(names(number) for number in range(12)))
+    with pytest.raises(InputError, match=r"would part groups; name its images in a column split of .*labels.csv"):
+        ready(scattered, labels=labels, group="folder")
+    with pytest.raises(InputError, match=r"add images, or name its images in a column split of .*labels.csv"):
+        ready(scattered, labels=labels, val_size=9)
+    for number in range(0, 12, 2):
+        (scattered / f"{number % 3}" / f"{number}.png").write_text("no image")
+    with pytest.raises(InputError, match=f"{scattered}, class 'even': no readable image in this class"):
+        ready(scattered, labels=labels, skip_bad=True)
+
+
 def test_missing_table_is_named(scattered, refusal):
     flags = ["--data_dir", str(scattered), "--labels", "none.csv", "--net", "softmax"]
     assert "none.csv: no such file" in refusal(own_images.main, *flags, recipes=own_images.RECIPES)

@@ -126,7 +126,7 @@ def test_black_and_white_masks_are_two_classes_and_stay_with_their_images(tmp_pa
     assert sorted(colours) == [10 * number for number in range(12)]
     wanted = np.repeat([0, 1], 8) * np.ones((16, 1))
     assert all(np.array_equal(mask, wanted) for mask in (*arrays.train_labels, *arrays.test_labels))
-    assert "2 classes, of 50.0% (background) to 50.0% (background) of the training pixels" in data.describe()
+    assert "2 classes, each 50.0% of the training pixels" in data.describe()
 
 
 def test_numbers_in_masks_are_classes_by_file_or_flag_and_binary_merges_them(tmp_path):

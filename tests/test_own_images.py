@@ -146,7 +146,7 @@ def nothing(root):
         (stray, [], ["train/loose.png (in no class folder)", "--skip_bad"]),
         (all_unreadable, ["--skip_bad"], ["train/cat: no readable image in this class"]),
         (all_of_val_unreadable, ["--skip_bad"], ["val: no readable image in it"]),
-        (single_images, [], ["no test/", "hold out"]),
+        (single_images, [], ["no test images", "hold out"]),
         (nothing, ["--image_size", "8"], ["image_size 8"]),
         (nothing, ["--val_size", "9"], ["val_size 9: takes 9 of 10", "keep one"]),
         (nothing, ["--val_size", "10"], ["val_size 10", "10 training images"]),

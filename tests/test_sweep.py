@@ -191,6 +191,11 @@ def test_vary_says_ranges_and_choices():
         "max_epochs": Between(5, 20, log=False, whole=True),
         "net": OneOf(["a", "b"]),
     }
+    files = ["../a.ckpt", "../b.ckpt"]
+    assert parse_vary([f"init_from={','.join(files)}", f"x={'|'.join(files)}"]) == {
+        "init_from": OneOf(files),
+        "x": OneOf(files),
+    }
     assert parse_vary(["augment=flip|crop:4,flip"])["augment"] == OneOf(["flip", "crop:4,flip"])
 
 

@@ -80,7 +80,7 @@ def test_folds_of_classes_are_those_of_scikit_learn_and_have_their_share(tmp_pat
 def test_more_folds_than_a_class_has_rows_are_refused():
     splitter = Splitter(12, labels=np.repeat(range(4), 3))
     assert len(splitter.fold(Fold(2, 3))[0]) == 4
-    with pytest.raises(ValueError, match="4 folds need a class with as many rows; the largest has 3"):
+    with pytest.raises(ValueError, match="4 folds need a class of as many; the largest has 3"):
         splitter.fold(Fold(0, 4))
 
 

@@ -88,7 +88,7 @@ def parse_vary(texts: Sequence[str]) -> dict[str, Between | OneOf]:
 
 
 def _parse(text: str, values: str) -> Between | OneOf:
-    if ".." not in values:
+    if ".." not in values or "," in values or "|" in values:  # ../a.ckpt,../b.ckpt are two files
         choices = [value.strip() for value in values.split("|" if "|" in values else ",")]
         if len(set(choices)) < max(2, len(choices)) or "" in choices:
             raise InputError(f"--vary {text}: must name two values or more, each once")

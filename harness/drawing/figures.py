@@ -92,16 +92,15 @@ def draw_predicted(true: np.ndarray, predicted: np.ndarray, name: str, log: bool
     return figure
 
 
-def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, log: bool) -> dict[str, "Figure"]:
+def draw_regression(true: np.ndarray, predicted: np.ndarray, name: str, log: bool, samples: str) -> dict[str, "Figure"]:
     """The figures `predicted` and `residuals` for numbers called `name`.
 
     Args:
         log: the numbers are positive, and errors are judged by their logarithms.
+        samples: rows, or images.
     """
-    residuals, rows = (
-        np.log(predicted / true) if log else predicted - true,
-        f"{len(true):,} rows, none seen by its model",
-    )
+    residuals = np.log(predicted / true) if log else predicted - true
+    rows = f"{len(true):,} {samples}, none seen by its model"
     label = f"log of predicted over true {name}" if log else f"predicted minus true {name}"
     figures = {
         "predicted": draw_predicted(true, predicted, name, log, rows),

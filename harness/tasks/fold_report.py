@@ -142,7 +142,7 @@ def _draw(data: FoldData, values: np.ndarray) -> dict[str, "Figure"]:
         return {"by_label": draw_by_label(torch.from_numpy(values), torch.from_numpy(data.targets), labels)}
     if not data.classification:
         predicted = np.exp(values) if data.log_target else values
-        return draw_regression(data.targets, predicted, shortened(data.target), data.log_target)
+        return draw_regression(data.targets, predicted, shortened(data.target), data.log_target, data.samples)
     probabilities, labels = torch.from_numpy(values), torch.from_numpy(data.targets)
     return {
         "by_class": draw_by_class(probabilities, labels, data.classes),
