@@ -2,13 +2,13 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from basics.errors import writing
+from basics.errors import InputError, InputFileError, MissingFileError, writing
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -51,6 +51,23 @@ def write_csv(path: Path, frame: "DataFrame") -> None:
     # Given a name, pandas would expand a ~ to the home directory.
     with replacing(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         frame.to_csv(file, index=False)
+
+
+def check_free(path: Path, force: bool, given: Iterable[Path] = (), what: str = "") -> None:
+    """Raises InputError unless a file can be made there without a loss.
+
+    Args:
+        force: a file that is there may be overwritten, except the `given` ones, which are `what` the result is made of.
+    """
+    with writing(path):
+        if path.is_file() and any(other.exists() and path.samefile(other) for other in given):
+            raise InputError(f"{path}: is {what}; name another file by --output")
+        if path.is_dir():
+            raise InputFileError(f"{path}: already exists, as a folder; name a file")
+        if path.exists() and not force:
+            raise InputFileError(f"{path}: already exists; --force overwrites it, and another name leaves it")
+        if not path.parent.is_dir():
+            raise MissingFileError(f"{path}: there is no folder {path.parent}")
 
 
 def unused(path: Path, suffixes: Sequence[str] = ()) -> Path:

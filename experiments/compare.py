@@ -18,7 +18,8 @@ cores of an AMD EPYC.
 from pathlib import Path
 from typing import Literal
 
-from basics.errors import InputError, InputFileError, writing
+from basics.errors import InputError
+from basics.files import check_free
 from harness.command_line.cli import cli
 from harness.comparing.comparison import Group
 from harness.comparing.receipts import write_page
@@ -48,9 +49,7 @@ def main(
         force: overwrite what `output` and `figure` name.
     """
     for path in filter(None, (output, figure)):
-        with writing(path):
-            if not force and Path(path).exists():
-                raise InputFileError(f"{path}: already exists; --force overwrites it")
+        check_free(Path(path), force)
     if figure and not figure.endswith(".png"):
         raise InputError(f"--figure {figure}: the name must end in .png")
     if by and by.startswith("test/"):

@@ -19,7 +19,9 @@ never active, gradients, whether a small batch can be learnt by heart, the learn
 import runpy
 import sys
 from collections.abc import Sequence
-from pathlib import Path
+
+from basics.errors import InputError
+from harness.comparing.scripts import find_script
 
 from harness.processes.pipes import ending_with_reader
 
@@ -28,13 +30,14 @@ USAGE = "usage: python experiments/doctor.py SCRIPT.py [flags of the script]"
 
 def main(args: Sequence[str]) -> None:
     """Runs the script with its flags and `--doctor`, as the command line does."""
-    script = Path(args[0] if args else "")
-    path = script if script.is_file() else Path(__file__).parent / f"{script.stem}.py"
-    if not script.name or script.name.startswith("-"):
+    script = args[0] if args else ""
+    if not script or script.startswith("-"):
         print(f"{__doc__}\n{USAGE}")
         sys.exit(0 if args else 2)
-    if not path.is_file():
-        print(f"error: {script}: no such script, here or in {path.parent}", file=sys.stderr)
+    try:
+        path = find_script(script if script.endswith(".py") else f"{script}.py")
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     sys.argv = [str(path), *args[1:], "--doctor"]
     sys.path.insert(0, str(path.parent))  # as if it had been started itself

@@ -44,7 +44,8 @@ from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from basics.choose import choose
-from basics.errors import InputError, InputFileError, MissingFileError, writing
+from basics.errors import InputError, writing
+from basics.files import check_free
 from datamodules import ImageData
 from harness.command_line.cli import cli
 from harness.runs.checkpoints import Checkpoint, find_checkpoint, read_checkpoint
@@ -119,7 +120,7 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         raise InputError(f"images {images}: must be at least 1")
     source = find_checkpoint(checkpoint)
     target = Path(output) if output else source.with_suffix(kind.suffix)
-    _check_target(target, source, force)
+    check_free(target, force, [source], "the checkpoint itself")
     read = read_checkpoint(source)
     model = _load_image_model(read)
     pixels, what = real_images(_data_of(read), model.hparams["input_shape"], images)
@@ -160,16 +161,6 @@ def _data_of(read: Checkpoint) -> ImageData | None:
     except InputError:
         return None
     return data if isinstance(data, ImageData) else None
-
-
-def _check_target(target: Path, source: Path, force: bool) -> None:
-    with writing(target):
-        if not target.parent.is_dir():
-            raise MissingFileError(f"{target}: there is no folder {target.parent}")
-        if target.is_dir() or (target.exists() and target.samefile(source)):
-            raise InputError(f"--output {target}: is a folder, or the checkpoint itself")
-        if target.exists() and not force:
-            raise InputFileError(f"{target}: already exists; --force overwrites it")
 
 
 class Trained(NamedTuple):

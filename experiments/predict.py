@@ -27,8 +27,8 @@ from PIL.Image import Image
 
 from basics.amounts import amount
 from basics.choose import choose
-from basics.errors import InputError, InputFileError, MissingFileError, reading, writing
-from basics.files import unused
+from basics.errors import InputError, MissingFileError, reading
+from basics.files import check_free, unused
 from datamodules.listing import files_below, naming, printable
 from harness.command_line.cli import cli
 from harness.drawing.figures import save_figures
@@ -170,15 +170,7 @@ def _check_outputs(table: Path, sheets: Sequence[Path], images: Sequence[Path], 
     if table in sheets:
         raise InputError(f"--output {table}: is the name of the sheet; let the table end in .csv")
     for path in (table, *sheets):
-        with writing(path):
-            if path.is_file() and any(map(path.samefile, images)):
-                raise InputError(f"{path}: is one of the images; name another file by --output")
-            if path.is_dir() or (path.exists() and not force):
-                raise InputFileError(
-                    f"{path}: already exists; name another file by --output, or overwrite it by --force"
-                )
-    if not table.parent.is_dir():
-        raise MissingFileError(f"{table}: there is no folder {table.parent}")
+        check_free(path, force, images, "one of the images")
 
 
 def _find(name: str) -> list[Path]:

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 
 from basics.amounts import amount
-from basics.errors import InputError, InputFileError, MissingFileError, writing
-from basics.files import unused
+from basics.errors import InputError
+from basics.files import check_free, unused
 from datamodules.known_targets import known_targets, required_targets
 from datamodules.new_rows import read_rows
 from datamodules.tables import Table
@@ -53,7 +53,7 @@ def main(
         force: replace the file of an earlier call.
     """
     target = Path(output) if output else OUTPUT if force else unused(OUTPUT)
-    _check_output(target, Path(rows), force)
+    check_free(target, force, [Path(rows)], "the table to predict")
     checkpoints = find_checkpoints(checkpoint)
     models = [load_row_model(path) for path in checkpoints]
     decision = decision_for(checkpoints, models[0].hparams["preprocessing"]["classes"], threshold)
@@ -89,16 +89,6 @@ def _scored(table: Table, values: np.ndarray, fitted: dict[str, Any], decision: 
     if decision.threshold is not None:
         figures |= scores_of_classes(true, decision.of(values[known]))
     return f"{as_text(figures)} on {amount(known.sum(), 'row')}{left}"
-
-
-def _check_output(output: Path, rows: Path, force: bool) -> None:
-    with writing(output):
-        if output.is_file() and rows.is_file() and output.samefile(rows):
-            raise InputError(f"{output}: is the table to predict; name another file by --output")
-        if output.is_dir() or (output.exists() and not force):
-            raise InputFileError(f"{output}: already exists; name another file by --output, or overwrite it by --force")
-        if not output.parent.is_dir():
-            raise MissingFileError(f"{output}: there is no folder {output.parent}")
 
 
 if __name__ == "__main__":

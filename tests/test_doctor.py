@@ -313,7 +313,8 @@ def test_rates_that_are_ok_lie_between_next_to_nothing_and_divergence():
     [
         ([], 2, "usage: python experiments/doctor.py"),
         (["--help"], 0, "usage: python experiments/doctor.py"),
-        (["mnost.py"], 2, "mnost.py: no such script"),
+        (["mnost.py"], 2, "mnost.py: no such script; did you mean mnist.py?"),
+        (["mnost"], 2, "mnost.py: no such script; did you mean mnist.py?"),
         (["mnist.py", "--net", "lenet6"], 2, "did you mean lenet5"),
         (["house_prices.py", "--sample"], 2, "doctor: is for a single training; add --folds 0"),
     ],
