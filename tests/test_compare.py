@@ -20,7 +20,7 @@ from tensorboard.plugins.hparams import metadata as hparams
 from callbacks import monitor_mode
 from experiments import compare, mnist
 from harness.command_line.cli import cli
-from harness.comparing.comparison import group_runs, make_tables, short_labels
+from harness.comparing.comparison import group_runs, make_tables, once_each, short_labels
 from harness.comparing.comparison_figure import Curve, draw_tables
 from harness.comparing.events import read_curve, read_scalars
 from harness.comparing.run_files import Run, mode_of, read_runs
@@ -474,6 +474,11 @@ def test_seed_that_was_run_twice_counts_once_and_the_other_run_is_named():
     assert write_tables([table], "table").splitlines()[-1].split()[:3] == ["2", "0", "1"]  # n and seeds
     unknown = [dated(day, seed=None) for day in (1, 2)]
     assert len(make_tables(unknown, None)[0][0].groups[0].runs) == 2
+
+
+def test_same_flags_of_another_script_are_no_seed_again():
+    runs = [run_with(script, seed=0, lr=0.1) for script in ("mnist", "fashion_mnist")]
+    assert once_each(runs) == (runs, [])
 
 
 def test_empty_text_is_no_part_of_a_row():

@@ -135,10 +135,15 @@ def once_each(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     A seed that is run twice gives the same figures, and no second sample. The newest has the last name, as it begins
     with the date.
     """
-    newest = {(_key(run), run.seed): run for run in sorted(runs, key=lambda run: run.path.name)}
-    pairs = [(run, newest[_key(run), run.seed] if run.seed is not None else run) for run in runs]
+    newest = {_same(run): run for run in sorted(runs, key=lambda run: run.path.name)}
+    pairs = [(run, newest[_same(run)] if run.seed is not None else run) for run in runs]
     again = [(run, f"seed {run.seed} again: {newer.path} counts") for run, newer in pairs if newer is not run]
     return [run for run, newer in pairs if newer is run], again
+
+
+def _same(run: Run) -> tuple[Kind, str, Any]:
+    """What two runs have in common that give the same figures."""
+    return kind_of(run), _key(run), run.seed
 
 
 def _key(run: Run) -> str:
