@@ -22,7 +22,6 @@ from collections.abc import Sequence
 
 from basics.errors import InputError
 from harness.comparing.scripts import find_script
-
 from harness.processes.pipes import ending_with_reader
 
 USAGE = "usage: python experiments/doctor.py SCRIPT.py [flags of the script]"
