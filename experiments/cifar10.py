@@ -7,6 +7,13 @@
 On two cores of an AMD EPYC (AVX512-BF16), torch 2.15 (docs/results.md has more, docs/gpu.md what a card measured):
 
     --net speednet      93.52 %  (93.45, 93.53, 93.58; seeds 0-2)   11 epochs   617 to 668 s
+
+On one core, the seconds of the fastest run:
+
+    --net cnn           82.90 %  (83.05, 82.66, 82.99; seeds 0-2)   30 epochs   1,131 s
+    --net lenet5        62.81 %  (63.98, 63.16, 61.29)              30 epochs     262 s
+    --net mlp           53.97 %  (54.27, 53.72, 53.93)              30 epochs     197 s
+    --net softmax       38.81 %  (38.83, 39.30, 38.29)              20 epochs      20 s
 """
 
 from dataclasses import replace

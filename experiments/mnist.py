@@ -8,17 +8,15 @@ Test accuracy of LeNet-5 on two busy cores of an AMD EPYC, torch 2.14.1 (docs/re
 
     --net lenet5     99.53 %  (99.52, 99.57, 99.51; seeds 0-2)   30 epochs   358 to 387 s
 
-Mean of seeds 0-2, and seconds of the fastest run, on one core, the last on two, torch 2.15:
+Mean of seeds 0-2, and seconds of the fastest run, on one core, torch 2.15; the last three in bfloat16, on a core with
+AVX512-BF16:
 
-    --net softmax    92.52 %  (92.57, 92.50, 92.48)   20 epochs   12 s
-    --net mlp        99.01 %  (98.92, 99.01, 99.09)   30 epochs  125 s
-    --net cnn        99.58 %  (99.58, 99.55, 99.60)   20 epochs  490 s
-
-In bfloat16 on such cores with AVX512-BF16:
-
-    --net inception_mnist  99.70 %  (99.73, 99.67, 99.69)   30 epochs  1,451 s   (20 epochs, seed 0: 99.67 %, 764 s)
-    --net speednet         99.68 %  (seed 3)                15 epochs    851 s, on one core beside other work
-    --net residual_mnist   99.49 %  (seed 0)                 6 epochs    602 s
+    --net softmax          92.52 %  (92.57, 92.50, 92.48)   20 epochs     12 s
+    --net mlp              99.01 %  (98.92, 99.01, 99.09)   30 epochs    125 s
+    --net cnn              99.61 %  (99.58, 99.60, 99.65)   20 epochs    683 s
+    --net residual_mnist   99.47 %  (99.46, 99.51, 99.45)    6 epochs    512 s
+    --net speednet         99.56 %  (99.60, 99.45, 99.64)   15 epochs    588 s
+    --net inception_mnist  99.68 %  (99.75, 99.61, 99.67)   30 epochs  2,580 s
 
 The epoch is chosen on 6,000 of the training images (inception_mnist: 3,000); the 10,000 test images are used
 at the end, and decide nothing.
