@@ -1,7 +1,7 @@
 """A Trainer whose steps cost less: what Lightning does in vain in each of them, or finds out again, is left out.
 
-A small network's step takes a few milliseconds on a CPU, and Lightning makes a thousand Python calls beside it. What is
-changed here are internals, as in `lightning_internals.py`, and no result depends on them; checked on Lightning 2.6.6.
+A small network's step takes a few milliseconds on a CPU, and Lightning makes a thousand Python calls beside it. Like
+`lightning_internals.py` this touches internals, but no result depends on them; checked on Lightning 2.6.6.
 """
 
 import logging
@@ -49,7 +49,7 @@ class LeanTrainer(Trainer):
 
 
 class Undivided(ClosureResult):
-    """Lightning's, which divides the loss by the number of accumulated batches even if that is 1."""
+    """Lightning's, but a loss is not divided by the number of accumulated batches if that is 1."""
 
     @classmethod
     def from_training_step_output(cls, training_step_output: Any, normalize: int = 1) -> ClosureResult:

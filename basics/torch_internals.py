@@ -52,6 +52,10 @@ def compile_modes() -> Any:
 def write_summaries(
     writer: "SummaryWriter", summaries: Iterable[Any], step: int | None = None, time: float | None = None
 ) -> None:
-    """Writes protocol buffers as they are, of a time in seconds; `add_hparams` would make a run of its own for them."""
+    """Writes protocol buffers as they are; `add_hparams` would make a separate run for them.
+
+    Args:
+        time: seconds since the epoch at which they were made; None: now.
+    """
     for summary in summaries:
         writer._get_file_writer().add_summary(summary, step, time)

@@ -68,16 +68,16 @@ class InTraining(WeightAveraging):
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
-            self._exact = [tensor.clone() for tensor in average_of(self)]
+            narrow = trainer.precision in ("bf16-true", "16-true")
+            self._exact = [tensor.clone() for tensor in average_of(self)] if narrow else []
             super().on_validation_epoch_start(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING:
             super().on_validation_epoch_end(trainer, pl_module)
-            # To be validated, it was in the module, whose type may be narrower.
-            for tensor, exact in zip(average_of(self), self._exact, strict=True):
-                tensor.copy_(exact)
-            del self._exact
+            for tensor, exact in zip(average_of(self), self._exact, strict=False):
+                tensor.copy_(exact)  # to be validated, it was in the module, whose type is narrower
+            self._exact = []
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == TrainerFn.FITTING:

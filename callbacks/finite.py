@@ -111,7 +111,7 @@ class FiniteGuard(Callback):
 
     def _spoilt(self, gradients: list[Tensor]) -> Tensor:
         """1 if a gradient is not finite, otherwise 0."""
-        if {(type(gradient), gradient.dtype) for gradient in gradients} != {(Tensor, torch.float32)}:
+        if {(type(gradient), gradient.dtype) for gradient in gradients} - {(Tensor, torch.float32)}:
             total = get_total_norm(gradients)
             total = total.full_tensor() if hasattr(total, "full_tensor") else total  # if gradients are sharded
             return (~total.isfinite()).float()

@@ -175,9 +175,10 @@ class Classifier(ClassStages):
         self._count(stage, logits, labels, loss=loss, acc=num_correct(logits, labels))
         return logits
 
-    # A resume within an epoch starts training without the start of an epoch.
     def on_train_start(self) -> None:
-        self._freeze()
+        if self.hparams["freeze_epochs"]:  # a network may have weights that never learn
+            self._frozen_at_first = [parameter for parameter in self._backbone() if parameter.requires_grad]
+        self._freeze()  # a resume within an epoch starts training without the start of an epoch
 
     def on_train_epoch_start(self) -> None:
         self._freeze()
@@ -190,14 +191,15 @@ class Classifier(ClassStages):
         for layer in self.net.modules():
             if getattr(layer, "fits_first_batch", False):
                 layer.train()
-        for parameter in self._backbone():
+        for parameter in self._frozen_at_first:
             # DistributedDataParallel waits for all gradients, so they are computed there, and dropped below.
             parameter.requires_grad_(not self.frozen or self.trainer.world_size > 1)
 
     def on_train_end(self) -> None:
-        if self.hparams["freeze_epochs"]:  # the run may have been shorter
+        if self.frozen:  # to the end
             self.frozen = False
-            self.net.requires_grad_()
+            for parameter in self._frozen_at_first:
+                parameter.requires_grad_()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.frozen:

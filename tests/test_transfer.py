@@ -180,6 +180,16 @@ def test_run_that_ends_before_its_frozen_epochs_leaves_a_network_that_can_learn(
     assert all(parameter.requires_grad for parameter in model.net.parameters())
 
 
+def test_weights_that_a_network_keeps_from_learning_stay_so_when_the_others_thaw():
+    data = MNIST(sample=True, batch_size=256)
+    model = Classifier("lenet5", data.input_shape, 10, lr=0.1, freeze_epochs=1)
+    fixed, *others = model.net.parameters()
+    before = fixed.requires_grad_(False).clone(), others[0].detach().clone()
+    Trainer(**QUIET, max_epochs=2, limit_train_batches=1, enable_checkpointing=False).fit(model, data)
+    assert torch.equal(fixed, before[0]) and not fixed.requires_grad
+    assert not torch.equal(others[0], before[1])
+
+
 def test_backbone_has_its_own_learning_rate():
     model = Classifier("mlp", (1, 28, 28), 10, lr=0.5, momentum=0.0, backbone_lr=0.125)
     before = [p.detach().clone() for p in model.net.parameters()]
