@@ -108,7 +108,7 @@ def test_run_is_not_resumed_with_other_callbacks_of_the_script(grown, tmp_path, 
 
 
 def test_run_is_not_resumed_with_other_callbacks_of_the_command_line(grown, tmp_path):
-    with pytest.raises(InputError, match=rf"--callbacks {MONITOR}: .* was started with , and keeps that"):
+    with pytest.raises(InputError, match=rf"--callbacks {MONITOR}: .* was started with '', and keeps that"):
         train(tmp_path, Growing(), resume=str(grown), callbacks=MONITOR)
 
 

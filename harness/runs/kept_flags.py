@@ -43,5 +43,5 @@ def alike(one: Any, other: Any) -> bool:
 
 
 def short(value: Any) -> str:
-    text = str(value)
+    text = str(value) or "''"  # as one would type it
     return text if len(text) <= LONGEST else text[: LONGEST - 4] + " ..."
