@@ -53,9 +53,9 @@ GROUPED = {"cost": GroupKFold, "outcome": StratifiedGroupKFold}
 @pytest.mark.parametrize("target", TARGETS)
 def test_folds_of_groups_are_those_of_scikit_learn(tmp_path, target):
     frame = visits()
-    splitter = GROUPED[target](4, shuffle=True, random_state=7)
+    splitter = GROUPED[target](4, shuffle=True, random_state=8)
     for number, (rest, held_out) in enumerate(splitter.split(frame, frame[target], frame["patient"])):
-        data = data_of(tmp_path, target, fold=Fold(number, 4, 7), group="patient", val_size=0.2)
+        data = data_of(tmp_path, target, fold=Fold(number, 4, 8), group="patient", val_size=0.2)
         assert data.test_indices.tolist() == held_out.tolist()
         assert sorted([*data.train_indices, *data.val_indices]) == rest.tolist()
         patients = [set(frame["patient"].iloc[rows]) for rows in parts_of(data)]
@@ -146,7 +146,11 @@ def test_latest_rows_are_tested_and_those_of_one_day_stay_together(tmp_path, tar
         (["2001-01-01T00:30:00+02:00", "2001-01-01T00:00:00Z", "2000-12-31T23:30:00Z"], [2, 1, 0]),  # by the clock
         (["10", "9", "-1e3"], [2, 1, 0]),
         (["2001", "1999", "2000"], [1, 2, 0]),
-        (["1600-01-01", "2500-01-01", "1599-12-31"], [2, 0, 1]),
+        pytest.param(
+            ["1600-01-01", "2500-01-01", "1599-12-31"],
+            [2, 0, 1],
+            marks=pytest.mark.skipif(pd.__version__ < "3", reason="earlier pandas reads dates of 1677 to 2262 only"),
+        ),
     ],
 )
 def test_times_in_their_order(texts, order):
