@@ -45,6 +45,7 @@ class ProgressLine(ProgressBar):
         self._start_epoch()  # a resume within an epoch has no on_train_epoch_start
         if self.enabled:
             device = f"{trainer.world_size} x {trainer.strategy.root_device.type}"
+            device += f", {trainer.precision}" * (trainer.precision != "32-true")
             epochs = amount(trainer.max_epochs or 0, "epoch") if trainer.max_epochs != -1 else "epochs"
             batches = amount(trainer.num_training_batches, "batch", "batches")
             steps = amount(trainer.estimated_stepping_batches, "step")

@@ -68,7 +68,7 @@ ON_A_CARD = ImageFlags(
     checkpoint_epochs=1000,  # at the end only
     log_every_n_steps=50,  # a step that is logged waits for the device
     channels_last=True,
-    precision="bf16-mixed",
+    precision="auto",
     pictures=False,
 )
 

@@ -7,7 +7,8 @@
     python experiments/evaluate.py runs/table/<run> --csv elsewhere/my.csv
 
 The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
-metrics.json. Images, masks, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
+metrics.json. Only bfloat16 is replaced, by float32, where it would be emulated: there it takes ten times as long.
+Images, masks, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
 (runs/house_prices/<run>/fold0). Nothing is written.
 """
 
@@ -19,6 +20,7 @@ from harness.command_line.cli import cli
 from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.tasks.trained import check_data, load_data, load_model
 from harness.training.flags import TrainerFlags
+from harness.training.precision import not_emulated
 from harness.training.preflight import check_batches, check_flags
 from harness.training.report import evaluate, print_classes, print_labels, print_table
 from harness.training.trainer import build_trainer, showing_profile
@@ -35,7 +37,8 @@ class EvaluationFlags(TrainerFlags):
         test_csv: its test rows, likewise.
         labels: the CSV file with the labels of images, likewise.
         sample: use the embedded sample; null: if training did.
-        precision: of the computation, such as 32-true; null: the precision used in training.
+        precision: of the computation, such as 32-true; null: the precision used in training, unless that was
+            bfloat16 and is emulated here.
     """
 
     data: str | None = None
@@ -63,7 +66,7 @@ def main(checkpoint: str, flags: EvaluationFlags = DEFAULTS) -> dict[str, Any]:
     data.setup()
     chosen = any(value is not None for value in (flags.data, flags.data_dir, flags.sample))
     check_data(read, model, data, chosen)
-    precision = flags.precision or read.content.get("precision")
+    precision = flags.precision or not_emulated(read.content.get("precision"), flags.accelerator)
     trainer = build_trainer(replace(flags, precision=precision, enable_progress_bar=False))
     check_flags(trainer, monitor=None, lr_patience=0)
     check_batches(data, trainer)

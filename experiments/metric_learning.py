@@ -51,6 +51,7 @@ from experiments.fundamentals.retrieval_figures import (
 )
 from harness.command_line.cli import cli
 from harness.processes.ranks import is_rank_zero
+from harness.runs.checkpoints import find_checkpoint, read_checkpoint
 from harness.runs.invocation import kept_by, values
 from harness.runs.layout import METRICS
 from harness.tasks.launch import by_net, fit_and_test
@@ -121,7 +122,7 @@ RECIPES = by_net(
         weight_decay=0.3,
         augment="rotate:12,zoom:0.12,crop:3",
         val_size=0.05,
-        precision="bf16-mixed",
+        precision="auto",
         monitor=None,  # the rate ends at 0; the best mAP of 3,000 images was once that of an earlier, worse epoch
     )
 )
@@ -140,7 +141,9 @@ def main(flags: MetricFlags = DEFAULTS) -> dict[str, Any]:
     model = Embedder(flags.net, *pixels, flags.net_args, **values(flags, EmbedderOptions))
     result = fit_and_test("metric_learning", model, images, flags)
     if flags.reports and not model.embeddings and _lacks_report(result, flags):  # it was killed after its test
-        evaluate(build_trainer(replace(flags, enable_progress_bar=False)), model, images, None, validates=False)
+        trained = read_checkpoint(find_checkpoint(str(result.run)))
+        trainer = build_trainer(replace(flags, enable_progress_bar=False), resumed=trained)
+        evaluate(trainer, model, images, None, validates=False)
     if flags.reports and is_rank_zero() and model.embeddings:  # none of a finished run, which is not tested again
         return _report(result, model, images, flags)
     return result.metrics

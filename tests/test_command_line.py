@@ -258,7 +258,7 @@ def test_name_is_suggested_where_it_may_be_misspelled(name, names, near):
     [
         (
             ["--precision", "bf16mixed"],
-            "--precision bf16mixed: expected one of 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true,"
+            "--precision bf16mixed: expected one of auto, 32-true, bf16-mixed, 16-mixed, bf16-true, 16-true, 64-true,"
             " transformer-engine, transformer-engine-float16, 64, 32, 16, bf16",
         ),
         (["--deterministic", "maybe"], "--deterministic maybe: expected bool or warn"),

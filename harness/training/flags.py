@@ -15,7 +15,7 @@ from harness.runs.invocation import Invoked
 
 Plugin = Precision | ClusterEnvironment | CheckpointIO | LayerSync
 PRECISIONS = Literal[
-    "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine",
+    "auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "16-true", "64-true", "transformer-engine",
     "transformer-engine-float16", 64, 32, 16, "64", "32", "16", "bf16",
 ]  # fmt: skip
 
@@ -29,7 +29,8 @@ class TrainerFlags:
         strategy: how several devices work together, such as ddp or fsdp.
         devices: number of devices, a list of their indices, or auto.
         num_nodes: number of machines.
-        precision: precision of the computation, such as 32-true, bf16-mixed or 16-mixed.
+        precision: precision of the computation, such as 32-true, bf16-mixed or 16-mixed; auto: bf16-mixed where the
+            device computes in bfloat16, else 32-true; null: 32-true.
         fast_dev_run: make a dry run of that many batches, which writes nothing.
         min_epochs: least number of epochs.
         max_steps: greatest number of steps; -1: no limit.

@@ -289,10 +289,11 @@ def num_parameters(model: LightningModule) -> int:
 
 
 def hardware(trainer: Trainer) -> str:
-    """A description such as "2 x NVIDIA H200", or that of `cpu`."""
-    if trainer.strategy.root_device.type == "cuda":
-        return f"{trainer.world_size} x {torch.cuda.get_device_name(trainer.strategy.root_device)}"
-    return cpu(trainer.world_size)
+    """A description such as "2 x NVIDIA H200, bf16-mixed"; of a CPU it begins with that of `cpu`."""
+    device, narrow = trainer.strategy.root_device, f", {trainer.precision}" * (trainer.precision != "32-true")
+    if device.type == "cuda":
+        return f"{trainer.world_size} x {torch.cuda.get_device_name(device)}{narrow}"
+    return cpu(trainer.world_size) + narrow
 
 
 def cpu(processes: int = 1) -> str:

@@ -27,6 +27,7 @@ from harness.runs.checkpoints import Checkpoint
 from harness.runs.invocation import values
 from harness.training.flags import TrainerFlags
 from harness.training.kernels import choose_kernels
+from harness.training.precision import choose_precision, note_emulation
 from harness.training.profile import NarrowProfiler
 from harness.training.silence import silence_libraries
 
@@ -98,6 +99,7 @@ def build_trainer(
     kernels = {name: chosen.pop(name) for name in ("deterministic", "benchmark")}
     chosen["default_root_dir"] = flags.default_root_dir or run
     chosen["profiler"] = _profiler(flags.profiler) if flags.profiler else _NoProfiler()
+    chosen["precision"] = choose_precision(flags, resumed)
     chosen["plugins"] = [*_as_list(flags.plugins), DurableCheckpointIO(resumed)]
     try:
         trainer = LeanTrainer(
@@ -115,6 +117,7 @@ def build_trainer(
         raise InputError(f"{_asked(flags, 'accelerator', 'precision', 'strategy')}: {error}") from error
     choose_kernels(trainer.strategy.root_device, **kernels)  # only now is the device known
     _check_processes(trainer, flags)
+    note_emulation(trainer)
     plugin = trainer.precision_plugin
     if type(plugin) is HalfPrecision:
         set_precision(trainer, _HalfInputs(plugin.precision))
