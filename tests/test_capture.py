@@ -35,6 +35,11 @@ LARGE = {
     "wideresnet",
     "vit",
 }
+SMALLER = {  # for the grid; what can go wrong in a captured step does not depend on the width
+    "speednet": {"widths": [[16, 16], [32, 32], [32, 32]]},
+    "vit": {"width": 48, "depth": 3},
+    "wideresnet": {"depth": 10, "widen": 1},
+}
 BATCHES = 5  # in each of two epochs
 NETS = sorted(nets().keys() - {"imagenet", "tabm"})  # a wrapper of torchvision's, and one for rows, see below
 OPTIMIZERS = ("sgd", "adamw", "muon")
@@ -131,4 +136,6 @@ def test_accumulation_that_begins_later_is_the_same(tmp_path, steps):
 @pytest.mark.parametrize("net", NETS)
 def test_every_net_in_every_way_is_the_same(net, optimizer, accumulate, way, tmp_path, steps):
     flags = dict(WAYS[way], accumulate_grad_batches=accumulate, limit_train_batches=3)  # of which two are one step
-    check_same(tmp_path, steps, net=net, **flags | {"model": {**flags.get("model", {}), "optimizer": optimizer}})
+    flags |= {"checkpoint_epochs": 2, "monitor": "val/loss" if way == "plateau" else None}  # files take long
+    options = {**flags.get("model", {}), "optimizer": optimizer, "net_args": SMALLER.get(net)}
+    check_same(tmp_path, steps, net=net, **flags | {"model": options})

@@ -19,8 +19,8 @@ TRAININGS = {  # what is trained, with one more than usual of all that a figure 
     "softmax": (mnist, [*MNIST_SAMPLE, "--net", "softmax", "--seed", "3", "--val_size", "100", "--test_flip"]),
     "bfloat16 and average": (
         cifar10,
-        [*MNIST_SAMPLE, "--net", "cnn", "--max_epochs", "1", "--limit_train_batches", "3",
-         "--precision", "bf16-mixed", "--ema", "0.9", "--channels_last"],
+        [*MNIST_SAMPLE, "--net", "cnn", "--net_args.widths", "4,8,16", "--max_epochs", "1",
+         "--limit_train_batches", "3", "--precision", "bf16-mixed", "--ema", "0.9", "--channels_last"],
     ),
     "regression": (table, [*MNIST_SAMPLE, "--net", "linear", "--drop", "[sex]", "--folds", "0"]),
     "classification": (
