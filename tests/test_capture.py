@@ -135,7 +135,8 @@ def test_accumulation_that_begins_later_is_the_same(tmp_path, steps):
 @pytest.mark.parametrize(("optimizer", "accumulate", "way"), CASES)
 @pytest.mark.parametrize("net", NETS)
 def test_every_net_in_every_way_is_the_same(net, optimizer, accumulate, way, tmp_path, steps):
-    flags = dict(WAYS[way], accumulate_grad_batches=accumulate, limit_train_batches=3)  # of which two are one step
+    batches = BATCHES if way == "freeze" else 3  # a frozen network and a learning one warm up for three steps each
+    flags = dict(WAYS[way], accumulate_grad_batches=accumulate, limit_train_batches=batches)
     flags |= {"checkpoint_epochs": 2, "monitor": "val/loss" if way == "plateau" else None}  # files take long
     options = {**flags.get("model", {}), "optimizer": optimizer, "net_args": SMALLER.get(net)}
     check_same(tmp_path, steps, net=net, **flags | {"model": options})
