@@ -139,4 +139,6 @@ def test_every_net_in_every_way_is_the_same(net, optimizer, accumulate, way, tmp
     flags = dict(WAYS[way], accumulate_grad_batches=accumulate, limit_train_batches=batches)
     flags |= {"checkpoint_epochs": 2, "monitor": "val/loss" if way == "plateau" else None}  # files take long
     options = {**flags.get("model", {}), "optimizer": optimizer, "net_args": SMALLER.get(net)}
+    if net == "densenet121":  # at 0.01, its statistics of so few and small images make a test loss of NaN
+        options["lr"] = 0.001
     check_same(tmp_path, steps, net=net, **flags | {"model": options})
