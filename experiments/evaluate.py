@@ -7,7 +7,7 @@
     python experiments/evaluate.py runs/table/<run> --csv elsewhere/my.csv
 
 The checkpoint knows the network, the data set with its splits, and the precision, so the figures are those of
-metrics.json. Only bfloat16 is replaced, by float32, where it would be emulated: there it takes ten times as long.
+metrics.json. Only bfloat16 is replaced, by float32, where it would be emulated, several times as slowly.
 Images, masks, tables and embeddings can be evaluated; of a cross-validated run, each fold by itself
 (runs/house_prices/<run>/fold0). Nothing is written.
 """
