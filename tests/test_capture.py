@@ -118,9 +118,11 @@ def test_every_net_learns_the_same(net, tmp_path, steps):
 
 
 CASES = [*product(OPTIMIZERS, (1, 2), WAYS)]
+# Each pair of an optimizer, an accumulation and a way; the grid has all threes.
+PAIRS = [case for case in CASES if (OPTIMIZERS.index(case[0]) + case[1] + [*WAYS].index(case[2])) % 2]
 
 
-@pytest.mark.parametrize(("optimizer", "accumulate", "way"), CASES)
+@pytest.mark.parametrize(("optimizer", "accumulate", "way"), PAIRS)
 def test_whatever_follows_the_step_is_the_same(optimizer, accumulate, way, tmp_path, steps):
     flags = dict(WAYS[way], accumulate_grad_batches=accumulate)
     check_same(tmp_path, steps, net="mlp", **flags | {"model": {**flags.get("model", {}), "optimizer": optimizer}})

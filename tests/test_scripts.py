@@ -76,11 +76,12 @@ def test_two_processes_train_and_test_as_one_does(tmp_path):
     ))  # fmt: skip
     flags = ["--data_dir", str(tmp_path / "data"), "--net", "mlp", "--net_args.widths", "[64]", "--max_epochs", "3"]
     flags += ["--lr", "0.05", "--lr_decay", "cosine", "--net_args.dropout", "0", "--augment", ""]
+    alone = ["--accelerator", "cpu", "--pictures", "false", "--batch_size", "64", "--run_dir", str(tmp_path / "one")]
+    cli(mnist.main, mnist.RECIPES, [*flags, *alone])
+    launch_script("mnist", *flags, "--devices", "2", "--batch_size", "32", "--run_dir", str(tmp_path / "two"))
     results = []
-    for devices, batch_size in (("1", "64"), ("2", "32")):
-        run_dir = tmp_path / devices
-        launch_script("mnist", *flags, "--devices", devices, "--batch_size", batch_size, "--run_dir", str(run_dir))
-        metrics, run = read_metrics(run_dir)
+    for folder in ("one", "two"):
+        metrics, run = read_metrics(tmp_path / folder)
         results.append((metrics, torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]))
     (one, one_weights), (two, two_weights) = results
     assert one["test/samples"] == two["test/samples"] == 101

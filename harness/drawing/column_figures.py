@@ -12,20 +12,30 @@ if TYPE_CHECKING:
 
 WIDE = 4  # small histograms in a row
 SHOWN = 40  # columns of a table that are drawn
+# In inches: the figure, what a histogram has to itself with its labels, and where it is in that, from left and bottom.
+WIDTH, TITLE = 8.0, 0.4
+PLACE = (1.95, 1.9)
+LEFT, BOTTOM, RIGHT, TOP = 0.4, 0.65, 1.85, 1.5
 
 
 def draw_columns(columns: list[ColumnReport]) -> "Figure":
     """A small histogram of each column, up to `SHOWN`, with its kind, distinct values and missing share."""
     shown = columns[:SHOWN]
     rows = -(-len(shown) // WIDE)
-    figure, grid = new_figure(rows, WIDE, size=(8, 0.5 + 1.75 * rows), squeeze=False)
+    height = TITLE + PLACE[1] * rows
+    figure, grid = new_figure(rows, WIDE, size=(WIDTH, height), squeeze=False)
+    figure.set_layout_engine("none")  # placed by hand: in half the time
     for place, axes in enumerate(grid.flat):
+        row, number = divmod(place, WIDE)
+        left, bottom = LEFT + PLACE[0] * number, BOTTOM + PLACE[1] * (rows - 1 - row)
+        axes.set_position((left / WIDTH, bottom / height, (RIGHT - LEFT) / WIDTH, (TOP - BOTTOM) / height))
         if place < len(shown):
             _draw(axes, shown[place])
         else:
             axes.axis("off")
     more = f"; the first {SHOWN} of {len(columns)}" if len(columns) > SHOWN else ""
-    figure.suptitle(f"What each column was taken for; height: rows{more}", fontsize=10)
+    title = f"What each column was taken for; height: rows{more}"
+    figure.suptitle(title, fontsize=10, y=1 - 0.1 / height, va="top")
     return figure
 
 
@@ -55,7 +65,8 @@ def _label(axes: "Axes", column: ColumnReport) -> None:
         return
     names = [name.replace("$", r"\$") if len(name) <= 11 else f"{name[:10]}…" for name in column.labels]
     axes.set_xticks(range(len(names)), names)
-    for label in axes.get_xticklabels() if len(names) > 3 else []:
+    crowded = len(names) > 3 or len("  ".join(names)) > 24
+    for label in axes.get_xticklabels() if crowded else []:
         label.set(rotation=40, ha="right", rotation_mode="anchor")
 
 
