@@ -37,26 +37,26 @@ def write_script(path, lines, kind="str = 'a'", epochs=1, monitor="val/acc"):
 
 @pytest.fixture
 def slow_script(tmp_path):
-    """Logs a point in each tenth of a second, as a training does: many and low ones from the sixth trial on."""
+    """Logs twenty points at once, as a training does; the sixth trial low ones, two in a second."""
     lines = """
-    bad = number > 5
-    for epoch in range(1000 if bad else max_epochs):
+    bad = number == 6
+    for epoch in range(max_epochs):
         logger.log_metrics({"val/acc": 0.1 if bad else 0.9, "epoch": epoch}, step=10 * epoch)
         logger.save()
-        time.sleep(0.1)
+        time.sleep(0.5 if bad or max_epochs > 20 else 0)
     write_json(run / "metrics.json", {"val/acc": 0.9})
     """
-    return write_script(tmp_path / "slow.py", lines, epochs=8)
+    return write_script(tmp_path / "slow.py", lines, epochs=20)
 
 
 def test_runs_that_fall_behind_are_pruned(tmp_path, slow_script):
     folder = run_sweep(tmp_path, "--trials", "6", str(slow_script), "--vary", "x=a,b,c,d,e,f")
     *others, last = trials_of(folder)
     assert {trial.state for trial in others} == {TrialState.COMPLETE}
-    assert set(others[0].intermediate_values) <= set(range(1, 9))
+    assert {len(trial.intermediate_values) for trial in others} == {20}  # also of what no look had found yet
     assert last.state == TrialState.PRUNED
     assert last.value == pytest.approx(0.1)
-    assert last.last_step < 100
+    assert last.last_step < 20
     assert ",PRUNED," in (folder / "trials.csv").read_text()
 
 

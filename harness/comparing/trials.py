@@ -370,6 +370,8 @@ def _run(
                 reported = _report(trial, sweep.metric, folder, reported)
                 if trial.should_prune():
                     raise optuna.TrialPruned
+        if sweep.warmup >= 0:  # later trials are compared with its whole curve
+            _report(trial, sweep.metric, folder, reported)
     finally:
         stop(process, STOP_SECONDS if stopped.is_set() else 0)
     assert process.exitcode is not None  # it has ended
