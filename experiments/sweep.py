@@ -135,14 +135,14 @@ def main(script: str, flags: SweepFlags = DEFAULTS) -> None:
 def _prepare(script: str, flags: SweepFlags) -> Sweep:
     """What is searched, checked with the script itself; makes the sweep's folder."""
     space, path = parse_vary(flags.vary), find_script(script)
-    its = check_space(path, flags.arguments, space)
-    metric = metric_of_trials(its, flags.metric)
-    mode = _mode(metric, its)
+    shown = check_space(path, flags.arguments, space)
+    metric = _same_metric(shown, flags.metric)
+    mode = _mode(metric, shown[-1])
     folder = Path(flags.run_dir) / "sweep" / label(path, flags.arguments, [sorted(flags.vary), metric])
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     storage = flags.storage or f"sqlite:///{(folder / 'study.db').resolve()}"
-    warmup = _warmup(its) if flags.prune else -1
+    warmup = max(map(_warmup, shown)) if flags.prune else -1
     wanted = int(min(flags.trials, size(space)))
     return Sweep(path, flags.arguments, space, metric, wanted, folder, storage, flags.heartbeat, warmup, mode)
 
@@ -234,8 +234,8 @@ def _work(sweep: Sweep, jobs: int) -> None:
             stopped.set()
 
 
-def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> dict[str, Any]:
-    """The flags of the script, which has been shown each choice and both ends of each range.
+def check_space(script: Path, arguments: list[str], space: dict[str, Between | OneOf]) -> list[dict[str, Any]]:
+    """The flags of the script, which has been shown each choice and both ends of each range, one after another.
 
     Raises:
         InputError: it refuses one, or takes two of them for the same, or a flag is both fixed and varied.
@@ -250,7 +250,7 @@ def check_space(script: Path, arguments: list[str], space: dict[str, Between | O
             if value in values[:at]:
                 raise InputError(f"--vary {name}: {its.examples[at]} is {its.examples[values.index(value)]} again")
     _check_names(space, shown[-1])
-    return shown[-1]
+    return shown
 
 
 def _check_names(space: dict[str, Between | OneOf], flags: dict[str, Any]) -> None:
@@ -282,6 +282,18 @@ def _mode(metric: str, flags: dict[str, Any]) -> str:
     if mode is None:
         raise InputError(f"--metric {metric}: neither its name nor --monitor_mode says whether more or less is better")
     return mode
+
+
+def _same_metric(shown: list[dict[str, Any]], metric: str | None) -> str:
+    """The figure that all trials are judged by.
+
+    Raises:
+        InputError: it would differ from one trial to the next.
+    """
+    first, *others = dict.fromkeys(metric_of_trials(flags, metric) for flags in shown)
+    if others:
+        raise InputError(f"metric: some trials monitor {first}, others {others[0]}; name one of both by --metric")
+    return first
 
 
 def metric_of_trials(flags: dict[str, Any], metric: str | None) -> str:

@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,13 @@ from callbacks import monitor_mode
 from experiments import compare, mnist
 from harness.command_line.cli import cli
 from harness.comparing.comparison import group_runs, make_tables, once_each, short_labels
-from harness.comparing.comparison_figure import Curve, draw_tables
+from harness.comparing.comparison_figure import Curve, draw_tables, read_curves
 from harness.comparing.events import read_curve, read_scalars
 from harness.comparing.run_files import Run, mode_of, read_runs
 from harness.comparing.tables import format_mean, seeds_of, write_tables
+from harness.drawing.figures import save_figures
 from harness.runs.resume import claimed
+from harness.training.run_logger import RunLogger
 
 ROOT = Path(__file__).parents[1]
 QUICK = ["--sample", "--net", "softmax", "--max_epochs", "3", "--accelerator", "cpu", "--pictures", "false"]
@@ -474,6 +477,27 @@ def test_seed_that_was_run_twice_counts_once_and_the_other_run_is_named():
     assert write_tables([table], "table").splitlines()[-1].split()[:3] == ["2", "0", "1"]  # n and seeds
     unknown = [dated(day, seed=None) for day in (1, 2)]
     assert len(make_tables(unknown, None)[0][0].groups[0].runs) == 2
+
+
+def test_run_that_was_renamed_is_as_old_as_its_first_curve(tmp_path):
+    renamed, newer = (tmp_path / name for name in ("my_baseline", "2026-01-03_12-00-00_lenet5"))
+    at = datetime(2026, 1, 2).timestamp()
+    for path, seconds in ((renamed, at), (newer, at - 10**6)):  # a copy's files may be of any time
+        path.mkdir()
+        (path / f"events.out.tfevents.{seconds:.0f}.host.1.0").touch()
+    runs = [run_with(seed=0)._replace(path=path) for path in (renamed, newer)]
+    assert once_each(runs) == ([runs[1]], [(runs[0], f"seed 0 again: {newer} counts")])
+
+
+def test_values_that_are_not_finite_are_left_out_of_curves(tmp_path):
+    logger = RunLogger(tmp_path, name="", version="", default_hp_metric=False)
+    for epoch, loss in enumerate((2.0, float("inf"), 1.0, float("nan"))):
+        logger.log_metrics({"val/loss": loss, "epoch": epoch}, step=epoch)
+    logger.save()
+    run = run_with(metrics={"val/loss": 1.0}, monitor="val/loss")._replace(path=tmp_path)
+    ((curve,), unreadable) = read_curves(table_of(run).groups, "val/loss")
+    assert (curve.epochs.tolist(), curve.mean.tolist(), unreadable) == ([1, 3], [2.0, 1.0], [])
+    save_figures({"curves": draw_tables([(table_of(run), [curve])])}, tmp_path)
 
 
 def test_same_flags_of_another_script_are_no_seed_again():

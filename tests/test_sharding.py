@@ -7,9 +7,12 @@ import sys
 import pytest
 import torch
 from interrupt import ROOT, only_run
+from lightning.pytorch.demos.boring_classes import BoringModel
 
+from basics.errors import InputError
 from experiments import metric_learning, mnist
 from harness.command_line.cli import cli
+from harness.training.sharding import check_sharded
 from lit_modules import Classifier
 
 # In a process of their own, for the process group stays. TabM is an ensemble, whose `members` are called.
@@ -102,6 +105,23 @@ def test_losses_with_weights_of_their_own_are_refused(tmp_path, capsys):
         cli(metric_learning.main, metric_learning.RECIPES, [*flags, "--loss", "softmax", "--run_dir", str(tmp_path)])
     assert stop.value.code == 2
     assert "this --loss has weights beside it" in capsys.readouterr().err
+
+
+def test_module_without_a_net_is_refused():
+    with pytest.raises(InputError, match="shards what a module calls `net`, and BoringModel has none"):
+        check_sharded(BoringModel())
+
+
+@pytest.mark.slow
+def test_optimizer_without_a_state_is_refused(tmp_path):
+    flags = [*FLAGS, "--optimizer", "sgd", "--momentum", "0", "--strategy", "fsdp", "--run_dir", str(tmp_path)]
+    command = [sys.executable, "experiments/mnist.py", "--sample", "--accelerator", "cpu", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
+    assert done.returncode == 2
+    assert (
+        done.stderr.splitlines()[-1] == "error: --strategy fsdp: needs an optimizer with a state; give sgd a --momentum"
+    )
+    assert not list(tmp_path.glob("*/*"))
 
 
 @pytest.mark.parametrize(("flag", "value"), [("ema", "0.9"), ("swa", "0.5"), ("l1", "0.1")])

@@ -15,6 +15,7 @@ import yaml
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import TrialState
 
+from basics.errors import InputError
 from basics.files import write_json
 from experiments import sweep
 from harness.command_line.cli import cli
@@ -223,6 +224,19 @@ def test_suggestions_keep_to_the_ranges():
     assert 60 < sum(draw["a"] < 1e-2 for draw in drawn) < 140  # half of the orders of magnitude
     assert {draw["b"] for draw in drawn} == set(range(-2, 4))
     assert {draw["c"] for draw in drawn} == {"x", "y"}
+
+
+@pytest.mark.parametrize("choices", ["40,4", "4,40"])
+def test_longest_training_says_in_which_epochs_nothing_is_pruned(tmp_path, choices):
+    flags = sweep.SweepFlags(vary=[f"max_epochs={choices}"], arguments=["--sample"], run_dir=str(tmp_path))
+    assert sweep._prepare("mnist.py", flags).warmup == 10
+
+
+@pytest.mark.parametrize("lines", ["print('hello, world: 1')", "print('- a list')\nraise SystemExit"])
+def test_script_that_does_not_answer_by_its_flags_is_one_line(tmp_path, lines):
+    (tmp_path / "own.py").write_text(lines + "\nfrom experiments import mnist\nmnist.cli(mnist.main, mnist.RECIPES)")
+    with pytest.raises(InputError, match=r"own\.py: does not answer --print_config by its flags alone"):
+        check_flags(tmp_path / "own.py", [], {})
 
 
 VARY = ["--vary", "lr=0.1..1"]

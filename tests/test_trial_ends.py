@@ -4,10 +4,12 @@ import textwrap
 from threading import Event, Thread
 
 import pytest
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from test_sweep import one_thread, run_sweep, trials_of, wait_for  # noqa: F401  a fixture
 
 from harness.comparing import trials as trials_module
+from harness.comparing.sweep_space import parse_vary
 from harness.comparing.trials import Sweep, open_study, work
 
 HEAD = """
@@ -40,6 +42,7 @@ def slow_script(tmp_path):
     """Logs twenty points at once, as a training does; the sixth trial low ones, two in a second."""
     lines = """
     bad = number == 6
+    (run.parent / "compare.png").write_text("a user's, beside the runs")
     for epoch in range(max_epochs):
         logger.log_metrics({"val/acc": 0.1 if bad else 0.9, "epoch": epoch}, step=10 * epoch)
         logger.save()
@@ -58,6 +61,50 @@ def test_runs_that_fall_behind_are_pruned(tmp_path, slow_script):
     assert last.value == pytest.approx(0.1)
     assert last.last_step < 20
     assert ",PRUNED," in (folder / "trials.csv").read_text()
+
+
+def test_result_that_is_only_read_brings_its_curve(tmp_path, slow_script):
+    flags = ["--trials", "1", str(slow_script), "--vary", "x=a,b"]
+    folder = run_sweep(tmp_path, *flags)
+    (folder / "study.db").unlink()
+    assert run_sweep(tmp_path, *flags) == folder
+    (trial,) = trials_of(folder)
+    assert trial.intermediate_values == {epoch: pytest.approx(0.9) for epoch in range(1, 21)}
+
+
+def test_figure_that_runs_do_not_have_ends_the_sweep_after_the_first(tmp_path, capsys):
+    script = write_script(tmp_path / "one.py", 'write_json(run / "metrics.json", {"val/acc": 0.9, "test/acc": 0.8})')
+    with pytest.raises(SystemExit) as stop:
+        run_sweep(tmp_path, "--trials", "3", "--metric", "val/accuracy", str(script), "--vary", "x=a,b,c")
+    assert stop.value.code == 2
+    (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("error: "))
+    assert line.startswith("error: --metric val/accuracy: ") and line.endswith("it has val/acc")
+    assert len(list(tmp_path.glob("sweep/*/trial*"))) == 1
+
+
+@pytest.mark.parametrize("how", ["taken over", "away"])
+def test_result_that_cannot_be_told_is_no_end_of_the_worker(tmp_path, monkeypatch, how):
+    url = f"sqlite:///{tmp_path / 'study.db'}"
+    wanted = Sweep(tmp_path / "none.py", [], parse_vary(["x=0.1..1"]), "val/acc", 2, tmp_path, url, 1, -1, "max")
+
+    def run_trial(study, trial, *_):
+        trial.suggest_float("x", 0.1, 1)
+        trial.set_user_attr("begun", trial.number)
+        if trial.number == 0 and how == "taken over":  # by a worker that thought this one dead
+            study._storage.set_trial_state_values(trial._trial_id, state=TrialState.FAIL)
+        elif trial.number == 0:
+            monkeypatch.setattr(study._storage, "set_trial_state_values", away)
+        return 0.5
+
+    def away(*_, **__):
+        monkeypatch.undo()
+        monkeypatch.setattr(trials_module, "_run_trial", run_trial)
+        raise StorageInternalError("the server was stopped")
+
+    monkeypatch.setattr(trials_module, "_run_trial", run_trial)
+    work(wanted, (0, 1), Event())
+    states = [trial.state.name for trial in open_study(wanted).trials]
+    assert states.count("COMPLETE") == 2 and states[0] == "FAIL"
 
 
 def test_trial_that_ended_badly_is_no_pruned_one(tmp_path):

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple, cast
 
-from harness.comparing.run_files import Run, mode_of, number
+from harness.comparing.run_files import Run, begun, mode_of, number
 from harness.runs.flag_kinds import ASIDE
 
 UNITS = ("loss", "delta", "log_target")  # flags that say what a regression's loss is
@@ -132,10 +132,9 @@ def make_tables(runs: Sequence[Run], by: str | None) -> tuple[list[Table], list[
 def once_each(runs: Sequence[Run]) -> tuple[list[Run], list[tuple[Run, str]]]:
     """The runs, of those with the same configuration and seed only the newest; and the others, with what that one is.
 
-    A seed that is run twice gives the same figures, and no second sample. The newest has the last name, as it begins
-    with the date.
+    A seed that is run twice gives the same figures, and no second sample.
     """
-    newest = {_same(run): run for run in sorted(runs, key=lambda run: run.path.name)}
+    newest = {_same(run): run for run in sorted(runs, key=lambda run: begun(run.path))}
     pairs = [(run, newest[_same(run)] if run.seed is not None else run) for run in runs]
     again = [(run, f"seed {run.seed} again: {newer.path} counts") for run, newer in pairs if newer is not run]
     return [run for run, newer in pairs if newer is run], again

@@ -1,5 +1,6 @@
 """Validation curves of groups of runs: means over seeds, with a band of one standard deviation."""
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,12 +29,16 @@ class Curve(NamedTuple):
 
 
 def read_curves(groups: Sequence[Group], tag: str) -> tuple[list[Curve], list[tuple[Run, str]]]:
-    """The curve of each group, without epochs if its runs have logged none; and the runs that cannot be read."""
+    """The curve of each group, of finite values; and the runs that cannot be read.
+
+    A curve is without epochs if the group's runs have logged none.
+    """
     unreadable: list[tuple[Run, str]] = []
 
     def values(run: Run) -> dict[int, float]:
         try:
-            return dict(zip(*read_curve(run.path, tag), strict=True))
+            points = zip(*read_curve(run.path, tag), strict=True)
+            return {epoch: value for epoch, value in points if math.isfinite(value)}
         except (InputError, OSError) as error:
             unreadable.append((run, f"no curve: {error}"))
             return {}

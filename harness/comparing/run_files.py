@@ -2,8 +2,10 @@
 
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +14,8 @@ from basics.metric_names import mode_of as mode_of_name
 from harness.comparing.scripts import EXPERIMENTS
 from harness.runs.layout import CONFIG, METRICS
 from harness.runs.states import describe, is_rate_test, read_config, read_metrics, state_of
+
+DATED = re.compile(r"\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d")  # the beginning of a run's own name
 
 
 class Run(NamedTuple):
@@ -26,6 +30,18 @@ class Run(NamedTuple):
     @property
     def seed(self) -> Any:
         return self.flags.get("seed")
+
+
+def begun(run: Path) -> str:
+    """When a run began, as its name says or, if it was renamed, its first event file, or at last its metrics."""
+    if DATED.match(run.name):
+        return run.name
+    times = [name.split(".")[3] for name in sorted(path.name for path in run.glob("events.out.tfevents.*"))]
+    if times and times[0].isdigit():
+        seconds = float(times[0])
+    else:
+        seconds = (run / METRICS).stat().st_mtime if (run / METRICS).exists() else 0.0
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d_%H-%M-%S}"
 
 
 def read_runs(folders: Iterable[Path]) -> list[Run]:

@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import TextIOWrapper
 from itertools import pairwise
 from multiprocessing.process import BaseProcess
@@ -104,7 +104,7 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
             if unknown and _of_tool(flag):
                 raise InputError(f"{flag}: {script.name} has no such flag; this tool's own stands before {script.name}")
             raise InputError(said)
-        flags = yaml.safe_load(out.read_text())
+        flags = _read_flags(script, out)
         for flag in filter(_of_tool, (word.partition("=")[0] for word in arguments)):
             if "fold_seed" in flags and not flags["folds"]:
                 raise InputError(
@@ -114,6 +114,22 @@ def check_flags(script: Path, arguments: Sequence[str], own: Mapping[str, Any]) 
             if flags.get(name):
                 raise InputError(f"--{name}: leaves no run; python {script} {' '.join(arguments)} shows what it says")
         return flags
+
+
+def _read_flags(script: Path, out: Path) -> dict[str, Any]:
+    """What a script has answered to --print_config.
+
+    Raises:
+        InputError: it is something else.
+    """
+    with suppress(yaml.YAMLError):
+        flags = yaml.safe_load(out.read_text(errors="replace"))
+        if isinstance(flags, dict) and all(str(name).isidentifier() for name in flags):
+            return flags
+    raise InputError(
+        f"{script.name}: does not answer --print_config by its flags alone; it has to call `cli(main)`, and print"
+        " nothing before"
+    )
 
 
 def _of_tool(flag: str) -> bool:

@@ -246,13 +246,16 @@ def _work_once(study: optuna.Study, sweep: Sweep, share: tuple[int, int], stoppe
         except optuna.exceptions.StorageInternalError as error:
             _queue_again(study, _frozen(study, trial))
             raise NotCountedError("the database was away") from error
-        except (RuntimeError, ValueError) as error:
+        except (NotCountedError, ScriptFailedError, optuna.TrialPruned):
+            raise
+        except Exception as error:
             faults.append(error)
             raise
 
     try:
         study.optimize(objective, n_trials=1, catch=(NotCountedError, ScriptFailedError), callbacks=list(told))
-    except (RuntimeError, ValueError):  # Optuna raises them too, for the result of a trial that has been taken over
+    except (RuntimeError, ValueError, AssertionError, UnboundLocalError):
+        # Optuna's own, when it tells the result of a trial that was taken over, or the database is away just then.
         if faults:
             raise
 
@@ -297,7 +300,10 @@ def _run_trial(study: optuna.Study, trial: Trial, sweep: Sweep, share: tuple[int
                 await_preemption(folder)
                 _queue_again(study, _frozen(study, trial))
                 raise NotCountedError("preempted")
-            return _value(trial, sweep.metric, folder, status)
+            if sweep.warmup >= 0:  # later trials are compared with its whole curve
+                told = _frozen(study, trial).intermediate_values
+                _report(trial, sweep.metric, folder, max(told, default=0))
+            return _value(study, trial, sweep.metric, folder, status)
 
 
 def _note_values(folder: Path, values: dict[str, Any]) -> None:
@@ -370,8 +376,6 @@ def _run(
                 reported = _report(trial, sweep.metric, folder, reported)
                 if trial.should_prune():
                     raise optuna.TrialPruned
-        if sweep.warmup >= 0:  # later trials are compared with its whole curve
-            _report(trial, sweep.metric, folder, reported)
     finally:
         stop(process, STOP_SECONDS if stopped.is_set() else 0)
     assert process.exitcode is not None  # it has ended
@@ -381,7 +385,7 @@ def _run(
 def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     """Reports the values of new epochs to the study, and returns the last epoch that it has."""
     for run in folder.glob("*/*"):
-        if state_of(run) is State.BROKEN:  # an earlier one, beside which this one began
+        if not run.is_dir() or state_of(run) is State.BROKEN:  # an earlier one, beside which this one began
             continue
         with suppress(InputError, OSError):  # a curve that cannot be read is not pruned
             for epoch, value in zip(*read_curve(run, metric), strict=True):
@@ -391,11 +395,21 @@ def _report(trial: Trial, metric: str, folder: Path, reported: int) -> int:
     return reported
 
 
-def _value(trial: Trial, metric: str, folder: Path, status: int | None) -> float:
+def _value(study: optuna.Study, trial: Trial, metric: str, folder: Path, status: int | None) -> float:
+    """The figure that a trial is judged by.
+
+    Raises:
+        ScriptFailedError: it has none.
+        InputError: it has others, and no trial of the study has had this one yet.
+    """
     run = finished(folder)
-    value = number(read_metrics(run).get(metric)) if run else None
+    figures = read_metrics(run) if run else {}
+    value = number(figures.get(metric))
     if value is None:
         failure = f"{metric} is missing or no number" if run else f"status {status}: {last_line(folder / 'log.txt')}"
         trial.set_user_attr("failure", failure)
+        others = [name for name in figures if name.startswith(("val/", "cv/")) and number(figures[name]) is not None]
+        if others and metric not in figures and not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            raise InputError(f"--metric {metric}: {run} has no such figure; it has {', '.join(others)}")
         raise ScriptFailedError(failure)
     return value

@@ -7,11 +7,12 @@ is one plain file, as it is without fsdp.
 
 from functools import partial
 
-from lightning.pytorch import LightningModule
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.strategies import ModelParallelStrategy
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.optim import SGD
 
 from basics.errors import InputError
 from basics.lightning_internals import shard_over_all
@@ -30,8 +31,11 @@ def fully_sharded(**options: float) -> "FullyShardedStrategy":
 
 
 def check_sharded(model: LightningModule) -> None:
-    """Raises InputError if something beside the module's `net` has weights, whose gradients nothing would sum up."""
-    if {*model.parameters()} - {*getattr(model, "net", model).parameters()}:
+    """Raises InputError if there is no `net`, or weights beside it, whose gradients nothing would sum up."""
+    net = getattr(model, "net", None)
+    if not isinstance(net, nn.Module):
+        raise InputError(f"--strategy fsdp: shards what a module calls `net`, and {type(model).__name__} has none")
+    if {*model.parameters()} - {*net.parameters()}:
         raise InputError("--strategy fsdp: shards the network alone, and this --loss has weights beside it")
 
 
@@ -45,6 +49,13 @@ class FullyShardedStrategy(ModelParallelStrategy):
         super().connect(model)
         # One of Lightning's hooks, which other strategies do not need.
         model.configure_model = partial(shard, model)  # type: ignore[method-assign]  # on purpose
+
+    def setup_optimizers(self, trainer: Trainer) -> None:
+        super().setup_optimizers(trainer)
+        for optimizer in self.optimizers:
+            if isinstance(optimizer, SGD) and not any(group["momentum"] for group in optimizer.param_groups):
+                # Lightning looks for its state when it saves a checkpoint.
+                raise InputError("--strategy fsdp: needs an optimizer with a state; give sgd a --momentum")
 
     def setup_environment(self) -> None:
         shard_over_all(self)
