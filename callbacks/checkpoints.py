@@ -5,6 +5,7 @@ if it is due. A training that ends between validations is validated once more. A
 for the end of the epoch, from which a resumed run starts the next one.
 """
 
+import math
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -19,7 +20,7 @@ from basics.errors import InputError
 from basics.lightning_internals import batch_in_epoch, count_step, leave_ended_epoch
 from basics.trainer_parts import callbacks_of
 from callbacks.averaging import first_step_of
-from callbacks.boundaries import step_ends, validation_follows
+from callbacks.boundaries import may_stop, step_ends, validation_follows
 from callbacks.monitor import monitor_mode
 
 ASK_EVERY = 10  # steps between two looks at the clock, if several ranks have to agree
@@ -146,7 +147,10 @@ class LastCheckpoint(RunCheckpoint):
         self._schedule: dict[str, Any] = {}  # of validation, saved while an additional last one runs
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._last_step = trainer.estimated_stepping_batches  # computed once, since it takes time
+        if pl_module.automatic_optimization:
+            self._last_step = trainer.estimated_stepping_batches  # computed once, since it takes time
+        else:  # a module that steps by itself may do so more or less often than once a batch
+            self._last_step = trainer.max_steps if trainer.max_steps != -1 else math.inf
         if self.steps > self._last_step:
             raise InputError(f"checkpoint_every {self.steps}: the whole run has only {amount(self._last_step, 'step')}")
         self._step, self._saved_at = trainer.global_step, time.monotonic()
@@ -161,7 +165,7 @@ class LastCheckpoint(RunCheckpoint):
         if step == self._step:
             return
         self._step = step
-        ends = step >= self._last_step or (self._stops and _may_stop(trainer))
+        ends = step >= self._last_step or (self._stops and may_stop(trainer, trainer.current_epoch))
         self._due = ends or self._due or self._is_due(trainer)
         validates = self._due and (validation_follows(trainer, batch_idx) or (ends and self._validates_last(trainer)))
         if self._due and not trainer.is_last_batch and not validates:
@@ -169,7 +173,7 @@ class LastCheckpoint(RunCheckpoint):
 
     def _validates_last(self, trainer: Trainer) -> bool:
         """Lets Lightning validate after this batch, because the training is about to stop; False if it cannot."""
-        if not trainer.enable_validation or not _may_stop(trainer):
+        if not trainer.enable_validation or not may_stop(trainer, trainer.current_epoch):
             return False
         self._schedule = {"check_val_every_n_epoch": trainer.check_val_every_n_epoch}
         trainer.check_val_every_n_epoch, trainer.should_stop = 1, True
@@ -184,12 +188,13 @@ class LastCheckpoint(RunCheckpoint):
             return
         if trainer.should_stop and not step_ends(trainer, batch_in_epoch(trainer)):
             self._stops, trainer.should_stop = True, False  # at the end of the step
-        if self._due or (trainer.should_stop and _may_stop(trainer)):
+        if self._due or (trainer.should_stop and may_stop(trainer, trainer.current_epoch)):
             self._save(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        ends = trainer.should_stop or trainer.global_step >= self._last_step
-        if ends or self._due or (trainer.current_epoch + 1) % self.epochs == 0:
+        ended = trainer.current_epoch + 1
+        ends = trainer.should_stop or trainer.global_step >= self._last_step or ended == trainer.max_epochs
+        if ends or self._due or ended % self.epochs == 0:
             self._save(trainer, pl_module)  # but not again if the training has stopped within the epoch
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -218,8 +223,3 @@ class LastCheckpoint(RunCheckpoint):
     def _save(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer, pl_module)
         self._due, self._saved_at = False, time.monotonic()
-
-
-def _may_stop(trainer: Trainer) -> bool:
-    """Whether the minimum of epochs and steps is reached; before that, Lightning does not stop."""
-    return trainer.current_epoch >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0)

@@ -6,6 +6,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from callbacks.boundaries import place_of_curves
+
 
 class Histograms(Callback):
     """Adds `weights/<parameter>` and `gradients/<parameter>` after the last step of each epoch.
@@ -30,7 +32,8 @@ class Histograms(Callback):
         for logger in trainer.loggers:
             if not isinstance(logger, TensorBoardLogger):
                 continue
+            place = place_of_curves(trainer, logger)
             for name, parameter in parameters.items():
-                logger.experiment.add_histogram(f"weights/{name}", parameter.detach().float(), trainer.global_step)
+                logger.experiment.add_histogram(f"weights/{name}", parameter.detach().float(), place)
             for name, gradient in self.gradients.items():
-                logger.experiment.add_histogram(f"gradients/{name}", gradient, trainer.global_step)
+                logger.experiment.add_histogram(f"gradients/{name}", gradient, place)

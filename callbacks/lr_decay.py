@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from basics.errors import InputError
+from basics.lightning_internals import batch_in_run
 from callbacks.boundaries import validation_is_scheduled
 from callbacks.monitor import monitor_mode
 from callbacks.schedules import Schedule, constant, schedule_called
@@ -22,7 +23,7 @@ ONECYCLE_START = 1 / 25  # of the peak, as there
 class LRDecay(Callback):
     """Sets every learning rate before each step to its initial value times a factor.
 
-    A module whose `configure_optimizers` brings a scheduler of its own keeps that, if the schedule here is `constant`.
+    With `constant` and no warm-up, nothing is set: a module may set its rates, or bring a scheduler of its own.
 
     The factor follows from the number of the step, or for `plateau` from the validation metric, and
     the initial value is kept in the optimizer's param groups, so in checkpoints. (A torch scheduler
@@ -42,6 +43,8 @@ class LRDecay(Callback):
     Raises:
         InputError: an unknown schedule, or a number out of its range.
     """
+
+    by_batch = False  # whether the steps of the schedule are batches
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class LRDecay(Callback):
         self.sign = -1 if schedule == "plateau" and monitor_mode(monitor, mode) == "max" else 1
         self.best, self.rounds_without, self.plateau_factor = math.inf, 0, 1.0
         self.length = length
-        self.stands_aside = False  # where the module has a scheduler of its own
+        self.stands_aside = False  # where the rates are the module's business
         self.total_steps: float = 0  # of the schedule, from the start of training on
         self.earlier_steps: float = 0  # the same of a resumed run before; 0: not known
 
@@ -81,24 +84,36 @@ class LRDecay(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.stands_aside = bool(trainer.lr_scheduler_configs)
-        if self.stands_aside:
+        if trainer.lr_scheduler_configs:
             if self.schedule != "constant" or self.warmup_epochs:
                 asked = f"lr_decay {self.schedule}, warmup_epochs {self.warmup_epochs:g}"
                 raise InputError(f"{asked}: configure_optimizers has a scheduler too; there can be one only")
             return
         for group in self._groups(trainer):
             group.setdefault("initial_lr", group["lr"])
-        self.total_steps = trainer.estimated_stepping_batches
+        self.stands_aside = self.schedule == "constant" and not self.warmup_epochs
+        self.by_batch = not pl_module.automatic_optimization and trainer.max_steps == -1
+        self.total_steps = self._batches(trainer) if self.by_batch else trainer.estimated_stepping_batches
         if not math.isinf(self.total_steps):
             self.total_steps = int(self.total_steps * self.length)
         if math.isinf(self.total_steps) and self.schedule not in ("constant", "plateau"):
             raise InputError(f"lr_decay {self.schedule}: needs an end; set max_epochs or max_steps")
         self.warmup_steps = self.warmup_epochs * self._steps_per_epoch(trainer) if self.warmup_epochs else 0.0
+        if getattr(trainer, "fast_dev_run", False):  # of one epoch of few batches, whatever the flags say
+            self.warmup_steps = min(self.warmup_steps, 0.2 * self.total_steps)
         if self.warmup_steps >= self.total_steps:
             fifth = 0.2 * self.total_steps / self._steps_per_epoch(trainer)
             raise InputError(f"warmup_epochs {self.warmup_epochs}: must be shorter than the run, such as {fifth:.2g}")
         if trainer.is_global_zero and trainer.global_step:
             self._say_jump(trainer)
+
+    def _batches(self, trainer: Trainer) -> float:
+        """Those of the whole run."""
+        return trainer.num_training_batches * trainer.max_epochs if trainer.max_epochs not in (None, -1) else math.inf
+
+    def _step(self, trainer: Trainer) -> int:
+        """The number of the step that comes next; of the batch, where a module steps its optimizers by itself."""
+        return batch_in_run(trainer) if self.by_batch else trainer.global_step
 
     def _steps_per_epoch(self, trainer: Trainer) -> int:
         if math.isinf(trainer.num_training_batches):
@@ -109,7 +124,7 @@ class LRDecay(Callback):
         """Says that a resumed run has another curve if it has more or fewer steps."""
         if self.schedule in ("constant", "plateau"):
             return
-        group, last = self._groups(trainer)[0], trainer.global_step - 1
+        group, last = self._groups(trainer)[0], self._step(trainer) - 1
         was, now = group["lr"], group["initial_lr"] * self.factor(last, self.total_steps, self.warmup_steps)
         jumps = not math.isclose(was, now, rel_tol=1e-3)
         if jumps or self.earlier_steps not in (0, self.total_steps):
@@ -120,7 +135,7 @@ class LRDecay(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self.stands_aside:
             return
-        factor = self.factor(trainer.global_step, self.total_steps, self.warmup_steps)
+        factor = self.factor(self._step(trainer), self.total_steps, self.warmup_steps)
         for group in self._groups(trainer):
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * factor  # a callback may have added the group
 

@@ -28,11 +28,18 @@ class _Outputs(Callback):
             self.seen.append((outputs, labels))
 
     def _take(self, trainer: Trainer, pl_module: LightningModule) -> tuple[Tensor, Tensor] | None:
-        """All ranks' outputs and labels, on the CPU and in the order of the data; None where steps return None."""
+        """All ranks' outputs and labels, on the CPU and in the order of the data; None where steps return None.
+
+        It is also None where the shapes of samples differ.
+        """
         if not self.seen:
             return None
-        outputs, labels = (torch.cat(parts) for parts in zip(*self.seen, strict=True))
-        self.seen = []
+        seen, self.seen = self.seen, []
+        shapes = {(outputs.shape[1:], labels.shape[1:]) for outputs, labels in seen}
+        alike = len(shapes) == 1 and shapes == trainer.strategy.broadcast(shapes)
+        if not trainer.strategy.reduce_boolean_decision(alike):
+            return None  # another's module, of sequences or images of different sizes
+        outputs, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
         if trainer.world_size > 1:
             outputs, labels = gather_rows(pl_module, outputs), gather_rows(pl_module, labels)
         return outputs.float().cpu(), labels.cpu()

@@ -120,6 +120,8 @@ def main(checkpoint: str, format: str = "onnx", output: str = "", force: bool = 
         raise InputError(f"images {images}: must be at least 1")
     source = find_checkpoint(checkpoint)
     target = Path(output) if output else source.with_suffix(kind.suffix)
+    if format == "torch" and target.suffix != kind.suffix:
+        raise InputError(f"output {target}: torch.export insists on files that end in {kind.suffix}")
     check_free(target, force, [source], "the checkpoint itself")
     read = read_checkpoint(source)
     model = _load_image_model(read)

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from datamodules import MNIST, samples
+from datamodules.sample_tables import wine
 from experiments import doctor, mnist
 from harness.checking import data_checks, examination
 from harness.checking.examination import check_rate
@@ -58,6 +60,17 @@ def plant(monkeypatch, **changed):
 )
 def test_healthy_recipe_is_ok(examine, command):
     assert examine(*command, *QUICK) == []
+
+
+@pytest.mark.parametrize("more", [[], ["--val_size", "0", "--monitor", "null"]])
+def test_table_without_test_rows_is_looked_at_as_far_as_it_goes(examine, tmp_path, more):
+    path = tmp_path / "wine.csv"
+    wine().cells.to_csv(path, index=False)
+    flags = ["--csv", str(path), "--target", "class", "--task", "classification", "--folds", "0", "--test_size", "0"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        examine("table.py", *flags, *more, "--net", "linear", "--accelerator", "cpu", "--max_steps", "5")
+    assert "nan" not in examine.output and "5 steps in" in examine.output
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import onnx
@@ -178,6 +179,23 @@ def refused(capsys, *args):
     assert stop.value.code == 2
     (line,) = capsys.readouterr().err.splitlines()
     return line
+
+
+def test_file_of_torch_that_torch_would_not_read_is_one_line(trained, tmp_path, capsys):
+    line = refused(capsys, trained, "--format", "torch", "--output", tmp_path / "model.pt")
+    assert line.endswith("model.pt: torch.export insists on files that end in .pt2")
+    assert not list(tmp_path.iterdir())
+
+
+def test_run_whose_data_are_half_there_is_compared_on_the_sample(trained, tmp_path, capsys):
+    copy = shutil.copytree(trained.parents[1], tmp_path / "copy")
+    checkpoint = trained.relative_to(trained.parents[1]) / "checkpoints" / "best.ckpt"
+    moved = torch.load(copy / checkpoint, weights_only=True)
+    moved["datamodule_hyper_parameters"]["data_dir"] = str(copy / "data")
+    torch.save(moved, copy / "moved.ckpt")
+    next((copy / "data").rglob("test_images*")).unlink()
+    cli(export.main, None, [str(copy / "moved.ckpt"), "--images", "9"])
+    assert "on 9 images of the embedded sample" in capsys.readouterr().out
 
 
 def test_a_file_that_is_there_stays_without_force(trained, tmp_path, capsys):

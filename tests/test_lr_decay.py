@@ -9,6 +9,8 @@ from torch.optim import SGD, lr_scheduler
 
 from callbacks import LRDecay
 from datamodules import MNIST
+from experiments import mnist
+from harness.command_line.cli import cli
 from lit_modules import Classifier
 
 QUIET = dict(
@@ -224,6 +226,11 @@ def test_resumed_run_says_that_its_milestones_have_moved_though_its_rate_has_not
 def test_bad_argument_is_named(options, named):
     with pytest.raises(ValueError, match=named):
         LRDecay(**options)
+
+
+def test_dry_run_of_a_recipe_with_a_warm_up_is_one():
+    flags = ["--sample", "--net", "softmax", "--lr_decay", "cosine", "--warmup_epochs", "1", "--max_epochs", "9"]
+    cli(mnist.main, mnist.RECIPES, [*flags, "--accelerator", "cpu", "--fast_dev_run", "2"])
 
 
 @pytest.mark.parametrize(

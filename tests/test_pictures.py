@@ -79,6 +79,17 @@ def test_histograms_have_each_epoch_of_weights_and_gradients(drawn):
         assert histograms[-1].histogram_value.sum == pytest.approx(float(weight.double().sum()), abs=1e-4)
 
 
+@pytest.mark.parametrize(("by", "places"), [("step", [20, 41, 62]), ("epoch", [1, 2, 3])])
+def test_resumed_run_has_those_of_each_epoch(tmp_path, by, places):
+    flags = ["--histograms", "--pictures_every", "1", "--curves_by", by, "--batch_size", "64"]
+    run = run_mnist(tmp_path, *flags)
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(run), "--max_epochs", "3"])
+    events = EventAccumulator(str(run), size_guidance={"histograms": 0, "images": 0}).Reload()
+    for tag in events.Tags()["histograms"]:
+        assert [event.step for event in events.Histograms(tag)] == places
+    assert [event.step for event in events.Images("visuals/confusion")][:3] == places  # then that of the test
+
+
 def test_projector_has_test_images_with_sprites(drawn):
     (points,) = drawn.glob("*/test/tensors.tsv")
     features = np.loadtxt(points, delimiter="\t")

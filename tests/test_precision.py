@@ -18,7 +18,7 @@ from harness.runs.checkpoints import find_checkpoint
 from harness.runs.states import read_config
 from harness.tasks.classification import ImageFlags
 from harness.training.flags import TrainerFlags
-from harness.training.precision import CHOICE, choose_precision, computes_in_bfloat16
+from harness.training.precision import CHOICE, choose_precision, computes_in_bfloat16, not_emulated
 from harness.training.trainer import build_trainer
 
 RECIPES = {"softmax": ImageFlags(net="softmax", precision="auto")}
@@ -34,6 +34,14 @@ def machine(monkeypatch):
 
     monkeypatch.delenv(CHOICE, raising=False)
     return become
+
+
+@pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
+def test_evaluation_on_a_cpu_that_would_emulate_is_in_float32(machine, precision):
+    machine("avx2")
+    assert not_emulated(precision, "cpu") == "32-true"
+    machine("avx512_bf16")
+    assert not_emulated(precision, "cpu") == precision
 
 
 def run(folder, *flags):

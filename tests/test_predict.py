@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from basics.errors import InputError
 from datamodules.arrays import write_arrays
 from datamodules.handwriting import centre
 from datamodules.samples import SHAPES, digits, shapes
@@ -14,6 +15,7 @@ from experiments import cifar10, mnist, own_images, predict, table
 from harness.command_line.cli import cli
 from harness.drawing.prediction_sheet import draw_sheet
 from harness.drawing.short_names import tell_apart
+from harness.runs.checkpoints import Checkpoint
 from harness.tasks import image_prediction
 from lit_modules import Classifier
 
@@ -35,6 +37,27 @@ def digit_run(tmp_path_factory):
 @pytest.fixture(scope="module")
 def shape_run(tmp_path_factory):
     return train(tmp_path_factory.mktemp("shapes"), cifar10, "--sample", "--net", "softmax", "--max_epochs", "1")
+
+
+def test_network_for_images_that_are_not_square_is_one_line(tmp_path):
+    model = Classifier("softmax", (3, 20, 40), 2)
+    with pytest.raises(InputError, match="takes images of 20 x 40 pixels; files are made square here"):
+        image_prediction.reader_of(Checkpoint(tmp_path / "best.ckpt", {}), model)
+
+
+@pytest.mark.parametrize(("name", "kept"), [("mnist", True), ("fashion_mnist", True), ("own", False)])
+def test_ground_is_that_of_the_data_where_a_network_has_a_normalisation_of_its_own(tmp_path, monkeypatch, name, kept):
+    """The mean of its pretraining is 0.5, say, and says nothing of these images."""
+    monkeypatch.setattr(image_prediction, "own_normalisation", lambda net: ([0.5], [0.5]))
+    model = Classifier("softmax", (1, 28, 28), 10, [0.5], [0.5])
+    read = Checkpoint(tmp_path / "best.ckpt", {"datamodule_hyper_parameters": {"name": name, "sample": False}})
+    image = digits().test_images[0]
+    Image.fromarray(image).save(tmp_path / "light.png")
+    Image.fromarray(255 - image).save(tmp_path / "dark.png")
+    read_file = image_prediction.reader_of(read, model)
+    light, dark = (np.asarray(read_file(tmp_path / f"{kind}.png")) for kind in ("light", "dark"))
+    assert light.mean() < 128  # as it is: light ink on a dark ground
+    assert (dark.mean() < 128) == kept  # where that is known of the data, other images are made so
 
 
 def call(folder, run, *args):

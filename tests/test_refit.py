@@ -110,6 +110,12 @@ def test_renamed_runs_stay_finished(tmp_path):
     assert not awaits_refit(run)
 
 
+def test_limit_of_time_is_for_the_first_training(tmp_path):
+    first, second = train(tmp_path, "--refit", "--max_epochs", "3", "--max_time", "00:01:00:00")
+    times = [yaml.safe_load((run / "config.yaml").read_text())["max_time"] for run in (first, second)]
+    assert times == ["00:01:00:00", None]
+
+
 def test_both_figures_are_said(tmp_path, capsys):
     first, refit = train(tmp_path, "--max_epochs", "2", "--refit")
     figures = [f"{metrics_of(run)['test/acc']:.4f}" for run in (first, refit)]

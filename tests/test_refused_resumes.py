@@ -86,6 +86,7 @@ def folds(tmp_path_factory):
         (["--limit_train_batches", "3"], "--limit_train_batches 3"),
         (["--precision", "bf16-mixed"], "--precision bf16-mixed"),
         (["--find_lr"], "find_lr"),
+        (["--fast_dev_run", "2"], "fast_dev_run: a dry run starts from untrained weights"),
         (["--batch_size", "10"], "--batch_size 256 --accumulate_grad_batches 1"),
         (["--max_epochs", "2", "--checkpoint_every", "9999"], "checkpoint_every 9999"),  # found when training starts
         (["--max_epochs", "2", "--warmup_epochs", "2"], "--warmup_epochs 2"),
@@ -95,6 +96,18 @@ def test_run_goes_on_as_it_was_or_is_left_as_it_is(run, refusal, flags, named):
     before = contents(run)
     assert named in refusal(mnist.main, "--resume", str(run), *flags, recipes=mnist.RECIPES)
     assert contents(run) == before
+
+
+def test_run_that_has_had_more_epochs_is_left_as_it_is(run, refusal, tmp_path):
+    copy = tmp_path / "copy"
+    cli(mnist.main, mnist.RECIPES, [*QUICK, *MLP, "--max_epochs", "3", "--run_dir", str(copy)])
+    (copy := only_run(copy)).joinpath("metrics.json").unlink()  # as if it had been interrupted
+    before = contents(copy)
+    line = refusal(mnist.main, "--resume", str(copy), "--max_epochs", "2", recipes=mnist.RECIPES)
+    assert line == "error: max_epochs 2: the run has had 3; with --max_epochs 3 it is tested as it is"
+    assert contents(copy) == before
+    cli(mnist.main, mnist.RECIPES, ["--resume", str(copy), "--max_epochs", "3"])
+    assert metrics_of(copy)["epochs"] == 3
 
 
 def test_finished_run_says_so_in_one_line_and_is_not_tested_again(run, capfd):

@@ -36,7 +36,8 @@ def splits_of(data: BatchModule) -> dict[str, Split]:
         keys, labels = fingerprints(data.rows), data.targets
         test = Split(keys[data.test_indices], labels[data.test_indices])
     train, val = (Split(keys[rows], labels[rows]) for rows in (data.train_indices, data.val_indices))
-    return {"training": train, **({"validation": val} if len(val.labels) else {}), "test": test}
+    others = {"validation": val, "test": test}
+    return {"training": train, **{name: split for name, split in others.items() if len(split.labels)}}
 
 
 def fingerprints(samples: np.ndarray) -> np.ndarray:
@@ -60,7 +61,8 @@ def check_data(data: BatchModule, classes: Sequence[str], remedies: Mapping[str,
         if not labels.ok:
             return
         yield check_classes(splits, classes)
-        yield check_shares(splits, len(classes))
+        if len(splits) > 1:
+            yield check_shares(splits, len(classes))
         yield check_balance(splits["training"].labels, classes, remedies)
     yield check_duplicates(splits, data.samples)
     if classes:

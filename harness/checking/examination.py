@@ -56,7 +56,7 @@ LOWEST_SHARE = 0.01  # of the rate where the loss falls fastest, as schedules an
 DIVERGED, DIVERGED_ADAPTIVE = 1.75, 1.1
 LONG, LARGE = 24 * 3600.0, 0.8  # seconds of a run, share of the memory
 OURS = {"accelerator", "precision", "accumulate_grad_batches", "gradient_clip_val", "limit_train_batches"}
-OURS |= {"deterministic", "benchmark"}  # they change the time of a step
+OURS |= {"max_steps", "deterministic", "benchmark"}  # they change the time of a step
 
 
 def examine(name: str, model: Stages, data: BatchModule, flags: FitFlags) -> NoReturn:
@@ -129,9 +129,9 @@ def _check_model(model: Stages, data: BatchModule, batches: list[Batch]) -> Iter
         yield check_range(batches[0])
     numbers = data.num_numbers if isinstance(data, TableData) else None  # the first columns; None: all are
     if numbers != 0:
-        # Validation and test samples are not augmented.
+        # Validation and test samples are not augmented; there may be neither.
         loader = data.val_dataloader() if len(data.val_indices) else data.test_dataloader()
-        inputs = next(iter(loader))[0]
+        inputs = next((rows for rows, _ in loader if len(rows)), batches[0][0])
         yield check_input(model, inputs, slice(numbers))
     if isinstance(model, LOSSES_OF):  # losses of pairs have no usual value
         yield check_initial_loss(model, batches[0])

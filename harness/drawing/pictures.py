@@ -21,6 +21,7 @@ from torch import Tensor
 
 from basics.trainer_parts import callbacks_of, datamodule_of
 from callbacks import Histograms
+from callbacks.boundaries import place_of_curves
 from datamodules import ImageData
 from datamodules.batch_module import BatchModule
 from datamodules.batches import EvalBatches
@@ -67,10 +68,9 @@ def draw_round(trainer: Trainer, model: LightningModule, logits: Tensor, labels:
     assert isinstance(logger, TensorBoardLogger)  # as of each run
     if not isinstance(loader, EvalBatches):
         return  # data of another kind, whose pictures nobody has described
-    step = epoch if getattr(logger, "by_epoch", False) else trainer.global_step
     with reported():
-        figures = _draw(trainer, model, loader, logits, labels)
-        publish(figures, Path(logger.log_dir) / "figures" / f"epoch_{epoch}", logger.experiment, step)
+        figures, place = _draw(trainer, model, loader, logits, labels), place_of_curves(trainer, logger)
+        publish(figures, Path(logger.log_dir) / "figures" / f"epoch_{epoch}", logger.experiment, place)
 
 
 def draw_final(

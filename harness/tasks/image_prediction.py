@@ -20,9 +20,12 @@ from harness.drawing.prediction_sheet import SHOWN
 from harness.runs.checkpoints import Checkpoint
 from harness.tasks.image_evidence import as_tensor
 from lit_modules import Classifier
+from lit_modules.normalise import own_normalisation
 from lit_modules.stages import Stages
 
 BATCH = 256  # files at a time
+
+ON_DARK = ("mnist", "fashion_mnist")  # data sets of grey images with a dark ground
 
 
 class Predictions(NamedTuple):
@@ -54,22 +57,35 @@ def reader_of(
         invert: exchange light and dark; None: where a grey image's background is not like that in training.
         centred: resize and centre the ink of grey images; None: if the network was trained on handwritten digits.
     """
+    _, height, width = model.hparams["input_shape"]
+    if height != width:
+        raise InputError(f"{read.path}: takes images of {height} x {width} pixels; files are made square here")
     data = read.content.get("datamodule_hyper_parameters", {})
+    if invert is None and own_normalisation(model.hparams["net"]):  # whose mean says nothing of the training images
+        invert, ground = (None, 0.0) if data.get("name") in ON_DARK else (False, 0.0)
+    else:
+        ground = model.hparams["mean"][0]
     digits = data.get("name") == "mnist"
     ink = 1 if of_sample_digits(read) else INK  # the sample's digits fill their square
     share = ink if centred or (centred is None and digits) else None
-    square = Square(model.hparams["input_shape"][-1], data.get("fit", "crop"))
-    return partial(_read, square=square, model=model, invert=invert, share=share)
+    square, grey = Square(width, data.get("fit", "crop")), model.hparams["input_shape"][0] == 1
+    return partial(_read, square=square, grey=grey, ground=ground, invert=invert, share=share)
 
 
-def _read(path: Path, square: Square, model: Stages, invert: bool | None, share: float | None) -> Image.Image:
-    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any."""
+def _read(
+    path: Path, square: Square, grey: bool, ground: float, invert: bool | None, share: float | None
+) -> Image.Image:
+    """The file as the network should see it, grey or RGB; grey ink is centred, to fill a `share` of it, if any.
+
+    Args:
+        ground: the mean of the pixels in training, from 0 to 1, which tells whether their ground was dark.
+    """
     size = square.size
-    if model.hparams["input_shape"][0] == 3:
+    if not grey:
         image, _ = decode(path, square)
         return ImageOps.invert(image) if invert else image
     image = open_upright(path, LARGEST * size)[0].convert("L")
-    if is_inverted(np.asarray(image), model.hparams["mean"][0]) if invert is None else invert:
+    if is_inverted(np.asarray(image), ground) if invert is None else invert:
         image = ImageOps.invert(image)
     return centre(image, size, share) if share else ImageOps.fit(image, (size, size), Image.Resampling.LANCZOS)
 

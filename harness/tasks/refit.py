@@ -107,6 +107,7 @@ def _on_all(flags: FlagsT, epochs: int) -> FlagsT:
     """The flags of the second training, which goes on if an earlier one was interrupted."""
     alone = changed(flags, val_size=0.0, monitor=None, early_stopping=0, refit=False, name=_name(flags))
     alone = changed(alone, max_epochs=epochs, lr_epochs=flags.lr_epochs or flags.max_epochs, checkpoint_every=0)
+    alone = changed(alone, max_time=None)  # which was for the first; with more samples, it would cut the second
     return replace(alone, resume="auto" if flags.resume else None)
 
 

@@ -192,7 +192,6 @@ def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count
     They are the run's own test images or, if these are not at hand, the embedded sample's, enlarged if need be.
     """
     if data is not None and _is_there(data):
-        data.setup()
         return data.arrays.test_images[:count], f"test images of {data.name}{', its sample' if data.sample else ''}"
     channels, *size = input_shape
     images = (samples.digits() if channels == 1 else samples.shapes()).test_images[:count]
@@ -203,7 +202,11 @@ def real_images(data: ImageData | None, input_shape: tuple[int, int, int], count
 
 
 def _is_there(data: ImageData) -> bool:
+    """Reads the data, if they are whole."""
     try:
-        return data.sample or data.folder.exists()
+        if data.sample or data.folder.exists():
+            data.setup()
+            return True
+        return False
     except (InputError, OSError):
         return False

@@ -128,6 +128,8 @@ def fit_in(opened: Opened, job: Job, flags: FitFlags, theirs: Extras = NO_EXTRAS
     _preflight(job, flags, trainer, resumed)
     if resumed and run and _has_ended(run, resumed, flags):
         return _as_it_ended(run, job, epochs_processed(resumed.content))
+    if resumed:
+        _check_length(resumed, trainer)
     if trainer.is_global_zero:
         _announce(job, run, resumed)
         if run:
@@ -158,6 +160,8 @@ def _check(flags: FitFlags, resumes: bool) -> None:
         )
     if flags.find_lr and resumes:
         raise InputError("find_lr: starts from untrained weights; it cannot resume a run")
+    if flags.fast_dev_run and resumes:
+        raise InputError("fast_dev_run: a dry run starts from untrained weights; it cannot resume a run")
     if flags.find_lr and not flags.writes:
         raise InputError("find_lr, fast_dev_run: the curve needs more batches than a dry run has; leave one out")
     if flags.monitor is None and (decides := deciding_by_validation(flags)):
@@ -182,7 +186,16 @@ def _has_ended(run: Path, resumed: Checkpoint, flags: FitFlags) -> bool:
     """Whether the run has been tested, and is as long already as the flags ask for."""
     epochs, steps = epochs_processed(resumed.content), resumed.content["global_step"]
     long_enough = 0 < flags.max_epochs <= epochs or 0 < flags.max_steps <= steps
-    return (long_enough or _has_stopped(resumed, flags.early_stopping)) and (run / METRICS).is_file()
+    may_stop = epochs >= (flags.min_epochs or 0) and steps >= (flags.min_steps or 0)
+    has_ended = long_enough or (may_stop and _has_stopped(resumed, flags.early_stopping))
+    return has_ended and (run / METRICS).is_file()
+
+
+def _check_length(resumed: Checkpoint, trainer: Trainer) -> None:
+    """Raises InputError if the run has had more epochs than are asked for."""
+    had, asked = epochs_processed(resumed.content), trainer.max_epochs
+    if asked is not None and 0 <= asked < had:
+        raise InputError(f"max_epochs {asked}: the run has had {had}; with --max_epochs {had} it is tested as it is")
 
 
 def _has_stopped(resumed: Checkpoint, patience: int) -> bool:

@@ -44,8 +44,13 @@ def computes_in_bfloat16(accelerator: str | Accelerator = AUTO) -> bool:
 
 
 def not_emulated(precision: PRECISIONS | None, accelerator: str | Accelerator) -> PRECISIONS | None:
-    """The precision of a training, for an evaluation elsewhere: float32 if bfloat16 would be emulated there."""
-    return WIDE if precision == NARROW and not computes_in_bfloat16(accelerator) else precision
+    """The precision of a training, for an evaluation elsewhere: float32 if bfloat16 would be emulated there.
+
+    On a CPU, Lightning takes bfloat16 for float16 too.
+    """
+    on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
+    narrow = precision == NARROW or (precision == "16-mixed" and on_cpu)
+    return WIDE if narrow and not computes_in_bfloat16(accelerator) else precision
 
 
 def note_emulation(trainer: Trainer) -> None:
