@@ -39,7 +39,7 @@ def machine(monkeypatch):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed"])
 def test_evaluation_on_a_cpu_that_would_emulate_is_in_float32(machine, precision):
     machine("avx2")
-    assert not_emulated(precision, "cpu") == "32-true"
+    assert not_emulated(precision, "cpu") == not_emulated(precision, CPUAccelerator()) == "32-true"
     machine("avx512_bf16")
     assert not_emulated(precision, "cpu") == precision
 

@@ -34,7 +34,7 @@ def choose_precision(flags: TrainerFlags, resumed: Checkpoint | None = None) -> 
 
 def computes_in_bfloat16(accelerator: str | Accelerator = AUTO) -> bool:
     """Whether the device that the Trainer would take has instructions for bfloat16; false if torch cannot tell."""
-    asked = accelerator if isinstance(accelerator, str) else accelerator.name()
+    asked = _name_of(accelerator)
     if asked != "cpu" and torch.cuda.is_available():
         return asked in (AUTO, "gpu", "cuda") and torch.cuda.is_bf16_supported(including_emulation=False)
     if (asked == AUTO and torch.mps.is_available()) or asked not in (AUTO, "cpu"):
@@ -43,12 +43,16 @@ def computes_in_bfloat16(accelerator: str | Accelerator = AUTO) -> bool:
     return torch.backends.mkldnn.is_available() and bool(knows & (ON_X86 | ON_ARM))
 
 
+def _name_of(accelerator: str | Accelerator) -> str:
+    return accelerator if isinstance(accelerator, str) else accelerator.name()
+
+
 def not_emulated(precision: PRECISIONS | None, accelerator: str | Accelerator) -> PRECISIONS | None:
     """The precision of a training, for an evaluation elsewhere: float32 if bfloat16 would be emulated there.
 
     On a CPU, Lightning takes bfloat16 for float16 too.
     """
-    on_cpu = accelerator == "cpu" or not torch.accelerator.is_available()
+    on_cpu = _name_of(accelerator) == "cpu" or not torch.accelerator.is_available()
     narrow = precision == NARROW or (precision == "16-mixed" and on_cpu)
     return WIDE if narrow and not computes_in_bfloat16(accelerator) else precision
 
